@@ -1,0 +1,26 @@
+//! The remote API: one client, the rows of its three logs, its state codes and its errors.
+//!
+//! Promises: an answer in any shape that the vendor's pages, SDKs or users' reports show is read or classified, and no
+//! text of it reaches an error; see [`decode`] for what is tolerated. It knows nothing of cursors, counting or retries.
+
+mod client;
+pub mod decode;
+mod error;
+mod events;
+mod log_kind;
+mod objects;
+mod row;
+pub mod state_code;
+pub mod token;
+mod web_api;
+
+pub use client::{BODY_CAP, Client, ClientError, ClientOptions, Endpoint, PageQuery};
+pub use decode::{Page, Product};
+pub use error::{ApiError, DecodeFault, Retry};
+pub use events::EventRow;
+pub use log_kind::LogKind;
+pub use objects::ObjectRow;
+pub use row::{Row, Rows, Slot};
+pub use state_code::{EventType, Outcome, StateCode};
+pub use token::Token;
+pub use web_api::WebApiRow;
