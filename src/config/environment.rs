@@ -1,0 +1,57 @@
+//! What configuration is read from: variables and files, behind a trait so that tests hand a map instead.
+//!
+//! Promises that nothing else in [`crate::config`] touches the process environment or the disk.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// Configuration, tokens and certificates are far smaller; a device such as `/dev/zero` has no end.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// Variables and files that configuration may come from.
+pub trait Environment {
+    /// The value of a variable, if it is set.
+    fn var(&self, name: &str) -> Option<String>;
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// The file can't be read, or holds something else than UTF-8 text.
+    fn read_file(&self, path: &Path) -> io::Result<String>;
+}
+
+/// The environment of this process, and its disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEnvironment;
+
+impl Environment for SystemEnvironment {
+    fn var(&self, name: &str) -> Option<String> {
+        // A value that is no UTF-8 becomes one that validation refuses, rather than one that seems absent.
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        let read = std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+        if u64::try_from(read).is_ok_and(|read| read > LARGEST_FILE) {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
+        }
+        Ok(text)
+    }
+}
+
+/// A set variable; one that is set to nothing counts as absent, as templates of charts and units leave such behind.
+pub(super) fn set_variable(environment: &dyn Environment, name: &str) -> Option<String> {
+    environment.var(name).filter(|value| !value.is_empty())
+}
+
+/// Why a file can't be read, in words that don't differ between systems where that is possible.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        _ => error.to_string(),
+    }
+}

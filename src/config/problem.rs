@@ -1,0 +1,259 @@
+//! What can be wrong with a configuration, and how it is told.
+//!
+//! Promises that every message names where the bad value came from (flag, variable, or file, line and column), what
+//! was found and what would be right, and that no message quotes a line of the file or a token: only single values
+//! are echoed, through [`shown`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::token::TokenError;
+
+/// The configuration can't be used.
+#[derive(Debug, Clone, Error)]
+pub enum ConfigError {
+    /// The file named by `--config.file` can't be read.
+    #[error("{origin}: cannot read {}: {reason}", path.display())]
+    UnreadableFile {
+        /// Who named the file.
+        origin: Origin,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Everything that is wrong with it, one line each; never empty.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, Error)]
+pub enum Problem {
+    /// The file is not YAML.
+    #[error("{place}: {reason}")]
+    Syntax {
+        /// Where reading ended.
+        place: Place,
+        /// What the reader met.
+        reason: String,
+    },
+    /// A key that doesn't exist.
+    #[error("{}: unknown key {}{}; allowed here: {}", origin.place, origin.key, did_you_mean(.hint.as_deref()), allowed.join(", "))]
+    UnknownKey {
+        /// The key, and where it is.
+        origin: FileOrigin,
+        /// What was probably meant.
+        hint: Option<String>,
+        /// Keys that exist at this place.
+        allowed: Vec<&'static str>,
+    },
+    /// A token, or what by its key must be one, inside the file. The value is not kept.
+    #[error("{}: unknown key {}: tokens are not written into the file; use token_file or token_env", origin.place, origin.key)]
+    TokenInFile {
+        /// The key, and where it is.
+        origin: FileOrigin,
+    },
+    /// A value that is not valid.
+    #[error("{origin}: found {found}, expected {expected}")]
+    BadValue {
+        /// Where the value came from.
+        origin: Origin,
+        /// The value, as far as it may be shown.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A key that is needed is not there.
+    #[error("{}: {} has no {key}; expected {expected}", origin.place, origin.key)]
+    MissingKey {
+        /// The map without the key.
+        origin: FileOrigin,
+        /// The key.
+        key: &'static str,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The same name or id twice in a list.
+    #[error("{}: {} is given twice: {value} was already used in line {first_line}", origin.place, origin.key)]
+    Duplicate {
+        /// The second one.
+        origin: FileOrigin,
+        /// What both say.
+        value: String,
+        /// Line of the first one.
+        first_line: u64,
+    },
+    /// A file that a setting names can't be used.
+    #[error("{origin}: cannot use {}: {reason}", path.display())]
+    BadFile {
+        /// Who named the file.
+        origin: Origin,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A token that can't be one, or can't be read.
+    #[error("{origin}: {error}")]
+    BadToken {
+        /// Who gave or named it.
+        origin: Origin,
+        /// What is wrong, without its content.
+        error: TokenError,
+    },
+    /// Nothing tells the token.
+    #[error(
+        "no access token: create one at https://app.cryptolens.io/User/AccessToken#/ and hand it over in the environment \
+         variable CRYPTOLENS_TOKEN, or in a file named by --api.token-file (CRYPTOLENS_TOKEN_FILE)"
+    )]
+    NoToken,
+    /// Two settings tell the same account's token.
+    #[error("two sources for one token: {first} and {second}; keep one of them")]
+    TwoTokens {
+        /// One source.
+        first: Origin,
+        /// The other source.
+        second: Origin,
+    },
+    /// A token for "the" account although the file lists accounts.
+    #[error(
+        "{origin} gives a token, but the file lists accounts, which have their own: remove it, or use it in an account as \
+         token_file or token_env"
+    )]
+    TokenBesideAccounts {
+        /// Who gave it.
+        origin: Origin,
+    },
+    /// An account without a token.
+    #[error(
+        "{}: account \"{account}\" has no token; expected token_file (path of a file) or token_env (name of an environment variable)",
+        origin.place
+    )]
+    AccountWithoutToken {
+        /// The account's entry.
+        origin: FileOrigin,
+        /// Its name.
+        account: String,
+    },
+    /// Two accounts would count the same entries.
+    #[error("{}: accounts \"{first}\" and \"{second}\" have the same token; each account needs its own", origin.place)]
+    SharedToken {
+        /// The second account's entry.
+        origin: FileOrigin,
+        /// Name of the first account.
+        first: String,
+        /// Name of the second account.
+        second: String,
+    },
+}
+
+/// A place in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: Arc<str>,
+    /// Line, from 1; 0 if unknown.
+    pub line: u64,
+    /// Column, from 1; 0 if unknown.
+    pub column: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// A key in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOrigin {
+    /// Where its value is, or the key itself if that is what is wrong.
+    pub place: Place,
+    /// The key with those above it, such as `accounts[0].since`.
+    pub key: String,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag.
+    Flag(&'static str),
+    /// An environment variable, and the flag that it stands for if there is one.
+    Variable {
+        /// Name of the variable.
+        name: String,
+        /// The flag.
+        flag: Option<&'static str>,
+    },
+    /// A key of the file.
+    File(FileOrigin),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable { name, flag: Some(flag) } => write!(f, "{name} (environment variable of {flag})"),
+            Self::Variable { name, flag: None } => write!(f, "{name} (environment variable)"),
+            Self::File(FileOrigin { place, key }) => write!(f, "{place}: {key}"),
+        }
+    }
+}
+
+impl Problem {
+    /// Order in which problems are told: what was typed or set first, then down the file.
+    pub(super) fn line(&self) -> (u64, u64) {
+        let place = match self {
+            Self::Syntax { place, .. } => place,
+            Self::UnknownKey { origin, .. }
+            | Self::TokenInFile { origin }
+            | Self::MissingKey { origin, .. }
+            | Self::Duplicate { origin, .. }
+            | Self::AccountWithoutToken { origin, .. }
+            | Self::SharedToken { origin, .. }
+            | Self::BadValue { origin: Origin::File(origin), .. }
+            | Self::BadFile { origin: Origin::File(origin), .. }
+            | Self::BadToken { origin: Origin::File(origin), .. }
+            | Self::TokenBesideAccounts { origin: Origin::File(origin) } => &origin.place,
+            Self::BadValue { .. }
+            | Self::BadFile { .. }
+            | Self::BadToken { .. }
+            | Self::NoToken
+            | Self::TwoTokens { .. }
+            | Self::TokenBesideAccounts { .. } => return (0, 0),
+        };
+        (place.line, place.column)
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn did_you_mean(hint: Option<&str>) -> String {
+    hint.map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+/// A value as a message may show it: quoted, on one line, short, and hidden if it looks like an access token.
+pub(super) fn shown(value: &str) -> String {
+    const LONGEST: usize = 80;
+    if looks_like_a_token(value) {
+        return "text that looks like an access token (not shown)".to_owned();
+    }
+    let short: String = value.chars().take(LONGEST).collect();
+    let more = if short.len() < value.len() { "..." } else { "" };
+    format!("\"{}{more}\"", short.escape_debug())
+}
+
+/// Tokens are the Base64 text of a JSON list with a string in front, so all of them begin alike.
+pub(super) fn looks_like_a_token(value: &str) -> bool {
+    value.contains("WyI") && value.trim().len() >= 16
+}

@@ -1,0 +1,267 @@
+//! The invented vendor: its products, its customers' license keys and the machines that use them.
+//!
+//! Everything follows from the seed and the wanted request rate; a higher rate means more customers, not busier ones.
+//! Machines are only numbers here: codes, names and addresses are computed when somebody asks for them. How the
+//! machines behave is for `traffic` to say.
+
+use std::ops::Range;
+
+use super::random::{Random, hash_of};
+use super::row::NO_MACHINE;
+
+/// Share of the traffic that floating sessions make; the rest is spread over all other methods.
+pub(super) const FLOATING_SHARE: f64 = 0.6;
+/// How many machines show up on a working day, at most scales.
+const USUAL_ATTENDANCE: f64 = 0.7;
+/// Weekend attendance, as a fraction of a working day's.
+pub(super) const WEEKEND_ATTENDANCE: f64 = 0.2;
+/// Rows that one floating session writes, per heartbeat interval of one second: its mean length.
+const MEAN_SESSION_SECONDS: f64 = 15_600.0;
+
+/// Text that the simulator hides in secrets of `GetProducts`: must never leave a client.
+pub const PASSWORD_CANARY: &str = "canary-product-password";
+/// Text that the simulator hides in the personal data of the Object Log: must never leave a client.
+pub const PERSON_CANARY: &str = "canary-person";
+
+/// How a product's licenses are used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Policy {
+    /// Seats that wander between machines: `share` of all floating traffic, held for `lease` seconds.
+    Floating { lease: u32, overdraft: u32, share: f64 },
+    NodeLocked,
+}
+
+#[derive(Debug)]
+pub(super) struct Product {
+    pub(super) id: i64,
+    pub(super) name: &'static str,
+    pub(super) policy: Policy,
+    pub(super) popularity: u64,
+    pub(super) features: &'static [&'static str],
+}
+
+/// What the vendor sells.
+pub(super) const PRODUCTS: [Product; 6] = [
+    Product {
+        id: 3349,
+        name: "Meridian CAD",
+        policy: Policy::Floating { lease: 600, overdraft: 0, share: 0.40 },
+        popularity: 30,
+        features: &["YearReportGenerator", "SheetMetal", "DwgExport", "RayTracer"],
+    },
+    Product {
+        id: 3350,
+        name: "Meridian Viewer",
+        policy: Policy::NodeLocked,
+        popularity: 20,
+        features: &["Measure", "Annotate"],
+    },
+    Product {
+        id: 4021,
+        name: "Tideline Analytics",
+        policy: Policy::Floating { lease: 300, overdraft: 2, share: 0.25 },
+        popularity: 18,
+        features: &["Forecast", "Dashboards", "SqlConnector"],
+    },
+    Product {
+        id: 5110,
+        name: "PlateWorks",
+        policy: Policy::Floating { lease: 1800, overdraft: 0, share: 0.20 },
+        popularity: 12,
+        features: &["Nesting", "GCode"],
+    },
+    Product {
+        id: 6007,
+        name: "Render Node",
+        policy: Policy::Floating { lease: 3600, overdraft: 4, share: 0.15 },
+        popularity: 8,
+        features: &["Tile", "Denoise"],
+    },
+    Product {
+        id: 7733,
+        name: "Field Notes",
+        policy: Policy::NodeLocked,
+        popularity: 12,
+        features: &["Sync", "Dictation", "MapOverlay"],
+    },
+];
+
+/// A license key and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) text: String,
+    pub(super) product: usize,
+    pub(super) machines: Range<u32>,
+    /// Seats of the license; 0 for no limit.
+    pub(super) seats: u32,
+    /// How far the customer's office hours lie from UTC, in seconds.
+    pub(super) shift: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    seed: u64,
+    keys: Vec<Key>,
+    keys_by_product: Vec<Range<u32>>,
+    attendance: Vec<f64>,
+}
+
+impl Catalogue {
+    pub(super) fn new(seed: u64, requests_per_minute: f64) -> Self {
+        let mut catalogue = Self { seed, keys: Vec::new(), keys_by_product: Vec::new(), attendance: Vec::new() };
+        for (index, product) in PRODUCTS.iter().enumerate() {
+            let first = catalogue.keys.len() as u32;
+            let attendance = match product.policy {
+                Policy::Floating { lease, share, .. } => {
+                    catalogue.add_floating_keys(index, lease, share * FLOATING_SHARE * requests_per_minute)
+                }
+                Policy::NodeLocked => catalogue.add_node_locked_keys(index, requests_per_minute),
+            };
+            catalogue.attendance.push(attendance);
+            catalogue.keys_by_product.push(first..catalogue.keys.len() as u32);
+        }
+        catalogue
+    }
+
+    /// Adds as many machines as it takes for this rate; returns how many of them work on a working day.
+    fn add_floating_keys(&mut self, product: usize, lease: u32, requests_per_minute: f64) -> f64 {
+        let rows_per_day = requests_per_minute * 1440.0;
+        let rows_per_session = MEAN_SESSION_SECONDS / (f64::from(lease) * 0.475) + 1.0;
+        let days_per_day = (5.0 + 2.0 * WEEKEND_ATTENDANCE) / 7.0;
+        let machines = (rows_per_day / (rows_per_session * days_per_day * USUAL_ATTENDANCE)).ceil().max(1.0);
+        let mut random = Random::for_stream(&[self.seed, 0xca7a, product as u64]);
+        let mut left = machines as u32;
+        while left > 0 {
+            let count = (random.between(4, 25) as u32).min(left);
+            let seats = (f64::from(count) * (0.5 + 0.4 * random.unit())).ceil() as u32;
+            self.add_key(product, count, seats, &mut random);
+            left -= count;
+        }
+        (rows_per_day / (machines * rows_per_session * days_per_day)).min(0.95)
+    }
+
+    fn add_node_locked_keys(&mut self, product: usize, requests_per_minute: f64) -> f64 {
+        let mut random = Random::for_stream(&[self.seed, 0xca7a, product as u64]);
+        for _ in 0..(10.0 + requests_per_minute).clamp(10.0, 5000.0) as u32 {
+            let machines = random.between(1, 9) as u32;
+            let seats = if random.chance(0.2) { 0 } else { machines + random.below(3) as u32 };
+            self.add_key(product, machines, seats, &mut random);
+        }
+        USUAL_ATTENDANCE
+    }
+
+    fn add_key(&mut self, product: usize, machines: u32, seats: u32, random: &mut Random) {
+        let first = self.keys.last().map_or(0, |key| key.machines.end);
+        let hour = 3600;
+        let shift = [0, 0, 0, 0, hour, -hour, 2 * hour, 5 * hour][random.index(8)];
+        let text = key_text(random);
+        self.keys.push(Key { text, product, machines: first..first + machines, seats, shift });
+    }
+
+    /// The key with this index. Indexes come from this catalogue, so the first key is only a safeguard.
+    pub(super) fn key(&self, index: u32) -> &Key {
+        &self.keys[(index as usize).min(self.keys.len() - 1)]
+    }
+
+    pub(super) fn keys_of(&self, product: usize) -> Range<u32> {
+        self.keys_by_product[product].clone()
+    }
+
+    pub(super) fn product_of(&self, key: &Key) -> &'static Product {
+        &PRODUCTS[key.product]
+    }
+
+    pub(super) fn product_of_key(&self, index: u32) -> &'static Product {
+        self.product_of(self.key(index))
+    }
+
+    /// How likely a machine of the product works on a working day.
+    pub(super) fn attendance(&self, product: usize) -> f64 {
+        self.attendance[product]
+    }
+
+    pub(super) fn find_key(&self, product_id: i64, text: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.text == text && PRODUCTS[key.product].id == product_id)
+    }
+
+    pub(super) fn machine_code(&self, machine: u32) -> Option<String> {
+        (machine != NO_MACHINE).then(|| format!("{:016x}", hash_of(&[self.seed, 0xc0de, u64::from(machine)])))
+    }
+
+    pub(super) fn friendly_name(&self, machine: u32) -> Option<String> {
+        const PEOPLE: [&str; 12] = [
+            "alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi", "lena",
+        ];
+        const DEVICES: [&str; 6] = ["laptop", "workstation", "ws-04", "desktop", "vm", "build"];
+        const COMPANIES: [&str; 5] = ["example.com", "example.org", "acme.example", "nordwerk.example", "ktk.example"];
+        if machine == NO_MACHINE {
+            return None;
+        }
+        let hash = hash_of(&[self.seed, 0xf41e, u64::from(machine)]);
+        let pick = |shift: u32, count: usize| (hash >> shift) as usize % count;
+        let person = PEOPLE[pick(8, PEOPLE.len())];
+        match hash % 100 {
+            0..15 => None,
+            15..55 => Some(format!("{person}.{}@{}", machine, COMPANIES[pick(24, COMPANIES.len())])),
+            _ => Some(format!("{person}-{}", DEVICES[pick(24, DEVICES.len())])),
+        }
+    }
+
+    /// An address with its last part masked, as the API stores it.
+    pub(super) fn masked_ip(&self, key: u32, machine: u32) -> String {
+        let owner = if machine == NO_MACHINE { u64::from(key) << 32 } else { u64::from(machine / 4) };
+        let hash = hash_of(&[self.seed, 0x1b, owner]);
+        format!("{}.{}.{}.0", 24 + hash % 180, (hash >> 16) % 256, (hash >> 32) % 256)
+    }
+}
+
+fn key_text(random: &mut Random) -> String {
+    let group = |random: &mut Random| -> String {
+        (0..5).map(|_| char::from(b'A' + random.below(26) as u8)).collect()
+    };
+    [group(random), group(random), group(random), group(random)].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_look_like_license_keys_and_are_unique() {
+        let catalogue = Catalogue::new(1, 600.0);
+        let mut texts: Vec<&str> = catalogue.keys.iter().map(|key| key.text.as_str()).collect();
+        assert!(texts.iter().all(|text| text.len() == 23 && text.split('-').all(|group| group.len() == 5)));
+        texts.sort_unstable();
+        let count = texts.len();
+        texts.dedup();
+        assert_eq!(texts.len(), count);
+    }
+
+    #[test]
+    fn a_higher_rate_means_more_customers() {
+        let machines = |rate| Catalogue::new(1, rate).keys.last().unwrap().machines.end;
+        assert!(machines(1200.0) > 20 * machines(12.0));
+        assert!(machines(0.1) > 0);
+    }
+
+    #[test]
+    fn some_friendly_names_are_mail_addresses() {
+        let catalogue = Catalogue::new(1, 12.0);
+        let names: Vec<_> = (0..200).map(|machine| catalogue.friendly_name(machine)).collect();
+        assert!(names.iter().any(Option::is_none));
+        let addresses = names.iter().flatten().filter(|name| name.contains('@')).count();
+        assert!((40..130).contains(&addresses), "{addresses}");
+    }
+
+    #[test]
+    fn the_floating_shares_add_up() {
+        let total: f64 = PRODUCTS
+            .iter()
+            .map(|product| match product.policy {
+                Policy::Floating { share, .. } => share,
+                Policy::NodeLocked => 0.0,
+            })
+            .sum();
+        assert!((total - 1.0).abs() < 1e-9);
+    }
+}

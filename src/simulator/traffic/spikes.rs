@@ -1,0 +1,102 @@
+//! Failure spikes: a product whose activations fail (2020) in numbers for a while.
+//!
+//! A few come each week at times that follow from the seed; more can be started at run time.
+
+use super::super::catalogue::{Catalogue, PRODUCTS};
+use super::super::random::Random;
+use super::super::row::Fields;
+use super::background::pick_user;
+use super::{DAY, Draft, Span};
+
+const FAILED_ACTIVATION: u16 = 2020;
+const SPIKES_PER_WEEK: u64 = 3;
+/// Failures that a spike adds, as a multiple of the whole log's mean rate.
+const SPIKE_INTENSITY: f64 = 1.0;
+
+#[derive(Debug, Clone, Copy)]
+struct Spike {
+    product: usize,
+    from: i64,
+    to: i64,
+}
+
+/// The week's planned spikes: on working days, in working hours, 20 to 40 minutes each.
+fn planned(seed: u64, week: i64) -> impl Iterator<Item = Spike> {
+    (0..SPIKES_PER_WEEK).map(move |number| {
+        let mut random = Random::for_stream(&[seed, 0x5b1e, week as u64, number]);
+        let day = monday_of(week) + random.between(0, 5) * DAY;
+        let from = day + random.between(7 * 3600, 17 * 3600);
+        let product = random.weighted(PRODUCTS.iter().map(|product| product.popularity));
+        Spike { product, from, to: from + random.between(1200, 2400) }
+    })
+}
+
+/// Weeks are counted from the first Monday of the Unix clock, 1970-01-05.
+fn week_of(time: i64) -> i64 {
+    (time - 4 * DAY).div_euclid(7 * DAY)
+}
+
+fn monday_of(week: i64) -> i64 {
+    week * 7 * DAY + 4 * DAY
+}
+
+pub(super) fn draft(span: Span, seed: u64, catalogue: &Catalogue, random: &mut Random, drafts: &mut Vec<Draft>) {
+    for spike in planned(seed, week_of(span.from)) {
+        let hit = Span { from: span.from.max(spike.from), to: span.to.min(spike.to), ..span };
+        if hit.from < hit.to {
+            drafts.extend(failures(hit, spike.product, catalogue, random));
+        }
+    }
+}
+
+/// The rows of a spike that is started at run time.
+pub(in super::super) fn spike_drafts(
+    product: usize,
+    from: i64,
+    seconds: i64,
+    rows_per_minute: f64,
+    catalogue: &Catalogue,
+    random: &mut Random,
+) -> Vec<Draft> {
+    let span = Span { from, to: from + seconds, rows_per_second: rows_per_minute / 60.0 };
+    let mut drafts: Vec<Draft> = failures(span, product, catalogue, random).collect();
+    drafts.sort_by_key(|draft| draft.time);
+    drafts
+}
+
+fn failures(span: Span, product: usize, catalogue: &Catalogue, random: &mut Random) -> impl Iterator<Item = Draft> {
+    let mean = span.rows_per_second * SPIKE_INTENSITY * (span.to - span.from) as f64;
+    (0..random.poisson(mean)).map(move |_| {
+        let mut fields = pick_user(catalogue, product, random);
+        fields.state = FAILED_ACTIVATION;
+        Draft { time: span.moment(random), fields: Fields::WebApi(fields) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spikes_come_a_few_times_a_week_in_working_hours() {
+        for week in 2900..2920 {
+            for spike in planned(1, week) {
+                assert_eq!(week_of(spike.from), week);
+                assert_eq!(week_of(spike.to), week);
+                assert!((1200..2400).contains(&(spike.to - spike.from)));
+                assert!((7..18).contains(&(spike.from.rem_euclid(DAY) / 3600)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_spike_is_much_busier_than_ordinary_failures() {
+        let catalogue = Catalogue::new(1, 12.0);
+        let spike = planned(1, 2920).next().unwrap();
+        let span = Span { from: spike.from, to: spike.to, rows_per_second: 0.2 };
+        let mut drafts = Vec::new();
+        draft(span, 1, &catalogue, &mut Random::for_stream(&[1]), &mut drafts);
+        let minutes = (spike.to - spike.from) as f64 / 60.0;
+        assert!(drafts.len() as f64 / minutes > 8.0);
+    }
+}
