@@ -1,0 +1,74 @@
+//! Histograms of whole numbers. Sums are integers, so a sum is exact in any order and after any restart.
+
+/// The most bounds that a family has.
+pub const MAX_BOUNDS: usize = 12;
+
+/// Observations by bucket. Which bounds its buckets have is the family's to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Histogram {
+    /// Observations at or below each bound and above the one before; what is above the last bound is only in `count`.
+    pub buckets: [u64; MAX_BOUNDS],
+    /// All observations.
+    pub count: u64,
+    /// Sum of all observations; stops at the ends of its range.
+    pub sum: i64,
+}
+
+impl Histogram {
+    /// Counts one value.
+    pub fn observe(&mut self, bounds: &[f64], value: i64) {
+        // Whole numbers below 2^53 and bounds compare exactly; above, every bound is far below.
+        #[allow(clippy::cast_precision_loss)]
+        let at = value as f64;
+        let bucket = bounds.iter().position(|bound| at <= *bound);
+        if let Some(count) = bucket.and_then(|bucket| self.buckets.get_mut(bucket)) {
+            *count += 1;
+        }
+        self.count += 1;
+        self.sum = self.sum.saturating_add(value);
+    }
+
+    /// Adds the observations of `other`, which has the same bounds.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: &[f64] = &[1.0, 5.0, 10.0];
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket() {
+        let mut histogram = Histogram::default();
+        for value in [1, 2, 5, 10, 11, 1 << 60] {
+            histogram.observe(BOUNDS, value);
+        }
+        assert_eq!(histogram.buckets[..3], [1, 2, 1]);
+        assert_eq!(histogram.count, 6);
+        assert_eq!(histogram.sum, 29 + (1 << 60));
+    }
+
+    proptest! {
+        #[test]
+        fn merging_parts_equals_observing_all(values in prop::collection::vec(0i64..20, 0..40), cut in 0usize..40) {
+            let observe = |values: &[i64]| {
+                let mut histogram = Histogram::default();
+                values.iter().for_each(|value| histogram.observe(BOUNDS, *value));
+                histogram
+            };
+            let (one, two) = values.split_at(cut.min(values.len()));
+            let mut merged = observe(two);
+            merged.merge(&observe(one));
+            prop_assert_eq!(merged, observe(&values));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Label values: what a row says, made fit to be a label.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The label value for everything that a limit kept out.
+pub const OTHER: &str = "other";
+
+/// The label value of an event or feature without a name.
+pub const UNNAMED: &str = "unnamed";
+
+/// The longest label value, in characters.
+const MAX_CHARS: usize = 100;
+
+/// Cuts a text to 100 characters and replaces its control characters, so that it can be a label value.
+pub fn clean(text: &str) -> Arc<str> {
+    let fits = text.len() <= MAX_CHARS && !text.chars().any(char::is_control);
+    if fits {
+        return Arc::from(text);
+    }
+    let replaced = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(MAX_CHARS).map(replaced).collect::<String>().into()
+}
+
+/// As [`clean`]; an empty text is [`UNNAMED`].
+pub fn name(text: &str) -> Arc<str> {
+    if text.is_empty() { Arc::from(UNNAMED) } else { clean(text) }
+}
+
+/// Three capitals, else [`OTHER`].
+pub fn currency(text: &str) -> &str {
+    let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_code { text } else { OTHER }
+}
+
+/// The label `product_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProductLabel {
+    /// A product; 0 where the row names none.
+    Id(i64),
+    /// A product past the limit.
+    Other,
+}
+
+impl ProductLabel {
+    /// The product with this label value.
+    pub fn parse(text: &str) -> Option<ProductLabel> {
+        if text == OTHER { Some(ProductLabel::Other) } else { text.parse().ok().map(ProductLabel::Id) }
+    }
+
+    /// True for a product that can be known: pairs of it are shown at 0 in advance.
+    pub fn is_product(self) -> bool {
+        matches!(self, ProductLabel::Id(id) if id > 0)
+    }
+}
+
+impl fmt::Display for ProductLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProductLabel::Id(id) => id.fmt(f),
+            ProductLabel::Other => f.write_str(OTHER),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_cut_at_characters() {
+        assert_eq!(&*clean("plain"), "plain");
+        assert_eq!(clean(&"é".repeat(101)).chars().count(), 100);
+        assert_eq!(&*clean("a\nb\u{7}\u{85}"), "a\u{fffd}b\u{fffd}\u{fffd}");
+        assert_eq!(&*name(""), "unnamed");
+    }
+
+    #[test]
+    fn a_currency_is_three_capitals() {
+        assert_eq!(currency("USD"), "USD");
+        for odd in ["", "usd", "US", "USDT", "U5D", "ÜS"] {
+            assert_eq!(currency(odd), "other", "{odd}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_becomes_a_fit_label(text in any::<String>()) {
+            let label = clean(&text);
+            prop_assert!(label.chars().count() <= 100);
+            prop_assert!(!label.chars().any(char::is_control));
+        }
+
+        #[test]
+        fn product_labels_round_trip(id in any::<i64>()) {
+            let label = ProductLabel::Id(id);
+            prop_assert_eq!(ProductLabel::parse(&label.to_string()), Some(label));
+        }
+    }
+}
