@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// The type of a family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Only ever rises, ends in `_total`.
     Counter,
@@ -39,7 +39,13 @@ pub struct Family {
 }
 
 impl Family {
-    const fn new(name: &'static str, kind: Kind, labels: &'static [&'static str], home: Home, help: &'static str) -> Self {
+    const fn new(
+        name: &'static str,
+        kind: Kind,
+        labels: &'static [&'static str],
+        home: Home,
+        help: &'static str,
+    ) -> Self {
         Family { name, kind, labels, home, help }
     }
 

@@ -1,0 +1,407 @@
+//! Counting the rows of one page into a delta.
+
+use std::sync::Arc;
+
+use crate::cryptolens::{EventRow, EventType, LogKind, ObjectRow, Rows, WebApiRow, state_code};
+
+use super::account::AccountTally;
+use super::catalogue;
+use super::keys::{
+    AgeKey, DataObjectKey, EntryKey, EventKey, EventValueKey, NoLabels, ObjectKey, SkipKey, SkipReason,
+    StateKey, StateLabel,
+};
+use super::label::{self, OTHER, ProductLabel};
+use super::limits::{Exempt, LimitedFamily, Limits, lease_exempt};
+use super::products::Products;
+
+/// What the reader of a page noticed beside its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notes {
+    /// Rows without an id.
+    pub no_id: u64,
+    /// Rows at or below the floor.
+    pub below_floor: u64,
+    /// Ids met before in the same pass.
+    pub duplicate: u64,
+    /// Counted rows below the cursor that the pass began with.
+    pub late: u64,
+}
+
+/// One account while a transaction is being put together.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// What is in the ledger.
+    pub committed: &'a AccountTally,
+    /// What is added to it.
+    pub delta: &'a mut AccountTally,
+    /// The products known, including those that this transaction adds.
+    pub products: &'a mut Products,
+    /// The limits of the account.
+    pub limits: &'a Limits,
+}
+
+impl Reading<'_> {
+    /// Counts rows that were read at `read_at` (Unix seconds).
+    pub fn count(&mut self, rows: &Rows, read_at: i64) {
+        match rows {
+            Rows::WebApi(rows) => rows.iter().for_each(|row| self.web_api(row, read_at)),
+            Rows::Events(rows) => rows.iter().for_each(|row| self.event(row, read_at)),
+            Rows::Objects(rows) => rows.iter().for_each(|row| self.object(row, read_at)),
+        }
+    }
+
+    /// Counts what was noticed beside the rows.
+    pub fn note(&mut self, log: LogKind, notes: &Notes) {
+        let mut skipped = |reason, rows| {
+            if rows > 0 {
+                *self.delta.skipped.entry(SkipKey { log, reason }) += rows;
+            }
+        };
+        skipped(SkipReason::NoId, notes.no_id);
+        skipped(SkipReason::BelowFloor, notes.below_floor);
+        if notes.duplicate > 0 {
+            *self.delta.duplicate.entry(log) += notes.duplicate;
+        }
+        if notes.late > 0 {
+            *self.delta.late.entry(log) += notes.late;
+        }
+    }
+
+    fn web_api(&mut self, row: &WebApiRow, read_at: i64) {
+        let (event_type, outcome) = state_code::classify(row.state);
+        let product = self.product(row.product_id);
+        let entry = EntryKey { product, event_type, outcome };
+        let state = StateLabel::of(row.state);
+
+        let limit = self.limits.of(LimitedFamily::Entries);
+        let exempt = |key: &EntryKey| key.exempt(self.products);
+        let (rows, over) = self.delta.entries.admit(entry, &self.committed.entries, limit, exempt);
+        *rows += 1;
+        self.overflow(over || product == ProductLabel::Other, LimitedFamily::Entries);
+
+        let limit = self.limits.of(LimitedFamily::States);
+        let exempt = |key: &StateKey| key.exempt(self.products);
+        let key = StateKey { entry, state };
+        let (rows, over) = self.delta.states.admit(key, &self.committed.states, limit, exempt);
+        *rows += 1;
+        self.overflow(over || product == ProductLabel::Other, LimitedFamily::States);
+
+        if let Some(lease) = row.lease_seconds() {
+            let limit = self.limits.of(LimitedFamily::Lease);
+            let (leases, over) = self.delta.lease.admit(entry, &self.committed.lease, limit, lease_exempt);
+            leases.observe(catalogue::LEASE.bounds(), lease);
+            self.overflow(over || product == ProductLabel::Other, LimitedFamily::Lease);
+        }
+        let passed = row.do_int_value.filter(|value| *value > 0 && event_type == EventType::DataObject);
+        if let Some(value) = passed {
+            let limit = self.limits.of(LimitedFamily::DataObject);
+            let key = DataObjectKey { product, state };
+            let exempt = |key: &DataObjectKey| key.exempt(self.products);
+            let (values, over) =
+                self.delta.data_object.admit(key, &self.committed.data_object, limit, exempt);
+            values.observe(catalogue::DO_INT.bounds(), value);
+            self.overflow(over || product == ProductLabel::Other, LimitedFamily::DataObject);
+        }
+        if let Some(age) = age(row.time, read_at) {
+            let key = AgeKey { event_type, outcome };
+            self.delta.web_api_age.entry(key).observe(catalogue::WEB_API_AGE.bounds(), age);
+        }
+    }
+
+    fn event(&mut self, row: &EventRow, read_at: i64) {
+        let product = self.product(row.product_id);
+        let event = label::name(&row.event_name);
+
+        let limit = self.limits.of(LimitedFamily::Events);
+        let exempt = |key: &EventKey| key.exempt(self.products);
+        let key = EventKey { product, event: Arc::clone(&event), feature: label::name(&row.feature_name) };
+        let (rows, over) = self.delta.events.admit(key, &self.committed.events, limit, exempt);
+        *rows += 1;
+        self.overflow(over || product == ProductLabel::Other, LimitedFamily::Events);
+
+        if let Some(value) = row.value.filter(|value| *value > 0) {
+            let (currency, one_too_many) = self.currency(&row.currency);
+            let limit = self.limits.of(LimitedFamily::EventValue);
+            let key = EventValueKey { product, event, currency };
+            let exempt = |key: &EventValueKey| key.exempt(self.products);
+            let (values, over) =
+                self.delta.event_value.admit(key, &self.committed.event_value, limit, exempt);
+            values.observe(catalogue::EVENT_VALUE.bounds(), value);
+            self.overflow(over || one_too_many || product == ProductLabel::Other, LimitedFamily::EventValue);
+        }
+        if let Some(age) = age(row.time, read_at) {
+            self.delta.event_age.entry(NoLabels).observe(catalogue::EVENT_AGE.bounds(), age);
+        }
+    }
+
+    fn object(&mut self, row: &ObjectRow, read_at: i64) {
+        *self.delta.objects.entry(ObjectKey::of(row.resource_type, row.resource_action)) += 1;
+        if let Some(age) = age(row.created, read_at) {
+            self.delta.object_age.entry(NoLabels).observe(catalogue::OBJECT_AGE.bounds(), age);
+        }
+    }
+
+    /// The label of a product id: its own while there is room, and 0 for what can't be a product.
+    fn product(&mut self, id: i64) -> ProductLabel {
+        if id <= 0 {
+            return ProductLabel::Id(0);
+        }
+        match self.products.admit(id, None, self.limits.products) {
+            Some(_) => ProductLabel::Id(id),
+            None => ProductLabel::Other,
+        }
+    }
+
+    /// The label of a currency, and whether the limit put it under `other`.
+    fn currency(&self, text: &str) -> (Arc<str>, bool) {
+        let currency = label::currency(text);
+        if currency == OTHER {
+            return (currency.into(), false);
+        }
+        let mut known: Vec<&Arc<str>> = Vec::new();
+        for (key, _) in self.committed.event_value.iter().chain(self.delta.event_value.iter()) {
+            if &*key.currency == currency {
+                return (Arc::clone(&key.currency), false);
+            }
+            if &*key.currency != OTHER && !known.contains(&&key.currency) {
+                known.push(&key.currency);
+            }
+        }
+        if known.len() < self.limits.currencies { (currency.into(), false) } else { (OTHER.into(), true) }
+    }
+
+    fn overflow(&mut self, overflowed: bool, family: LimitedFamily) {
+        if overflowed {
+            *self.delta.overflow.entry(family) += 1;
+        }
+    }
+}
+
+/// A clock that runs behind the server's makes a row look younger than new: that is 0.
+fn age(time: Option<i64>, read_at: i64) -> Option<i64> {
+    time.map(|time| read_at.saturating_sub(time).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cryptolens::Outcome;
+
+    #[derive(Default)]
+    struct Account {
+        committed: AccountTally,
+        delta: AccountTally,
+        products: Products,
+        limits: Limits,
+    }
+
+    impl Account {
+        fn count(&mut self, rows: Rows) {
+            self.reading().count(&rows, 1_000_000);
+        }
+
+        fn reading(&mut self) -> Reading<'_> {
+            Reading {
+                committed: &self.committed,
+                delta: &mut self.delta,
+                products: &mut self.products,
+                limits: &self.limits,
+            }
+        }
+
+        fn commit(&mut self) {
+            let delta = std::mem::take(&mut self.delta);
+            self.committed.merge(&delta);
+        }
+    }
+
+    fn web(product_id: i64, state: i64) -> WebApiRow {
+        WebApiRow { id: 1, product_id, time: Some(999_990), state: Some(state), ..WebApiRow::default() }
+    }
+
+    fn event(product_id: i64, event_name: &str, value: i64, currency: &str) -> EventRow {
+        EventRow {
+            id: 1,
+            product_id,
+            time: Some(999_990),
+            event_name: event_name.to_owned(),
+            feature_name: String::new(),
+            value: Some(value),
+            currency: currency.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_web_api_row_is_counted_in_each_of_its_families() {
+        let mut account = Account::default();
+        let floating = WebApiRow { floating_expires: Some(999_990 + 600), ..web(7, 2014) };
+        let data = WebApiRow { do_int_value: Some(5), ..web(7, 8010) };
+        let not_data = WebApiRow { do_int_value: Some(5), ..web(7, 2010) };
+        let bare = WebApiRow { id: 3, ..WebApiRow::default() };
+        account.count(Rows::WebApi(vec![floating, data, not_data, bare]));
+
+        let entry = |product, event_type, outcome| EntryKey {
+            product: ProductLabel::Id(product),
+            event_type,
+            outcome,
+        };
+        let activation = entry(7, EventType::Activation, Outcome::Success);
+        let tally = &account.delta;
+        assert_eq!(tally.entries.get(&activation), Some(&2));
+        assert_eq!(tally.entries.get(&entry(7, EventType::DataObject, Outcome::Success)), Some(&1));
+        assert_eq!(tally.entries.get(&entry(0, EventType::Unknown, Outcome::Unknown)), Some(&1));
+        assert_eq!(
+            tally.states.get(&StateKey { entry: activation, state: StateLabel::of(Some(2014)) }),
+            Some(&1)
+        );
+        let lease = tally.lease.get(&activation).unwrap();
+        assert_eq!((lease.count, lease.sum, lease.buckets[3]), (1, 600, 1));
+        let values: Vec<_> = tally.data_object.iter().map(|(_, values)| (values.count, values.sum)).collect();
+        assert_eq!(values, [(1, 5)], "only data object requests pass values");
+        let ages: u64 = tally.web_api_age.iter().map(|(_, ages)| ages.count).sum();
+        assert_eq!(ages, 3, "a row without a time has no age");
+    }
+
+    #[test]
+    fn a_clock_behind_the_servers_makes_no_negative_age() {
+        assert_eq!(age(Some(10), 5), Some(0));
+        assert_eq!(age(Some(i64::MAX), i64::MIN), Some(0));
+        assert_eq!(age(Some(1), i64::MAX), Some(i64::MAX - 1));
+        assert_eq!(age(None, 5), None);
+    }
+
+    #[test]
+    fn products_past_the_limit_share_a_label() {
+        let mut account =
+            Account { limits: Limits { products: 2, ..Limits::default() }, ..Account::default() };
+        account.products.configure(9, "configured".into());
+        account.count(Rows::WebApi([1, 2, 3, 9, 3, -4].map(|product| web(product, 2010)).to_vec()));
+        let rows = |product| {
+            let key = EntryKey { product, event_type: EventType::Activation, outcome: Outcome::Success };
+            account.delta.entries.get(&key).copied().unwrap_or_default()
+        };
+        assert_eq!([1, 2, 9, 0].map(|id| rows(ProductLabel::Id(id))), [1, 1, 1, 1]);
+        assert_eq!(rows(ProductLabel::Other), 2);
+        assert_eq!(account.delta.overflow.get(&LimitedFamily::Entries), Some(&2));
+        assert_eq!(account.delta.overflow.get(&LimitedFamily::States), Some(&2));
+        assert_eq!(account.delta.overflow.get(&LimitedFamily::Lease), None);
+    }
+
+    #[test]
+    fn events_are_counted_by_names_and_valued_by_currency() {
+        let mut account =
+            Account { limits: Limits { currencies: 1, ..Limits::default() }, ..Account::default() };
+        account.count(Rows::Events(vec![
+            event(1, "buy", 20, "EUR"),
+            event(1, "buy", 30, "EUR"),
+            event(1, "buy", 40, "USD"),
+            event(1, "buy", 50, "eur"),
+            event(1, "", 0, "EUR"),
+            event(1, "refund", -5, "EUR"),
+        ]));
+        let mut sums: Vec<_> = account
+            .delta
+            .event_value
+            .iter()
+            .map(|(key, values)| (key.currency.to_string(), values.sum))
+            .collect();
+        sums.sort_unstable();
+        assert_eq!(sums, [("EUR".to_owned(), 50), ("other".to_owned(), 90)]);
+        assert_eq!(
+            account.delta.overflow.get(&LimitedFamily::EventValue),
+            Some(&1),
+            "eur is no currency, not one too many"
+        );
+        let unnamed =
+            EventKey { product: ProductLabel::Id(1), event: "unnamed".into(), feature: "unnamed".into() };
+        assert_eq!(account.delta.events.get(&unnamed), Some(&1));
+        assert_eq!(account.delta.event_age.get(&NoLabels).map(|ages| ages.count), Some(6));
+    }
+
+    #[test]
+    fn notes_are_counted_where_there_is_something_to_note() {
+        let mut account = Account::default();
+        account.reading().note(LogKind::Events, &Notes::default());
+        assert!(account.delta.is_empty());
+        account.reading().note(LogKind::Events, &Notes { no_id: 1, below_floor: 2, duplicate: 3, late: 4 });
+        let skipped = |reason| account.delta.skipped.get(&SkipKey { log: LogKind::Events, reason }).copied();
+        assert_eq!(skipped(SkipReason::NoId), Some(1));
+        assert_eq!(skipped(SkipReason::BelowFloor), Some(2));
+        assert_eq!(account.delta.duplicate.get(&LogKind::Events), Some(&3));
+        assert_eq!(account.delta.late.get(&LogKind::Events), Some(&4));
+        assert!(!account.delta.is_empty());
+    }
+
+    #[test]
+    fn pre_created_label_sets_take_no_room() {
+        let mut account = Account { limits: Limits { sets: 1, ..Limits::default() }, ..Account::default() };
+        account.count(Rows::WebApi(vec![
+            web(1, 2010),
+            web(1, 2020),
+            web(1, 3010),
+            web(1, 2030),
+            web(1, 9930),
+        ]));
+        // 2010, 2020 and 3010 are exempt in both families; 2030 takes the one place; 9930 is unknown in both.
+        let overflow = |family| account.delta.overflow.get(&family).copied();
+        assert_eq!(overflow(LimitedFamily::Entries), Some(1));
+        assert_eq!(overflow(LimitedFamily::States), Some(1));
+    }
+
+    proptest! {
+        /// However rows are cut into transactions, and whatever the limits: no row is lost, and no family outgrows
+        /// its limit.
+        #[test]
+        fn limits_lose_no_row(
+            rows in prop::collection::vec((0i64..8, 1990i64..2060, 0i64..3), 0..200),
+            sets in 1usize..6,
+            products in 0usize..4,
+            every in 1usize..50,
+        ) {
+            let limits = Limits { sets, histogram_sets: 2, products, currencies: 1 };
+            let mut account = Account { limits, ..Account::default() };
+            for page in rows.chunks(every) {
+                let page = page.iter().map(|(product, state, lease)| WebApiRow {
+                    floating_expires: Some(999_990 + lease),
+                    ..web(*product, *state)
+                });
+                account.count(Rows::WebApi(page.collect()));
+                account.commit();
+            }
+            let tally = &account.committed;
+            let all = u64::try_from(rows.len()).unwrap();
+            prop_assert_eq!(tally.entries.iter().map(|(_, rows)| rows).sum::<u64>(), all);
+            prop_assert_eq!(tally.states.iter().map(|(_, rows)| rows).sum::<u64>(), all);
+            let leases: i64 = tally.lease.iter().map(|(_, leases)| leases.sum).sum();
+            prop_assert_eq!(leases, rows.iter().map(|(_, _, lease)| lease).sum::<i64>());
+            let limited = |exempt: &dyn Fn(&EntryKey) -> bool, series: Vec<&EntryKey>| {
+                series.into_iter().filter(|key| !exempt(key)).count()
+            };
+            let known = &account.products;
+            prop_assert!(limited(&|key| key.exempt(known), tally.entries.iter().map(|(key, _)| key).collect()) <= sets);
+            prop_assert!(limited(&lease_exempt, tally.lease.iter().map(|(key, _)| key).collect()) <= 2);
+            prop_assert!(known.iter().count() <= products);
+        }
+
+        /// Counting in parts and merging equals counting at once.
+        #[test]
+        fn parts_merge_to_the_whole(
+            rows in prop::collection::vec((0i64..4, 1000i64..9000), 0..60),
+            cut in 0usize..60,
+        ) {
+            let rows: Vec<_> = rows.into_iter().map(|(product, state)| web(product, state)).collect();
+            let (one, two) = rows.split_at(cut.min(rows.len()));
+            let mut parts = Account::default();
+            for part in [one, two] {
+                parts.count(Rows::WebApi(part.to_vec()));
+                parts.commit();
+            }
+            let mut whole = Account::default();
+            whole.count(Rows::WebApi(rows));
+            whole.commit();
+            prop_assert_eq!(parts.committed, whole.committed);
+        }
+    }
+}

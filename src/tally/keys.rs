@@ -1,0 +1,400 @@
+//! The label sets of each family, as keys that are cheap to hash, and their form in the ledger and on the page.
+
+use std::sync::Arc;
+
+use crate::cryptolens::{EventType, LogKind, Outcome, StateCode};
+
+use super::label::{OTHER, ProductLabel};
+use super::limits::LimitedFamily;
+use super::series::Key;
+
+/// Product, method and outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// `product_id`
+    pub product: ProductLabel,
+    /// `event_type`
+    pub event_type: EventType,
+    /// `outcome`
+    pub outcome: Outcome,
+}
+
+/// The label `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StateLabel {
+    /// A code that is shown raw.
+    Code(StateCode),
+    /// A number outside the range, no state at all, or one past the limit.
+    Other,
+}
+
+impl StateLabel {
+    /// The label of a raw state.
+    pub fn of(raw: Option<i64>) -> StateLabel {
+        raw.and_then(StateCode::new).map_or(StateLabel::Other, StateLabel::Code)
+    }
+
+    fn text(self) -> String {
+        match self {
+            StateLabel::Code(code) => code.get().to_string(),
+            StateLabel::Other => OTHER.to_owned(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<StateLabel> {
+        if text == OTHER {
+            return Some(StateLabel::Other);
+        }
+        text.parse().ok().and_then(StateCode::new).map(StateLabel::Code)
+    }
+}
+
+/// Product, method, outcome and state code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateKey {
+    /// The first three labels.
+    pub entry: EntryKey,
+    /// `state`
+    pub state: StateLabel,
+}
+
+/// Product and state code of a data object request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DataObjectKey {
+    /// `product_id`
+    pub product: ProductLabel,
+    /// `state`
+    pub state: StateLabel,
+}
+
+/// Method and outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgeKey {
+    /// `event_type`
+    pub event_type: EventType,
+    /// `outcome`
+    pub outcome: Outcome,
+}
+
+/// Product, event and feature.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventKey {
+    /// `product_id`
+    pub product: ProductLabel,
+    /// `event_name`
+    pub event: Arc<str>,
+    /// `feature_name`
+    pub feature: Arc<str>,
+}
+
+/// Product, event and currency.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventValueKey {
+    /// `product_id`
+    pub product: ProductLabel,
+    /// `event_name`
+    pub event: Arc<str>,
+    /// `currency`
+    pub currency: Arc<str>,
+}
+
+/// Resource type and action, as raw codes: which name a code has is decided when it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Of the resource type; `None` for what can't be a code.
+    pub resource: Option<u8>,
+    /// Of the action, likewise.
+    pub action: Option<u8>,
+}
+
+/// The only label set of a family without labels of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NoLabels;
+
+/// Why a row was not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// It has no id that could be read.
+    NoId,
+    /// Its id is at or below the floor: the API sent what was not asked for.
+    BelowFloor,
+}
+
+impl SkipReason {
+    /// All reasons.
+    pub const ALL: [SkipReason; 2] = [SkipReason::NoId, SkipReason::BelowFloor];
+
+    /// The value of the label `reason`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SkipReason::NoId => "no_id",
+            SkipReason::BelowFloor => "below_floor",
+        }
+    }
+}
+
+/// Log and reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SkipKey {
+    /// `log`
+    pub log: LogKind,
+    /// `reason`
+    pub reason: SkipReason,
+}
+
+fn parts<const N: usize>(labels: &[String]) -> Option<[&str; N]> {
+    let parts: Vec<&str> = labels.iter().map(String::as_str).collect();
+    parts.try_into().ok()
+}
+
+impl Key for EntryKey {
+    fn labels(&self) -> Vec<String> {
+        vec![self.product.to_string(), self.event_type.name().to_owned(), self.outcome.name().to_owned()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [product, event_type, outcome] = parts(labels)?;
+        Some(EntryKey {
+            product: ProductLabel::parse(product)?,
+            event_type: EventType::from_name(event_type)?,
+            outcome: Outcome::from_name(outcome)?,
+        })
+    }
+
+    fn overflow(&self) -> Self {
+        EntryKey { product: ProductLabel::Other, ..*self }
+    }
+}
+
+impl Key for StateKey {
+    fn labels(&self) -> Vec<String> {
+        let mut labels = self.entry.labels();
+        labels.push(self.state.text());
+        labels
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let (state, entry) = labels.split_last()?;
+        Some(StateKey { entry: EntryKey::from_labels(entry)?, state: StateLabel::parse(state)? })
+    }
+
+    fn overflow(&self) -> Self {
+        StateKey { entry: self.entry.overflow(), state: StateLabel::Other }
+    }
+}
+
+impl Key for DataObjectKey {
+    fn labels(&self) -> Vec<String> {
+        vec![self.product.to_string(), self.state.text()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [product, state] = parts(labels)?;
+        Some(DataObjectKey { product: ProductLabel::parse(product)?, state: StateLabel::parse(state)? })
+    }
+
+    fn overflow(&self) -> Self {
+        DataObjectKey { product: ProductLabel::Other, state: StateLabel::Other }
+    }
+}
+
+impl Key for AgeKey {
+    fn labels(&self) -> Vec<String> {
+        vec![self.event_type.name().to_owned(), self.outcome.name().to_owned()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [event_type, outcome] = parts(labels)?;
+        Some(AgeKey { event_type: EventType::from_name(event_type)?, outcome: Outcome::from_name(outcome)? })
+    }
+
+    fn overflow(&self) -> Self {
+        *self
+    }
+}
+
+impl Key for EventKey {
+    fn labels(&self) -> Vec<String> {
+        vec![self.product.to_string(), self.event.to_string(), self.feature.to_string()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [product, event, feature] = parts(labels)?;
+        Some(EventKey {
+            product: ProductLabel::parse(product)?,
+            event: event.into(),
+            feature: feature.into(),
+        })
+    }
+
+    fn overflow(&self) -> Self {
+        EventKey { product: ProductLabel::Other, event: OTHER.into(), feature: OTHER.into() }
+    }
+}
+
+impl Key for EventValueKey {
+    fn labels(&self) -> Vec<String> {
+        vec![self.product.to_string(), self.event.to_string(), self.currency.to_string()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [product, event, currency] = parts(labels)?;
+        Some(EventValueKey {
+            product: ProductLabel::parse(product)?,
+            event: event.into(),
+            currency: currency.into(),
+        })
+    }
+
+    /// A sum of values is worth keeping apart by currency even here, as adding euros to yen says nothing.
+    fn overflow(&self) -> Self {
+        EventValueKey { product: ProductLabel::Other, event: OTHER.into(), currency: self.currency.clone() }
+    }
+}
+
+impl ObjectKey {
+    /// The key of a row's raw codes. What is no small number above or at 0 can't be a code of an enum of seven.
+    pub fn of(resource: Option<i64>, action: Option<i64>) -> ObjectKey {
+        let code = |raw: Option<i64>| raw.and_then(|raw| u8::try_from(raw).ok()).filter(|code| *code < 100);
+        ObjectKey { resource: code(resource), action: code(action) }
+    }
+}
+
+const NO_CODE: &str = "none";
+
+impl Key for ObjectKey {
+    fn labels(&self) -> Vec<String> {
+        let text = |code: Option<u8>| code.map_or_else(|| NO_CODE.to_owned(), |code| code.to_string());
+        vec![text(self.resource), text(self.action)]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [resource, action] = parts(labels)?;
+        let code = |text: &str| if text == NO_CODE { Some(None) } else { text.parse().ok().map(Some) };
+        Some(ObjectKey { resource: code(resource)?, action: code(action)? })
+    }
+
+    fn overflow(&self) -> Self {
+        ObjectKey { resource: None, action: None }
+    }
+}
+
+impl Key for NoLabels {
+    fn labels(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        labels.is_empty().then_some(NoLabels)
+    }
+
+    fn overflow(&self) -> Self {
+        NoLabels
+    }
+}
+
+impl Key for LogKind {
+    fn labels(&self) -> Vec<String> {
+        vec![self.name().to_owned()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [log] = parts(labels)?;
+        LogKind::from_name(log)
+    }
+
+    fn overflow(&self) -> Self {
+        *self
+    }
+}
+
+impl Key for SkipKey {
+    fn labels(&self) -> Vec<String> {
+        vec![self.log.name().to_owned(), self.reason.name().to_owned()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [log, reason] = parts(labels)?;
+        let reason = SkipReason::ALL.into_iter().find(|known| known.name() == reason)?;
+        Some(SkipKey { log: LogKind::from_name(log)?, reason })
+    }
+
+    fn overflow(&self) -> Self {
+        *self
+    }
+}
+
+impl Key for LimitedFamily {
+    fn labels(&self) -> Vec<String> {
+        vec![self.family().name.to_owned()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [name] = parts(labels)?;
+        LimitedFamily::ALL.into_iter().find(|family| family.family().name == name)
+    }
+
+    fn overflow(&self) -> Self {
+        *self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn survives<K: Key + std::fmt::Debug>(key: K) {
+        assert_eq!(K::from_labels(&key.labels()), Some(key.clone()));
+        assert_eq!(K::from_labels(&key.overflow().labels()), Some(key.overflow()));
+        assert_eq!(key.overflow().overflow(), key.overflow(), "an overflow goes nowhere else");
+        let mut longer = key.labels();
+        longer.push("one too many".to_owned());
+        assert_eq!(K::from_labels(&longer), None);
+    }
+
+    #[test]
+    fn every_key_survives_the_ledger() {
+        let entry = EntryKey {
+            product: ProductLabel::Id(3349),
+            event_type: EventType::Activation,
+            outcome: Outcome::Failure,
+        };
+        survives(entry);
+        survives(StateKey { entry, state: StateLabel::of(Some(2024)) });
+        survives(StateKey { entry, state: StateLabel::of(None) });
+        survives(DataObjectKey { product: ProductLabel::Id(0), state: StateLabel::of(Some(8010)) });
+        survives(AgeKey { event_type: EventType::Unknown, outcome: Outcome::Unknown });
+        survives(EventKey { product: ProductLabel::Other, event: "a\"b".into(), feature: "ü".into() });
+        survives(EventValueKey { product: ProductLabel::Id(1), event: "buy".into(), currency: "EUR".into() });
+        survives(ObjectKey::of(Some(6), Some(3)));
+        survives(ObjectKey::of(None, Some(-1)));
+        survives(NoLabels);
+        for log in LogKind::ALL {
+            survives(log);
+            for reason in SkipReason::ALL {
+                survives(SkipKey { log, reason });
+            }
+        }
+        for family in LimitedFamily::ALL {
+            survives(family);
+        }
+    }
+
+    #[test]
+    fn labels_of_another_version_are_refused() {
+        let labels = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+        assert_eq!(EntryKey::from_labels(&labels(&["1", "teleport", "success"])), None);
+        assert_eq!(EntryKey::from_labels(&labels(&["one", "activation", "success"])), None);
+        assert_eq!(StateKey::from_labels(&labels(&["1", "activation", "success", "99999"])), None);
+        assert_eq!(StateKey::from_labels(&[]), None);
+        assert_eq!(ObjectKey::from_labels(&labels(&["300", "1"])), None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_code_is_none() {
+        for odd in [None, Some(-1), Some(100), Some(i64::MAX)] {
+            assert_eq!(ObjectKey::of(odd, Some(2)), ObjectKey { resource: None, action: Some(2) });
+        }
+        assert_eq!(ObjectKey::of(Some(99), None), ObjectKey { resource: Some(99), action: None });
+    }
+}

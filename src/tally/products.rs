@@ -1,0 +1,81 @@
+//! The products that are known: configured, in the ledger, or answered by GetProducts. A known product has a label of
+//! its own and its pairs are shown at 0.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::label::ProductLabel;
+
+/// Known products by id, with their names where one is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Products {
+    known: BTreeMap<i64, Known>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Known {
+    /// By configuration: such a product is never kept out by the limit.
+    configured: Option<Arc<str>>,
+    /// By GetProducts; `None` if only rows name it.
+    answered: Option<Arc<str>>,
+}
+
+impl Products {
+    /// True for a product with a label of its own.
+    pub fn is_known(&self, label: ProductLabel) -> bool {
+        matches!(label, ProductLabel::Id(id) if self.known.contains_key(&id))
+    }
+
+    /// Adds a product by configuration, limit or not.
+    pub fn configure(&mut self, id: i64, name: Arc<str>) {
+        self.known.entry(id).or_default().configured = Some(name);
+    }
+
+    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. Tells whether anything
+    /// changed; `None` if it is kept out.
+    pub fn admit(&mut self, id: i64, name: Option<Arc<str>>, limit: usize) -> Option<bool> {
+        if let Some(known) = self.known.get_mut(&id) {
+            let renamed = name.is_some() && name != known.answered;
+            if renamed {
+                known.answered = name;
+            }
+            return Some(renamed);
+        }
+        if self.known.values().filter(|known| known.configured.is_none()).count() >= limit {
+            return None;
+        }
+        self.known.insert(id, Known { configured: None, answered: name });
+        Some(true)
+    }
+
+    /// Known products, by id, with the name to show: the configured one, else the one answered.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&Arc<str>>)> {
+        self.known.iter().map(|(id, known)| (*id, known.configured.as_ref().or(known.answered.as_ref())))
+    }
+
+    /// The name by GetProducts, which is the one that is kept in the ledger.
+    pub fn answered_name(&self, id: i64) -> Option<&Arc<str>> {
+        self.known.get(&id)?.answered.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configured_products_are_not_limited() {
+        let mut products = Products::default();
+        for id in 1..=5 {
+            products.configure(id, "configured".into());
+        }
+        assert_eq!(products.admit(6, None, 1), Some(true));
+        assert_eq!(products.admit(7, None, 1), None);
+        assert_eq!(products.admit(5, Some("by the api".into()), 1), Some(true));
+        assert_eq!(products.admit(6, None, 1), Some(false), "a row changes nothing");
+        let shown: Vec<_> = products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
+        assert_eq!(shown[4..], [(5, Some("configured")), (6, None)]);
+        assert_eq!(products.answered_name(5).map(|name| &**name), Some("by the api"));
+        assert!(!products.is_known(ProductLabel::Id(7)) && !products.is_known(ProductLabel::Other));
+    }
+}
