@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod config;
 pub mod cryptolens;
+pub mod ingest;
 pub mod simulator;
 pub mod tally;

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::ingest::REQUEST_BOUNDS;
+
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -63,8 +65,6 @@ const AGE_BOUNDS: &[f64] =
 const LEASE_BOUNDS: &[f64] = &[60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0];
 const DO_INT_BOUNDS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1e3, 1e4];
 const EVENT_VALUE_BOUNDS: &[f64] = &[1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1e3, 5e3, 1e4, 5e4, 1e5, 1e6];
-/// Of request durations, in seconds.
-pub const REQUEST_BOUNDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Of ledger commits, in seconds.
 pub const COMMIT_BOUNDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cryptolens::{EventRow, EventType, LogKind, ObjectRow, Rows, WebApiRow, state_code};
+use crate::ingest::Notes;
 
 use super::account::AccountTally;
 use super::catalogue;
@@ -13,19 +14,6 @@ use super::keys::{
 use super::label::{self, OTHER, ProductLabel};
 use super::limits::{Exempt, LimitedFamily, Limits, lease_exempt};
 use super::products::Products;
-
-/// What the reader of a page noticed beside its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Notes {
-    /// Rows without an id.
-    pub no_id: u64,
-    /// Rows at or below the floor.
-    pub below_floor: u64,
-    /// Ids met before in the same pass.
-    pub duplicate: u64,
-    /// Counted rows below the cursor that the pass began with.
-    pub late: u64,
-}
 
 /// One account while a transaction is being put together.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ mod products;
 mod series;
 
 pub use account::{AccountTally, Sink};
-pub use count::{Notes, Reading};
+pub use count::Reading;
 pub use exhibit::{AccountExhibit, Exhibit};
 pub use histogram::{Histogram, MAX_BOUNDS};
 pub use limits::{LimitedFamily, Limits};

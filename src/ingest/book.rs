@@ -1,0 +1,69 @@
+//! What a poller needs from whoever keeps the counts. The ledger is the one that does.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::cryptolens::{LogKind, Product};
+
+use super::record::{Opened, Origin, Record};
+
+/// One log of one account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId {
+    /// The account's name.
+    pub account: Arc<str>,
+    /// Which of its logs.
+    pub log: LogKind,
+}
+
+/// Why something was not written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BookError {
+    /// Nothing of it was kept, nor of what was handed over after it: open the log again and go on from there.
+    #[error("the ledger could not be written")]
+    Failed,
+    /// The writer is gone; only a new process can go on.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// A record that was handed over, and is not yet known to be kept.
+#[derive(Debug)]
+pub struct Commit(pub(crate) oneshot::Receiver<Result<(), BookError>>);
+
+impl Commit {
+    /// Waits until it is kept.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn done(self) -> Result<(), BookError> {
+        self.0.await.unwrap_or(Err(BookError::Closed))
+    }
+}
+
+/// Keeps positions and counts, durably and together.
+pub trait Book: Clone + Send + Sync + 'static {
+    /// The log as it is kept; `None` if its origin is not known yet. Whatever was handed over under an earlier epoch
+    /// is either part of it, or will be refused.
+    fn open(&self, log: &LogId) -> impl Future<Output = Result<Option<Opened>, BookError>> + Send;
+
+    /// Writes down where counting begins. An origin that is known already stays.
+    fn begin(&self, log: &LogId, origin: Origin) -> impl Future<Output = Result<Opened, BookError>> + Send;
+
+    /// Hands over one step; returns as soon as there is room for the next. Steps of one log are kept in the order in
+    /// which they were handed over; after one fails, the rest of the same epoch fails too.
+    fn submit(
+        &self,
+        log: &LogId,
+        epoch: u64,
+        record: Record,
+    ) -> impl Future<Output = Result<Commit, BookError>> + Send;
+
+    /// Writes down the products that the account has.
+    fn products(
+        &self,
+        account: &Arc<str>,
+        products: Vec<Product>,
+    ) -> impl Future<Output = Result<(), BookError>> + Send;
+}

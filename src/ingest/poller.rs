@@ -1,0 +1,415 @@
+//! One task per account and log: finds the origin, then makes pass after pass, until told to stop.
+//!
+//! Promises: it is the only place that retries; it never goes on from a position that is not kept; it ends by itself
+//! only when the ledger is gone.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Since;
+use crate::cryptolens::{ApiError, DecodeFault, PageQuery, Row};
+
+use super::arrange::{Arranged, arrange};
+use super::asking::Asking;
+use super::book::{Book, BookError, Commit, LogId};
+use super::origin::{self, Found, Head, Mark, Probe};
+use super::pace::Pace;
+use super::pass::{Memory, Moment, Pass};
+use super::record::{Opened, Origin};
+use super::source::Source;
+use super::status::{ApiStatus, LogStatus, Trouble};
+
+/// Pages that may be handed over and not yet kept.
+const MOST_IN_FLIGHT: usize = 20;
+
+/// A log that was not read for longer than this, beside its interval, is far behind.
+const FAR_BEHIND: Duration = Duration::from_secs(5 * 60);
+
+/// How often a long pass says where it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a malformed row is worth a line.
+const MALFORMED_EVERY: Duration = Duration::from_secs(60);
+
+/// What one poller is told.
+#[derive(Debug, Clone)]
+pub struct PollerSettings {
+    /// Which log to read.
+    pub id: LogId,
+    /// From the start of one pass to the start of the next.
+    pub interval: Duration,
+    /// How far back each pass reads again.
+    pub overlap: Duration,
+    /// Where counting begins, if the ledger doesn't know yet.
+    pub since: Since,
+}
+
+/// Why a poller stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// It was told to.
+    #[error("told to stop")]
+    Cancelled,
+    /// There is nobody left to count for.
+    #[error("the ledger is closed")]
+    LedgerClosed,
+}
+
+/// Why a step went no further.
+enum Interrupted {
+    /// Open the log again.
+    Reopen,
+    Stop(Stopped),
+}
+
+impl From<BookError> for Interrupted {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::Failed => Interrupted::Reopen,
+            BookError::Closed => Interrupted::Stop(Stopped::LedgerClosed),
+        }
+    }
+}
+
+/// Reads one log.
+pub struct Poller<S, B, R> {
+    settings: PollerSettings,
+    source: S,
+    book: B,
+    status: Arc<LogStatus>,
+    asking: Asking,
+    cancel: CancellationToken,
+    memory: Memory,
+    limit: Limit,
+    /// Start of the last complete pass: in this process, or by the ledger when it ended.
+    last_start: Option<i64>,
+    malformed_told: Option<Instant>,
+    rows: PhantomData<fn() -> R>,
+}
+
+impl<S: Source, B: Book, R: Row> Poller<S, B, R> {
+    /// A poller that is ready to run. `status` and `api` are those of its log and account.
+    pub fn new(
+        settings: PollerSettings,
+        source: S,
+        book: B,
+        status: Arc<LogStatus>,
+        api: Arc<ApiStatus>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let account = Arc::clone(&settings.id.account);
+        let asking = Asking::new(account, R::LOG.endpoint(), api, Some(Arc::clone(&status)), source.token());
+        Poller {
+            settings,
+            source,
+            book,
+            status,
+            asking,
+            cancel,
+            memory: Memory::new(Moment::now()),
+            limit: Limit::new(R::LOG.max_limit()),
+            last_start: None,
+            malformed_told: None,
+            rows: PhantomData,
+        }
+    }
+
+    /// Reads until told to stop, or until the ledger is gone.
+    pub async fn run(mut self) -> Stopped {
+        let cancel = self.cancel.clone();
+        // Dropping the work at any await point is safe: what is kept is decided by the ledger alone.
+        tokio::select! {
+            () = cancel.cancelled() => Stopped::Cancelled,
+            stopped = self.work() => stopped,
+        }
+    }
+
+    async fn work(&mut self) -> Stopped {
+        let mut pace = Pace::default();
+        loop {
+            match self.read(&mut pace).await {
+                Interrupted::Stop(stopped) => return stopped,
+                Interrupted::Reopen => {
+                    self.status.update(|view| {
+                        view.spoke = true;
+                        view.trouble = Some(Trouble::Ledger);
+                    });
+                    tokio::time::sleep(pace.backoff()).await;
+                }
+            }
+        }
+    }
+
+    /// Opens the log, and reads it pass by pass until interrupted.
+    async fn read(&mut self, pace: &mut Pace) -> Interrupted {
+        let mut opened = match self.open().await {
+            Ok(opened) => opened,
+            Err(interrupted) => return interrupted,
+        };
+        loop {
+            let began = Instant::now();
+            if let Err(interrupted) = self.pass(&mut opened).await {
+                return interrupted;
+            }
+            pace.reset();
+            tokio::time::sleep_until(began + self.settings.interval).await;
+        }
+    }
+
+    async fn open(&mut self) -> Result<Opened, Interrupted> {
+        let since = since_text(self.settings.since);
+        let id = &self.settings.id;
+        let opened = match self.book.open(id).await? {
+            Some(opened) => {
+                if opened.origin.since != since {
+                    tracing::warn!(
+                        account = %id.account,
+                        log = %id.log,
+                        kept = opened.origin.since,
+                        given = since,
+                        "--since differs from where counting began, and changes nothing; to start over, stop the exporter and delete the ledger"
+                    );
+                }
+                opened
+            }
+            None => self.begin(since).await?,
+        };
+        self.last_start = self.last_start.or(opened.last_pass);
+        self.status.update(|view| view.last_pass = view.last_pass.or(opened.last_pass));
+        Ok(opened)
+    }
+
+    /// Finds out where counting begins, and has it written down before the first row is counted.
+    async fn begin(&mut self, since: String) -> Result<Opened, Interrupted> {
+        let now = chrono::Utc::now();
+        let at = match self.settings.since {
+            Since::All => None,
+            Since::Now => Some((Mark::Now, now.timestamp())),
+            Since::Ago(ago) => {
+                let mark = chrono::Duration::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago));
+                mark.map(|mark| (Mark::Time(mark.timestamp()), mark.timestamp()))
+            }
+            Since::At(at) => Some((Mark::Time(at.timestamp()), at.timestamp())),
+        };
+        let origin = match at {
+            None => Origin { id: 0, mark: 0, since },
+            Some((mark, seconds)) => {
+                let mut probe =
+                    ProbeLog::<S, R> { source: &self.source, asking: &mut self.asking, rows: PhantomData };
+                let id = match origin::find(&mut probe, R::LOG, mark).await {
+                    Ok(id) => id,
+                    Err(never) => match never {},
+                };
+                Origin { id, mark: seconds.max(0), since }
+            }
+        };
+        let id = &self.settings.id;
+        tracing::info!(account = %id.account, log = %id.log, since = origin.since, origin = origin.id, "counting begins");
+        Ok(self.book.begin(id, origin).await?)
+    }
+
+    async fn pass(&mut self, opened: &mut Opened) -> Result<(), Interrupted> {
+        let began = Moment::now();
+        let first = !opened.first_pass_complete;
+        let far = FAR_BEHIND + self.settings.interval;
+        let behind = first
+            || self.last_start.is_none_or(|last| {
+                began.unix.saturating_sub(last) > i64::try_from(far.as_secs()).unwrap_or(i64::MAX)
+            });
+        let mut pass = Pass::begin(&opened.position, self.settings.overlap, first, began);
+        let mut in_flight: VecDeque<Commit> = VecDeque::new();
+        let mut told = Instant::now();
+        loop {
+            let page = self.page(pass.asks_after()).await;
+            let now = Moment::now();
+            self.tell_malformed(page.without_id);
+            let step = pass.take(&mut opened.position, &mut self.memory, page, now);
+            if behind && pass.added() > 0 {
+                // Known only once a row is there: a quiet log is never behind, however long nobody looked.
+                self.status.update(|view| view.catching_up = true);
+            }
+            if let Some(record) = step.record {
+                if in_flight.len() >= MOST_IN_FLIGHT
+                    && let Some(oldest) = in_flight.pop_front()
+                {
+                    oldest.done().await?;
+                }
+                in_flight.push_back(self.book.submit(&self.settings.id, opened.epoch, record).await?);
+            }
+            if told.elapsed() >= PROGRESS_EVERY {
+                told = Instant::now();
+                self.tell_progress(&pass, opened);
+            }
+            if step.complete {
+                break;
+            }
+        }
+        for commit in in_flight {
+            commit.done().await?;
+        }
+        opened.first_pass_complete = true;
+        self.last_start = Some(began.unix);
+        let end = Moment::now().unix;
+        // Whoever looks at rates over some minutes would take the backlog for traffic: it is over only with the next
+        // pass. The first pass ever is one starting value, and no rate sees it.
+        let still_behind = behind && !first && pass.added() > 0;
+        self.status.update(|view| {
+            view.last_pass = Some(end);
+            view.catching_up = still_behind;
+            view.trouble = None;
+        });
+        if first || still_behind {
+            let id = &self.settings.id;
+            tracing::info!(account = %id.account, log = %id.log, rows = pass.added(), cursor = opened.position.cursor(), "caught up");
+        }
+        Ok(())
+    }
+
+    /// The page after an id, however often it must be asked for.
+    async fn page(&mut self, after: i64) -> Arranged<R> {
+        let mut starting_after = after;
+        loop {
+            let limit = self.limit.get();
+            let query = PageQuery { starting_after, limit, newest_first: false };
+            let source = self.source.clone();
+            let request = async { source.page::<R>(query).await.and_then(|page| arrange(page, limit)) };
+            match self.asking.once(request).await {
+                Ok(page) => {
+                    self.limit.worked();
+                    return page;
+                }
+                Err(error) => {
+                    if after == 0 && error == ApiError::Decode(DecodeFault::Order) {
+                        // Without a cursor the order may be another; no row has an id below 1.
+                        starting_after = 1;
+                    }
+                    self.limit.failed(&error);
+                    self.asking.wait(&error).await;
+                }
+            }
+        }
+    }
+
+    fn tell_malformed(&mut self, rows: u64) {
+        let due = self.malformed_told.is_none_or(|told| told.elapsed() >= MALFORMED_EVERY);
+        if rows > 0 && due {
+            self.malformed_told = Some(Instant::now());
+            let id = &self.settings.id;
+            tracing::warn!(account = %id.account, log = %id.log, rows, "rows without an id can't be counted");
+        }
+    }
+
+    fn tell_progress(&self, pass: &Pass, opened: &Opened) {
+        let id = &self.settings.id;
+        let clock = opened.position.newest_clock();
+        let reached = chrono::DateTime::from_timestamp(clock, 0).map(|time| time.to_rfc3339());
+        tracing::info!(
+            account = %id.account,
+            log = %id.log,
+            rows = pass.added(),
+            reached = reached.unwrap_or_default(),
+            "catching up"
+        );
+    }
+}
+
+/// How many rows to ask for: halved when the same position fails twice in a way that a smaller page may not.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    most: u16,
+    now: u16,
+    failures: u32,
+}
+
+impl Limit {
+    fn new(most: u16) -> Limit {
+        Limit { most, now: most, failures: 0 }
+    }
+
+    fn get(self) -> u16 {
+        self.now
+    }
+
+    fn worked(&mut self) {
+        self.failures = 0;
+        self.now = self.now.saturating_mul(2).min(self.most);
+    }
+
+    fn failed(&mut self, error: &ApiError) {
+        if error.may_be_size() {
+            self.failures += 1;
+        }
+        if self.failures >= 2 {
+            self.failures = 0;
+            self.now = (self.now / 2).max(1);
+        }
+    }
+}
+
+/// The origin search's questions, asked of the real log.
+struct ProbeLog<'a, S, R> {
+    source: &'a S,
+    asking: &'a mut Asking,
+    rows: PhantomData<fn() -> R>,
+}
+
+/// Two rows, so that an answer that descends can be told from one that ascends.
+const PROBE_LIMIT: u16 = 2;
+
+impl<S: Source, R: Row> ProbeLog<'_, S, R> {
+    async fn ask(&mut self, mut query: PageQuery) -> Found {
+        let refusable = query.starting_after > 0 && !query.newest_first;
+        loop {
+            let source = self.source.clone();
+            let request = async {
+                let page = source.page::<R>(query).await?;
+                let rows: Vec<R> = page.rows;
+                let descends = rows.is_sorted_by(|one, next| one.id() > next.id()) && rows.len() > 1;
+                if descends && !query.newest_first {
+                    return Err(ApiError::Decode(DecodeFault::Order));
+                }
+                Ok(rows)
+            };
+            match self.asking.once(request).await {
+                Ok(rows) => {
+                    let mut rows = rows.into_iter().filter(|row| row.id() > query.starting_after);
+                    let Some(first) = rows.next() else { return Found::Nothing };
+                    let time = first.time().or_else(|| rows.next().and_then(|next| next.time()));
+                    return Found::Row(Head { id: first.id(), time });
+                }
+                Err(ApiError::BadRequest { status: None }) if refusable => return Found::Refused,
+                Err(ApiError::Decode(DecodeFault::Order)) if query.starting_after == 0 => {
+                    query.starting_after = 1
+                }
+                Err(error) => self.asking.wait(&error).await,
+            }
+        }
+    }
+}
+
+impl<S: Source, R: Row> Probe for ProbeLog<'_, S, R> {
+    type Error = std::convert::Infallible;
+
+    async fn first_after(&mut self, after: i64) -> Result<Found, Self::Error> {
+        Ok(self.ask(PageQuery { starting_after: after, limit: PROBE_LIMIT, newest_first: false }).await)
+    }
+
+    async fn newest(&mut self) -> Result<Found, Self::Error> {
+        Ok(self.ask(PageQuery { starting_after: 0, limit: 1, newest_first: true }).await)
+    }
+}
+
+/// `--since` as it is kept, to see whether it changed.
+fn since_text(since: Since) -> String {
+    match since {
+        Since::Now => "now".to_owned(),
+        Since::All => "all".to_owned(),
+        Since::Ago(ago) => humantime::format_duration(ago).to_string(),
+        Since::At(at) => at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+    }
+}

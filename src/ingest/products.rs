@@ -1,0 +1,60 @@
+//! One task per account: asks for the names of its products now and then. Counting does not depend on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cryptolens::{ApiError, Endpoint};
+
+use super::asking::Asking;
+use super::book::{Book, BookError};
+use super::poller::Stopped;
+use super::source::Source;
+use super::status::ApiStatus;
+
+/// Products are seldom added, and a row makes a new one known by itself.
+const EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// Asks until told to stop, or until the ledger is gone.
+pub async fn follow_products<S: Source, B: Book>(
+    account: Arc<str>,
+    source: S,
+    book: B,
+    api: Arc<ApiStatus>,
+    cancel: CancellationToken,
+) -> Stopped {
+    let mut asking = Asking::new(Arc::clone(&account), Endpoint::GetProducts, api, None, source.token());
+    asking.optional();
+    let work = async {
+        loop {
+            let wait = match asking.once(source.products()).await {
+                Ok(products) => {
+                    match book.products(&account, products).await {
+                        Ok(()) => {}
+                        Err(BookError::Closed) => return Stopped::LedgerClosed,
+                        Err(BookError::Failed) => {
+                            tokio::time::sleep(asking.pace.backoff()).await;
+                            continue;
+                        }
+                    }
+                    EVERY
+                }
+                // A token without this permission is as good as any for counting.
+                Err(ApiError::Denied) => EVERY,
+                Err(error) => {
+                    asking.wait(&error).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = asking.token.changed() => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => Stopped::Cancelled,
+        stopped = work => stopped,
+    }
+}

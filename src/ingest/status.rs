@@ -1,0 +1,171 @@
+//! What a poller shows of itself while it works. Starts with the process; nothing here is in the ledger.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::cryptolens::{ApiError, Endpoint};
+
+/// Upper bounds of request durations, in seconds.
+pub const REQUEST_BOUNDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Durations by bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Durations {
+    bounds: &'static [f64],
+    /// Observations at or below each bound and above the one before.
+    pub buckets: Vec<u64>,
+    /// All observations.
+    pub count: u64,
+    /// Their sum, in seconds.
+    pub sum: f64,
+}
+
+impl Durations {
+    /// None yet.
+    pub fn new(bounds: &'static [f64]) -> Durations {
+        Durations { bounds, buckets: vec![0; bounds.len()], count: 0, sum: 0.0 }
+    }
+
+    /// Counts one.
+    pub fn observe(&mut self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
+        if let Some(count) = bucket.and_then(|bucket| self.buckets.get_mut(bucket)) {
+            *count += 1;
+        }
+        self.count += 1;
+        self.sum += seconds;
+    }
+}
+
+/// Why a log makes no progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its last request failed; the value of the label `result`.
+    Api(&'static str),
+    /// The ledger can't be read or written.
+    Ledger,
+}
+
+impl Trouble {
+    /// One word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Trouble::Api(label) => label,
+            Trouble::Ledger => "ledger",
+        }
+    }
+}
+
+/// One log, as seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogView {
+    /// True if the last request was answered well.
+    pub up: bool,
+    /// True once there was an answer or an error in this process.
+    pub spoke: bool,
+    /// What is wrong now.
+    pub trouble: Option<Trouble>,
+    /// True while the log is far behind.
+    pub catching_up: bool,
+    /// End of the last complete pass, in Unix seconds.
+    pub last_pass: Option<i64>,
+}
+
+/// The status of one log, shared between its poller and those who show it.
+#[derive(Debug)]
+pub struct LogStatus {
+    view: Mutex<LogView>,
+}
+
+impl Default for LogStatus {
+    fn default() -> Self {
+        let view = LogView { up: false, spoke: false, trouble: None, catching_up: true, last_pass: None };
+        LogStatus { view: Mutex::new(view) }
+    }
+}
+
+impl LogStatus {
+    /// As of now.
+    pub fn view(&self) -> LogView {
+        lock(&self.view).clone()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut LogView)) {
+        change(&mut lock(&self.view));
+    }
+}
+
+/// Requests to one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointView {
+    /// By the label `result`, each of which is there from the start.
+    pub results: BTreeMap<&'static str, u64>,
+    /// How long they took.
+    pub durations: Durations,
+}
+
+impl Default for EndpointView {
+    fn default() -> Self {
+        let results = std::iter::once(OK).chain(ApiError::LABELS).map(|result| (result, 0)).collect();
+        EndpointView { results, durations: Durations::new(REQUEST_BOUNDS) }
+    }
+}
+
+const OK: &str = "ok";
+
+/// The requests of one account.
+#[derive(Debug, Default)]
+pub struct ApiStatus {
+    endpoints: Mutex<BTreeMap<Endpoint, EndpointView>>,
+}
+
+impl ApiStatus {
+    /// Shows an endpoint, at 0.
+    pub fn expect(&self, endpoint: Endpoint) {
+        lock(&self.endpoints).entry(endpoint).or_default();
+    }
+
+    /// As of now.
+    pub fn view(&self) -> BTreeMap<Endpoint, EndpointView> {
+        lock(&self.endpoints).clone()
+    }
+
+    /// Counts a request.
+    pub fn count<T>(&self, endpoint: Endpoint, took: Duration, result: Result<&T, &ApiError>) {
+        let label = match result {
+            Ok(_) => OK,
+            Err(error) => error.label(),
+        };
+        let mut endpoints = lock(&self.endpoints);
+        let view = endpoints.entry(endpoint).or_default();
+        *view.results.entry(label).or_default() += 1;
+        view.durations.observe(took);
+    }
+}
+
+/// Plain data is whole even if a thread died holding it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_result() {
+        let status = ApiStatus::default();
+        status.expect(Endpoint::GetProducts);
+        status.count(Endpoint::GetEvents, Duration::from_millis(100), Ok(&()));
+        status.count::<()>(Endpoint::GetEvents, Duration::from_secs(31), Err(&ApiError::Timeout));
+        let view = status.view();
+        let events = &view[&Endpoint::GetEvents];
+        assert_eq!((events.results["ok"], events.results["timeout"], events.results["auth"]), (1, 1, 0));
+        assert_eq!(events.results.len(), 11);
+        assert_eq!(events.durations.buckets, [0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((events.durations.count, events.durations.sum), (2, 31.1));
+        assert_eq!(view[&Endpoint::GetProducts], EndpointView::default());
+    }
+}
