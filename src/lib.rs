@@ -4,5 +4,6 @@ pub mod cli;
 pub mod config;
 pub mod cryptolens;
 pub mod ingest;
+pub mod ledger;
 pub mod simulator;
 pub mod tally;

@@ -13,7 +13,7 @@ use super::arrange::Arranged;
 use super::position::Position;
 use super::record::{Notes, Record};
 
-/// Inside a long pass, rows this much older than the newest are not kept in the window.
+/// Inside a long pass, rows this much older than the newest are not kept in the window, in seconds.
 const LONG_PASS_REACH: i64 = 3600;
 
 /// Rule 2 holds only for pages that arrive this soon after the pass began: what was visible then can be much older
@@ -150,6 +150,7 @@ impl Pass {
         }
         let complete = highest.is_none();
         let changed = !fresh.is_empty() || notes != Notes::default() || position.floor() != floor_before;
+        let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
         let record = (changed || (complete && self.first)).then(|| Record {
             rows: R::wrap(fresh),
             read_at: now.unix,
@@ -158,15 +159,17 @@ impl Pass {
             floor_clock: position.floor_clock(),
             cursor: position.cursor(),
             counted,
+            newest_entry,
             pass_end: complete.then_some(now.unix),
         });
         Step { record, complete }
     }
 
-    /// Rule 2: catching up needs little memory.
+    /// Rule 2: catching up needs little memory. A row at or below the new floor is older than the newest by more than
+    /// the overlap and the time since the pass began: it was visible before this pass, which has read it.
     fn raise_floor_inside(&self, position: &mut Position, now: Moment) {
         if now.monotonic.saturating_sub(self.began.monotonic) <= LONG_PASS_TRUST {
-            let reach = LONG_PASS_REACH.max(seconds(self.overlap));
+            let reach = LONG_PASS_REACH.max(seconds(self.overlap + LONG_PASS_TRUST));
             position.raise_floor_below(position.newest_clock().saturating_sub(reach));
         }
     }
@@ -186,4 +189,160 @@ impl Pass {
 fn seconds(duration: Duration) -> i64 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cryptolens::{EventRow, Page};
+    use crate::ingest::arrange;
+
+    /// A log whose rows become visible as time goes by, read by passes.
+    struct Reader {
+        rows: Vec<(i64, i64)>,
+        limit: u16,
+        overlap: Duration,
+        position: Position,
+        memory: Memory,
+        complete: bool,
+    }
+
+    fn at(second: i64) -> Moment {
+        Moment { unix: second, monotonic: Duration::from_secs(u64::try_from(second).unwrap()) }
+    }
+
+    impl Reader {
+        fn of(rows: impl IntoIterator<Item = (i64, i64)>, limit: u16, overlap: u64) -> Reader {
+            Reader {
+                rows: rows.into_iter().collect(),
+                limit,
+                overlap: Duration::from_secs(overlap),
+                position: Position::at_origin(0),
+                memory: Memory::new(at(0)),
+                complete: false,
+            }
+        }
+
+        /// One pass, each request of which takes `latency` seconds. Returns requests, records and rows.
+        fn pass(&mut self, began: i64, latency: i64) -> (u32, Vec<Record>, usize) {
+            let mut pass = Pass::begin(&self.position, self.overlap, !self.complete, at(began));
+            let (mut requests, mut records, mut rows) = (0, Vec::new(), 0);
+            let mut now = began;
+            loop {
+                requests += 1;
+                now += latency;
+                let after = pass.asks_after();
+                let visible = self.rows.iter().filter(|(id, time)| *id > after && *time <= now);
+                let page = visible
+                    .take(self.limit.into())
+                    .map(|(id, time)| EventRow { time: Some(*time), ..EventRow::with_id(*id) });
+                let page = arrange(Page { rows: page.collect(), without_id: 0 }, self.limit).unwrap();
+                let step = pass.take(&mut self.position, &mut self.memory, page, at(now));
+                if let Some(record) = step.record {
+                    rows += record.rows.len();
+                    records.push(record);
+                }
+                if step.complete {
+                    self.complete = true;
+                    return (requests, records, rows);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_log_costs_one_request_per_poll_and_no_write() {
+        let mut reader = Reader::of((1..=250).map(|id| (id, 1000)), 100, 60);
+        assert_eq!(reader.pass(1000, 0).0, 4, "three pages and the empty one");
+        let mut costs = Vec::new();
+        for poll in 1..=8 {
+            let (requests, records, rows) = reader.pass(1000 + poll * 15, 0);
+            costs.push((requests, records.len(), rows));
+        }
+        // The last row was added at 1000, so the pass that begins at 1060 raises the floor to the cursor.
+        assert_eq!(costs[..4], [(4, 0, 0), (4, 0, 0), (4, 0, 0), (4, 1, 0)]);
+        assert_eq!(costs[4..], [(1, 0, 0); 4]);
+    }
+
+    #[test]
+    fn a_dense_minute_is_not_read_again_after_the_overlap() {
+        // 20 rows a second, for ever: what is read again is bounded by the overlap.
+        let mut reader = Reader::of((1..=20_000).map(|id| (id, id / 20)), 100, 60);
+        for poll in 1..60 {
+            let (requests, _, _) = reader.pass(poll * 15, 0);
+            let bound = (60 + 2 * 15) * 20 / 100 + 2;
+            assert!(requests <= bound, "{requests} requests at poll {poll}");
+            assert!(reader.position.window().len() <= (60 + 3 * 15) * 20, "poll {poll}");
+        }
+    }
+
+    #[test]
+    fn catching_up_keeps_a_small_window() {
+        let mut reader = Reader::of((1..=50_000).map(|id| (id, id * 60)), 1000, 60);
+        let (_, records, rows) = reader.pass(50_000 * 60, 0);
+        assert_eq!(rows, 50_000);
+        assert!(records.iter().all(|record| record.cursor - record.floor <= 1000 + 60));
+        assert!(records.last().unwrap().pass_end.is_some());
+    }
+
+    #[test]
+    fn a_pass_that_takes_long_keeps_what_may_still_come() {
+        let mut reader = Reader::of((1..=100).map(|id| (id, id * 3600)), 10, 60);
+        let (_, records, _) = reader.pass(1_000_000, 200);
+        // Pages up to 15 minutes after the pass began move the floor, later ones don't.
+        let floors: Vec<_> = records.iter().map(|record| record.floor).collect();
+        assert_eq!(floors, [8, 18, 28, 38, 38, 38, 38, 38, 38, 38, 38]);
+    }
+
+    #[test]
+    fn the_first_complete_pass_is_written_down_even_if_nothing_was_there() {
+        let mut reader = Reader::of([], 10, 60);
+        let (_, records, _) = reader.pass(100, 0);
+        assert_eq!(records.iter().map(|record| record.pass_end).collect::<Vec<_>>(), [Some(100)]);
+        assert_eq!(reader.pass(115, 0).1, []);
+    }
+
+    #[test]
+    fn notes_tell_duplicates_late_rows_and_rows_below_the_floor() {
+        let mut reader = Reader::of((1..=4).map(|id| (id * 10, 0)), 10, 60);
+        reader.pass(1000, 0);
+        reader.pass(1060, 0);
+        assert_eq!(reader.position.floor(), 40);
+        let take = |reader: &mut Reader, pass: &mut Pass, ids: &[i64], without_id| {
+            let rows = ids.iter().map(|id| EventRow::with_id(*id)).collect();
+            let page = arrange(Page { rows, without_id }, 10).unwrap();
+            pass.take(&mut reader.position, &mut reader.memory, page, at(2000))
+                .record
+                .map(|record| record.notes)
+        };
+        let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2000));
+        let first = take(&mut reader, &mut pass, &[30, 50, 60, 60], 1);
+        assert_eq!(first, Some(Notes { no_id: 1, below_floor: 1, duplicate: 1, late: 0 }));
+        let again = take(&mut reader, &mut pass, &[50, 70], 0);
+        assert_eq!(again, Some(Notes { duplicate: 1, ..Notes::default() }));
+        assert_eq!(take(&mut reader, &mut pass, &[], 0), None);
+
+        let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2001));
+        let late = take(&mut reader, &mut pass, &[50, 55, 60, 70], 1);
+        assert_eq!(
+            late,
+            Some(Notes { late: 1, ..Notes::default() }),
+            "the row without an id is the same as before"
+        );
+    }
+
+    #[test]
+    fn a_time_in_the_future_does_not_spoil_the_clock() {
+        let mut reader = Reader::of([(1, 10)], 10, 60);
+        let mut pass = Pass::begin(&reader.position, reader.overlap, true, at(100));
+        let rows = vec![
+            EventRow { time: Some(1 << 40), ..EventRow::with_id(1) },
+            EventRow { time: Some(90), ..EventRow::with_id(2) },
+            EventRow::with_id(3),
+        ];
+        let page = arrange(Page { rows, without_id: 0 }, 10).unwrap();
+        let record = pass.take(&mut reader.position, &mut reader.memory, page, at(100)).record.unwrap();
+        assert_eq!(record.counted, [(1, 100), (2, 90), (3, 100)]);
+        assert_eq!(record.newest_entry, Some(90));
+    }
 }

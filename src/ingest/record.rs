@@ -34,6 +34,8 @@ pub struct Record {
     pub cursor: i64,
     /// Ids of `rows`, each with its stamp in Unix seconds: those above the floor belong to the window.
     pub counted: Vec<(i64, i64)>,
+    /// Time of the newest of `rows`, as far as it is not in the future, in Unix seconds.
+    pub newest_entry: Option<i64>,
     /// Set by the last step of a complete pass: when that was, in Unix seconds.
     pub pass_end: Option<i64>,
 }

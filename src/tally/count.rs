@@ -24,6 +24,8 @@ pub struct Reading<'a> {
     pub delta: &'a mut AccountTally,
     /// The products known, including those that this transaction adds.
     pub products: &'a mut Products,
+    /// Products that the ledger must be told of.
+    pub new_products: &'a mut Vec<i64>,
     /// The limits of the account.
     pub limits: &'a Limits,
 }
@@ -135,7 +137,12 @@ impl Reading<'_> {
             return ProductLabel::Id(0);
         }
         match self.products.admit(id, None, self.limits.products) {
-            Some(_) => ProductLabel::Id(id),
+            Some(new) => {
+                if new {
+                    self.new_products.push(id);
+                }
+                ProductLabel::Id(id)
+            }
             None => ProductLabel::Other,
         }
     }
@@ -175,13 +182,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cryptolens::Outcome;
+    use crate::cryptolens::{Outcome, Product};
 
     #[derive(Default)]
     struct Account {
         committed: AccountTally,
         delta: AccountTally,
         products: Products,
+        new_products: Vec<i64>,
         limits: Limits,
     }
 
@@ -195,6 +203,7 @@ mod tests {
                 committed: &self.committed,
                 delta: &mut self.delta,
                 products: &mut self.products,
+                new_products: &mut self.new_products,
                 limits: &self.limits,
             }
         }
@@ -264,7 +273,7 @@ mod tests {
     fn products_past_the_limit_share_a_label() {
         let mut account =
             Account { limits: Limits { products: 2, ..Limits::default() }, ..Account::default() };
-        account.products.configure(9, "configured".into());
+        account.products.configure(&[Product { id: 9, name: "configured".to_owned() }]);
         account.count(Rows::WebApi([1, 2, 3, 9, 3, -4].map(|product| web(product, 2010)).to_vec()));
         let rows = |product| {
             let key = EntryKey { product, event_type: EventType::Activation, outcome: Outcome::Success };
@@ -275,6 +284,7 @@ mod tests {
         assert_eq!(account.delta.overflow.get(&LimitedFamily::Entries), Some(&2));
         assert_eq!(account.delta.overflow.get(&LimitedFamily::States), Some(&2));
         assert_eq!(account.delta.overflow.get(&LimitedFamily::Lease), None);
+        assert_eq!(account.new_products, [1, 2, 9]);
     }
 
     #[test]

@@ -310,10 +310,11 @@ fn states_in_advance(products: &Products) -> Vec<StateKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cryptolens::Product;
 
     fn exhibit(logs: &[(LogKind, bool)], tally: AccountTally, first_object_code: i64) -> Vec<MetricFamily> {
         let mut products = Products::default();
-        products.configure(7, "Seven".into());
+        products.configure(&[Product { id: 7, name: "Seven".to_owned() }]);
         let account = AccountExhibit {
             name: "default".to_owned(),
             tally: Arc::new(tally),
@@ -357,7 +358,7 @@ mod tests {
 
     fn entries_in_advance_of(id: i64) -> Vec<EntryKey> {
         let mut products = Products::default();
-        products.configure(id, "any".into());
+        products.configure(&[Product { id, name: "any".to_owned() }]);
         entries_in_advance(&products)
     }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::cryptolens::Product;
+
 use super::label::ProductLabel;
 
 /// Known products by id, with their names where one is known.
@@ -18,6 +20,8 @@ struct Known {
     configured: Option<Arc<str>>,
     /// By GetProducts; `None` if only rows name it.
     answered: Option<Arc<str>>,
+    /// True if the ledger has it.
+    kept: bool,
 }
 
 impl Products {
@@ -26,25 +30,33 @@ impl Products {
         matches!(label, ProductLabel::Id(id) if self.known.contains_key(&id))
     }
 
-    /// Adds a product by configuration, limit or not.
-    pub fn configure(&mut self, id: i64, name: Arc<str>) {
-        self.known.entry(id).or_default().configured = Some(name);
+    /// Adds products by configuration, limit or not.
+    pub fn configure(&mut self, products: &[Product]) {
+        for product in products {
+            self.known.entry(product.id).or_default().configured = Some(Arc::from(product.name.as_str()));
+        }
     }
 
-    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. Tells whether anything
-    /// changed; `None` if it is kept out.
+    /// Takes back a product that the ledger has.
+    pub fn restore(&mut self, id: i64, name: Option<Arc<str>>) {
+        let known = self.known.entry(id).or_default();
+        (known.answered, known.kept) = (name, true);
+    }
+
+    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. Tells whether the ledger
+    /// must be told; `None` if it is kept out.
     pub fn admit(&mut self, id: i64, name: Option<Arc<str>>, limit: usize) -> Option<bool> {
         if let Some(known) = self.known.get_mut(&id) {
             let renamed = name.is_some() && name != known.answered;
             if renamed {
                 known.answered = name;
             }
-            return Some(renamed);
+            return Some(renamed || !std::mem::replace(&mut known.kept, true));
         }
         if self.known.values().filter(|known| known.configured.is_none()).count() >= limit {
             return None;
         }
-        self.known.insert(id, Known { configured: None, answered: name });
+        self.known.insert(id, Known { configured: None, answered: name, kept: true });
         Some(true)
     }
 
@@ -66,13 +78,14 @@ mod tests {
     #[test]
     fn configured_products_are_not_limited() {
         let mut products = Products::default();
-        for id in 1..=5 {
-            products.configure(id, "configured".into());
-        }
+        let configured = |id| Product { id, name: "configured".to_owned() };
+        products.configure(&(1..=5).map(configured).collect::<Vec<_>>());
         assert_eq!(products.admit(6, None, 1), Some(true));
         assert_eq!(products.admit(7, None, 1), None);
         assert_eq!(products.admit(5, Some("by the api".into()), 1), Some(true));
         assert_eq!(products.admit(6, None, 1), Some(false), "a row changes nothing");
+        assert_eq!(products.admit(4, None, 1), Some(true), "configured, and new to the ledger");
+        assert_eq!(products.admit(4, None, 1), Some(false));
         let shown: Vec<_> = products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
         assert_eq!(shown[4..], [(5, Some("configured")), (6, None)]);
         assert_eq!(products.answered_name(5).map(|name| &**name), Some("by the api"));

@@ -1,0 +1,178 @@
+//! The ledger: one SQLite file that holds positions and counts together, so that a row and its count are kept in one
+//! transaction or not at all.
+//!
+//! Promises: what is published is committed; after a failed write everything in memory is read again from the file; a
+//! file that can't be used is moved aside and never deleted; a second process is refused. It knows nothing of HTTP.
+
+mod schema;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cryptolens::Product;
+use crate::ingest::{Book, BookError, Commit, Durations, LogId, Opened, Origin, Record};
+use crate::tally::{Limits, catalogue};
+
+pub use schema::OpenError;
+pub use store::{AccountState, LogState};
+use writer::{Configured, Nobody, Observer, PageRequest, Request, Writer};
+
+/// Requests that may wait for the writer.
+const QUEUE: usize = 64;
+
+/// Everything that is in the ledger, as of one commit.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// By name.
+    pub accounts: BTreeMap<Arc<str>, AccountState>,
+    /// How often a file was moved aside.
+    pub resets: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    published: ArcSwapOption<Committed>,
+    up: AtomicBool,
+    failures: AtomicU64,
+    commits: Mutex<Durations>,
+}
+
+impl Shared {
+    fn observe_commit(&self, took: Duration) {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).observe(took);
+    }
+
+    fn fail(&self) {
+        self.up.store(false, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn succeed(&self) {
+        self.up.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How the ledger is doing. Starts with the process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// True if the last write succeeded.
+    pub up: bool,
+    /// Writes that failed.
+    pub failures: u64,
+    /// How long transactions took.
+    pub commits: Durations,
+}
+
+/// What to open.
+#[derive(Debug, Clone)]
+pub struct LedgerOptions {
+    /// The directory of `ledger.db`; created if missing.
+    pub directory: PathBuf,
+    /// The limits of each account.
+    pub limits: Limits,
+    /// Products that are known by configuration, by account.
+    pub configured: BTreeMap<Arc<str>, Vec<Product>>,
+}
+
+/// A handle to the writer. When the last one is gone, the writer ends.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+impl Ledger {
+    /// Opens the ledger and starts its writer. A disk that can't be used now is no error: the writer goes on trying.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], [`OpenError::Newer`], or [`OpenError::Unusable`] if no thread could be started.
+    pub fn start(options: LedgerOptions) -> Result<(Ledger, JoinHandle<()>), OpenError> {
+        Self::start_observed(options, Nobody)
+    }
+
+    fn start_observed<O: Observer>(
+        options: LedgerOptions,
+        observer: O,
+    ) -> Result<(Ledger, JoinHandle<()>), OpenError> {
+        let shared = Arc::new(Shared {
+            published: ArcSwapOption::empty(),
+            up: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+            commits: Mutex::new(Durations::new(catalogue::COMMIT_BOUNDS)),
+        });
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let LedgerOptions { directory, limits, configured } = options;
+        let mut writer =
+            Writer::new(directory.clone(), limits, configured, receiver, Arc::clone(&shared), observer);
+        writer.first_open()?;
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Unusable { path: directory, reason: error.to_string() })?;
+        Ok((Ledger { requests, shared }, thread))
+    }
+
+    /// What is committed; `None` until the ledger could be read.
+    pub fn committed(&self) -> Option<Arc<Committed>> {
+        self.shared.published.load_full()
+    }
+
+    /// As of now.
+    pub fn health(&self) -> Health {
+        Health {
+            up: self.shared.up.load(Ordering::Relaxed),
+            failures: self.shared.failures.load(Ordering::Relaxed),
+            commits: self.shared.commits.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Replaces the products that are known by configuration.
+    ///
+    /// # Errors
+    /// The ledger could not be read; it is tried again with the next request.
+    pub async fn configure(&self, configured: Configured) -> Result<(), BookError> {
+        self.ask(|reply| Request::Configure { configured, reply }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(writer::Reply<T>) -> Request) -> Result<T, BookError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| BookError::Closed)?;
+        answer.await.unwrap_or(Err(BookError::Closed))
+    }
+}
+
+impl Book for Ledger {
+    async fn open(&self, log: &LogId) -> Result<Option<Opened>, BookError> {
+        let log = log.clone();
+        self.ask(|reply| Request::Open { log, reply }).await
+    }
+
+    async fn begin(&self, log: &LogId, origin: Origin) -> Result<Opened, BookError> {
+        let log = log.clone();
+        self.ask(|reply| Request::Begin { log, origin, reply }).await
+    }
+
+    async fn submit(&self, log: &LogId, epoch: u64, record: Record) -> Result<Commit, BookError> {
+        let (reply, answer) = oneshot::channel();
+        let page = PageRequest { log: log.clone(), epoch, record, reply };
+        self.requests.send(Request::Page(page)).await.map_err(|_| BookError::Closed)?;
+        Ok(Commit(answer))
+    }
+
+    async fn products(&self, account: &Arc<str>, products: Vec<Product>) -> Result<(), BookError> {
+        let account = Arc::clone(account);
+        self.ask(|reply| Request::Products { account, products, reply }).await
+    }
+}

@@ -1,0 +1,498 @@
+//! The one thread that writes. Pollers hand it steps; it counts them, commits them together, and only then publishes
+//! what they came to.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cryptolens::{LogKind, Product};
+use crate::ingest::{BookError, LogId, Opened, Origin, Record};
+use crate::tally::{AccountTally, Limits, Products, Reading};
+
+use super::schema::{self, Files, MIGRATIONS, OpenError};
+use super::store::{self, AccountState, Accounts, LogChange, SeriesSink};
+use super::{Committed, Shared};
+
+/// Most pages of one transaction.
+const BATCH_PAGES: usize = 20;
+/// No page is taken into a transaction that is gathered for longer than this.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+/// Nobody's request makes the thread look at a broken disk more often than this.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// How often an outage is told.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, BookError>>;
+
+/// Products by account, as configured.
+pub(super) type Configured = BTreeMap<Arc<str>, Vec<Product>>;
+
+pub(super) enum Request {
+    Open { log: LogId, reply: Reply<Option<Opened>> },
+    Begin { log: LogId, origin: Origin, reply: Reply<Opened> },
+    Page(PageRequest),
+    Products { account: Arc<str>, products: Vec<Product>, reply: Reply<()> },
+    Configure { configured: Configured, reply: Reply<()> },
+}
+
+pub(super) struct PageRequest {
+    pub(super) log: LogId,
+    pub(super) epoch: u64,
+    pub(super) record: Record,
+    pub(super) reply: Reply<()>,
+}
+
+/// The moments of a commit, for tests that fail or abort there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(super) enum Moment {
+    BeforeCommit,
+    AfterCommit,
+    BeforePublish,
+    AfterPublish,
+}
+
+/// Looks on; a test's way to make things fail.
+pub(super) trait Observer: Send + 'static {
+    fn opened(&self, _: &Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn at(&self, _: Moment) -> rusqlite::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) struct Nobody;
+
+impl Observer for Nobody {}
+
+struct Store {
+    connection: Connection,
+    accounts: Accounts,
+    resets: u64,
+}
+
+pub(super) struct Writer<O> {
+    pub(super) files: Files,
+    pub(super) limits: Limits,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) observer: O,
+    configured: Configured,
+    lock: Option<File>,
+    store: Option<Store>,
+    /// What a log's records must carry to be taken; every opening and every failure makes it another.
+    epochs: BTreeMap<LogId, u64>,
+    next_epoch: u64,
+    tried: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl<O: Observer> Writer<O> {
+    pub(super) fn new(
+        directory: PathBuf,
+        limits: Limits,
+        configured: Configured,
+        requests: mpsc::Receiver<Request>,
+        shared: Arc<Shared>,
+        observer: O,
+    ) -> Self {
+        Writer {
+            files: Files::new(&directory),
+            limits,
+            requests,
+            shared,
+            observer,
+            configured,
+            lock: None,
+            store: None,
+            epochs: BTreeMap::new(),
+            next_epoch: 1,
+            tried: None,
+            told: None,
+        }
+    }
+
+    /// Opens the ledger for the first time.
+    ///
+    /// # Errors
+    /// What no waiting mends: another process, a newer schema.
+    pub(super) fn first_open(&mut self) -> Result<(), OpenError> {
+        self.tried = Some(Instant::now());
+        match self.open() {
+            Ok(()) => Ok(()),
+            Err(error @ (OpenError::Locked { .. } | OpenError::Newer { .. })) => Err(error),
+            Err(error) => {
+                self.failed(&error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Serves until the last handle is gone.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.requests.blocking_recv() {
+            let (pages, other) = self.gather(first);
+            if !pages.is_empty() {
+                self.pages(pages);
+            }
+            match other {
+                Some(Request::Open { log, reply }) => answer(reply, self.open_log(&log)),
+                Some(Request::Begin { log, origin, reply }) => answer(reply, self.begin(&log, &origin)),
+                Some(Request::Products { account, products, reply }) => {
+                    answer(reply, self.products(&account, products));
+                }
+                Some(Request::Configure { configured, reply }) => answer(reply, self.configure(configured)),
+                Some(Request::Page(_)) | None => {}
+            }
+        }
+    }
+
+    /// Pages that are there already share a transaction; nothing waits for more of them.
+    fn gather(&mut self, first: Request) -> (Vec<PageRequest>, Option<Request>) {
+        let began = Instant::now();
+        let mut pages = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Page(page) => pages.push(page),
+                other => return (pages, Some(other)),
+            }
+            let full = pages.len() >= BATCH_PAGES || began.elapsed() >= BATCH_TIME;
+            next = if full { None } else { self.requests.try_recv().ok() };
+        }
+        (pages, None)
+    }
+
+    fn open(&mut self) -> Result<(), OpenError> {
+        if self.lock.is_none() {
+            self.lock = Some(self.files.take_lock()?);
+        }
+        let mut store = match self.open_store() {
+            Err(OpenError::Corrupt { path, reason }) => {
+                let now = chrono::Utc::now().timestamp();
+                let aside = self.files.move_aside(now)?;
+                let resets =
+                    self.shared.published.load().as_ref().map_or(0, |committed| committed.resets) + 1;
+                tracing::error!(
+                    ledger = %path.display(),
+                    reason,
+                    moved_to = %aside.display(),
+                    "the ledger can't be used and was moved aside; counting starts again, restore a backup to go on from there"
+                );
+                let store = self.open_store()?;
+                Store { resets, ..store }
+            }
+            opened => opened?,
+        };
+        let resets = store.resets;
+        for (account, products) in &self.configured {
+            let state = store.accounts.entry(Arc::clone(account)).or_default();
+            Arc::make_mut(&mut state.products).configure(products);
+        }
+        self.store = Some(store);
+        self.publish();
+        // A disk that can be read may still be full: the first write tells.
+        let written = self.store.as_ref().map(|store| store::set_meta(&store.connection, RESETS, resets));
+        match written {
+            Some(Err(error)) => {
+                self.store = None;
+                Err(OpenError::Unusable { path: self.files.database(), reason: error.to_string() })
+            }
+            _ => {
+                self.succeeded();
+                Ok(())
+            }
+        }
+    }
+
+    fn open_store(&self) -> Result<Store, OpenError> {
+        let connection = self.files.open(MIGRATIONS)?;
+        let read = |connection: &Connection| {
+            self.observer.opened(connection)?;
+            Ok((store::load(connection)?, store::meta(connection, RESETS)?.unwrap_or(0)))
+        };
+        let path = self.files.database();
+        let (accounts, resets) = read(&connection).map_err(|error: rusqlite::Error| {
+            let reason = error.to_string();
+            let corrupt = schema::is_corrupt(&error);
+            if corrupt { OpenError::Corrupt { path, reason } } else { OpenError::Unusable { path, reason } }
+        })?;
+        Ok(Store { connection, accounts, resets })
+    }
+
+    /// The store, opened again if need be.
+    fn store(&mut self) -> Result<&mut Store, BookError> {
+        if self.store.is_none() {
+            if self.tried.is_some_and(|tried| tried.elapsed() < RETRY_EVERY) {
+                return Err(BookError::Failed);
+            }
+            self.tried = Some(Instant::now());
+            if let Err(error) = self.open() {
+                self.failed(&error.to_string());
+            }
+        }
+        self.store.as_mut().ok_or(BookError::Failed)
+    }
+
+    fn epoch(&mut self, log: &LogId) -> u64 {
+        let epoch = self.next_epoch;
+        self.next_epoch += 1;
+        self.epochs.insert(log.clone(), epoch);
+        epoch
+    }
+
+    fn open_log(&mut self, log: &LogId) -> Result<Option<Opened>, BookError> {
+        let store = self.store()?;
+        match store::open_log(&store.connection, &log.account, log.log) {
+            Ok(opened) => {
+                let epoch = self.epoch(log);
+                Ok(opened.map(|opened| Opened { epoch, ..opened }))
+            }
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn begin(&mut self, log: &LogId, origin: &Origin) -> Result<Opened, BookError> {
+        self.write(|transaction| store::begin_log(transaction, &log.account, log.log, origin))?;
+        // Read back what is kept: an origin that was known already stays.
+        let opened = self.open_log(log)?.ok_or(BookError::Failed)?;
+        let store = self.store()?;
+        let state = store::LogState {
+            origin: opened.origin.clone(),
+            cursor: opened.position.cursor(),
+            first_pass_complete: opened.first_pass_complete,
+            last_entry: None,
+            last_pass: opened.last_pass,
+        };
+        let account = store.accounts.entry(Arc::clone(&log.account)).or_default();
+        account.logs.entry(log.log).or_insert(state);
+        self.publish();
+        Ok(opened)
+    }
+
+    fn products(&mut self, account: &Arc<str>, answered: Vec<Product>) -> Result<(), BookError> {
+        let limit = self.limits.products;
+        let store = self.store()?;
+        let mut products = Arc::clone(&store.accounts.entry(Arc::clone(account)).or_default().products);
+        let mut changed = Vec::new();
+        for product in answered {
+            let name: Arc<str> = Arc::from(product.name);
+            if Arc::make_mut(&mut products).admit(product.id, Some(Arc::clone(&name)), limit) == Some(true) {
+                changed.push((product.id, name));
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            changed
+                .iter()
+                .try_for_each(|(id, name)| store::keep_product(transaction, account, *id, Some(name)))
+        })?;
+        self.store()?.accounts.entry(Arc::clone(account)).or_default().products = products;
+        self.publish();
+        Ok(())
+    }
+
+    fn configure(&mut self, configured: Configured) -> Result<(), BookError> {
+        self.configured = configured;
+        // Reading again is the simplest way to forget what was configured before.
+        self.store = None;
+        self.tried = None;
+        self.store().map(|_| ())
+    }
+
+    fn pages(&mut self, pages: Vec<PageRequest>) {
+        let current = |page: &PageRequest| self.epochs.get(&page.log) == Some(&page.epoch);
+        let (pages, stale): (Vec<_>, Vec<_>) = pages.into_iter().partition(current);
+        for page in stale {
+            answer(page.reply, Err(BookError::Failed));
+        }
+        if pages.is_empty() {
+            return;
+        }
+        let result = self.commit(&pages);
+        if result.is_err() {
+            for page in &pages {
+                self.epochs.remove(&page.log);
+            }
+        }
+        for page in pages {
+            answer(page.reply, result);
+        }
+    }
+
+    fn commit(&mut self, pages: &[PageRequest]) -> Result<(), BookError> {
+        let limits = self.limits;
+        let accounts = &self.store()?.accounts;
+        let changes = count(accounts, pages, &limits).ok_or(BookError::Failed)?;
+        let began = Instant::now();
+        let committed = self.write_changes(&changes);
+        self.shared.observe_commit(began.elapsed());
+        if let Err(error) = committed {
+            return Err(self.broken(&error));
+        }
+        let store = self.store()?;
+        for (name, change) in changes {
+            let account = store.accounts.entry(name).or_default();
+            Arc::make_mut(&mut account.tally).merge(&change.delta);
+            account.products = change.products;
+            account.logs.extend(change.logs.into_iter().map(|(log, change)| (log, change.state)));
+        }
+        self.succeeded();
+        self.observer
+            .at(Moment::BeforePublish)
+            .and_then(|()| {
+                self.publish();
+                self.observer.at(Moment::AfterPublish)
+            })
+            .map_err(|error| self.broken(&error))
+    }
+
+    fn write_changes(&mut self, changes: &BTreeMap<Arc<str>, AccountChange>) -> rusqlite::Result<()> {
+        let Some(store) = self.store.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
+        let nothing = AccountTally::default();
+        let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (account, change) in changes {
+            for (log, change) in &change.logs {
+                store::move_log(&transaction, account, *log, change)?;
+            }
+            for id in &change.new_products {
+                let name = change.products.answered_name(*id).map(|name| &**name);
+                store::keep_product(&transaction, account, *id, name)?;
+            }
+            let before = store.accounts.get(account).map_or(&nothing, |account| &account.tally);
+            change.delta.save(before, &mut SeriesSink { transaction: &transaction, account })?;
+        }
+        self.observer.at(Moment::BeforeCommit)?;
+        transaction.commit()?;
+        self.observer.at(Moment::AfterCommit)
+    }
+
+    /// A small transaction of its own.
+    fn write(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), BookError> {
+        let store = self.store()?;
+        let began = Instant::now();
+        let written = store
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|transaction| work(&transaction).and_then(|()| transaction.commit()));
+        self.shared.observe_commit(began.elapsed());
+        match written {
+            Ok(()) => {
+                self.succeeded();
+                Ok(())
+            }
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only the file knows.
+    fn broken(&mut self, error: &rusqlite::Error) -> BookError {
+        self.store = None;
+        self.tried = Some(Instant::now());
+        if schema::is_corrupt(error) {
+            // The next opening meets it too, and moves the file aside.
+            self.tried = None;
+        }
+        self.epochs.clear();
+        self.failed(&error.to_string());
+        BookError::Failed
+    }
+
+    fn failed(&mut self, reason: &str) {
+        self.shared.fail();
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::error!(
+                ledger = %self.files.database().display(),
+                reason,
+                "the ledger can't be written; counting stops until it can, and nothing is lost. check the disk and its permissions"
+            );
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.shared.succeed();
+        if self.told.take().is_some() {
+            tracing::info!("the ledger can be written again, counting goes on");
+        }
+    }
+
+    fn publish(&self) {
+        if let Some(store) = &self.store {
+            let committed = Committed { accounts: store.accounts.clone(), resets: store.resets };
+            self.shared.published.store(Some(Arc::new(committed)));
+        }
+    }
+}
+
+const RESETS: &str = "resets";
+
+/// Whoever asked may be gone.
+fn answer<T>(reply: Reply<T>, result: Result<T, BookError>) {
+    let _ = reply.send(result);
+}
+
+/// How one account changes in a transaction.
+struct AccountChange {
+    delta: AccountTally,
+    products: Arc<Products>,
+    new_products: Vec<i64>,
+    logs: BTreeMap<LogKind, LogChange>,
+}
+
+/// Counts pages in the order in which they came. `None` if a log is not known, which a poller that opened it can't
+/// bring about.
+fn count(
+    accounts: &Accounts,
+    pages: &[PageRequest],
+    limits: &Limits,
+) -> Option<BTreeMap<Arc<str>, AccountChange>> {
+    let mut changes: BTreeMap<Arc<str>, AccountChange> = BTreeMap::new();
+    for PageRequest { log: LogId { account, log }, record, .. } in pages {
+        let before: &AccountState = accounts.get(account)?;
+        let change = changes.entry(Arc::clone(account)).or_insert_with(|| AccountChange {
+            delta: AccountTally::default(),
+            products: Arc::clone(&before.products),
+            new_products: Vec::new(),
+            logs: BTreeMap::new(),
+        });
+        let mut products = Arc::unwrap_or_clone(std::mem::take(&mut change.products));
+        let mut reading = Reading {
+            committed: &before.tally,
+            delta: &mut change.delta,
+            products: &mut products,
+            limits,
+            new_products: &mut change.new_products,
+        };
+        reading.count(&record.rows, record.read_at);
+        reading.note(*log, &record.notes);
+        change.products = Arc::new(products);
+
+        let state = before.logs.get(log)?;
+        let log = change.logs.entry(*log).or_insert_with(|| LogChange {
+            floor: record.floor,
+            floor_clock: record.floor_clock,
+            counted: Vec::new(),
+            state: state.clone(),
+        });
+        (log.floor, log.floor_clock) = (record.floor, record.floor_clock);
+        log.counted.extend_from_slice(&record.counted);
+        log.state.cursor = record.cursor;
+        log.state.last_entry = log.state.last_entry.max(record.newest_entry);
+        log.state.first_pass_complete |= record.pass_end.is_some();
+        log.state.last_pass = record.pass_end.or(log.state.last_pass);
+    }
+    Some(changes)
+}
