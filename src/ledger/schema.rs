@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -15,6 +15,9 @@ pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
 
 /// Waits this long for somebody who looks at the file by hand.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits this long for another process to end.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Each takes the schema from the version of its index to the next. Only ever appended to.
 pub(super) const MIGRATIONS: &[&str] = &["
@@ -136,10 +139,17 @@ impl Files {
         // A file of its own: closing any handle on the database would drop SQLite's own locks on it.
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: self.database() }),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                // One that is just ending is given the time to.
+                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_TIMEOUT => {
+                    std::thread::sleep(LOCK_TIMEOUT / 20);
+                }
+                Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: self.database() }),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
     }
 

@@ -1,1 +1,525 @@
+//! The whole heart under test: passes over a simulated log, kept by a real ledger that fails, aborts and restarts.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::writer::Moment as Step;
 use super::*;
+use crate::cryptolens::{EventRow, LogKind, Page, Row};
+use crate::ingest::{Memory, Moment, Pass, arrange};
+use crate::tally::AccountTally;
+
+const ACCOUNT: &str = "default";
+
+fn log(log: LogKind) -> LogId {
+    LogId { account: ACCOUNT.into(), log }
+}
+
+fn options(directory: &Path) -> LedgerOptions {
+    LedgerOptions { directory: directory.to_owned(), limits: Limits::default(), configured: BTreeMap::new() }
+}
+
+/// On a file system in memory where there is one: these tests commit a lot, and none of them cuts the power.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// Fails the next steps that it is told to fail.
+#[derive(Clone, Default)]
+struct Failing {
+    before_commit: Arc<AtomicU32>,
+    after_commit: Arc<AtomicU32>,
+    largest_file: Arc<AtomicU32>,
+}
+
+impl Failing {
+    fn take(counter: &AtomicU32) -> rusqlite::Result<()> {
+        let due =
+            counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if due { Err(rusqlite::Error::InvalidQuery) } else { Ok(()) }
+    }
+}
+
+impl Observer for Failing {
+    fn opened(&self, connection: &Connection) -> rusqlite::Result<()> {
+        match self.largest_file.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            pages => connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())),
+        }
+    }
+
+    fn at(&self, step: Step) -> rusqlite::Result<()> {
+        match step {
+            Step::BeforeCommit => Self::take(&self.before_commit),
+            Step::AfterCommit => Self::take(&self.after_commit),
+            Step::BeforePublish | Step::AfterPublish => Ok(()),
+        }
+    }
+}
+
+struct Running {
+    ledger: Ledger,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(directory: &Path, observer: impl Observer) -> Running {
+        let (ledger, thread) = Ledger::start_observed(options(directory), observer).unwrap();
+        Running { ledger, thread }
+    }
+
+    fn stop(self) {
+        drop(self.ledger);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Every row has an event name of its own, so that the tally tells how often each was counted.
+fn counted(ledger: &Ledger) -> BTreeMap<i64, u64> {
+    let committed = ledger.committed().unwrap();
+    let Some(account) = committed.accounts.get(ACCOUNT) else { return BTreeMap::new() };
+    let name = |name: &str| name.parse().unwrap();
+    account.tally.events.iter().map(|(key, rows)| (name(&key.event), *rows)).collect()
+}
+
+fn event(id: i64, time: i64) -> EventRow {
+    EventRow { time: Some(time), event_name: id.to_string(), ..EventRow::with_id(id) }
+}
+
+/// A row of the model's log.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    id: i64,
+    time: i64,
+    visible_at: i64,
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Wait(i64),
+    /// A pass whose requests take so many seconds each, whose pages repeat rows, and which ends after so many
+    /// requests at the latest, as if the process had been stopped.
+    Pass {
+        latency: i64,
+        repeat: bool,
+        most: usize,
+    },
+    FailBeforeCommit,
+    FailAfterCommit,
+    Restart,
+}
+
+struct World {
+    entries: Vec<Entry>,
+    clock: i64,
+    /// Local time minus the server's.
+    skew: i64,
+    overlap: Duration,
+    limit: u16,
+    memory: Memory,
+}
+
+impl World {
+    fn now(&self) -> Moment {
+        let monotonic = Duration::from_secs(u64::try_from(self.clock).unwrap());
+        Moment { unix: self.clock + self.skew, monotonic }
+    }
+
+    async fn pass(
+        &mut self,
+        ledger: &Ledger,
+        origin: i64,
+        latency: i64,
+        repeat: bool,
+        most: usize,
+    ) -> Result<bool, BookError> {
+        let id = log(LogKind::Events);
+        let mut opened = match ledger.open(&id).await? {
+            Some(opened) => opened,
+            None => ledger.begin(&id, Origin { id: origin, mark: 0, since: "all".to_owned() }).await?,
+        };
+        let now = self.now();
+        let mut pass = Pass::begin(&opened.position, self.overlap, !opened.first_pass_complete, now);
+        let mut in_flight = Vec::new();
+        for _ in 0..most {
+            self.clock += latency;
+            let after = pass.asks_after();
+            let visible = self.entries.iter().filter(|row| row.id > after && row.visible_at <= self.clock);
+            let mut rows: Vec<_> =
+                visible.take(self.limit.into()).map(|row| event(row.id, row.time)).collect();
+            if repeat && let Some(first) = rows.first().cloned() {
+                rows.insert(0, first);
+            }
+            let page = arrange(Page { rows, without_id: 0 }, self.limit + 1).unwrap();
+            let now = self.now();
+            let step = pass.take(&mut opened.position, &mut self.memory, page, now);
+            if let Some(record) = step.record {
+                in_flight.push(ledger.submit(&id, opened.epoch, record).await?);
+            }
+            if step.complete {
+                for commit in in_flight {
+                    commit.done().await?;
+                }
+                return Ok(true);
+            }
+        }
+        for commit in in_flight {
+            commit.done().await?;
+        }
+        Ok(false)
+    }
+}
+
+fn entries(shape: &[(i64, i64, i64)], overlap: i64) -> Vec<Entry> {
+    let (mut id, mut time) = (0, 100);
+    let mut entries = Vec::new();
+    for (gap, later, delay) in shape {
+        id += gap;
+        time += later;
+        // Up to the overlap, which is promised; and now and then far beyond, which is only promised not to be
+        // counted twice.
+        let delay = if *delay > 100 { overlap * 50 } else { overlap * delay / 100 };
+        entries.push(Entry { id, time, visible_at: time + delay });
+    }
+    entries
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        3 => (0i64..90).prop_map(Action::Wait),
+        1 => (3000i64..5000).prop_map(Action::Wait),
+        6 => (0i64..40, any::<bool>(), prop_oneof![Just(1000usize), 1usize..6])
+            .prop_map(|(latency, repeat, most)| Action::Pass { latency, repeat, most }),
+        1 => Just(Action::FailBeforeCommit),
+        1 => Just(Action::FailAfterCommit),
+        2 => Just(Action::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Page limit 3, late rows, duplicates, slow requests, failing and ambiguous commits, a restart after any step:
+    /// what is counted is what is above the origin, each row once.
+    #[test]
+    fn every_row_is_counted_exactly_once(
+        shape in prop::collection::vec((1i64..4, prop_oneof![Just(0i64), 0i64..30, Just(2000)], 0i64..104), 1..40),
+        actions in prop::collection::vec(action(), 0..25),
+        origin in prop_oneof![Just(0i64), 0i64..40],
+        overlap in prop_oneof![Just(0i64), Just(60), Just(3600)],
+        skew in prop_oneof![Just(0i64), -500i64..500],
+    ) {
+        let entries = entries(&shape, overlap);
+        let promised: BTreeSet<i64> = entries
+            .iter()
+            .filter(|row| row.id > origin && row.visible_at <= row.time + overlap)
+            .map(|row| row.id)
+            .collect();
+        let possible: BTreeSet<i64> = entries.iter().filter(|row| row.id > origin).map(|row| row.id).collect();
+        let mut world = World {
+            clock: 100,
+            skew,
+            overlap: Duration::from_secs(u64::try_from(overlap).unwrap()),
+            limit: 3,
+            memory: Memory::new(Moment { unix: 100, monotonic: Duration::from_secs(100) }),
+            entries,
+        };
+        let folder = folder();
+        let failing = Failing::default();
+        let mut running = Running::start(folder.path(), failing.clone());
+        let mut before = BTreeMap::new();
+        let end = [Action::Wait(1_000_000)].into_iter().chain((0..4).map(|_| Action::Pass { latency: 0, repeat: false, most: 1000 }));
+        for action in actions.into_iter().chain(end) {
+            match action {
+                Action::Wait(seconds) => world.clock += seconds,
+                Action::Pass { latency, repeat, most } => {
+                    // A failed commit is what the poller takes for "open again".
+                    let _ = block_on(world.pass(&running.ledger, origin, latency, repeat, most));
+                }
+                Action::FailBeforeCommit => failing.before_commit.store(1, Ordering::SeqCst),
+                Action::FailAfterCommit => failing.after_commit.store(1, Ordering::SeqCst),
+                Action::Restart => {
+                    running.stop();
+                    running = Running::start(folder.path(), failing.clone());
+                    world.memory = Memory::new(world.now());
+                }
+            }
+            let now = counted(&running.ledger);
+            for (id, rows) in &before {
+                prop_assert!(now.get(id) >= Some(rows), "row {} was taken back", id);
+            }
+            before = now;
+        }
+        prop_assert!(before.values().all(|rows| *rows == 1), "counted twice: {:?}", before);
+        let counted: BTreeSet<i64> = before.keys().copied().collect();
+        prop_assert!(counted.is_superset(&promised), "lost: {:?}", promised.difference(&counted));
+        prop_assert!(counted.is_subset(&possible), "not above the origin: {:?}", counted.difference(&possible));
+        running.stop();
+    }
+}
+
+/// Aborts its process at the nth time that a step is reached.
+struct Aborting {
+    step: String,
+    left: AtomicU32,
+}
+
+impl Aborting {
+    fn reached(&self, step: &str) {
+        if step == self.step && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::process::abort();
+        }
+    }
+}
+
+impl Observer for Arc<Aborting> {
+    fn at(&self, step: Step) -> rusqlite::Result<()> {
+        self.reached(&format!("{step:?}"));
+        Ok(())
+    }
+}
+
+/// Reads rows 1 to 40 with pages of three, in this process or in one that aborts.
+async fn read_forty(ledger: &Ledger, parsed: impl Fn()) {
+    let mut world = World {
+        entries: (1..=40).map(|id| Entry { id, time: id * 10_000, visible_at: 0 }).collect(),
+        clock: 1_000_000,
+        skew: 0,
+        overlap: Duration::from_secs(60),
+        limit: 3,
+        memory: Memory::new(Moment { unix: 1_000_000, monotonic: Duration::from_secs(1_000_000) }),
+    };
+    loop {
+        parsed();
+        if world.pass(ledger, 0, 0, false, 2).await.unwrap() {
+            break;
+        }
+    }
+    assert!(world.pass(ledger, 0, 0, false, 1000).await.unwrap());
+}
+
+#[test]
+fn an_abort_at_any_step_loses_and_doubles_nothing() {
+    const TASK: &str = "CRYPTOLENS_TEST_ABORT";
+    let name = "ledger::tests::an_abort_at_any_step_loses_and_doubles_nothing";
+    if let Ok(task) = std::env::var(TASK) {
+        let parts: Vec<&str> = task.split(' ').collect();
+        let [directory, step, times] = parts[..] else { panic!("a task has three parts") };
+        let aborting =
+            Arc::new(Aborting { step: step.to_owned(), left: times.parse::<u32>().unwrap().into() });
+        let running = Running::start(Path::new(directory), Arc::clone(&aborting));
+        block_on(read_forty(&running.ledger, || aborting.reached("Parsed")));
+        running.stop();
+        return;
+    }
+    let once_each: BTreeMap<i64, u64> = (1..=40).map(|id| (id, 1)).collect();
+    for step in ["Parsed", "BeforeCommit", "AfterCommit", "BeforePublish", "AfterPublish"] {
+        for times in [1, 2, 9] {
+            let folder = folder();
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args([name, "--exact", "--nocapture"])
+                .env(TASK, format!("{} {step} {times}", folder.path().display()))
+                .output()
+                .unwrap();
+            assert!(!child.status.success(), "{step} {times} was not reached");
+            let running = Running::start(folder.path(), Failing::default());
+            let kept = counted(&running.ledger);
+            assert!(kept.values().all(|rows| *rows == 1), "{step} {times}");
+            if times == 9 {
+                assert!(kept.len() > 10, "{step} {times}: {} rows kept", kept.len());
+            }
+            block_on(read_forty(&running.ledger, || {}));
+            assert_eq!(counted(&running.ledger), once_each, "{step} {times}");
+            running.stop();
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_stops_counting_until_there_is_room() {
+    let folder = folder();
+    let failing = Failing::default();
+    failing.largest_file.store(40, Ordering::SeqCst);
+    let running = Running::start(folder.path(), failing.clone());
+    let mut world = World {
+        entries: (1..=1500)
+            .map(|id| Entry { id, time: id, visible_at: if id <= 100 { 0 } else { 20_000 } })
+            .collect(),
+        clock: 10_000,
+        skew: 0,
+        overlap: Duration::from_secs(60),
+        limit: 50,
+        memory: Memory::new(Moment { unix: 10_000, monotonic: Duration::from_secs(10_000) }),
+    };
+    assert_eq!(block_on(world.pass(&running.ledger, 0, 0, false, 1000)), Ok(true));
+    world.clock = 20_000;
+    let full = block_on(world.pass(&running.ledger, 0, 0, false, 1000));
+    assert_eq!(full, Err(BookError::Failed));
+    let health = running.ledger.health();
+    assert!(!health.up && health.failures > 0);
+    let shown = counted(&running.ledger);
+    assert!(shown.len() >= 100 && shown.len() < 1500, "{} rows", shown.len());
+
+    failing.largest_file.store(0, Ordering::SeqCst);
+    let complete = loop {
+        match block_on(world.pass(&running.ledger, 0, 0, false, 1000)) {
+            Err(BookError::Failed) => std::thread::sleep(Duration::from_millis(100)),
+            done => break done,
+        }
+    };
+    assert_eq!(complete, Ok(true));
+    assert_eq!(counted(&running.ledger), (1..=1500).map(|id| (id, 1)).collect());
+    assert!(running.ledger.health().up);
+    running.stop();
+}
+
+#[test]
+fn a_disk_that_comes_back_is_used_and_until_then_nothing_is_shown() {
+    let folder = folder();
+    let directory = folder.path().join("volume");
+    std::fs::write(&directory, "a file where the directory should be").unwrap();
+    let running = Running::start(&directory, Failing::default());
+    assert!(running.ledger.committed().is_none(), "absent, not 0");
+    assert!(!running.ledger.health().up);
+    let id = log(LogKind::WebApi);
+    assert!(matches!(block_on(running.ledger.open(&id)), Err(BookError::Failed)));
+
+    std::fs::remove_file(&directory).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(matches!(block_on(running.ledger.open(&id)), Ok(None)));
+    assert!(running.ledger.committed().is_some() && running.ledger.health().up);
+    running.stop();
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    let refused = Ledger::start(options(folder.path())).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }));
+    assert!(refused.to_string().contains("another process uses this ledger"));
+    running.stop();
+    assert!(Ledger::start(options(folder.path())).is_ok());
+}
+
+#[test]
+fn a_backup_can_be_taken_and_restored_while_running() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    block_on(read_forty(&running.ledger, || {}));
+    let backup = folder.path().join("backup");
+    std::fs::create_dir(&backup).unwrap();
+    let database = folder.path().join("ledger.db");
+    let reader = Connection::open(&database).unwrap();
+    reader.execute("VACUUM INTO ?1", [backup.join("ledger.db").to_str().unwrap()]).unwrap();
+    drop(reader);
+    // Still ours, and still writable.
+    assert!(Ledger::start(options(folder.path())).is_err());
+    block_on(read_forty(&running.ledger, || {}));
+    running.stop();
+
+    let restored = Running::start(&backup, Failing::default());
+    assert_eq!(counted(&restored.ledger), (1..=40).map(|id| (id, 1)).collect());
+    restored.stop();
+}
+
+#[test]
+fn a_corrupt_ledger_is_moved_aside_and_told() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    block_on(read_forty(&running.ledger, || {}));
+    running.stop();
+    std::fs::write(folder.path().join("ledger.db"), "no database at all ".repeat(1000)).unwrap();
+    let running = Running::start(folder.path(), Failing::default());
+    assert_eq!(running.ledger.committed().unwrap().resets, 1);
+    assert_eq!(counted(&running.ledger), BTreeMap::new());
+    running.stop();
+    // The number is kept.
+    let running = Running::start(folder.path(), Failing::default());
+    assert_eq!(running.ledger.committed().unwrap().resets, 1);
+    running.stop();
+    let aside = std::fs::read_dir(folder.path()).unwrap().flatten();
+    assert!(aside.filter(|entry| entry.file_name().to_string_lossy().contains("aside")).count() >= 1);
+}
+
+#[test]
+fn pages_of_an_earlier_epoch_are_refused() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    let id = log(LogKind::Events);
+    let ledger = &running.ledger;
+    block_on(async {
+        let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
+        let mut old = ledger.begin(&id, origin.clone()).await.unwrap();
+        let kept = ledger.begin(&id, Origin { id: 99, ..origin.clone() }).await.unwrap();
+        assert_eq!(kept.origin, origin, "an origin that is known stays");
+        let mut pass = Pass::begin(&old.position, Duration::ZERO, true, Moment::now());
+        let page = arrange(Page { rows: vec![event(5, 5)], without_id: 0 }, 100).unwrap();
+        let mut memory = Memory::new(Moment::now());
+        let record = pass.take(&mut old.position, &mut memory, page, Moment::now()).record.unwrap();
+        let refused = ledger.submit(&id, old.epoch, record.clone()).await.unwrap().done().await;
+        assert_eq!(refused, Err(BookError::Failed));
+        let taken = ledger.submit(&id, kept.epoch, record).await.unwrap().done().await;
+        assert_eq!(taken, Ok(()));
+    });
+    assert_eq!(counted(ledger), [(5, 1)].into());
+    running.stop();
+}
+
+#[test]
+fn everything_kept_comes_back_as_it_was() {
+    let folder = folder();
+    let mut options = options(folder.path());
+    let configured = Product { id: 5, name: "configured".to_owned() };
+    options.configured = BTreeMap::from([(Arc::from(ACCOUNT), vec![configured])]);
+    let tally = |ledger: &Ledger| ledger.committed().unwrap().accounts[ACCOUNT].clone();
+    let start = || Ledger::start(options.clone()).unwrap();
+    let (ledger, thread) = start();
+    block_on(async {
+        let answered = vec![Product { id: 7, name: "Seven".to_owned() }];
+        ledger.products(&Arc::from(ACCOUNT), answered).await.unwrap();
+        let id = log(LogKind::WebApi);
+        let mut opened = ledger.begin(&id, Origin { id: 3, mark: 9, since: "30d".to_owned() }).await.unwrap();
+        let mut pass = Pass::begin(&opened.position, Duration::ZERO, true, Moment::now());
+        let mut memory = Memory::new(Moment::now());
+        let rows = (10..60).map(|id| crate::cryptolens::WebApiRow {
+            product_id: id % 4,
+            time: Some(id * 100),
+            state: Some(1990 + id),
+            floating_expires: Some(id * 200),
+            do_int_value: Some(id),
+            ..crate::cryptolens::WebApiRow::with_id(id)
+        });
+        for rows in [rows.collect(), Vec::new()] {
+            let page = arrange(Page { rows, without_id: 2 }, 1000).unwrap();
+            let record = pass.take(&mut opened.position, &mut memory, page, Moment::now()).record.unwrap();
+            ledger.submit(&id, opened.epoch, record).await.unwrap().done().await.unwrap();
+        }
+    });
+    let before = tally(&ledger);
+    assert_ne!(*before.tally, AccountTally::default());
+    drop(ledger);
+    thread.join().unwrap();
+    let (ledger, thread) = start();
+    let after = tally(&ledger);
+    assert_eq!(after.tally, before.tally);
+    assert_eq!(after.logs, before.logs);
+    assert_eq!(after.products, before.products);
+    let products: Vec<_> = after.products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
+    assert_eq!(products, [(1, None), (2, None), (3, None), (5, Some("configured")), (7, Some("Seven"))]);
+    block_on(ledger.configure(BTreeMap::new())).unwrap();
+    assert_eq!(tally(&ledger).products.iter().count(), 4, "no longer configured");
+    drop(ledger);
+    thread.join().unwrap();
+}

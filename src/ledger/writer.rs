@@ -400,11 +400,7 @@ impl<O: Observer> Writer<O> {
     /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only the file knows.
     fn broken(&mut self, error: &rusqlite::Error) -> BookError {
         self.store = None;
-        self.tried = Some(Instant::now());
-        if schema::is_corrupt(error) {
-            // The next opening meets it too, and moves the file aside.
-            self.tried = None;
-        }
+        self.tried = None;
         self.epochs.clear();
         self.failed(&error.to_string());
         BookError::Failed
