@@ -401,6 +401,10 @@ fn pascal_case(body: Vec<u8>) -> Vec<u8> {
         }
     }
     fn capitalised(name: &str) -> String {
+        // As the vendor's own models spell them; its SDKs insist.
+        if matches!(name, "id" | "ip") {
+            return name.to_uppercase();
+        }
         let mut letters = name.chars();
         letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
     }

@@ -66,9 +66,10 @@ impl Method {
         }
     }
 
-    /// The method at this path, in any letter case and with or without a slash at its end, as SDKs call them.
+    /// The method at this path, in any letter case and whatever the number of slashes between its parts or at its
+    /// end: SDKs call `/api/ai/getwebapilog/` and even `/api//product/getproducts/`.
     pub(super) fn at_path(path: &str) -> Option<Method> {
-        let mut parts = path.strip_suffix('/').unwrap_or(path).strip_prefix('/')?.split('/');
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
         let (api, group, name) = (parts.next()?, parts.next()?, parts.next()?);
         let method = Method::from_str(name).ok()?;
         let known = api.eq_ignore_ascii_case("api") && group.eq_ignore_ascii_case(method.group());
@@ -118,7 +119,12 @@ mod tests {
 
     #[test]
     fn paths_in_any_case_with_or_without_a_slash() {
-        for path in ["/api/ai/GetWebAPILog", "/API/AI/getwebapilog/", "/api/Ai/GETWEBAPILOG"] {
+        for path in [
+            "/api/ai/GetWebAPILog",
+            "/API/AI/getwebapilog/",
+            "/api/Ai/GETWEBAPILOG",
+            "/api//ai/GetWebAPILog/",
+        ] {
             assert_eq!(Method::at_path(path), Some(Method::GetWebApiLog), "{path}");
         }
         for path in [

@@ -325,6 +325,7 @@ impl BlockCache {
     }
 
     fn put(&mut self, index: i64, block: Arc<[Row]>) {
+        self.clock += 1;
         // An empty block weighs something too.
         self.rows += block.len() + 1;
         if let Some((replaced, _)) = self.blocks.insert(index, (block, self.clock)) {
