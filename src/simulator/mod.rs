@@ -85,7 +85,7 @@ pub struct Spike {
     pub product: Option<i64>,
     /// For how long, from now on; a day at most.
     pub seconds: u32,
-    /// About which part of the product's requests fails, 0 to 1.
+    /// About which part of the product's requests fails, 0 to 1; six failures a minute at least.
     pub failure_share: f64,
 }
 
@@ -210,14 +210,17 @@ impl Simulator {
         Truth::of(self.shared.log(log), &self.shared.catalogue, self.now(), up_to_id, with_states)
     }
 
-    /// All rows that have been visible so far, one JSON object per line, with the member `visible_at` added.
+    /// All rows that have been visible so far, one per line, with the member `visible_at` added to those that are
+    /// objects.
     #[must_use]
     pub fn rows_as_lines(&self, log: LogKind) -> String {
         let mut lines = String::new();
         let view = View::ever(self.now());
         self.shared.log(log).scan(IdRange::ALL, Direction::Ascending, view, |row| {
             let visible_at = format!("\"visible_at\":{}", row.visible_at);
-            lines.push_str(&row.to_json_with(&self.shared.catalogue, &visible_at));
+            let json = row.to_json_with(&self.shared.catalogue, &visible_at);
+            // In JSON a line can only break between members.
+            lines.push_str(&json.replace(['\n', '\r'], " "));
             lines.push('\n');
             ControlFlow::Continue(())
         });

@@ -63,6 +63,8 @@ impl View {
 struct Added {
     rows: BTreeMap<(i64, u64), Row>,
     count: u64,
+    /// The id that was chosen last for a row that happened at the time of its adding.
+    newest_chosen: i64,
 }
 
 impl Added {
@@ -147,7 +149,7 @@ impl LogStore {
     pub(super) fn insert_drafts(&self, drafts: Vec<Draft>) {
         let mut added = self.write();
         for draft in drafts {
-            let id = self.free_id(draft.time, &added);
+            let id = self.free_id(draft.time, 0, &added);
             added.insert(Row { id, time: draft.time, visible_at: draft.time, fields: draft.fields });
         }
     }
@@ -155,15 +157,18 @@ impl LogStore {
     /// Adds a row that is made from its id.
     pub(super) fn insert_new(&self, time: i64, make: impl FnOnce(i64) -> Row) {
         let mut added = self.write();
-        let id = self.free_id(time, &added);
+        let id = self.free_id(time, added.newest_chosen + 1, &added);
+        added.newest_chosen = id;
         added.insert(make(id));
     }
 
-    fn free_id(&self, time: i64, added: &Added) -> i64 {
+    /// An id for a row of this time, at or above `least`. A second with more rows than it has ids for borrows from
+    /// those that follow.
+    fn free_id(&self, time: i64, least: i64, added: &Added) -> i64 {
         match &self.generator {
             None => added.last_id().map_or(1, |id| id + 1),
             Some(generator) => {
-                let mut id = generator.geometry().first_added_id(time);
+                let mut id = generator.geometry().first_added_id(time).max(least);
                 while added.contains(id) || self.is_generated_id(id) {
                     id += 1;
                 }

@@ -15,6 +15,9 @@ const SPIKE_INTENSITY: f64 = 1.0;
 
 /// Failures a minute of a spike that is started at run time.
 const FEWEST_PER_MINUTE: f64 = 6.0;
+/// Failures that such a spike adds at most, as a multiple of the whole log's mean rate: half of the ids that each
+/// second keeps for added rows.
+const MOST_INTENSITY: f64 = 8.0;
 
 /// When activations of a product fail; `product` is an index of the catalogue.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +63,7 @@ pub(super) fn draft(
 }
 
 /// The rows of a spike that is started at run time: as many as it takes for this part of the product's requests to
-/// fail, and [`FEWEST_PER_MINUTE`] at least, so that it shows at night too.
+/// fail, but [`FEWEST_PER_MINUTE`] at least, so that it shows at night too, and no more than ids are kept for.
 pub(in super::super) fn spike_drafts(
     spike: Spike,
     failure_share: f64,
@@ -68,9 +71,10 @@ pub(in super::super) fn spike_drafts(
     catalogue: &Catalogue,
     random: &mut Random,
 ) -> Vec<Draft> {
-    let share = failure_share.clamp(0.0, 0.99);
     let usual = rows_per_minute * Catalogue::share_of(spike.product) * rhythm::weight(spike.from);
-    let added = (usual * share / (1.0 - share)).max(FEWEST_PER_MINUTE);
+    // A share of 1 would take infinitely many.
+    let wanted = (usual * failure_share / (1.0 - failure_share)).min(rows_per_minute * MOST_INTENSITY);
+    let added = wanted.max(FEWEST_PER_MINUTE);
     let span = Span { from: spike.from, to: spike.to, rows_per_second: added / 60.0 };
     let mut drafts: Vec<Draft> = failures(span, spike.product, catalogue, random).collect();
     drafts.sort_by_key(|draft| draft.time);
@@ -116,6 +120,8 @@ mod tests {
         let usual = 10.0 * 60.0 * Catalogue::share_of(0) * rhythm::weight(noon);
         assert!((0.7..1.3).contains(&(drafts.len() as f64 / usual)), "{} against {usual}", drafts.len());
         assert!(drafts.iter().all(|draft| (noon..noon + 600).contains(&draft.time)));
+        let all = spike_drafts(spike, 1.0, 60.0, &catalogue, &mut Random::for_stream(&[1]));
+        assert!((4000..5600).contains(&all.len()), "{}", all.len());
         let quiet = spike_drafts(spike, 0.5, 0.0, &catalogue, &mut Random::for_stream(&[1]));
         assert!(quiet.len() > 30, "{}", quiet.len());
     }
