@@ -102,6 +102,12 @@ pub enum Command {
     Check(CheckArgs),
 
     /// Serve the stand-in for the Web API alone, for trying clients
+    ///
+    /// Serves the logs of an invented vendor, with history and live traffic, as the Web API does. A client takes
+    /// http://127.0.0.1:10461/api for the URL, and any text for the token. What is simulated can be changed, and what a
+    /// client should have seen can be asked, below http://127.0.0.1:10461/simulator.
+    ///
+    /// Example: cryptolens-exporter simulate --requests-per-minute=60 --fault=slow=0.1
     Simulate(SimulateArgs),
 }
 

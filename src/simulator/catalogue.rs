@@ -18,16 +18,24 @@ pub(super) const WEEKEND_ATTENDANCE: f64 = 0.2;
 /// Rows that one floating session writes, per heartbeat interval of one second: its mean length.
 const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 
-/// Text that the simulator hides in secrets of `GetProducts`: must never leave a client.
-pub const PASSWORD_CANARY: &str = "canary-product-password";
-/// Text that the simulator hides in the personal data of the Object Log: must never leave a client.
-pub const PERSON_CANARY: &str = "canary-person";
+/// What every personal or secret text of the simulator contains one of: friendly names, license keys, machine codes,
+/// addresses (of the range for benchmarks, RFC 2544), names and passwords. None of them may leave a client.
+pub const CANARIES: [&str; 5] = ["CANARY-", "CNARY-", "canary-", "198.18.", "198.19."];
+
+/// Stands for a person in the data of the Object Log.
+pub(super) const PERSON_CANARY: &str = "canary-person";
+/// Stands for the secret of a product.
+pub(super) const PASSWORD_CANARY: &str = "canary-product-password";
 
 /// How a product's licenses are used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Policy {
     /// Seats that wander between machines: `share` of all floating traffic, held for `lease` seconds.
-    Floating { lease: u32, overdraft: u32, share: f64 },
+    Floating {
+        lease: u32,
+        overdraft: u32,
+        share: f64,
+    },
     NodeLocked,
 }
 
@@ -108,7 +116,8 @@ pub(super) struct Catalogue {
 
 impl Catalogue {
     pub(super) fn new(seed: u64, requests_per_minute: f64) -> Self {
-        let mut catalogue = Self { seed, keys: Vec::new(), keys_by_product: Vec::new(), attendance: Vec::new() };
+        let mut catalogue =
+            Self { seed, keys: Vec::new(), keys_by_product: Vec::new(), attendance: Vec::new() };
         for (index, product) in PRODUCTS.iter().enumerate() {
             let first = catalogue.keys.len() as u32;
             let attendance = match product.policy {
@@ -180,20 +189,36 @@ impl Catalogue {
         self.attendance[product]
     }
 
-    pub(super) fn find_key(&self, product_id: i64, text: &str) -> Option<&Key> {
-        self.keys.iter().find(|key| key.text == text && PRODUCTS[key.product].id == product_id)
+    /// About which part of all requests concerns the product, 0 to 1.
+    pub(super) fn share_of(product: usize) -> f64 {
+        let Product { policy, popularity, .. } = PRODUCTS[product];
+        let floating = match policy {
+            Policy::Floating { share, .. } => share,
+            Policy::NodeLocked => 0.0,
+        };
+        let everything: u64 = PRODUCTS.iter().map(|product| product.popularity).sum();
+        floating * FLOATING_SHARE + (1.0 - FLOATING_SHARE) * popularity as f64 / everything as f64
+    }
+
+    /// The key with this text, and its index.
+    pub(super) fn find_key(&self, product_id: i64, text: &str) -> Option<(u32, &Key)> {
+        let found = |key: &&Key| key.text == text && PRODUCTS[key.product].id == product_id;
+        (0_u32..).zip(&self.keys).find(|(_, key)| found(key))
     }
 
     pub(super) fn machine_code(&self, machine: u32) -> Option<String> {
-        (machine != NO_MACHINE).then(|| format!("{:016x}", hash_of(&[self.seed, 0xc0de, u64::from(machine)])))
+        (machine != NO_MACHINE)
+            .then(|| format!("canary-{:016x}", hash_of(&[self.seed, 0xc0de, u64::from(machine)])))
     }
 
     pub(super) fn friendly_name(&self, machine: u32) -> Option<String> {
         const PEOPLE: [&str; 12] = [
-            "alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi", "lena",
+            "alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi",
+            "lena",
         ];
         const DEVICES: [&str; 6] = ["laptop", "workstation", "ws-04", "desktop", "vm", "build"];
-        const COMPANIES: [&str; 5] = ["example.com", "example.org", "acme.example", "nordwerk.example", "ktk.example"];
+        const COMPANIES: [&str; 5] =
+            ["example.com", "example.org", "acme.example", "nordwerk.example", "ktk.example"];
         if machine == NO_MACHINE {
             return None;
         }
@@ -202,8 +227,8 @@ impl Catalogue {
         let person = PEOPLE[pick(8, PEOPLE.len())];
         match hash % 100 {
             0..15 => None,
-            15..55 => Some(format!("{person}.{}@{}", machine, COMPANIES[pick(24, COMPANIES.len())])),
-            _ => Some(format!("{person}-{}", DEVICES[pick(24, DEVICES.len())])),
+            15..55 => Some(format!("CANARY-{person}.{}@{}", machine, COMPANIES[pick(24, COMPANIES.len())])),
+            _ => Some(format!("CANARY-{person}-{}", DEVICES[pick(24, DEVICES.len())])),
         }
     }
 
@@ -211,7 +236,7 @@ impl Catalogue {
     pub(super) fn masked_ip(&self, key: u32, machine: u32) -> String {
         let owner = if machine == NO_MACHINE { u64::from(key) << 32 } else { u64::from(machine / 4) };
         let hash = hash_of(&[self.seed, 0x1b, owner]);
-        format!("{}.{}.{}.0", 24 + hash % 180, (hash >> 16) % 256, (hash >> 32) % 256)
+        format!("198.{}.{}.0", 18 + hash % 2, (hash >> 16) % 256)
     }
 }
 
@@ -219,7 +244,7 @@ fn key_text(random: &mut Random) -> String {
     let group = |random: &mut Random| -> String {
         (0..5).map(|_| char::from(b'A' + random.below(26) as u8)).collect()
     };
-    [group(random), group(random), group(random), group(random)].join("-")
+    format!("CNARY-{}-{}-{}", group(random), group(random), group(random))
 }
 
 #[cfg(test)]
@@ -254,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_personal_can_be_recognised() {
+        let catalogue = Catalogue::new(3, 12.0);
+        let texts = (0..200).flat_map(|machine| {
+            let key = catalogue.key(machine);
+            let texts = [catalogue.machine_code(machine), catalogue.friendly_name(machine)];
+            texts.into_iter().flatten().chain([catalogue.masked_ip(1, machine), key.text.clone()])
+        });
+        for text in texts.chain([PERSON_CANARY.to_owned(), PASSWORD_CANARY.to_owned()]) {
+            assert!(CANARIES.iter().any(|canary| text.contains(canary)), "{text}");
+        }
+    }
+
+    #[test]
     fn the_floating_shares_add_up() {
         let total: f64 = PRODUCTS
             .iter()
@@ -263,5 +301,7 @@ mod tests {
             })
             .sum();
         assert!((total - 1.0).abs() < 1e-9);
+        let shares: f64 = (0..PRODUCTS.len()).map(Catalogue::share_of).sum();
+        assert!((shares - 1.0).abs() < 1e-9);
     }
 }

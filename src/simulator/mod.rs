@@ -1,5 +1,294 @@
-//! A stand-in for the Web API. Its HTTP side is not written yet; the traffic model beside this file waits for it.
+//! A faithful stand-in for the Web API: what `simulate` serves, what `demo` polls and what the tests run against.
+//!
+//! It answers as the vendor documents it, holds the logs of an invented vendor whose customers live through days and
+//! weeks, and misbehaves on request. Promises: the history is a pure function of seed, start and rates; a row that was
+//! visible once stays as it was; [`Simulator::truth`] says what a client that missed nothing has counted. Everything
+//! that would be personal or secret carries one of [`CANARIES`].
+//!
+//! Requests flow `server` (HTTP) -> `query` (parameters) -> `answer` (rows or an error, with `faults`) -> `wire`; rows
+//! come from `store`, which merges what `traffic` generates with what was added. It shares the names of the logs with
+//! [`crate::cryptolens`], and on purpose no code that reads or counts.
 
-/// Arguments of `simulate`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SimulateArgs {}
+mod answer;
+mod catalogue;
+mod clock;
+mod control;
+mod faults;
+mod method;
+mod options;
+mod query;
+mod random;
+mod row;
+mod server;
+mod store;
+mod traffic;
+mod truth;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::cryptolens::LogKind;
+
+pub use catalogue::CANARIES;
+pub use faults::{Fault, FaultError, FaultKind};
+pub use method::{Method, UnknownMethod};
+pub use options::{Options, SimulateArgs};
+pub use server::{Running, SimulatorError, run, start};
+pub use truth::Truth;
+
+use catalogue::{Catalogue, PRODUCTS};
+use clock::Clock;
+use faults::FaultBox;
+use query::PageQuery;
+use random::Random;
+use row::{Row, ordinary_members};
+use store::{Direction, IdRange, LogStore, View};
+use traffic::{Generator, Plan};
+
+const EVENTS_PER_REQUEST: f64 = 1.0 / 3.0;
+const CHANGES_PER_REQUEST: f64 = 1.0 / 60.0;
+/// A spike writes all its rows when it is started.
+const LONGEST_SPIKE: u32 = 86_400;
+
+/// The simulated Web API. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Simulator {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    catalogue: Arc<Catalogue>,
+    clock: Clock,
+    web_api: LogStore,
+    events: LogStore,
+    objects: LogStore,
+    faults: FaultBox,
+    requests: Requests,
+    spikes: AtomicU64,
+}
+
+/// Failures to add to live traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spike {
+    /// The product whose activations fail; the most popular one if none is given.
+    #[serde(default)]
+    pub product: Option<i64>,
+    /// For how long, from now on; a day at most.
+    pub seconds: u32,
+    /// About which part of the product's requests fails, 0 to 1; six failures a minute at least.
+    pub failure_share: f64,
+}
+
+/// Why a spike cannot be added.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum SpikeError {
+    /// The vendor does not sell it.
+    #[error("no product {0}")]
+    UnknownProduct(i64),
+    /// The length is not within its bounds.
+    #[error("a spike lasts between 1 and {LONGEST_SPIKE} seconds")]
+    BadLength,
+    /// The share is not within its bounds.
+    #[error("the share of failures is a number from 0 to 1")]
+    BadShare,
+}
+
+impl Simulator {
+    /// A simulator that waits to be asked; nothing is generated before.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let catalogue = Arc::new(Catalogue::new(options.seed, options.requests_per_minute));
+        let clock = Clock::running();
+        let log = |log: LogKind, rate: f64, retention: Option<i64>| {
+            let plan = Plan {
+                seed: options.seed,
+                start: options.start,
+                first_id: options.first_id,
+                rows_per_minute: options.requests_per_minute * rate,
+                late_fraction: options.late_fraction,
+                late_max: options::seconds(options.late_max),
+            };
+            let generator =
+                (plan.rows_per_minute > 0.0).then(|| Generator::new(log, plan, Arc::clone(&catalogue)));
+            LogStore::new(generator, retention)
+        };
+        let retention = options.retention.map(options::seconds);
+        let shared = Shared {
+            web_api: log(LogKind::WebApi, 1.0, None),
+            events: log(LogKind::Events, EVENTS_PER_REQUEST, retention),
+            objects: log(LogKind::Objects, CHANGES_PER_REQUEST, retention),
+            faults: FaultBox::new(options.seed, options.faults.clone(), clock.now()),
+            requests: Requests::default(),
+            spikes: AtomicU64::new(0),
+            catalogue: Arc::clone(&catalogue),
+            clock,
+            options,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The API and the controls, to be served anywhere.
+    pub fn router(&self) -> axum::Router {
+        server::router(self.clone())
+    }
+
+    /// The simulator's time, Unix seconds.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.shared.clock.now()
+    }
+
+    /// Stops traffic, now or as of some other moment; tests step through time this way.
+    pub fn freeze(&self, at: Option<i64>) {
+        self.shared.clock.freeze(at.unwrap_or_else(|| self.now()));
+    }
+
+    /// Lets traffic go on; what would have happened meanwhile, has happened.
+    pub fn unfreeze(&self) {
+        self.shared.clock.unfreeze();
+    }
+
+    /// Whether traffic is stopped.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.shared.clock.is_frozen()
+    }
+
+    /// Adds rows to a log, to be served exactly as they are; returns how many. They are visible from `visible_at` on, at
+    /// once if that is `None`. A row takes its place by its id, or behind the row before it if it has none that can be
+    /// read; it replaces a generated row of the same id.
+    pub fn append(&self, log: LogKind, rows: Vec<Box<RawValue>>, visible_at: Option<i64>) -> usize {
+        let now = self.now();
+        self.shared.log(log).append(rows, now, visible_at.unwrap_or(now))
+    }
+
+    /// Lets activations of a product fail from now on; returns how many failures that will be.
+    ///
+    /// # Errors
+    /// [`SpikeError`].
+    pub fn spike(&self, spike: Spike) -> Result<usize, SpikeError> {
+        let product = match spike.product {
+            None => 0,
+            Some(id) => {
+                PRODUCTS.iter().position(|product| product.id == id).ok_or(SpikeError::UnknownProduct(id))?
+            }
+        };
+        if !(1..=LONGEST_SPIKE).contains(&spike.seconds) {
+            return Err(SpikeError::BadLength);
+        }
+        if !(0.0..=1.0).contains(&spike.failure_share) {
+            return Err(SpikeError::BadShare);
+        }
+        let shared = &self.shared;
+        let number = shared.spikes.fetch_add(1, Ordering::Relaxed);
+        let mut random = Random::for_stream(&[shared.options.seed, 0x59, number]);
+        // What lies behind the clock may have been read already.
+        let from = self.now() + 1;
+        let span = traffic::Spike { product, from, to: from + i64::from(spike.seconds) };
+        let rate = shared.options.requests_per_minute;
+        let drafts = traffic::spike_drafts(span, spike.failure_share, rate, &shared.catalogue, &mut random);
+        let count = drafts.len();
+        shared.web_api.insert_drafts(drafts);
+        Ok(count)
+    }
+
+    /// What a client that missed nothing has counted by now, up to and including an id.
+    #[must_use]
+    pub fn truth(&self, log: LogKind, up_to_id: Option<i64>) -> Truth {
+        let up_to_id = up_to_id.unwrap_or(i64::MAX);
+        let with_states = log == LogKind::WebApi;
+        Truth::of(self.shared.log(log), &self.shared.catalogue, self.now(), up_to_id, with_states)
+    }
+
+    /// All rows that have been visible so far, one per line, with the member `visible_at` added to those that are
+    /// objects.
+    #[must_use]
+    pub fn rows_as_lines(&self, log: LogKind) -> String {
+        let mut lines = String::new();
+        let view = View::ever(self.now());
+        self.shared.log(log).scan(IdRange::ALL, Direction::Ascending, view, |row| {
+            let visible_at = format!("\"visible_at\":{}", row.visible_at);
+            let json = row.to_json_with(&self.shared.catalogue, &visible_at);
+            // In JSON a line can only break between members.
+            lines.push_str(&json.replace(['\n', '\r'], " "));
+            lines.push('\n');
+            ControlFlow::Continue(())
+        });
+        lines
+    }
+
+    /// The faults that may still happen.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.shared.faults.list(self.now())
+    }
+
+    /// Replaces all faults.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        self.shared.faults.set(faults, self.now());
+    }
+
+    /// How many requests came so far, by method; `redirected` are those that followed a redirect.
+    #[must_use]
+    pub fn requests(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.requests.by_name()
+    }
+}
+
+impl Shared {
+    fn log(&self, log: LogKind) -> &LogStore {
+        match log {
+            LogKind::WebApi => &self.web_api,
+            LogKind::Events => &self.events,
+            LogKind::Objects => &self.objects,
+        }
+    }
+
+    fn rows(&self, log: LogKind, query: &PageQuery, now: i64) -> Vec<Row> {
+        query.rows(self.log(log), &self.catalogue, now)
+    }
+
+    /// Adds an event that a client registered.
+    fn register(&self, members: Vec<(&'static str, Value)>, now: i64) {
+        self.events.insert_new(now, |id| {
+            let mut row = ordinary_members(LogKind::Events, id, now);
+            row.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            // A JSON value always has a text.
+            Row::appended(to_raw_value(&row).unwrap_or_default(), id, now, now)
+        });
+    }
+}
+
+/// How many requests came, by method.
+#[derive(Debug, Default)]
+struct Requests {
+    by_method: [AtomicU64; Method::ALL.len()],
+    redirected: AtomicU64,
+}
+
+impl Requests {
+    fn count(&self, method: Method) {
+        self.by_method[method as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_redirected(&self) {
+        self.redirected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn by_name(&self) -> BTreeMap<&'static str, u64> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let methods =
+            Method::ALL.into_iter().map(|method| (method.name(), count(&self.by_method[method as usize])));
+        methods.chain([("redirected", count(&self.redirected))]).collect()
+    }
+}

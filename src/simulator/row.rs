@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::Log;
 use super::catalogue::{Catalogue, Key};
 use super::random::hash_of;
+use crate::cryptolens::LogKind;
 
 /// Stands for "no machine recorded" in [`WebApiFields`].
 pub(super) const NO_MACHINE: u32 = u32::MAX;
@@ -67,98 +67,102 @@ pub(super) struct ObjectFields {
     pub(super) data: String,
 }
 
+/// A row that was handed in: its text, and what the truth and the usual filters need of it.
 #[derive(Debug)]
 pub(super) struct AppendedFields {
-    text: String,
-    /// What filters and the truth see; `Null` if the text is not JSON.
-    parsed: Value,
+    raw: Box<RawValue>,
+    has_id: bool,
+    product_id: Option<i64>,
+    state: Option<i64>,
 }
 
-/// A row that a test adds to a log.
-///
-/// It is a well-formed row with ordinary values, changed by `fields`; or, if `verbatim` is given, exactly that text,
-/// which may be malformed in any way. `id`, `time` and `visible_at` decide where and when it shows up either way.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AppendedRow {
-    /// Position in the log. A row with the same id is replaced.
-    pub id: i64,
-    /// Time of the row, Unix seconds.
-    pub time: i64,
-    /// From when on requests see the row; its time if absent.
-    #[serde(default)]
-    pub visible_at: Option<i64>,
-    /// Members to set on the row, by the API's names; `null` is a value.
-    #[serde(default)]
-    pub fields: Map<String, Value>,
-    /// The row's whole text.
-    #[serde(default, deserialize_with = "raw_text")]
-    pub verbatim: Option<String>,
-}
-
-fn raw_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(Some(raw.get().to_owned()))
-}
-
-impl AppendedRow {
-    /// An ordinary row, visible from its time on.
-    pub fn new(id: i64, time: i64) -> Self {
-        Self { id, time, ..Self::default() }
-    }
-
-    /// Hides the row until then.
-    #[must_use]
-    pub fn visible_at(mut self, time: i64) -> Self {
-        self.visible_at = Some(time);
-        self
-    }
-
-    /// Sets one member, by the API's name for it.
-    #[must_use]
-    pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.fields.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Replaces the whole row by this text, which need not be valid.
-    #[must_use]
-    pub fn verbatim(mut self, text: impl Into<String>) -> Self {
-        self.verbatim = Some(text.into());
-        self
-    }
-
-    pub(super) fn into_row(self, log: Log) -> Row {
-        let text = self.verbatim.unwrap_or_else(|| {
-            let mut members = ordinary_members(log, self.id, self.time);
-            members.extend(self.fields);
-            Value::Object(members).to_string()
-        });
+impl Row {
+    /// A row that will be served exactly as given. Without a readable id it stands after `previous_id`; without a
+    /// readable time it counts as written at `now`.
+    pub(super) fn appended(raw: Box<RawValue>, previous_id: i64, now: i64, visible_at: i64) -> Row {
+        let members = Members::read(raw.get());
         Row {
-            id: self.id,
-            time: self.time,
-            visible_at: self.visible_at.unwrap_or(self.time),
+            id: members.id.unwrap_or(previous_id),
+            time: members.time.or(members.created).unwrap_or(now),
+            visible_at,
             fields: Fields::Appended(Arc::new(AppendedFields {
-                parsed: serde_json::from_str(&text).unwrap_or(Value::Null),
-                text,
+                has_id: members.id.is_some(),
+                product_id: members.product_id,
+                state: members.state,
+                raw,
             })),
         }
     }
 }
 
-fn ordinary_members(log: Log, id: i64, time: i64) -> Map<String, Value> {
+/// The members of a handed-in row that matter for paging and for the truth.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Members {
+    #[serde(deserialize_with = "whole_number")]
+    id: Option<i64>,
+    #[serde(deserialize_with = "whole_number")]
+    time: Option<i64>,
+    #[serde(deserialize_with = "whole_number")]
+    created: Option<i64>,
+    #[serde(deserialize_with = "whole_number")]
+    product_id: Option<i64>,
+    #[serde(deserialize_with = "whole_number")]
+    state: Option<i64>,
+}
+
+impl Members {
+    fn read(text: &str) -> Members {
+        serde_json::from_str(text).unwrap_or_else(|_| {
+            // A number beyond a double, or a member that is there twice: one by one, then, and the last one counts.
+            let raw: Raw = serde_json::from_str(text).unwrap_or_default();
+            let number = |name: &str| {
+                raw.get(name).and_then(|value| as_whole(&serde_json::from_str(value.get()).ok()?))
+            };
+            Members {
+                id: number("id"),
+                time: number("time"),
+                created: number("created"),
+                product_id: number("productId"),
+                state: number("state"),
+            }
+        })
+    }
+}
+
+type Raw = std::collections::HashMap<String, Box<RawValue>>;
+
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(as_whole(&Value::deserialize(deserializer)?))
+}
+
+/// A whole number, also where it is written as text or with an empty fraction.
+fn as_whole(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| {
+            let float = number.as_f64()?;
+            // Up to 2^53 a double says exactly which whole number is meant.
+            (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i64)
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// The members of a well-formed row with ordinary values.
+pub(super) fn ordinary_members(log: LogKind, id: i64, time: i64) -> Map<String, Value> {
     let row = match log {
-        Log::WebApi => json!({
-            "id": id, "productId": 3349, "key": "ICVLD-VVSZR-ZTICT-YKGXL", "ip": "81.227.14.0", "time": time,
-            "state": 2014, "machineCode": "289jf2afs3", "friendlyName": "alice-laptop",
+        LogKind::WebApi => json!({
+            "id": id, "productId": 3349, "key": "CNARY-VVSZR-ZTICT-YKGXL", "ip": "198.18.14.0", "time": time,
+            "state": 2014, "machineCode": "canary-289jf2afs3", "friendlyName": "CANARY-alice-laptop",
             "floatingExpires": time + 300, "doIntValue": 0, "doId": 0,
         }),
-        Log::Events => json!({
-            "id": id, "productId": 3349, "key": "ICVLD-VVSZR-ZTICT-YKGXL", "machineCode": "289jf2afs3",
+        LogKind::Events => json!({
+            "id": id, "productId": 3349, "key": "CNARY-VVSZR-ZTICT-YKGXL", "machineCode": "canary-289jf2afs3",
             "featureName": "YearReportGenerator", "eventName": "start", "value": 0, "currency": null,
             "time": time, "metadata": null,
         }),
-        Log::Objects => json!({
+        LogKind::Objects => json!({
             "id": id, "created": time, "resourceType": 3, "resourceAction": 2, "affectedObjectId": 24966,
             "objectOwnerUserId": 18, "performedByUserId": "18", "data": "{\"MaxNoOfMachines\":[5,10]}",
         }),
@@ -220,7 +224,7 @@ impl Row {
             Fields::WebApi(fields) => write_json(&self.web_api_view(*fields, catalogue), out),
             Fields::Event(fields) => write_json(&self.event_view(fields, catalogue), out),
             Fields::Object(fields) => write_json(&self.object_view(fields), out),
-            Fields::Appended(fields) => out.extend_from_slice(fields.text.as_bytes()),
+            Fields::Appended(fields) => out.extend_from_slice(fields.raw.get().as_bytes()),
         }
     }
 
@@ -290,23 +294,36 @@ impl Row {
         }
     }
 
-    /// A whole number of the row, by the API's name; `None` if it is missing or no whole number.
-    pub(super) fn integer(&self, name: &str, catalogue: &Catalogue) -> Option<i64> {
-        match (&self.fields, name) {
-            (Fields::Appended(fields), _) => fields.parsed.get(name).and_then(Value::as_i64),
-            (Fields::WebApi(fields), "productId") => Some(catalogue.product_of_key(fields.key).id),
-            (Fields::WebApi(fields), "state") => Some(i64::from(fields.state)),
-            (Fields::Event(fields), "productId") => Some(catalogue.product_of_key(fields.key).id),
-            (Fields::Object(fields), "resourceType") => Some(fields.resource_type),
-            (Fields::Object(fields), "resourceAction") => Some(fields.resource_action),
-            _ => None,
+    /// Whether a client can read the row's id.
+    pub(super) fn has_id(&self) -> bool {
+        match &self.fields {
+            Fields::Appended(fields) => fields.has_id,
+            _ => true,
+        }
+    }
+
+    pub(super) fn product_id(&self, catalogue: &Catalogue) -> Option<i64> {
+        match &self.fields {
+            Fields::WebApi(fields) => Some(catalogue.product_of_key(fields.key).id),
+            Fields::Event(fields) => Some(catalogue.product_of_key(fields.key).id),
+            Fields::Object(_) => None,
+            Fields::Appended(fields) => fields.product_id,
+        }
+    }
+
+    pub(super) fn state(&self) -> Option<i64> {
+        match &self.fields {
+            Fields::WebApi(fields) => Some(i64::from(fields.state)),
+            Fields::Event(_) | Fields::Object(_) => None,
+            Fields::Appended(fields) => fields.state,
         }
     }
 
     /// A text of the row, by the API's name; `None` if it is missing, null or no text.
     pub(super) fn text<'a>(&'a self, name: &str, catalogue: &'a Catalogue) -> Option<Cow<'a, str>> {
         if let Fields::Appended(fields) = &self.fields {
-            return fields.parsed.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+            let members: Raw = serde_json::from_str(fields.raw.get()).ok()?;
+            return serde_json::from_str(members.get(name)?.get()).ok().map(Cow::Owned);
         }
         match name {
             "key" => self.catalogue_key(catalogue).map(|key| Cow::Borrowed(key.text.as_str())),
@@ -379,27 +396,47 @@ mod tests {
         let value: Value = serde_json::from_str(&row.to_json(&catalogue())).unwrap();
         let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
         let documented = [
-            "doId", "doIntValue", "floatingExpires", "friendlyName", "id", "ip", "key", "machineCode", "productId",
-            "state", "time",
+            "doId",
+            "doIntValue",
+            "floatingExpires",
+            "friendlyName",
+            "id",
+            "ip",
+            "key",
+            "machineCode",
+            "productId",
+            "state",
+            "time",
         ];
         assert_eq!(names, documented);
         assert_eq!(value["floatingExpires"], 700);
     }
 
+    fn appended(text: &str) -> Row {
+        Row::appended(RawValue::from_string(text.to_owned()).unwrap(), 41, 90, 100)
+    }
+
     #[test]
-    fn an_appended_row_takes_fields_or_is_served_verbatim() {
-        let changed = AppendedRow::new(1, 50).field("state", Value::Null).into_row(Log::WebApi);
-        let value: Value = serde_json::from_str(&changed.to_json(&catalogue())).unwrap();
-        assert_eq!((value["id"].as_i64(), &value["state"]), (Some(1), &Value::Null));
-        let broken = AppendedRow::new(2, 50).verbatim("{\"id\": 1e2,  oops").into_row(Log::WebApi);
-        assert_eq!(broken.to_json(&catalogue()), "{\"id\": 1e2,  oops");
+    fn an_appended_row_is_served_as_it_is() {
+        let text = r#"{"id": 7.0,  "state":"2014","productId":null,"time":1e999}"#;
+        let row = appended(text);
+        assert_eq!(row.to_json(&catalogue()), text);
+        assert_eq!((row.id, row.time, row.visible_at), (7, 90, 100));
+        assert_eq!((row.has_id(), row.state(), row.product_id(&catalogue())), (true, Some(2014), None));
+    }
+
+    #[test]
+    fn a_row_without_a_readable_id_stands_after_the_one_before() {
+        for text in ["null", "42", "{}", r#"{"id":null}"#, r#"{"id":7.5}"#, r#"{"id":1e30}"#, r#"{"id":[1]}"#]
+        {
+            let row = appended(text);
+            assert_eq!((row.id, row.has_id()), (41, false), "{text}");
+        }
     }
 
     #[test]
     fn members_are_added_to_objects_only() {
-        let row = AppendedRow::new(1, 1).verbatim("{}").into_row(Log::Events);
-        assert_eq!(row.to_json_with(&catalogue(), r#""a":1"#), r#"{"a":1}"#);
-        let row = AppendedRow::new(1, 1).verbatim("42").into_row(Log::Events);
-        assert_eq!(row.to_json_with(&catalogue(), r#""a":1"#), "42");
+        assert_eq!(appended("{}").to_json_with(&catalogue(), r#""a":1"#), r#"{"a":1}"#);
+        assert_eq!(appended("42").to_json_with(&catalogue(), r#""a":1"#), "42");
     }
 }

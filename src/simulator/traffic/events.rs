@@ -47,7 +47,8 @@ fn one_event(catalogue: &Catalogue, product: usize, random: &mut Random) -> Even
         }
         _ => {
             let (name, version) = SYSTEMS[random.index(SYSTEMS.len())];
-            fields.metadata = Some(format!(r#"{{"OSName":"{name}","OSVersion":"{version}","Is64Bit":true}}"#));
+            fields.metadata =
+                Some(format!(r#"{{"OSName":"{name}","OSVersion":"{version}","Is64Bit":true}}"#));
         }
     }
     fields
@@ -65,6 +66,8 @@ mod tests {
         let purchases: Vec<_> = events.iter().filter(|event| event.event == "purchase").collect();
         assert!(purchases.len() > 10);
         assert!(purchases.iter().all(|event| event.value > 0 && event.currency.is_some()));
-        assert!(events.iter().any(|event| event.metadata.as_deref().is_some_and(|text| text.contains("OSName"))));
+        assert!(
+            events.iter().any(|event| event.metadata.as_deref().is_some_and(|text| text.contains("OSName")))
+        );
     }
 }

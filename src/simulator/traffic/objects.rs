@@ -34,10 +34,19 @@ fn one_change(random: &mut Random) -> ObjectFields {
             r#"{{"Id":{affected},"Name":"{PERSON_CANARY} {affected}","Email":"{PERSON_CANARY}-{affected}@example.com","CompanyName":"Example {affected} Ltd"}}"#
         ),
         (PRODUCT, UPDATED) => r#"{"Description":["","New description"]}"#.to_owned(),
-        (_, UPDATED) => format!(r#"{{"MaxNoOfMachines":[5,{}],"Notes":["","call {PERSON_CANARY}"]}}"#, random.between(6, 40)),
+        (_, UPDATED) => format!(
+            r#"{{"MaxNoOfMachines":[5,{}],"Notes":["","call {PERSON_CANARY}"]}}"#,
+            random.between(6, 40)
+        ),
         _ => format!(r#"{{"Id":{affected},"Notes":"for {PERSON_CANARY} {affected}"}}"#),
     };
-    ObjectFields { resource_type, resource_action, affected, performed_by: [18, 18, 22, 31][random.index(4)], data }
+    ObjectFields {
+        resource_type,
+        resource_action,
+        affected,
+        performed_by: [18, 18, 22, 31][random.index(4)],
+        data,
+    }
 }
 
 #[cfg(test)]

@@ -137,8 +137,16 @@ impl Sessions {
             let refused = state == NO_FREE_SEAT;
             let interval = lease / 2 - random.below(u64::from(lease / 20)) as u32;
             let released = !refused && random.chance(0.65);
-            let session =
-                Session { start: start as u32, end: end as u32, key: key_index, machine, interval, lease, state, released };
+            let session = Session {
+                start: start as u32,
+                end: end as u32,
+                key: key_index,
+                machine,
+                interval,
+                lease,
+                state,
+                released,
+            };
             sessions.push(session);
             if refused {
                 let again = start + random.between(60, 900);
@@ -184,7 +192,7 @@ fn draft_session(session: &Session, midnight: i64, from: i64, to: i64, drafts: &
         return;
     }
     let interval = i64::from(session.interval.max(1));
-    let first_beat = (from - start).max(0).div_ceil(interval);
+    let first_beat = ((from - start).max(0) + interval - 1) / interval;
     let mut second = start + first_beat * interval;
     while second < end.min(to) {
         push(second, session.state, session.lease);
@@ -192,16 +200,6 @@ fn draft_session(session: &Session, midnight: i64, from: i64, to: i64, drafts: &
     }
     if session.released && (from..to).contains(&end) {
         push(end, FLOATING_RELEASE, 0);
-    }
-}
-
-trait DivCeil {
-    fn div_ceil(self, divisor: Self) -> Self;
-}
-
-impl DivCeil for i64 {
-    fn div_ceil(self, divisor: Self) -> Self {
-        (self + divisor - 1).div_euclid(divisor)
     }
 }
 

@@ -6,18 +6,25 @@ use super::super::catalogue::{Catalogue, PRODUCTS};
 use super::super::random::Random;
 use super::super::row::Fields;
 use super::background::pick_user;
-use super::{DAY, Draft, Span};
+use super::{DAY, Draft, Span, rhythm};
 
 const FAILED_ACTIVATION: u16 = 2020;
 const SPIKES_PER_WEEK: u64 = 3;
 /// Failures that a spike adds, as a multiple of the whole log's mean rate.
 const SPIKE_INTENSITY: f64 = 1.0;
 
+/// Failures a minute of a spike that is started at run time.
+const FEWEST_PER_MINUTE: f64 = 6.0;
+/// Failures that such a spike adds at most, as a multiple of the whole log's mean rate: half of the ids that each
+/// second keeps for added rows.
+const MOST_INTENSITY: f64 = 8.0;
+
+/// When activations of a product fail; `product` is an index of the catalogue.
 #[derive(Debug, Clone, Copy)]
-struct Spike {
-    product: usize,
-    from: i64,
-    to: i64,
+pub(in super::super) struct Spike {
+    pub(in super::super) product: usize,
+    pub(in super::super) from: i64,
+    pub(in super::super) to: i64,
 }
 
 /// The week's planned spikes: on working days, in working hours, 20 to 40 minutes each.
@@ -40,7 +47,13 @@ fn monday_of(week: i64) -> i64 {
     week * 7 * DAY + 4 * DAY
 }
 
-pub(super) fn draft(span: Span, seed: u64, catalogue: &Catalogue, random: &mut Random, drafts: &mut Vec<Draft>) {
+pub(super) fn draft(
+    span: Span,
+    seed: u64,
+    catalogue: &Catalogue,
+    random: &mut Random,
+    drafts: &mut Vec<Draft>,
+) {
     for spike in planned(seed, week_of(span.from)) {
         let hit = Span { from: span.from.max(spike.from), to: span.to.min(spike.to), ..span };
         if hit.from < hit.to {
@@ -49,22 +62,31 @@ pub(super) fn draft(span: Span, seed: u64, catalogue: &Catalogue, random: &mut R
     }
 }
 
-/// The rows of a spike that is started at run time.
+/// The rows of a spike that is started at run time: as many as it takes for this part of the product's requests to
+/// fail, but [`FEWEST_PER_MINUTE`] at least, so that it shows at night too, and no more than ids are kept for.
 pub(in super::super) fn spike_drafts(
-    product: usize,
-    from: i64,
-    seconds: i64,
+    spike: Spike,
+    failure_share: f64,
     rows_per_minute: f64,
     catalogue: &Catalogue,
     random: &mut Random,
 ) -> Vec<Draft> {
-    let span = Span { from, to: from + seconds, rows_per_second: rows_per_minute / 60.0 };
-    let mut drafts: Vec<Draft> = failures(span, product, catalogue, random).collect();
+    let usual = rows_per_minute * Catalogue::share_of(spike.product) * rhythm::weight(spike.from);
+    // A share of 1 would take infinitely many.
+    let wanted = (usual * failure_share / (1.0 - failure_share)).min(rows_per_minute * MOST_INTENSITY);
+    let added = wanted.max(FEWEST_PER_MINUTE);
+    let span = Span { from: spike.from, to: spike.to, rows_per_second: added / 60.0 };
+    let mut drafts: Vec<Draft> = failures(span, spike.product, catalogue, random).collect();
     drafts.sort_by_key(|draft| draft.time);
     drafts
 }
 
-fn failures(span: Span, product: usize, catalogue: &Catalogue, random: &mut Random) -> impl Iterator<Item = Draft> {
+fn failures(
+    span: Span,
+    product: usize,
+    catalogue: &Catalogue,
+    random: &mut Random,
+) -> impl Iterator<Item = Draft> {
     let mean = span.rows_per_second * SPIKE_INTENSITY * (span.to - span.from) as f64;
     (0..random.poisson(mean)).map(move |_| {
         let mut fields = pick_user(catalogue, product, random);
@@ -87,6 +109,21 @@ mod tests {
                 assert!((7..18).contains(&(spike.from.rem_euclid(DAY) / 3600)));
             }
         }
+    }
+
+    #[test]
+    fn a_started_spike_keeps_its_share_and_its_time() {
+        let catalogue = Catalogue::new(1, 60.0);
+        let noon = 1_767_571_200 + 12 * 3600;
+        let spike = Spike { product: 0, from: noon, to: noon + 600 };
+        let drafts = spike_drafts(spike, 0.5, 60.0, &catalogue, &mut Random::for_stream(&[1]));
+        let usual = 10.0 * 60.0 * Catalogue::share_of(0) * rhythm::weight(noon);
+        assert!((0.7..1.3).contains(&(drafts.len() as f64 / usual)), "{} against {usual}", drafts.len());
+        assert!(drafts.iter().all(|draft| (noon..noon + 600).contains(&draft.time)));
+        let all = spike_drafts(spike, 1.0, 60.0, &catalogue, &mut Random::for_stream(&[1]));
+        assert!((4000..5600).contains(&all.len()), "{}", all.len());
+        let quiet = spike_drafts(spike, 0.5, 0.0, &catalogue, &mut Random::for_stream(&[1]));
+        assert!(quiet.len() > 30, "{}", quiet.len());
     }
 
     #[test]
