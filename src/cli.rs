@@ -20,6 +20,7 @@ use std::fmt::Write as _;
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::healthcheck::HealthcheckArgs;
 use crate::simulator::SimulateArgs;
 
 /// Version and commit, as `--version` prints them.
@@ -100,6 +101,14 @@ pub enum Command {
     /// Example: cryptolens-exporter check --config.file=/etc/cryptolens-exporter.yml
     #[command(after_long_help = TOKEN_HELP)]
     Check(CheckArgs),
+
+    /// Ask a running exporter whether it is ready
+    ///
+    /// Exit code 0 if it says yes within three seconds, 1 otherwise. For containers, which have no other program to
+    /// ask with.
+    ///
+    /// Example: cryptolens-exporter healthcheck --url=http://127.0.0.1:10460/-/healthy
+    Healthcheck(HealthcheckArgs),
 
     /// Serve the stand-in for the Web API alone, for trying clients
     ///

@@ -1,48 +1,92 @@
-//! The binary. Of its commands only `simulate` is wired up yet.
+//! The binary: parses, runs, and maps errors to exit codes: 0 ok, 1 failed at run time, 2 bad usage or configuration.
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use cryptolens_exporter::cli::{self, Command};
-use cryptolens_exporter::simulator::{self, SimulateArgs};
+use cryptolens_exporter::cli::{self, CheckArgs, Command, DemoArgs, ServeArgs};
+use cryptolens_exporter::config::{self, SystemEnvironment};
+use cryptolens_exporter::{check, daemon, demo, healthcheck, logging, simulator};
+
+/// Failed at run time.
+const FAILED: u8 = 1;
+/// Bad usage or configuration.
+const BAD: u8 = 2;
+
+/// What to say, and the exit code.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn bad(error: impl Display) -> Failure {
+        Failure { code: BAD, text: error.to_string() }
+    }
+
+    fn failed(error: impl Display) -> Failure {
+        Failure { code: FAILED, text: error.to_string() }
+    }
+}
 
 fn main() -> ExitCode {
     let cli = match cli::try_parse_from(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match cli.command {
-        Command::Simulate(args) => simulate(args),
-        Command::Serve(_) | Command::Demo(_) | Command::Check(_) => ExitCode::from(2),
-    }
-}
-
-#[tokio::main]
-async fn simulate(args: SimulateArgs) -> ExitCode {
-    match simulator::run(args, interrupted()).await {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&Failure::failed(format_args!("cannot start the runtime: {error}"))),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve(args).await,
+            Command::Demo(args) => demo(args).await,
+            Command::Check(args) => check(args).await,
+            Command::Healthcheck(args) => healthcheck::run(args).await.map_err(Failure::failed),
+            Command::Simulate(args) => {
+                simulator::run(args, daemon::told_to_end()).await.map_err(Failure::failed)
+            }
+        }
+    });
+    // Nothing that is still running is worth waiting for.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell if this fails too.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
-            ExitCode::FAILURE
-        }
+        Err(failure) => end(&failure),
     }
 }
 
-/// Ready when somebody asks the process to end; never if that cannot be noticed.
-async fn interrupted() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let typed = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = terminated => {}
-        () = typed => {}
+fn end(failure: &Failure) -> ExitCode {
+    // Nobody is left to tell if this fails too.
+    let _ = writeln!(std::io::stderr(), "error: {}", failure.text);
+    ExitCode::from(failure.code)
+}
+
+async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let settings = config::load(&args, &SystemEnvironment).map_err(Failure::bad)?;
+    logging::start(settings.log);
+    daemon::run(settings, || config::load(&args, &SystemEnvironment)).await.map_err(Failure::failed)
+}
+
+async fn demo(args: DemoArgs) -> Result<(), Failure> {
+    let settings = config::load_demo(&args, &SystemEnvironment).map_err(Failure::bad)?;
+    logging::start(settings.log);
+    demo::run(settings).await.map_err(Failure::failed)
+}
+
+async fn check(args: CheckArgs) -> Result<(), Failure> {
+    let settings = config::load(&args.serve, &SystemEnvironment).map_err(Failure::bad)?;
+    logging::start(settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
     }
+    let mut output = std::io::stdout();
+    if args.config_only {
+        let _ = writeln!(output, "the configuration is valid");
+        return Ok(());
+    }
+    let findings = check::run(&settings).await.map_err(Failure::failed)?;
+    let _ = output.write_all(findings.table().as_bytes());
+    if findings.all_well() { Ok(()) } else { Err(Failure::failed("not everything works; see the table")) }
 }

@@ -133,7 +133,7 @@ fn defaults_without_file_are_those_of_the_help() {
     assert_eq!((default("--since").as_str(), settings.accounts[0].since), ("now", Since::Now));
     assert_eq!((default("--log.level").as_str(), settings.log.level), ("info", LogLevel::Info));
     assert_eq!((default("--log.format").as_str(), settings.log.format), ("logfmt", LogFormat::Logfmt));
-    let logs: Vec<&str> = settings.accounts[0].logs.iter().map(|log| log.as_str()).collect();
+    let logs: Vec<&str> = settings.accounts[0].logs.iter().map(|log| log.name()).collect();
     assert_eq!(default("--logs"), logs.join(","));
     let intervals = settings.accounts[0].intervals;
     assert_eq!(

@@ -4,7 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Intervals, LogKind, Since, TokenSource};
+use super::{Intervals, Since, TokenSource};
+use crate::cryptolens::LogKind;
 
 /// Name of the one account when no file lists accounts.
 const DEFAULT_NAME: &str = "default";

@@ -9,12 +9,11 @@ use secrecy::ExposeSecret as _;
 use super::environment::{Environment, reason, set_variable};
 use super::file::{self, FileAccount, FileProduct, FileSettings};
 use super::problem::{ConfigError, FileOrigin, Origin, Problem, looks_like_a_token};
-use super::token::{TokenError, TokenSource, parse_token, read_token_file};
+use super::token::{TokenError, TokenSource, read_token_file};
 use super::value::{self, Found};
-use super::{
-    Account, AccountName, Api, DemoSettings, Intervals, LogKind, LogSettings, Product, Settings, Since, Web,
-};
+use super::{Account, AccountName, Api, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web};
 use crate::cli::{DemoArgs, LogArgs, PollArgs, ServeArgs, TOKEN_VARIABLE, WebArgs};
+use crate::cryptolens::{LogKind, token};
 
 const DEFAULT_API_URL: &str = "https://api.cryptolens.io/api";
 const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(30);
@@ -466,7 +465,7 @@ impl Sources<'_> {
     }
 
     fn token_value(&mut self, found: &Found) -> Option<TokenSource> {
-        match parse_token(&found.text) {
+        match token::parse(&found.text).map_err(TokenError::from) {
             Ok(token) => Some(TokenSource::Value(token)),
             Err(error) => self.bad_token(&found.origin, error),
         }

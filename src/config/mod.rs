@@ -15,7 +15,6 @@ mod account;
 mod environment;
 mod file;
 mod load;
-mod log_kind;
 mod problem;
 mod token;
 mod value;
@@ -33,9 +32,10 @@ use url::Url;
 pub use account::{Account, AccountName, BadAccountName, Product};
 pub use environment::{Environment, SystemEnvironment};
 pub use load::{load, load_demo};
-pub use log_kind::{LogKind, UnknownLog};
 pub use problem::{ConfigError, FileOrigin, Origin, Place, Problem};
-pub use token::{TokenError, TokenSource, parse_token, read_token_file};
+pub use token::{TokenError, TokenSource, read_token_file};
+
+use crate::cryptolens::LogKind;
 
 /// Settings of `serve` and `check`.
 #[derive(Debug, Clone)]

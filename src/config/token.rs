@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use thiserror::Error;
 
+use crate::cryptolens::token::{self, TokenFault};
+
 use super::environment::{Environment, reason};
 use super::problem::looks_like_a_token;
 
@@ -47,14 +49,9 @@ impl fmt::Debug for TokenSource {
 /// Why a token can't be used. Never holds its content.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// There is no text, or only white space.
-    #[error("the token is empty")]
-    Empty,
-    /// Something that no token has in it: white space, control characters, anything but ASCII.
-    #[error(
-        "the token has white space, control or other characters inside that no token has (content not shown)"
-    )]
-    Malformed,
+    /// The text is no token.
+    #[error(transparent)]
+    Text(#[from] TokenFault),
     /// The file can't be read.
     #[error("cannot read token file {}: {reason}", path.display())]
     Unreadable {
@@ -64,12 +61,12 @@ pub enum TokenError {
         reason: String,
     },
     /// The file holds no usable token.
-    #[error("token file {}: {error}", path.display())]
+    #[error("token file {}: {fault}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with its content.
-        error: Box<TokenError>,
+        fault: TokenFault,
     },
     /// What should be the name of something is probably the token itself.
     #[error("expected {expected}, found text that looks like an access token (not shown)")]
@@ -77,21 +74,6 @@ pub enum TokenError {
         /// What the setting wants.
         expected: &'static str,
     },
-}
-
-/// Makes a token of text, without white space around it.
-///
-/// # Errors
-/// The text is empty, or can't be a token.
-pub fn parse_token(text: &str) -> Result<SecretString, TokenError> {
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(TokenError::Empty);
-    }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(TokenError::Malformed);
-    }
-    Ok(SecretString::from(token))
 }
 
 /// Reads a token file, at the start and whenever it changed.
@@ -106,5 +88,5 @@ pub fn read_token_file(environment: &dyn Environment, path: &Path) -> Result<Sec
     let text = environment
         .read_file(path)
         .map_err(|error| TokenError::Unreadable { path: path.to_owned(), reason: reason(&error) })?;
-    parse_token(&text).map_err(|error| TokenError::InFile { path: path.to_owned(), error: Box::new(error) })
+    token::parse(&text).map_err(|fault| TokenError::InFile { path: path.to_owned(), fault })
 }

@@ -12,7 +12,8 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use url::{Host, Url};
 
 use super::problem::{Origin, Problem, shown};
-use super::{LogFormat, LogKind, LogLevel, Since};
+use super::{LogFormat, LogLevel, Since};
+use crate::cryptolens::LogKind;
 
 /// A text that was found, and where. Without `Debug`, as the text may be a token.
 #[derive(Clone)]
@@ -82,7 +83,7 @@ pub(super) fn since(found: &Found) -> Result<Since, Problem> {
 
 /// One name of a log.
 fn log(found: &Found) -> Result<LogKind, Problem> {
-    LogKind::from_str(found.text.trim()).map_err(|_| found.bad("web_api, events or objects"))
+    LogKind::from_name(found.text.trim()).ok_or_else(|| found.bad("web_api, events or objects"))
 }
 
 /// `--logs`, of which the file may give the items one by one. The result is sorted and holds each log once.

@@ -18,8 +18,10 @@ pub enum TokenFault {
     /// Nothing but white space.
     #[error("the token is empty")]
     Empty,
-    /// Something that no token holds.
-    #[error("the token has white space or a control character inside")]
+    /// Something that no token has in it: white space, control characters, anything but ASCII.
+    #[error(
+        "the token has white space, control or other characters inside that no token has (content not shown)"
+    )]
     Characters,
 }
 
@@ -32,7 +34,7 @@ pub fn parse(text: &str) -> Result<SecretString, TokenFault> {
     if token.is_empty() {
         return Err(TokenFault::Empty);
     }
-    if token.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenFault::Characters);
     }
     Ok(SecretString::from(token))

@@ -178,8 +178,8 @@ impl<O: Observer> Writer<O> {
             Err(OpenError::Corrupt { path, reason }) => {
                 let now = chrono::Utc::now().timestamp();
                 let aside = self.files.move_aside(now)?;
-                let resets =
-                    self.shared.published.load().as_ref().map_or(0, |committed| committed.resets) + 1;
+                let before = self.shared.published.load().as_ref().map_or(0, |committed| committed.resets);
+                let resets = self.files.count_aside().max(before + 1);
                 tracing::error!(
                     ledger = %path.display(),
                     reason,

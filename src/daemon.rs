@@ -1,0 +1,365 @@
+//! Puts the pieces together and keeps them running: ledger, pollers, server, signals.
+//!
+//! Promises: SIGTERM and SIGINT end it within five seconds; SIGHUP reads token and configuration again and keeps the
+//! old ones if the new ones are bad; a task that ends by itself ends the process rather than counting on in silence.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Account, ConfigError, Settings, TokenSource};
+use crate::cryptolens::{
+    Client, ClientError, ClientOptions, EventRow, LogKind, ObjectRow, Product, Token, WebApiRow,
+};
+use crate::ingest::{LogId, Poller, PollerSettings, Source, Stopped, follow_products};
+use crate::ledger::{Ledger, LedgerOptions, OpenError};
+use crate::serve::{self, ListenError};
+use crate::snapshot::{AccountStatus, Board, Exposition};
+use crate::tally::Limits;
+
+/// How long requests and commits under way may take once the process has to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Why the process could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The ledger is another's.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// There is no address to serve on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// An account can't be reached in principle.
+    #[error("account {account}: {error}")]
+    Client {
+        /// Its name.
+        account: String,
+        /// Why.
+        error: ClientError,
+    },
+    /// The CA file can't be read any more.
+    #[error("cannot read the CA file {path}: {error}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The operating system refuses to tell of signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+    /// Something that runs for ever did not.
+    #[error("{task} ended by itself; restart the exporter, and please report this")]
+    Ended {
+        /// What it was.
+        task: String,
+    },
+}
+
+/// Signals to this process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Told {
+    End,
+    Reload,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, DaemonError> {
+        let listen = |kind| signal(kind).map_err(DaemonError::Signals);
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+}
+
+/// Runs until told to end. `load` reads the settings again.
+///
+/// # Errors
+/// [`DaemonError`].
+pub async fn run(
+    settings: Settings,
+    load: impl Fn() -> Result<Settings, ConfigError>,
+) -> Result<(), DaemonError> {
+    let listener = serve::listen(settings.web.listen).await?;
+    run_on(listener, settings, load, |_| {}).await
+}
+
+/// Ready when the operating system or somebody at the terminal asks the process to end; never if that can't be noticed.
+pub async fn told_to_end() {
+    let Ok(mut signals) = Signals::new() else { return std::future::pending().await };
+    while let Told::Reload = signals.next().await {}
+}
+
+/// As [`run`], on an address that is taken already; `started` is handed what is served.
+///
+/// # Errors
+/// [`DaemonError`].
+pub async fn run_on(
+    listener: TcpListener,
+    mut settings: Settings,
+    load: impl Fn() -> Result<Settings, ConfigError>,
+    started: impl FnOnce(Weak<Exposition>),
+) -> Result<(), DaemonError> {
+    let mut signals = Signals::new()?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let clients = clients(&settings)?;
+    let (ledger, writer) = Ledger::start(LedgerOptions {
+        directory: settings.storage_path.clone(),
+        limits: Limits::default(),
+        configured: configured(&settings),
+    })?;
+    let exposition = Arc::new(Exposition::new(ledger.clone(), board(&settings, &Board::default())));
+    let address = listener.local_addr().map_or_else(|_| settings.web.listen.to_string(), |at| at.to_string());
+    tracing::info!(
+        address,
+        path = settings.web.telemetry_path,
+        ledger = %settings.storage_path.join("ledger.db").display(),
+        accounts = settings.accounts.len(),
+        version = crate::cli::VERSION,
+        "serving"
+    );
+
+    let closing = CancellationToken::new();
+    let router = serve::router(Arc::clone(&exposition), &settings.web.telemetry_path);
+    let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let mut server = tokio::spawn(server.into_future());
+
+    started(Arc::downgrade(&exposition));
+    let mut pollers = Pollers::start(&settings, clients, &ledger, &exposition.board());
+    let result = loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::End => break Ok(()),
+                Told::Reload => {
+                    if let Some((fresh, clients)) = reload(&settings, &load) {
+                        pollers.stop().await;
+                        let board = board(&fresh, &exposition.board());
+                        // If the ledger is down, the writer takes them over as soon as it is up.
+                        let _ = ledger.configure(configured(&fresh)).await;
+                        exposition.show(board);
+                        pollers = Pollers::start(&fresh, clients, &ledger, &exposition.board());
+                        settings = fresh;
+                        tracing::info!(accounts = settings.accounts.len(), "configuration read again");
+                    }
+                }
+            },
+            task = pollers.ended() => break Err(DaemonError::Ended { task }),
+            _ = &mut server => break Err(DaemonError::Ended { task: "the http server".to_owned() }),
+        }
+    };
+    tracing::info!("ending");
+    closing.cancel();
+    let _ = tokio::time::timeout(GRACE, pollers.stop()).await;
+    let abort = server.abort_handle();
+    if tokio::time::timeout(GRACE / 2, server).await.is_err() {
+        // Somebody keeps a connection open.
+        abort.abort();
+    }
+    drop((exposition, ledger));
+    let written = tokio::task::spawn_blocking(move || writer.join());
+    if tokio::time::timeout(GRACE, written).await.is_err() {
+        tracing::warn!("the ledger did not finish in time; what was not committed will be read again");
+    }
+    result
+}
+
+/// New settings, if they are good and can be used.
+fn reload(
+    settings: &Settings,
+    load: &impl Fn() -> Result<Settings, ConfigError>,
+) -> Option<(Settings, Vec<(Client, Follow)>)> {
+    let fresh = match load() {
+        Ok(fresh) => fresh,
+        Err(error) => {
+            tracing::error!(%error, "the new configuration is bad, the old one stays in use");
+            return None;
+        }
+    };
+    let clients = match clients(&fresh) {
+        Ok(clients) => clients,
+        Err(error) => {
+            tracing::error!(%error, "the new configuration can't be used, the old one stays in use");
+            return None;
+        }
+    };
+    for warning in &fresh.warnings {
+        tracing::warn!("{warning}");
+    }
+    if fresh.web != settings.web || fresh.storage_path != settings.storage_path || fresh.log != settings.log {
+        tracing::warn!("changes to --web.*, --storage.path and --log.* need a restart");
+    }
+    Some((fresh, clients))
+}
+
+/// Keeps the token up to date while it is polled.
+pub(crate) type Follow = Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// One client per account, in their order.
+pub(crate) fn clients(settings: &Settings) -> Result<Vec<(Client, Follow)>, DaemonError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| DaemonError::CaFile { path: path.to_owned(), error })
+    };
+    let api = &settings.api;
+    let options = ClientOptions {
+        url: api.url.clone(),
+        timeout: api.timeout,
+        ca_pem: api.ca_file.as_deref().map(read).transpose()?,
+    };
+    let client = |account: &Account| {
+        let (token, follow): (Token, Follow) = match &account.token {
+            TokenSource::Value(token) => (Token::fixed(token.clone()), None),
+            TokenSource::File { path, initial } => {
+                let (token, follow) = Token::file(path.clone(), initial.clone());
+                (token, Some(Box::pin(follow)))
+            }
+        };
+        let client = Client::new(&options, token)
+            .map_err(|error| DaemonError::Client { account: account.name.to_string(), error })?;
+        Ok((client, follow))
+    };
+    settings.accounts.iter().map(client).collect()
+}
+
+fn configured(settings: &Settings) -> BTreeMap<Arc<str>, Vec<Product>> {
+    let products = |account: &Account| {
+        let product =
+            |product: &crate::config::Product| Product { id: product.id, name: product.name.clone() };
+        (Arc::from(account.name.as_str()), account.products.iter().map(product).collect())
+    };
+    settings.accounts.iter().map(products).collect()
+}
+
+/// Accounts and logs that were on the old board keep their status.
+fn board(settings: &Settings, old: &Board) -> Board {
+    let status = |account: &Account| {
+        let name: Arc<str> = Arc::from(account.name.as_str());
+        let old = old.accounts.get(&name).cloned().unwrap_or_default();
+        let logs = account.logs.iter().map(|log| (*log, old.logs.get(log).cloned().unwrap_or_default()));
+        (name, AccountStatus { api: old.api, logs: logs.collect() })
+    };
+    Board {
+        accounts: settings.accounts.iter().map(status).collect(),
+        states: settings.states.clone(),
+        first_object_code: settings.objects_first_code,
+        limits: Limits::default(),
+    }
+}
+
+/// All tasks that talk to the Web API.
+struct Pollers {
+    tasks: JoinSet<(String, Stopped)>,
+    cancel: CancellationToken,
+}
+
+impl Pollers {
+    fn start(settings: &Settings, clients: Vec<(Client, Follow)>, ledger: &Ledger, board: &Board) -> Pollers {
+        let cancel = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        for (account, (client, follow)) in settings.accounts.iter().zip(clients) {
+            let name: Arc<str> = Arc::from(account.name.as_str());
+            let Some(status) = board.accounts.get(&name) else { continue };
+            if let Some(follow) = follow {
+                let cancel = cancel.clone();
+                let task = format!("the watch on the token file of account {name}");
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = follow => {}
+                    }
+                    (task, Stopped::Cancelled)
+                });
+            }
+            let task = format!("the poller of products of account {name}");
+            let products = follow_products(
+                Arc::clone(&name),
+                client.clone(),
+                ledger.clone(),
+                Arc::clone(&status.api),
+                cancel.clone(),
+            );
+            tasks.spawn(async move { (task, products.await) });
+            for (log, log_status) in &status.logs {
+                let log = *log;
+                let settings = PollerSettings {
+                    id: LogId { account: Arc::clone(&name), log },
+                    interval: account.intervals.of(log),
+                    overlap: settings.overlap,
+                    since: account.since,
+                };
+                let task = format!("the poller of log {log} of account {name}");
+                let parts = (
+                    settings,
+                    client.clone(),
+                    ledger.clone(),
+                    Arc::clone(log_status),
+                    Arc::clone(&status.api),
+                    cancel.clone(),
+                );
+                tasks.spawn(async move { (task, poll(log, parts).await) });
+            }
+        }
+        Pollers { tasks, cancel }
+    }
+
+    /// Waits for a task that ends without being told to, and tells which.
+    async fn ended(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok((task, _))) => task,
+            Some(Err(error)) => format!("a poller ({error})"),
+            // There is at least one account with at least one log.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.cancel.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+type PollerParts<S> = (
+    PollerSettings,
+    S,
+    Ledger,
+    Arc<crate::ingest::LogStatus>,
+    Arc<crate::ingest::ApiStatus>,
+    CancellationToken,
+);
+
+async fn poll<S: Source>(log: LogKind, parts: PollerParts<S>) -> Stopped {
+    let (settings, source, ledger, status, api, cancel) = parts;
+    match log {
+        LogKind::WebApi => {
+            Poller::<S, Ledger, WebApiRow>::new(settings, source, ledger, status, api, cancel).run().await
+        }
+        LogKind::Events => {
+            Poller::<S, Ledger, EventRow>::new(settings, source, ledger, status, api, cancel).run().await
+        }
+        LogKind::Objects => {
+            Poller::<S, Ledger, ObjectRow>::new(settings, source, ledger, status, api, cancel).run().await
+        }
+    }
+}

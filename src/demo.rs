@@ -1,0 +1,249 @@
+//! `demo`: everything at once, without an account. The simulator runs inside the process, and the real poller, ledger
+//! and server run against it over HTTP.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::config::{Account, AccountName, Api, DemoSettings, Settings, Since, TokenSource};
+use crate::cryptolens::{LogKind, Outcome};
+use crate::daemon::{self, DaemonError};
+use crate::ledger::Committed;
+use crate::serve::{self, ListenError};
+use crate::simulator::{self, Options, Simulator, SimulatorError, Spike};
+use crate::snapshot::Exposition;
+
+/// Enough for graphs that live, and a history that is read in seconds.
+const REQUESTS_PER_MINUTE: f64 = 6.0;
+
+const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A failure spike now and then: the first after this long, and then as often.
+const SPIKE_EVERY: Duration = Duration::from_secs(20 * 60);
+const SPIKE: Spike = Spike { product: None, seconds: 180, failure_share: 0.6 };
+
+/// Why there is no demo.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// There is no address to serve on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The simulator did not start.
+    #[error("simulator: {0}")]
+    Simulator(#[from] SimulatorError),
+    /// Its address is no URL.
+    #[error("simulator: {0}")]
+    Url(#[from] url::ParseError),
+    /// There is no place for a ledger.
+    #[error("cannot use a directory for the ledger: {0}; --storage.path names another one")]
+    Directory(io::Error),
+    /// The exporter itself failed.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+}
+
+/// What is simulated. Kept beside a ledger that is to survive, for it belongs to this world and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct World {
+    seed: u64,
+    /// Unix seconds.
+    start: i64,
+}
+
+impl World {
+    fn new(seed: Option<u64>) -> World {
+        let now = chrono::Utc::now().timestamp();
+        let history = i64::try_from(HISTORY.as_secs()).unwrap_or(i64::MAX);
+        World { seed: seed.unwrap_or_else(rand::random), start: now.saturating_sub(history) }
+    }
+
+    /// The world that a directory's ledger belongs to; a new one for a new directory.
+    fn of(directory: &Path, seed: Option<u64>) -> io::Result<World> {
+        let path = directory.join("demo.json");
+        match std::fs::read(&path) {
+            Ok(kept) => Ok(serde_json::from_slice(&kept)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let world = World::new(seed);
+                std::fs::create_dir_all(directory)?;
+                std::fs::write(path, serde_json::to_vec(&world)?)?;
+                Ok(world)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Runs until told to end.
+///
+/// # Errors
+/// [`DemoError`].
+pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
+    let listener = serve::listen(demo.web.listen).await?;
+    let address = listener.local_addr().unwrap_or(demo.web.listen);
+    // Removed when dropped.
+    let mut temporary = None;
+    let (storage_path, world) = match &demo.storage_path {
+        Some(path) => (path.clone(), World::of(path, demo.seed).map_err(DemoError::Directory)?),
+        None => {
+            let directory = tempfile::Builder::new()
+                .prefix("cryptolens-exporter-demo-")
+                .tempdir()
+                .map_err(DemoError::Directory)?;
+            let path = directory.path().to_owned();
+            temporary = Some(directory);
+            (path, World::new(demo.seed))
+        }
+    };
+    let options =
+        Options { start: world.start, requests_per_minute: REQUESTS_PER_MINUTE, ..Options::new(world.seed) };
+    let running = simulator::start(options).await?;
+    let settings = settings(&demo, &running.url(), storage_path)?;
+    let url = page_url(address);
+    let simulator = running.simulator.clone();
+    tokio::spawn(spikes(simulator.clone()));
+    let began = Instant::now();
+    let result = daemon::run_on(
+        listener,
+        settings.clone(),
+        || Ok(settings.clone()),
+        |exposition| {
+            tokio::spawn(tell(exposition, simulator, url, settings.web.telemetry_path.clone(), began));
+        },
+    )
+    .await;
+    running.stop().await;
+    drop(temporary);
+    Ok(result?)
+}
+
+fn settings(
+    demo: &DemoSettings,
+    url: &str,
+    storage_path: std::path::PathBuf,
+) -> Result<Settings, url::ParseError> {
+    let account = Account {
+        name: AccountName::default(),
+        token: TokenSource::Value(SecretString::from("demo")),
+        logs: LogKind::ALL.to_vec(),
+        since: Since::All,
+        intervals: demo.intervals,
+        products: Vec::new(),
+    };
+    Ok(Settings {
+        api: Api { url: Url::parse(url)?, timeout: Duration::from_secs(30), ca_file: None },
+        accounts: vec![account],
+        storage_path,
+        web: demo.web.clone(),
+        overlap: Duration::from_secs(60),
+        states: std::collections::BTreeMap::new(),
+        objects_first_code: 0,
+        log: demo.log,
+        warnings: Vec::new(),
+    })
+}
+
+/// Where to point a browser on this machine.
+fn page_url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+async fn spikes(simulator: Simulator) {
+    loop {
+        tokio::time::sleep(SPIKE_EVERY).await;
+        match simulator.spike(SPIKE) {
+            Ok(rows) => {
+                tracing::info!(rows, seconds = SPIKE.seconds, "simulating a spike of failed activations")
+            }
+            Err(error) => tracing::warn!(%error, "no spike could be simulated"),
+        }
+    }
+}
+
+/// Says what was counted as soon as the history is.
+async fn tell(exposition: Weak<Exposition>, simulator: Simulator, url: String, path: String, began: Instant) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let Some(exposition) = exposition.upgrade() else { return };
+        let Some(committed) = exposition.committed() else { continue };
+        if let Some(text) = summary(&committed, &simulator, &url, &path, began.elapsed()) {
+            let mut output = io::stdout();
+            // A closed standard output is no reason to stop serving.
+            let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+            return;
+        }
+    }
+}
+
+/// `None` until every log was read to its end.
+fn summary(
+    committed: &Committed,
+    simulator: &Simulator,
+    url: &str,
+    path: &str,
+    took: Duration,
+) -> Option<String> {
+    let account = committed.accounts.get(AccountName::default().as_str())?;
+    let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_pass_complete);
+    if !LogKind::ALL.iter().all(complete) {
+        return None;
+    }
+    let tally = &account.tally;
+    let requests: u64 = tally.entries.iter().map(|(_, rows)| rows).sum();
+    let failed: u64 =
+        tally.entries.iter().filter(|(key, _)| key.outcome == Outcome::Failure).map(|(_, rows)| rows).sum();
+    let events: u64 = tally.events.iter().map(|(_, rows)| rows).sum();
+    let changes: u64 = tally.objects.iter().map(|(_, rows)| rows).sum();
+    let served: u64 = LogKind::ALL
+        .into_iter()
+        .map(|log| simulator.truth(log, account.logs.get(&log).map(|log| log.cursor)).rows)
+        .sum();
+    let counted = requests + events + changes;
+    Some(format!(
+        "\n\
+         Counted {counted} entries of 30 simulated days in {:.1} s; the simulator served {served}.\n\
+         \u{20}  {requests} requests, {failed} of them failed; {events} events; {changes} object changes\n\
+         \n\
+         \u{20}  {url}{path}   the metrics\n\
+         \u{20}  {url}/   how each log is doing\n\
+         \n\
+         Traffic goes on, with a failure spike every {} minutes. Ctrl-C ends the demo.\n\n",
+        took.as_secs_f64(),
+        SPIKE_EVERY.as_secs() / 60,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_ledger_keeps_its_world() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("demo");
+        let world = World::of(&directory, Some(7)).unwrap();
+        assert_eq!(world.seed, 7);
+        assert_eq!(World::of(&directory, Some(8)).unwrap(), world);
+        std::fs::write(directory.join("demo.json"), "{").unwrap();
+        assert!(
+            World::of(&directory, None).is_err(),
+            "better no demo than counts of two worlds in one ledger"
+        );
+    }
+
+    #[test]
+    fn the_address_to_visit_is_one_that_a_browser_takes() {
+        assert_eq!(page_url("0.0.0.0:10460".parse().unwrap()), "http://localhost:10460");
+        assert_eq!(page_url("[::]:1".parse().unwrap()), "http://localhost:1");
+        assert_eq!(page_url("127.0.0.1:9".parse().unwrap()), "http://127.0.0.1:9");
+    }
+}

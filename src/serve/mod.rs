@@ -1,0 +1,162 @@
+//! The HTTP side: metrics, landing page, health.
+//!
+//! Promises: every answer comes from memory, also while the Web API hangs or the ledger is down; no text that came from
+//! the Web API is on a page, but names in metrics, escaped by their format.
+
+mod landing;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::net::TcpListener;
+
+use crate::snapshot::Exposition;
+
+/// The one format that every Prometheus reads.
+pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// No script, nothing from elsewhere, styles of the page itself.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+struct Site {
+    exposition: Arc<Exposition>,
+    telemetry_path: String,
+    was_ready: AtomicBool,
+}
+
+/// Why there is nothing to serve on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}; --web.listen-address takes another one")]
+pub struct ListenError {
+    address: SocketAddr,
+    error: std::io::Error,
+}
+
+/// Takes the address.
+///
+/// # Errors
+/// It is taken already, or not this machine's.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|error| ListenError { address, error })
+}
+
+/// All pages.
+pub fn router(exposition: Arc<Exposition>, telemetry_path: &str) -> Router {
+    let site =
+        Site { exposition, telemetry_path: telemetry_path.to_owned(), was_ready: AtomicBool::new(false) };
+    Router::new()
+        .route("/", get(landing_page))
+        .route("/-/healthy", get(async || "healthy\n"))
+        .route("/-/ready", get(ready))
+        .route(telemetry_path, get(metrics))
+        .with_state(Arc::new(site))
+}
+
+async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let page = match site.exposition.render() {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be rendered; please report this");
+            return (StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be rendered\n").into_response();
+        }
+    };
+    let common = [(CONTENT_TYPE, TEXT_FORMAT), (VARY, "accept-encoding")];
+    if takes_gzip(&headers)
+        && let Ok(body) = gzip(page.as_bytes())
+    {
+        return (common, [(CONTENT_ENCODING, "gzip")], body).into_response();
+    }
+    (common, page).into_response()
+}
+
+/// Prometheus asks for `gzip`; a weight of 0 means "not that".
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight =
+            parts.find_map(|part| part.strip_prefix("q=")).and_then(|weight| weight.parse::<f32>().ok());
+        is_gzip && weight != Some(0.0)
+    })
+}
+
+fn gzip(page: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
+    encoder.write_all(page)?;
+    Ok(encoder.finish()?.into())
+}
+
+async fn landing_page(State(site): State<Arc<Site>>) -> Response {
+    let now = chrono::Utc::now().timestamp();
+    let page = landing::page(&site.exposition, &site.telemetry_path, now);
+    let headers =
+        [(CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (CACHE_CONTROL, "no-store")];
+    (headers, Html(page.into_string())).into_response()
+}
+
+/// Ready once each log has had its first answer or error; from then on for good, so that nothing is taken out of
+/// service for what happens at the other end.
+async fn ready(State(site): State<Arc<Site>>) -> Response {
+    if site.was_ready.load(Ordering::Relaxed) {
+        return "ready\n".into_response();
+    }
+    let board = site.exposition.board();
+    let mut waiting = Vec::new();
+    for (account, status) in &board.accounts {
+        for (log, status) in &status.logs {
+            if !status.view().spoke {
+                waiting.push(format!("{account}/{log}"));
+            }
+        }
+    }
+    if waiting.is_empty() {
+        site.was_ready.store(true, Ordering::Relaxed);
+        return "ready\n".into_response();
+    }
+    let text = format!("waiting for a first answer of {}\n", waiting.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_for_those_who_ask() {
+        let asks = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, value.parse().unwrap());
+            takes_gzip(&headers)
+        };
+        assert!(asks("gzip"));
+        assert!(asks("br, GZIP;q=0.5"));
+        assert!(!asks("gzip;q=0"));
+        assert!(!asks("br"));
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn gzip_is_whole() {
+        let page = "cryptolens_up 1\n".repeat(1000);
+        let packed = gzip(page.as_bytes()).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).unwrap();
+        assert_eq!(text, page);
+        assert!(packed.len() < page.len() / 10);
+    }
+}
