@@ -3,7 +3,7 @@
 //! This is the second of two stages, after [`crate::cli`]. Promises:
 //! - A flag overrides its variable, which overrides the file, which overrides the default. A variable that is set to
 //!   nothing counts as absent.
-//! - What [`load`] returns is valid as a whole; the types say what that means for each part.
+//! - What [`load()`] returns is valid as a whole; the types say what that means for each part.
 //! - Every error names the flag, variable, or file, line, column and key, what was found, and what would be right.
 //!   All that is wrong is told at once.
 //! - No token is ever part of an error, a warning or `Debug` output, nor is a line of the file.

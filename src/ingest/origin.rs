@@ -249,11 +249,11 @@ mod tests {
             }
             let last = rows.last().map_or(0, |(id, _)| *id);
             let largest_parameter = if tight { last } else { i64::MAX };
-            let old = rows.iter().filter(|(_, time)| match mark {
+            let mut old = rows.iter().filter(|(_, time)| match mark {
                 Mark::Now => true,
                 Mark::Time(mark) => time.is_some_and(|time| time < mark),
             });
-            let expected = old.last().map_or(0, |(id, _)| *id);
+            let expected = old.next_back().map_or(0, |(id, _)| *id);
             let mut log = Log { rows, requests: 0, ignores_order, largest_parameter };
             prop_assert_eq!(search(&mut log, kind, mark), expected);
             prop_assert!(log.requests <= 130, "{} requests", log.requests);
