@@ -104,7 +104,12 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
         Options { start: world.start, requests_per_minute: REQUESTS_PER_MINUTE, ..Options::new(world.seed) };
     let running = simulator::start(options).await?;
     let settings = settings(&demo, &running.url(), storage_path)?;
-    let url = page_url(address);
+    let places = Places {
+        exporter: page_url(address),
+        telemetry_path: demo.web.telemetry_path.clone(),
+        simulator: page_url(running.addr),
+    };
+    tracing::info!(url = places.simulator, seed = world.seed, "simulating");
     let simulator = running.simulator.clone();
     tokio::spawn(spikes(simulator.clone()));
     let began = Instant::now();
@@ -113,7 +118,7 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
         settings.clone(),
         || Ok(settings.clone()),
         |exposition| {
-            tokio::spawn(tell(exposition, simulator, url, settings.web.telemetry_path.clone(), began));
+            tokio::spawn(tell(exposition, simulator, places, began));
         },
     )
     .await;
@@ -169,13 +174,20 @@ async fn spikes(simulator: Simulator) {
     }
 }
 
+/// Where to look.
+struct Places {
+    exporter: String,
+    telemetry_path: String,
+    simulator: String,
+}
+
 /// Says what was counted as soon as the history is.
-async fn tell(exposition: Weak<Exposition>, simulator: Simulator, url: String, path: String, began: Instant) {
+async fn tell(exposition: Weak<Exposition>, simulator: Simulator, places: Places, began: Instant) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let Some(exposition) = exposition.upgrade() else { return };
         let Some(committed) = exposition.committed() else { continue };
-        if let Some(text) = summary(&committed, &simulator, &url, &path, began.elapsed()) {
+        if let Some(text) = summary(&committed, &simulator, &places, began.elapsed()) {
             let mut output = io::stdout();
             // A closed standard output is no reason to stop serving.
             let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
@@ -185,13 +197,7 @@ async fn tell(exposition: Weak<Exposition>, simulator: Simulator, url: String, p
 }
 
 /// `None` until every log was read to its end.
-fn summary(
-    committed: &Committed,
-    simulator: &Simulator,
-    url: &str,
-    path: &str,
-    took: Duration,
-) -> Option<String> {
+fn summary(committed: &Committed, simulator: &Simulator, places: &Places, took: Duration) -> Option<String> {
     let account = committed.accounts.get(AccountName::default().as_str())?;
     let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_pass_complete);
     if !LogKind::ALL.iter().all(complete) {
@@ -208,13 +214,15 @@ fn summary(
         .map(|log| simulator.truth(log, account.logs.get(&log).map(|log| log.cursor)).rows)
         .sum();
     let counted = requests + events + changes;
+    let Places { exporter, telemetry_path, simulator } = places;
     Some(format!(
         "\n\
          Counted {counted} entries of 30 simulated days in {:.1} s; the simulator served {served}.\n\
          \u{20}  {requests} requests, {failed} of them failed; {events} events; {changes} object changes\n\
          \n\
-         \u{20}  {url}{path}   the metrics\n\
-         \u{20}  {url}/   how each log is doing\n\
+         \u{20}  {exporter}{telemetry_path}   the metrics\n\
+         \u{20}  {exporter}/   how each log is doing\n\
+         \u{20}  {simulator}/   the simulator, and how to make it misbehave\n\
          \n\
          Traffic goes on, with a failure spike every {} minutes. Ctrl-C ends the demo.\n\n",
         took.as_secs_f64(),

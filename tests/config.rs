@@ -224,7 +224,11 @@ fn the_page_of_flags_is_fresh() {
         std::fs::write(path, cli::flags_markdown()).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(written, cli::flags_markdown(), "run `UPDATE_GOLDEN=1 cargo test` to write docs/flags.md again");
+    assert_eq!(
+        written,
+        cli::flags_markdown(),
+        "run `UPDATE_GOLDEN=1 cargo test` to write docs/flags.md again"
+    );
 }
 
 #[test]
