@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Reads the simulator with the vendor's own Python SDK and compares with the simulator's truth.
 
-An independent witness: neither our client nor our counting takes part. Needs the package `licensing`:
+An independent witness: neither our client nor our counting takes part. Needs the packages `licensing` and `prometheus_client`:
 
-    python3 -m venv venv && venv/bin/pip install licensing
+    python3 -m venv venv && venv/bin/pip install licensing prometheus_client
     cryptolens-exporter simulate --requests-per-minute=1 &
     venv/bin/python scripts/sdk-check.py http://127.0.0.1:10461
 
@@ -14,11 +14,13 @@ import argparse
 import collections
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 
 from licensing.internal import HelperMethods
 from licensing.methods import AI, Key, Product
+from prometheus_client.parser import text_string_to_metric_families
 
 # Any RSA key: the SDK wants one, and only the vendor could sign.
 UNUSED_KEY = "<RSAKeyValue><Modulus>AQAB</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>"
@@ -108,6 +110,26 @@ def check_key(token, rows):
     expect("GetKey, unknown key", (none, message), (None, "Could not find the key."))
 
 
+def check_metrics(address, rows):
+    """What the exporter shows equals what the SDK read, by product and outcome."""
+    outcome = {1: "success", 2: "failure"}
+    expected = collections.Counter(
+        (str(row["productId"]), outcome.get(row["state"] % 100 // 10, "unknown")) for row in rows
+    )
+    seen, end = None, time.monotonic() + 60
+    while seen != expected and time.monotonic() < end:
+        time.sleep(0.5)
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        seen = collections.Counter()
+        for family in families:
+            for sample in family.samples:
+                if sample.name == "cryptolens_web_api_log_entries_total" and sample.value > 0:
+                    labels = sample.labels
+                    seen[(labels["product_id"], labels["outcome"])] += int(sample.value)
+    expect("/metrics, entries by product and outcome", sorted(seen.items()), sorted(expected.items()))
+
+
 def check_products(token):
     products, message = Product.get_products(token)
     if products is None:
@@ -118,6 +140,7 @@ def check_products(token):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="where the simulator listens, such as http://127.0.0.1:10461")
+    parser.add_argument("--metrics", help="page of an exporter that reads this simulator, to be compared too")
     parser.add_argument("--token", default="sdk-check", help="access token (default: %(default)s)")
     arguments = parser.parse_args()
     url = arguments.url.rstrip("/")
@@ -126,6 +149,8 @@ def main():
         control(url, "PUT", "clock", {"frozen": True})
         try:
             rows = check_web_api_log(url, arguments.token)
+            if arguments.metrics:
+                check_metrics(arguments.metrics, rows)
             check_key(arguments.token, rows)
             check_events(url, arguments.token)
             if hasattr(Product, "get_products"):
