@@ -3,4 +3,5 @@
 pub mod cli;
 pub mod config;
 pub mod cryptolens;
+pub mod report;
 pub mod simulator;
