@@ -11,6 +11,7 @@ async fn main() -> ExitCode {
     let cli = cli::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let done: Result<(), ReportError> = match cli.command {
         Command::Report(args) => report::run(Task::Report(args)).await,
+        Command::Audit(args) => report::run(Task::Audit(args)).await,
         _ => return ExitCode::from(2),
     };
     match done {

@@ -174,6 +174,22 @@ pub struct AuditArgs {
     #[command(flatten)]
     pub bounds: BoundsArgs,
 
+    /// How long before the beginning to read at least
+    ///
+    /// A lease that began before counts where its heartbeat is read. The audit reads as far back as the longest lease that
+    /// it meets by itself; a duration is needed only where one machine has a far longer lease than all others.
+    ///
+    /// Default: 1d. Example: --lookback=30d
+    #[arg(
+        long = "lookback",
+        env = "CRYPTOLENS_REPORT_LOOKBACK",
+        value_name = "DURATION",
+        default_value = "1d",
+        value_parser = duration,
+        help_heading = "Time"
+    )]
+    pub lookback: Duration,
+
     /// Seats of the license
     ///
     /// 0 for no limit. Give it where the token may not call GetKey, or where the number was another one at that time.

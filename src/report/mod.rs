@@ -22,6 +22,7 @@ mod output;
 mod page;
 mod progress;
 mod record;
+mod seats;
 mod setup;
 mod source;
 mod spreadsheet;
@@ -31,12 +32,12 @@ mod window;
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 pub use args::{AuditArgs, ExportArgs, ReportArgs};
 pub use error::{PageFault, ReportError};
 
-use args::{Format, Log, OutcomeArg};
+use args::{Audited, Format, Log, OutcomeArg};
 use record::RequestRecord;
 use setup::Setup;
 use window::Window;
@@ -48,6 +49,8 @@ use crate::cryptolens::{Filter, Outcome};
 pub enum Task {
     /// `report`
     Report(ReportArgs),
+    /// `audit`
+    Audit(AuditArgs),
 }
 
 /// Does what was asked, or stops at the first SIGINT.
@@ -58,6 +61,9 @@ pub async fn run(task: Task) -> Result<(), ReportError> {
     let work = async {
         match task {
             Task::Report(args) => report(&args).await,
+            Task::Audit(args) => match args.what {
+                Audited::Seats => audit_seats(&args).await,
+            },
         }
     };
     tokio::select! {
@@ -138,4 +144,72 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         Format::Html => web_api::html(&report, &heading),
         Format::Svg => web_api::svg(&report, args.chart),
     }
+}
+
+async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
+    if args.format.format == Format::Svg {
+        return Err(ReportError::Usage(
+            "--format=svg has no meaning for an audit; html has the chart".to_owned(),
+        ));
+    }
+    let length = Duration::from_secs(u64::from(args.hours) * 3600);
+    let setup = Setup::new(&args.access, &args.present)?;
+    let local_window = Window::new(&args.bounds, length, Utc::now())?;
+    let source = setup.source("seats", Some(&local_window), local_window.zone);
+    let (limit, limit_source, mut window) = match args.max_machines {
+        Some(seats) => (u64::from(seats), "--max-machines", local_window),
+        None => {
+            let seats = source.seats(args.product, &args.key).await?;
+            // Leases are ended by the server's clock, so its now is the one that counts.
+            let now =
+                seats.server_time.and_then(|time| DateTime::from_timestamp(time, 0)).unwrap_or_else(Utc::now);
+            let limit = u64::try_from(seats.max_machines).unwrap_or(0);
+            (limit, "GetKey", Window::new(&args.bounds, length, now)?)
+        }
+    };
+    let filter = Filter {
+        ending_before: None,
+        product_id: Some(args.product),
+        key: Some(args.key.clone()),
+        states: seats::STATES.to_vec(),
+    };
+    let (mut rows, mut without_time, mut longest_lease) = (Vec::new(), 0, None);
+    let lookback = i64::try_from(args.lookback.as_secs()).unwrap_or(i64::MAX);
+    let add = |page: Vec<RequestRecord>| {
+        without_time += page.iter().filter(|row| row.time.is_none()).map(|_| 1).sum::<u64>();
+        let found = rows.len();
+        rows.extend(page.iter().filter_map(seats::SeatRow::new));
+        let longest = rows.iter().skip(found).filter_map(seats::SeatRow::lease_seconds).max();
+        longest_lease = longest_lease.max(longest);
+        longest_lease.map(|lease| window.from.saturating_sub(lease))
+    };
+    let reading = source.newest_first(&filter, window.from.saturating_sub(lookback), add).await?;
+    source.progress.done();
+    let newest = rows.iter().map(seats::SeatRow::time).max();
+    if args.bounds.to.is_none() {
+        // Rows of a server whose clock is ahead of this one are not to be lost.
+        window.to = window.to.max(newest.map_or(i64::MIN, |time| time.saturating_add(1)));
+    }
+    let context = seats::Context {
+        account: setup.account.clone(),
+        product_id: args.product,
+        key: &args.key,
+        limit_source,
+        identities: &setup.identities,
+        reading,
+        oldest: rows.iter().map(seats::SeatRow::time).min(),
+        longest_lease,
+        without_time,
+    };
+    // The API's word for no limit.
+    let history = seats::History::new(rows, (limit > 0).then_some(limit), window);
+    let audit = seats::Audit::new(&history, &context);
+    let heading = setup.heading(&window);
+    let shown = match args.format.format {
+        Format::Json => audit.json().map_err(|error| ReportError::Draw(error.to_string()))?,
+        Format::Csv => seats::csv(&audit)?,
+        Format::Html => seats::html(&audit, &window, &heading)?,
+        Format::Text | Format::Svg => seats::text(&audit, &heading, setup.paint),
+    };
+    output::write(args.present.output.as_deref(), shown.as_bytes())
 }
