@@ -12,6 +12,7 @@ async fn main() -> ExitCode {
     let done: Result<(), ReportError> = match cli.command {
         Command::Report(args) => report::run(Task::Report(args)).await,
         Command::Audit(args) => report::run(Task::Audit(args)).await,
+        Command::Export(args) => report::run(Task::Export(args)).await,
         _ => return ExitCode::from(2),
     };
     match done {

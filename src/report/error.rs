@@ -42,6 +42,14 @@ pub enum ReportError {
         /// What the system said.
         error: io::Error,
     },
+    /// An export stopped, and can be gone on with.
+    #[error("{error}; what was exported is kept in {}, and --resume goes on after it", .path.display())]
+    CutOff {
+        /// The unfinished file.
+        path: PathBuf,
+        /// Why it stopped.
+        error: Box<ReportError>,
+    },
     /// The output that shall be gone on with can't be read.
     #[error("cannot resume from {}: {reason}", .path.display())]
     Resume {

@@ -17,7 +17,10 @@ pub mod args;
 mod chart;
 mod count;
 mod error;
+mod events;
+mod export;
 mod identity;
+mod objects;
 mod output;
 mod page;
 mod progress;
@@ -30,6 +33,7 @@ mod text;
 mod web_api;
 mod window;
 
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,12 +41,13 @@ use chrono::{DateTime, Utc};
 pub use args::{AuditArgs, ExportArgs, ReportArgs};
 pub use error::{PageFault, ReportError};
 
-use args::{Audited, Format, Log, OutcomeArg};
-use record::RequestRecord;
+use args::{Audited, Format, LicenseArgs, Log, OutcomeArg};
+use record::{EventRecord, ObjectRecord, RequestRecord};
 use setup::Setup;
+use source::Reading;
 use window::Window;
 
-use crate::cryptolens::{Filter, Outcome};
+use crate::cryptolens::{Filter, Outcome, Row};
 
 /// One of the three commands, as typed.
 #[derive(Debug, Clone)]
@@ -51,6 +56,8 @@ pub enum Task {
     Report(ReportArgs),
     /// `audit`
     Audit(AuditArgs),
+    /// `export`
+    Export(ExportArgs),
 }
 
 /// Does what was asked, or stops at the first SIGINT.
@@ -64,6 +71,7 @@ pub async fn run(task: Task) -> Result<(), ReportError> {
             Task::Audit(args) => match args.what {
                 Audited::Seats => audit_seats(&args).await,
             },
+            Task::Export(args) => export_log(&args).await,
         }
     };
     tokio::select! {
@@ -79,7 +87,8 @@ async fn report(args: &ReportArgs) -> Result<(), ReportError> {
     let setup = Setup::new(&args.access, &args.present)?;
     let shown = match args.log {
         Log::WebApi => report_web_api(args, window, &setup).await?,
-        Log::Events | Log::Objects => return Err(ReportError::Usage("not yet".to_owned())),
+        Log::Events => report_events(args, window, &setup).await?,
+        Log::Objects => report_objects(args, window, &setup).await?,
     };
     output::write(args.present.output.as_deref(), shown.as_bytes())
 }
@@ -107,12 +116,7 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         OutcomeArg::Failure => Outcome::Failure,
         OutcomeArg::Unknown => Outcome::Unknown,
     });
-    let filter = Filter {
-        ending_before: None,
-        product_id: args.license.product,
-        key: args.license.key.clone(),
-        states: args.states.clone(),
-    };
+    let filter = Filter { states: args.states.clone(), ..license_filter(&args.license) };
     let mut tally = web_api::Tally::new(window, !args.no_comparison, web_api::Wanted { outcome });
     let source = setup.source("the Web API Log", Some(&window), window.zone);
     let needed_from = tally.needed_from();
@@ -139,11 +143,70 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
     let heading = setup.heading(&window);
     match args.format.format {
         Format::Text => Ok(web_api::text(&report, &heading, setup.paint)),
-        Format::Json => report.json().map_err(|error| ReportError::Draw(error.to_string())),
+        Format::Json => json(&report),
         Format::Csv => web_api::csv(&report),
         Format::Html => web_api::html(&report, &heading),
         Format::Svg => web_api::svg(&report, args.chart),
     }
+}
+
+async fn report_events(args: &ReportArgs, window: Window, setup: &Setup) -> Result<String, ReportError> {
+    let mut tally = events::Tally::new(window);
+    let add = |rows: Vec<EventRecord>| {
+        rows.into_iter().for_each(|row| tally.add(row));
+        Ok(())
+    };
+    let filter = license_filter(&args.license);
+    let reading = read_forward(setup, "the Events Log", &filter, &window, add).await?;
+    let report = events::Report::new(tally, &reading, setup.account.clone());
+    let heading = setup.heading(&window);
+    match args.format.format {
+        Format::Json => json(&report),
+        Format::Csv => report.csv(),
+        Format::Html => report.html(&heading),
+        Format::Text | Format::Svg => Ok(report.text(&heading, setup.paint)),
+    }
+}
+
+async fn report_objects(args: &ReportArgs, window: Window, setup: &Setup) -> Result<String, ReportError> {
+    let mut reader = objects::Reader::new(window, &setup.identities, setup.objects_first_code);
+    let add = |rows: Vec<ObjectRecord>| {
+        rows.iter().for_each(|row| reader.add(row));
+        Ok(())
+    };
+    let reading = read_forward(setup, "the Object Log", &Filter::default(), &window, add).await?;
+    let report = reader.report(&reading, setup.account.clone());
+    let heading = setup.heading(&window);
+    match args.format.format {
+        Format::Json => json(&report),
+        Format::Csv => report.csv(),
+        Format::Html => report.html(&heading),
+        Format::Text | Format::Svg => Ok(report.text(&heading, setup.paint, args.top)),
+    }
+}
+
+/// Reads the rows of a window from a log that can't be read backwards.
+async fn read_forward<R: Row>(
+    setup: &Setup,
+    log: &str,
+    filter: &Filter,
+    window: &Window,
+    add: impl FnMut(Vec<R>) -> Result<(), ReportError>,
+) -> Result<Reading, ReportError> {
+    let source = setup.source(log, Some(window), window.zone);
+    let start = source.start::<R>(filter, window.from).await?;
+    let reading = source.oldest_first(filter, start, window.to, add).await?;
+    source.progress.done();
+    Ok(reading)
+}
+
+fn license_filter(license: &LicenseArgs) -> Filter {
+    Filter { product_id: license.product, key: license.key.clone(), ..Filter::default() }
+}
+
+fn json(report: &impl serde::Serialize) -> Result<String, ReportError> {
+    let json = serde_json::to_string_pretty(report).map_err(|error| ReportError::Draw(error.to_string()))?;
+    Ok(json + "\n")
 }
 
 async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
@@ -206,10 +269,38 @@ async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
     let audit = seats::Audit::new(&history, &context);
     let heading = setup.heading(&window);
     let shown = match args.format.format {
-        Format::Json => audit.json().map_err(|error| ReportError::Draw(error.to_string()))?,
+        Format::Json => json(&audit)?,
         Format::Csv => seats::csv(&audit)?,
         Format::Html => seats::html(&audit, &window, &heading)?,
         Format::Text | Format::Svg => seats::text(&audit, &heading, setup.paint),
     };
     output::write(args.present.output.as_deref(), shown.as_bytes())
+}
+
+async fn export_log(args: &ExportArgs) -> Result<(), ReportError> {
+    if args.log == Log::Objects && args.license.product.is_some() {
+        return Err(ReportError::Usage("--product has no meaning for the objects log".to_owned()));
+    }
+    let bounds = &args.bounds;
+    let bounded = args.since.is_some() || bounds.from.is_some() || bounds.to.is_some();
+    // With --to alone, from the beginning of all logs.
+    let length = args.since.unwrap_or(Duration::from_secs(1 << 40));
+    let window = bounded.then(|| Window::new(bounds, length, Utc::now())).transpose()?;
+    let setup = Setup::new(&args.access, &args.present)?;
+    let source = setup.source(args.log.name(), window.as_ref(), bounds.timezone);
+    let order = export::Order {
+        filter: license_filter(&args.license),
+        window,
+        format: args.format,
+        identities: &setup.identities,
+        path: args.present.output.as_deref().filter(|path| *path != Path::new("-")),
+        resume: args.resume,
+    };
+    match args.log {
+        Log::WebApi => export::export::<RequestRecord>(&source, &order).await?,
+        Log::Events => export::export::<EventRecord>(&source, &order).await?,
+        Log::Objects => export::export::<ObjectRecord>(&source, &order).await?,
+    }
+    source.progress.done();
+    Ok(())
 }

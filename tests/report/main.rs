@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod events;
+mod export;
+mod objects;
 mod seats;
 mod stub;
 mod web_api;

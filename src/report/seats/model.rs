@@ -230,11 +230,6 @@ impl Audit {
         }
     }
 
-    /// The document of `--format=json`.
-    pub(in crate::report) fn json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self).map(|json| json + "\n")
-    }
-
     /// Lines that change who holds a seat, and refusals: what a reader looks for among the heartbeats.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Line> {
         self.history.iter().filter(|line| line.action != Action::Verification.name())

@@ -240,11 +240,6 @@ impl Report {
         }
     }
 
-    /// The document of `--format=json`.
-    pub(in crate::report) fn json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self).map(|json| json + "\n")
-    }
-
     pub(in crate::report) fn is_empty(&self) -> bool {
         self.total.counts.requests == 0
     }
