@@ -11,37 +11,37 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
 
-pub const TOKEN: &str = "test-token";
+pub(crate) const TOKEN: &str = "test-token";
 
 type Params = HashMap<String, String>;
 
 /// What the stub holds, and what it does wrong.
 #[derive(Default)]
-pub struct Logs {
-    pub requests: Vec<Value>,
-    pub events: Vec<Value>,
-    pub objects: Vec<Value>,
-    pub max_machines: i64,
+pub(crate) struct Logs {
+    pub(crate) requests: Vec<Value>,
+    pub(crate) events: Vec<Value>,
+    pub(crate) objects: Vec<Value>,
+    pub(crate) max_machines: i64,
     /// Answers to give instead of the right one, by the number of the request, from 1.
-    pub faults: HashMap<usize, (u16, &'static str)>,
+    pub(crate) faults: HashMap<usize, (u16, &'static str)>,
     /// Also for every request from this one on.
-    pub fails_from: Option<usize>,
+    pub(crate) fails_from: Option<usize>,
     /// Ignores the order that is asked for.
-    pub disorder: bool,
+    pub(crate) disorder: bool,
     /// Never gives more rows than this.
-    pub page: Option<usize>,
-    pub asked: Mutex<Vec<(String, Params)>>,
+    pub(crate) page: Option<usize>,
+    pub(crate) asked: Mutex<Vec<(String, Params)>>,
 }
 
 /// A stub that serves until it is dropped.
-pub struct Stub {
-    pub url: String,
-    pub logs: Arc<Logs>,
+pub(crate) struct Stub {
+    pub(crate) url: String,
+    pub(crate) logs: Arc<Logs>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Stub {
-    pub fn start(logs: Logs) -> Stub {
+    pub(crate) fn start(logs: Logs) -> Stub {
         let logs = Arc::new(logs);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -66,7 +66,7 @@ impl Stub {
         Stub { url, logs, _runtime: runtime }
     }
 
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.logs.asked.lock().unwrap().len()
     }
 }

@@ -36,7 +36,7 @@ fn requests() -> Vec<Value> {
                 "productId": if draw(3) == 0 { 3350 } else { 3349 },
                 "key": if draw(10) == 0 { Value::Null } else { json!(format!("KEY-{:02}", draw(40) * draw(3) % 40)) },
                 "ip": "10.0.0.0",
-                "time": MONDAY + i64::try_from(index).unwrap() * 600,
+                "time": MONDAY + i64::from(index) * 600,
                 "state": state,
                 "machineCode": format!("machine{machine:02}"),
                 "friendlyName": NAMES[machine % NAMES.len()],
