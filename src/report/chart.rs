@@ -74,7 +74,8 @@ pub(super) fn bars(
     let height = |bar: &Bar| bar.parts.iter().map(|(part, _)| part).sum::<f64>();
     let highest = bars.iter().map(height).fold(0.0, f64::max);
     let top = match axis {
-        Axis::Share => 1.0,
+        // Room for what is written above a bar of nearly everything.
+        Axis::Share => 1.1,
         Axis::Number => round_up(highest),
     };
     let end = as_f64(bars.len().max(1));

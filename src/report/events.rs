@@ -290,7 +290,7 @@ impl Report {
                     day.date,
                     day.date.format("%a"),
                     thousands(day.entries),
-                    if drawn.is_empty() { drawn } else { paint.good(&drawn) }
+                    paint.good(&drawn)
                 );
                 format!("{}\n", line.trim_end())
             })

@@ -19,17 +19,18 @@ p { margin: .25rem 0; } .weak { color: var(--weak); } .note { background: var(--
 .figures div { border: 1px solid var(--grid); border-radius: 6px; padding: .6rem .8rem; }
 .figures b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; } .good { color: var(--good); }
 .bad { color: var(--bad); }
-.table { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.table { overflow-x: auto; overflow-wrap: normal; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top; }
 th { color: var(--weak); font-weight: 600; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
-figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; max-width: 60rem; }
-svg.small { max-width: 35rem; }
+.whole { white-space: nowrap; }
+figure { margin: 1rem 0; overflow-x: auto; } svg { display: block; width: 100%; height: auto; max-width: 60rem; }
+svg.small { max-width: 35rem; } svg.wide { min-width: 36rem; }
 .heat { border-spacing: 2px; border-collapse: separate; table-layout: fixed; min-width: 36rem; }
 .heat td, .heat th { padding: 0; border: 0; height: 1.4rem; font-size: .7rem; text-align: center; }
 .heat th:first-child { width: 5.5rem; text-align: left; } .heat td { position: relative; border-radius: 2px; }
 @media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; }
-  figure, tr { break-inside: avoid; } .table { overflow: visible; } * { print-color-adjust: exact; } }
+  figure, tr { break-inside: avoid; } figure, .table { overflow: visible; } svg.wide { min-width: 0; } * { print-color-adjust: exact; } }
 ";
 
 /// A whole page.
@@ -87,13 +88,18 @@ pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Strin
                 } } }
                 tbody { @for row in rows { tr { @for (column, text) in columns.iter().zip(row) {
                     @match column {
-                        Column::Text(_) => td { (text) },
+                        Column::Text(_) => td.whole[is_whole(&text)] { (text) },
                         Column::Number(_) => td.number { (text) },
                     }
                 } } } }
             }
         }
     }
+}
+
+/// True for a time, a pseudonym, a word: what is better scrolled to than broken.
+fn is_whole(text: &str) -> bool {
+    text.len() <= 40 && !text.contains(char::is_whitespace)
 }
 
 /// Large numbers side by side: name, number, and a class for its colour.

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::stub::{Logs, Stub};
 use super::{MONDAY, assert_golden, command, run, shown, told};
 
-const WEEK: [&str; 4] = ["report", "--from=2026-01-06", "--to=2026-01-09", "--identities=full"];
+/// The second half of the log, so that the half before it can be compared with.
+const WEEK: [&str; 4] = ["report", "--from=2026-01-08", "--to=2026-01-11", "--identities=full"];
 
 /// Six days of requests, the same every time: six in an hour, with names that would break out of a careless format.
 fn requests() -> Vec<Value> {
@@ -30,7 +31,7 @@ fn requests() -> Vec<Value> {
     (0..6 * 24 * 6)
         .map(|index| {
             let machine = draw(20);
-            let state = if index == 300 { 9999 } else { STATES[draw(STATES.len())] };
+            let state = if index == 500 { 9999 } else { STATES[draw(STATES.len())] };
             json!({
                 "id": 1000 + index * 3,
                 "productId": if draw(3) == 0 { 3350 } else { 3349 },
@@ -71,7 +72,7 @@ fn every_format_is_as_it_was() {
 #[test]
 fn the_numbers_are_those_of_the_rows() {
     let report: Value = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
-    let (from, to) = (MONDAY + 86_400, MONDAY + 4 * 86_400);
+    let (from, to) = (MONDAY + 3 * 86_400, MONDAY + 6 * 86_400);
     let rows = requests();
     let inside = |row: &&Value| (from..to).contains(&row["time"].as_i64().unwrap());
     let digit = |row: &Value| row["state"].as_i64().unwrap() % 100 / 10;
@@ -99,7 +100,7 @@ fn the_numbers_are_those_of_the_rows() {
     for list in ["days", "hours_of_week", "event_types", "products", "states"] {
         assert_eq!(sum(list), report["total"]["requests"].as_u64().unwrap(), "{list}");
     }
-    // The window before reaches to before the log began.
+    assert_eq!(report["read"]["previous_covered"], true);
     assert_eq!(
         report["previous"]["requests"],
         rows.iter().filter(|row| row["time"].as_i64().unwrap() < from).count()
@@ -128,9 +129,9 @@ fn days_and_hours_follow_the_zone() {
         serde_json::from_str(&shown(&stub(), &with(&args))).unwrap()
     };
     let there = report("Asia/Kathmandu");
-    assert_eq!(there["window"]["from"], "2026-01-06T00:00:00+05:45");
+    assert_eq!(there["window"]["from"], "2026-01-08T00:00:00+05:45");
     let dates = there["days"].as_array().unwrap().iter().map(|day| day["date"].as_str().unwrap());
-    assert_eq!(dates.collect::<Vec<_>>(), ["2026-01-06", "2026-01-07", "2026-01-08"]);
+    assert_eq!(dates.collect::<Vec<_>>(), ["2026-01-08", "2026-01-09", "2026-01-10"]);
     assert!(
         there["days"].as_array().unwrap().iter().all(|day| day["requests"] == 144 && day["whole"] == true)
     );
@@ -144,6 +145,23 @@ fn it_reads_no_further_than_an_hour_before() {
     assert_eq!(report["total"]["requests"], 72);
     // 72 rows in the window and 6 in the hour before: the second page is the first that may end it, and does.
     assert_eq!(stub.requests(), 2);
+}
+
+/// The log begins within the window before: no change is told against a part of it.
+#[test]
+fn a_log_that_is_younger_than_the_windows_is_told() {
+    let args = ["report", "--from=2026-01-06", "--to=2026-01-09", "--format"];
+    let report: Value = serde_json::from_str(&shown(&stub(), &[&args[..], &["json"]].concat())).unwrap();
+    assert_eq!(
+        (&report["read"]["window_covered"], &report["read"]["previous_covered"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(
+        (&report["previous"]["requests"], &report["previous"]["requests_change"]),
+        (&json!(144), &Value::Null)
+    );
+    let page = shown(&stub(), &[&args[..], &["text"]].concat());
+    assert!(page.contains("There is nothing older than 2026-01-05T00:00:00Z"), "{page}");
 }
 
 #[test]

@@ -194,12 +194,13 @@ pub(in crate::report) fn html(audit: &Audit, window: &Window, heading: &str) -> 
 fn sections(audit: &Audit, window: &Window) -> Result<Markup, ReportError> {
     let limit = audit.seats.limit.map_or_else(|| "no limit".to_owned(), thousands);
     let described = format!("step chart: seats used over time, {} at most", audit.used.most);
+    let alarming = |number: u64| if number > 0 { "bad" } else { "" };
     Ok(markup! {
         (figures(&[
             ("Seats", limit, ""),
             ("Most used", thousands(audit.used.most), ""),
-            ("Refusals", thousands(audit.counts.refusals), "bad"),
-            ("Overdraft machines", thousands(audit.overdraft.machines), "bad"),
+            ("Refusals", thousands(audit.counts.refusals), alarming(audit.counts.refusals)),
+            ("Overdraft machines", thousands(audit.overdraft.machines), alarming(audit.overdraft.machines)),
         ]))
         @for finding in findings(audit) { p { (finding) } }
         (figure(&chart(audit, window)?, &described, false))
@@ -215,7 +216,7 @@ fn chart(audit: &Audit, window: &Window) -> Result<String, ReportError> {
     let all: Vec<(i64, u64)> = audit.steps.iter().map(|step| (step.unix, step.used)).collect();
     let mut legend = vec![("seats used", GOOD.0)];
     legend.extend(audit.seats.limit.map(|_| ("limit", BAD.0)));
-    let format = if window.seconds() <= 2 * 86_400 { "%H:%M" } else { "%b %d" };
+    let format = if window.seconds() <= 2 * 86_400 { "%H:%M" } else { "%b %d, %H:%M" };
     steps(
         "Seats used over time",
         &thinned(&all, window),

@@ -147,6 +147,6 @@ fn heat_map(report: &Report) -> Markup {
                 }
             } } }
         } }
-        p.weak { "The darkest hour has " (thousands(most)) " requests." }
+        p.weak { "The hour with most has " (thousands(most)) " requests." }
     }
 }

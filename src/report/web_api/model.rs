@@ -93,9 +93,9 @@ pub(in crate::report) struct Previous {
     pub(super) window: ShownWindow,
     #[serde(flatten)]
     pub(super) counts: ShownCounts,
-    /// requests / previous requests - 1
+    /// requests / previous requests - 1; none where the log doesn't cover the window.
     pub(super) requests_change: Option<f64>,
-    /// failure ratio - previous failure ratio
+    /// failure ratio - previous failure ratio, likewise
     pub(super) failure_ratio_change: Option<f64>,
     pub(super) event_types: Vec<OfEventType>,
 }
@@ -225,7 +225,7 @@ impl Report {
                 failure_share: ratio(tally.total.failure, requests),
                 unknown_share: ratio(tally.total.unknown, requests),
             },
-            previous: tally.before().map(|before| previous(tally, before)),
+            previous: tally.before().map(|before| previous(tally, before, covered(before))),
             days: days(tally),
             hours_of_week: hours_of_week(tally),
             event_types: event_types(&tally.event_types),
@@ -245,15 +245,17 @@ impl Report {
     }
 }
 
-fn previous(tally: &Tally, before: &Window) -> Previous {
+fn previous(tally: &Tally, before: &Window, covered: bool) -> Previous {
     let counts = tally.previous;
+    // A part of a window is nothing to compare a whole one with.
+    let compared = |change: Option<f64>| change.filter(|_| covered);
     let grown = ratio(tally.total.requests(), counts.requests()).map(|times| times - 1.0);
     let ratios = tally.total.failure_ratio().zip(counts.failure_ratio());
     Previous {
         window: before.shown(),
         counts: counts.into(),
-        requests_change: grown,
-        failure_ratio_change: ratios.map(|(now, before)| now - before),
+        requests_change: compared(grown),
+        failure_ratio_change: compared(ratios.map(|(now, before)| now - before)),
         event_types: event_types(&tally.previous_event_types),
     }
 }

@@ -5,7 +5,7 @@ use crate::report::count::ShownCounts;
 use crate::report::text::{Column, Paint, bar, counted, percent, table, thousands};
 
 const BAR: u16 = 40;
-const SMALL_BAR: u16 = 24;
+const DAY_BAR: u64 = 36;
 
 /// The whole report, at most about 100 columns wide unless names are longer.
 pub(in crate::report) fn text(report: &Report, heading: &str, paint: Paint) -> String {
@@ -132,27 +132,25 @@ fn days(report: &Report, paint: Paint) -> String {
     let most = report.days.iter().map(|day| day.counts.requests).max().unwrap_or(0);
     let mut lines = String::new();
     for day in &report.days {
-        let of_most = |requests: u64| crate::report::count::ratio(requests, most).unwrap_or(0.0);
-        let good = bar(of_most(day.counts.requests - day.counts.failure), SMALL_BAR);
-        let bad = bar(of_most(day.counts.failure), SMALL_BAR);
-        let room = usize::from(SMALL_BAR) + 2;
-        let space = " ".repeat(room.saturating_sub(good.chars().count() + bad.chars().count()));
+        // Whole characters, and two kinds of them: what failed is told apart without colour too.
+        let length = |requests: u64| usize::try_from((requests * DAY_BAR).div_ceil(most.max(1))).unwrap_or(0);
+        let whole = length(day.counts.requests);
+        let bad = length(day.counts.failure).min(whole);
         lines.push_str(&format!(
-            " {} {}  {:>12}  {:>10} failed  {:>9}  {}{}{space}\n",
+            " {} {}  {:>12}  {:>10} failed  {:>9}  {}{}\n",
             day.date,
             day.date.format("%a"),
             thousands(day.counts.requests),
             thousands(day.counts.failure),
             percent(day.counts.failure_ratio),
-            paint.good(&good),
-            paint.bad(&bad),
+            paint.bad(&"▒".repeat(bad)),
+            paint.good(&"█".repeat(whole - bad)),
         ));
     }
-    let mut trimmed: String = lines.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     if report.days.iter().any(|day| !day.whole) {
-        trimmed.push_str(" The first or last day is not whole.\n");
+        lines.push_str(" The first or last day is not whole.\n");
     }
-    trimmed
+    lines
 }
 
 fn hours(report: &Report) -> String {
