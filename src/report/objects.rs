@@ -273,9 +273,9 @@ fn action_row(first: String, actions: Actions) -> Vec<String> {
     std::iter::once(first).chain(actions.cells()).collect()
 }
 
-/// A text without its quotation marks, anything else as JSON.
+/// A text without its quotation marks unless there is nothing in them, anything else as JSON.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().filter(|text| !text.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn named(code: Option<i64>, name: &str) -> String {

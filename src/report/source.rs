@@ -111,31 +111,7 @@ impl Source {
             let newest = rows.iter().filter_map(Row::time).max();
             Ok(newest.filter(|time| *time < from.saturating_sub(SLACK)).map(|_| cursor.last))
         };
-        let mut start = 0;
-        let mut step = 1 << 10;
-        // Up to `too_far`, which is not too old, by doubling steps ...
-        let mut too_far = loop {
-            match too_old(start).await? {
-                None if start == 0 => return Ok(0),
-                None => break start,
-                Some(last) => start = last,
-            }
-            let ahead = start.saturating_add(step);
-            match too_old(ahead).await? {
-                None => break ahead,
-                Some(last) => start = last,
-            }
-            step = step.saturating_mul(2);
-        };
-        // ... and then back by halves.
-        while start < too_far {
-            let middle = start + (too_far - start) / 2;
-            match too_old(middle).await? {
-                Some(last) => start = last.max(middle + 1),
-                None => too_far = middle,
-            }
-        }
-        Ok(start)
+        last_too_old(too_old).await
     }
 
     /// How many seats a license key has.
@@ -185,6 +161,34 @@ impl Source {
         tokio::time::sleep(wait).await;
         Ok(())
     }
+}
+
+/// An id from which on there are rows to read; `too_old` gives the last id of the page after an id if all of it is too old.
+async fn last_too_old(
+    too_old: impl AsyncFn(i64) -> Result<Option<i64>, ReportError>,
+) -> Result<i64, ReportError> {
+    let mut start = 0;
+    let mut step = 1 << 10;
+    // Up to `too_far`, after which nothing is too old, by doubling steps ...
+    let mut too_far = loop {
+        let Some(last) = too_old(start).await? else { return Ok(start) };
+        start = last;
+        let ahead = start.saturating_add(step);
+        match too_old(ahead).await? {
+            None => break ahead,
+            Some(last) => start = last,
+        }
+        step = step.saturating_mul(2);
+    };
+    // ... and then back by halves.
+    while start < too_far {
+        let middle = start + (too_far - start) / 2;
+        match too_old(middle).await? {
+            Some(last) => start = last,
+            None => too_far = middle,
+        }
+    }
+    Ok(start)
 }
 
 type Fetching<R> = AbortOnDropHandle<Result<Page<R>, ReportError>>;
@@ -279,4 +283,81 @@ impl Cursor {
 
 fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::record::RequestRecord;
+
+    fn page(ids: &[i64], without_id: u64) -> Page<RequestRecord> {
+        Page { rows: ids.iter().map(|id| RequestRecord::with_id(*id)).collect(), without_id }
+    }
+
+    fn accepted(cursor: &mut Cursor, ids: &[i64]) -> Result<Option<Vec<i64>>, PageFault> {
+        match cursor.accept(page(ids, 0)) {
+            Ok(rows) => Ok(rows.map(|rows| rows.iter().map(Row::id).collect())),
+            Err(ReportError::Pages { fault, .. }) => Err(fault),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn each_row_is_handed_over_once_and_in_order() {
+        let mut cursor = Cursor::new(Endpoint::GetWebApiLog, Direction::NewestFirst, 0);
+        assert_eq!(accepted(&mut cursor, &[9, 7, 7, 5]), Ok(Some(vec![9, 7, 5])));
+        // A server that takes `EndingBefore` for inclusive.
+        assert_eq!(accepted(&mut cursor, &[5, 4]), Ok(Some(vec![4])));
+        assert_eq!(accepted(&mut cursor, &[]), Ok(None));
+        assert_eq!((cursor.reading.rows, cursor.reading.duplicates), (4, 2));
+        assert!(cursor.reading.whole_log);
+
+        let mut cursor = Cursor::new(Endpoint::GetEvents, Direction::OldestFirst, 3);
+        assert_eq!(accepted(&mut cursor, &[4, 6]), Ok(Some(vec![4, 6])));
+        assert_eq!(accepted(&mut cursor, &[9, 8]), Err(PageFault::Order));
+    }
+
+    #[test]
+    fn pages_that_lead_nowhere_are_an_error() {
+        let cursor = || Cursor::new(Endpoint::GetWebApiLog, Direction::NewestFirst, 5);
+        assert_eq!(accepted(&mut cursor(), &[9, 8]), Err(PageFault::Order));
+        let fault = cursor().accept(page(&[], 3)).unwrap_err();
+        assert!(matches!(fault, ReportError::Pages { fault: PageFault::NoId, .. }));
+        let mut cursor = cursor();
+        assert!(cursor.accept(page(&[4], 2)).is_ok());
+        assert_eq!(cursor.reading.without_id, 2);
+    }
+
+    proptest! {
+        /// Times in the order of ids but for less than the slack, gaps between ids, pages of a few rows.
+        #[test]
+        fn halving_skips_no_row_that_is_needed(
+            steps in prop::collection::vec((1_i64..5_000, 0_i64..4_000, 0..SLACK), 0..120),
+            from in 0_i64..250_000,
+        ) {
+            let mut last = (0, 0);
+            let rows: Vec<(i64, i64)> = steps
+                .iter()
+                .map(|(gap, later, early)| {
+                    last = (last.0 + gap, last.1 + later);
+                    (last.0, last.1 - early)
+                })
+                .collect();
+            let probes = Cell::new(0);
+            let too_old = async |after: i64| {
+                probes.set(probes.get() + 1);
+                let page: Vec<_> = rows.iter().filter(|(id, _)| *id > after).take(7).collect();
+                let newest = page.iter().map(|(_, time)| *time).max();
+                Ok(newest.filter(|time| *time < from - SLACK).and(page.last().map(|(id, _)| *id)))
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let start = runtime.block_on(last_too_old(too_old)).unwrap();
+            prop_assert!(rows.iter().all(|(id, time)| *time < from || *id > start));
+            prop_assert!(probes.get() < 60, "{} probes", probes.get());
+        }
+    }
 }
