@@ -91,6 +91,7 @@ pub struct ReportArgs {
         env = "CRYPTOLENS_REPORT_CHART",
         value_enum,
         default_value_t = Chart::Outcome,
+        hide_default_value = true,
         value_name = "CHART",
         help_heading = "Presentation"
     )]
@@ -106,6 +107,7 @@ pub struct ReportArgs {
         env = "CRYPTOLENS_REPORT_TOP",
         value_name = "NUMBER",
         default_value_t = 10,
+        hide_default_value = true,
         help_heading = "Presentation"
     )]
     pub top: usize,
@@ -165,6 +167,7 @@ pub struct AuditArgs {
         env = "CRYPTOLENS_REPORT_HOURS",
         value_name = "NUMBER",
         default_value_t = 24,
+        hide_default_value = true,
         value_parser = clap::value_parser!(u32).range(1..=876_000),
         help_heading = "Time"
     )]
@@ -185,6 +188,7 @@ pub struct AuditArgs {
         env = "CRYPTOLENS_REPORT_LOOKBACK",
         value_name = "DURATION",
         default_value = "1d",
+        hide_default_value = true,
         value_parser = duration,
         help_heading = "Time"
     )]
@@ -253,6 +257,7 @@ pub struct ExportArgs {
         env = "CRYPTOLENS_EXPORT_FORMAT",
         value_enum,
         default_value_t = ExportFormat::Ndjson,
+        hide_default_value = true,
         value_name = "FORMAT",
         help_heading = "Presentation"
     )]
@@ -295,6 +300,7 @@ pub struct WindowArgs {
         env = "CRYPTOLENS_REPORT_DAYS",
         value_name = "NUMBER",
         default_value_t = 30,
+        hide_default_value = true,
         value_parser = clap::value_parser!(u32).range(1..=36_500),
     )]
     pub days: u32,
@@ -348,6 +354,7 @@ pub struct BoundsArgs {
         env = "CRYPTOLENS_REPORT_TIMEZONE",
         value_name = "ZONE",
         default_value_t = Tz::UTC,
+        hide_default_value = true,
         value_parser = zone
     )]
     pub timezone: Tz,
@@ -400,6 +407,7 @@ pub struct FormatArgs {
         env = "CRYPTOLENS_REPORT_FORMAT",
         value_enum,
         default_value_t = Format::Text,
+        hide_default_value = true,
         value_name = "FORMAT"
     )]
     pub format: Format,
@@ -428,6 +436,7 @@ pub struct PresentArgs {
         env = "CRYPTOLENS_REPORT_IDENTITIES",
         value_enum,
         default_value_t = IdentitiesArg::Masked,
+        hide_default_value = true,
         value_name = "HOW"
     )]
     pub identities: IdentitiesArg,

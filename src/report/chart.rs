@@ -101,6 +101,10 @@ pub(super) fn bars(
             }
             if !bar.value.is_empty() {
                 let (x, y) = chart.plotting_area().map_coordinate(&(middle, height(bar)));
+                // On paper of its own, so that no line of the grid strikes it through.
+                let half = i32::try_from(bar.value.chars().count()).unwrap_or(0) * 4;
+                let paper = Rectangle::new([(x - half, y - 20), (x + half, y - 3)], PAPER.0.filled());
+                canvas.draw(&paper).map_err(failed)?;
                 write(canvas, &bar.value, (x, y - 18), HPos::Center)?;
             }
         }
