@@ -118,8 +118,9 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
     });
     let filter = Filter { states: args.states.clone(), ..license_filter(&args.license) };
     let mut tally = web_api::Tally::new(window, !args.no_comparison, web_api::Wanted { outcome });
-    let source = setup.source("the Web API Log", Some(&window), window.zone);
     let needed_from = tally.needed_from();
+    let needed = Window { from: needed_from, ..window };
+    let source = setup.source("the Web API Log", Some(needed), window.zone);
     let add = |rows: Vec<RequestRecord>| {
         rows.iter().for_each(|row| tally.add(row));
         None
@@ -193,7 +194,7 @@ async fn read_forward<R: Row>(
     window: &Window,
     add: impl FnMut(Vec<R>) -> Result<(), ReportError>,
 ) -> Result<Reading, ReportError> {
-    let source = setup.source(log, Some(window), window.zone);
+    let source = setup.source(log, Some(*window), window.zone);
     let start = source.start::<R>(filter, window.from).await?;
     let reading = source.oldest_first(filter, start, window.to, add).await?;
     source.progress.done();
@@ -218,7 +219,7 @@ async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
     let length = Duration::from_secs(u64::from(args.hours) * 3600);
     let setup = Setup::new(&args.access, &args.present)?;
     let local_window = Window::new(&args.bounds, length, Utc::now())?;
-    let source = setup.source("seats", Some(&local_window), local_window.zone);
+    let source = setup.source("the history of seats", Some(local_window), local_window.zone);
     let (limit, limit_source, mut window) = match args.max_machines {
         Some(seats) => (u64::from(seats), "--max-machines", local_window),
         None => {
@@ -287,7 +288,7 @@ async fn export_log(args: &ExportArgs) -> Result<(), ReportError> {
     let length = args.since.unwrap_or(Duration::from_secs(1 << 40));
     let window = bounded.then(|| Window::new(bounds, length, Utc::now())).transpose()?;
     let setup = Setup::new(&args.access, &args.present)?;
-    let source = setup.source(args.log.name(), window.as_ref(), bounds.timezone);
+    let source = setup.source(args.log.name(), window, bounds.timezone);
     let order = export::Order {
         filter: license_filter(&args.license),
         window,

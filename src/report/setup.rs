@@ -63,7 +63,7 @@ impl Setup {
         })
     }
 
-    pub(super) fn source(&self, log: &str, window: Option<&Window>, zone: chrono_tz::Tz) -> Source {
+    pub(super) fn source(&self, log: &str, window: Option<Window>, zone: chrono_tz::Tz) -> Source {
         Source { client: self.client.clone(), progress: Progress::new(log, window, zone), backoff: BACKOFF }
     }
 

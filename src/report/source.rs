@@ -59,7 +59,7 @@ impl Source {
         loop {
             let Some(rows) = cursor.accept(joined(fetching.await)?)? else { break };
             let newest = rows.iter().filter_map(Row::time).max();
-            self.progress.read(rows.len(), rows.last().and_then(Row::time));
+            self.progress.back(rows.len(), rows.last().and_then(Row::time));
             let covered = |oldest: i64| newest.is_some_and(|time| time < oldest.saturating_sub(SLACK));
             // The next page is on its way while this one is counted, unless this one may be the last.
             let early = (!covered(oldest)).then(|| self.fetch::<R>(cursor, filter));
@@ -89,7 +89,7 @@ impl Source {
         loop {
             let Some(rows) = cursor.accept(joined(fetching.await)?)? else { break };
             let oldest = rows.iter().filter_map(Row::time).min();
-            self.progress.read(rows.len(), rows.last().and_then(Row::time));
+            self.progress.forward(rows.len(), rows.last().and_then(Row::time));
             if oldest.is_some_and(|time| time > newest.saturating_add(SLACK)) {
                 break;
             }
