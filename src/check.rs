@@ -32,7 +32,7 @@ impl Findings {
     /// A table for people.
     pub fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["ACCOUNT", "METHOD", "RESULT", "WHAT TO DO"]);
         for line in &self.lines {
             let (result, todo) = match &line.result {

@@ -21,6 +21,7 @@ use clap::builder::{BoolishValueParser, Resettable};
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::healthcheck::HealthcheckArgs;
+use crate::report::{AuditArgs, ExportArgs, ReportArgs};
 use crate::simulator::SimulateArgs;
 
 /// Version and commit, as `--version` prints them.
@@ -32,6 +33,9 @@ pub const TOKEN_VARIABLE: &str = "CRYPTOLENS_TOKEN";
 
 /// Commands whose settings are merged with environment and file by [`crate::config`], not by clap.
 const MERGED_LATER: [&str; 3] = ["serve", "check", "demo"];
+
+/// Commands that have flags of `serve` beside their own; only those are merged later.
+const BORROWERS: [&str; 3] = ["report", "audit", "export"];
 
 const TOKEN_HELP: &str = "\
 Access token:
@@ -109,6 +113,33 @@ pub enum Command {
     ///
     /// Example: cryptolens-exporter healthcheck --url=http://127.0.0.1:10460/-/healthy
     Healthcheck(HealthcheckArgs),
+
+    /// Answer once: how many requests fail, since when, and whose
+    ///
+    /// Reads a log of one account, the last 30 days of the Web API Log unless told otherwise, and shows what is in it:
+    /// requests that succeed and fail, by day, hour, event type, product and state, with the keys, machines and names that
+    /// fail most. For the events log: events, features and values. For the objects log: who did what to which object.
+    /// Needs no exporter that ran before.
+    ///
+    /// Example: CRYPTOLENS_TOKEN=... cryptolens-exporter report --days=7
+    #[command(after_long_help = TOKEN_HELP)]
+    Report(ReportArgs),
+
+    /// Audit the seats of a floating license
+    ///
+    /// Shows who held seats and when, who was refused, and how long the license was at its limit or beyond it.
+    ///
+    /// Example: cryptolens-exporter audit seats --product=3349 --key=ICVLD-VVSZR-ZTICT-YKGXL --hours=24
+    #[command(after_long_help = TOKEN_HELP)]
+    Audit(AuditArgs),
+
+    /// Export the entries of a log
+    ///
+    /// Writes entry after entry, oldest first, as NDJSON or CSV.
+    ///
+    /// Example: cryptolens-exporter export web-api --since=7d --output=requests.ndjson
+    #[command(after_long_help = TOKEN_HELP)]
+    Export(ExportArgs),
 
     /// Serve the stand-in for the Web API alone, for trying clients
     ///
@@ -410,12 +441,16 @@ pub fn definition() -> clap::Command {
 /// The definition as clap shall parse it: without the variables that [`crate::config`] reads, and without those that
 /// are set to nothing, which count as absent.
 fn parser() -> clap::Command {
-    definition().mut_subcommands(|command| {
-        let merged_later = MERGED_LATER.contains(&command.get_name());
+    let definition = definition();
+    let of_serve: Vec<String> = command_flags(&definition, "serve").filter_map(variable_of).collect();
+    definition.mut_subcommands(|command| {
+        let merged = MERGED_LATER.contains(&command.get_name());
+        let borrows = BORROWERS.contains(&command.get_name());
         command.mut_args(|arg| {
-            let Some(variable) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else {
+            let Some(variable) = variable_of(&arg) else {
                 return arg;
             };
+            let merged_later = merged || (borrows && of_serve.contains(&variable));
             let empty = std::env::var_os(&variable).is_some_and(|value| value.is_empty());
             if empty || (merged_later && arg.get_action().takes_values()) {
                 detach(arg, &variable)
@@ -468,7 +503,7 @@ pub fn flags_markdown() -> String {
                 }
                 group = Some(heading);
             }
-            let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+            let variable = variable_of(arg);
             let _ = writeln!(
                 page,
                 "| `{}` | {} | {} | {} |",
@@ -489,6 +524,10 @@ fn command_flags<'a>(definition: &'a clap::Command, name: &str) -> impl Iterator
         .into_iter()
         .flat_map(clap::Command::get_arguments)
         .filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
+}
+
+fn variable_of(arg: &Arg) -> Option<String> {
+    arg.get_env().map(|name| name.to_string_lossy().into_owned())
 }
 
 fn flag_name(arg: &Arg) -> String {

@@ -10,6 +10,7 @@ pub mod healthcheck;
 pub mod ingest;
 pub mod ledger;
 pub mod logging;
+pub mod report;
 pub mod serve;
 pub mod simulator;
 pub mod snapshot;

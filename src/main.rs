@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use cryptolens_exporter::cli::{self, CheckArgs, Command, DemoArgs, ServeArgs};
 use cryptolens_exporter::config::{self, SystemEnvironment};
+use cryptolens_exporter::report::{self, Task};
 use cryptolens_exporter::{check, daemon, demo, healthcheck, logging, simulator};
 
 /// Failed at run time.
@@ -43,6 +44,9 @@ fn main() -> ExitCode {
             Command::Serve(args) => serve(args).await,
             Command::Demo(args) => demo(args).await,
             Command::Check(args) => check(args).await,
+            Command::Report(args) => report(Task::Report(args)).await,
+            Command::Audit(args) => report(Task::Audit(args)).await,
+            Command::Export(args) => report(Task::Export(args)).await,
             Command::Healthcheck(args) => healthcheck::run(args).await.map_err(Failure::failed),
             Command::Simulate(args) => {
                 simulator::run(args, daemon::told_to_end()).await.map_err(Failure::failed)
@@ -73,6 +77,10 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let settings = config::load_demo(&args, &SystemEnvironment).map_err(Failure::bad)?;
     logging::start(settings.log);
     demo::run(settings).await.map_err(Failure::failed)
+}
+
+async fn report(task: Task) -> Result<(), Failure> {
+    report::run(task).await.map_err(|error| Failure { code: error.exit_code(), text: error.to_string() })
 }
 
 async fn check(args: CheckArgs) -> Result<(), Failure> {

@@ -203,7 +203,8 @@ fn each_variable_of_the_help_is_read() {
 #[test]
 fn every_flag_has_a_variable_a_group_and_a_default() {
     for command in cli::definition().get_subcommands() {
-        for flag in command.get_arguments().filter(|flag| flag.get_long() != Some("help")) {
+        for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|long| long != "help"))
+        {
             let name = format!("{} --{}", command.get_name(), flag.get_long().unwrap());
             assert!(
                 flag.get_env().is_some_and(|env| env.to_str().unwrap().starts_with("CRYPTOLENS_")),

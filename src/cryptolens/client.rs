@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, redirect};
 use secrecy::ExposeSecret;
 use url::Url;
@@ -32,6 +32,8 @@ pub enum Endpoint {
     GetObjectLog,
     /// The vendor's products, for their names.
     GetProducts,
+    /// One license key, for its number of seats.
+    GetKey,
 }
 
 impl Endpoint {
@@ -42,12 +44,14 @@ impl Endpoint {
             Endpoint::GetEvents => "GetEvents",
             Endpoint::GetObjectLog => "GetObjectLog",
             Endpoint::GetProducts => "GetProducts",
+            Endpoint::GetKey => "GetKey",
         }
     }
 
     const fn group(self) -> &'static str {
         match self {
             Endpoint::GetProducts => "product",
+            Endpoint::GetKey => "key",
             _ => "ai",
         }
     }
@@ -62,6 +66,41 @@ pub struct PageQuery {
     pub limit: u16,
     /// The newest first (`OrderBy=Id descending`), which only the Web API Log documents.
     pub newest_first: bool,
+}
+
+/// Which rows of a log to ask for; the default asks for all. Only the Web API Log documents every member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Rows with a lower id only.
+    pub ending_before: Option<i64>,
+    /// Rows of this product.
+    pub product_id: Option<i64>,
+    /// Rows of this license key, which needs the product.
+    pub key: Option<String>,
+    /// Rows with one of these states; none for all.
+    pub states: Vec<u16>,
+}
+
+impl Filter {
+    fn write(&self, form: &mut Vec<(&'static str, String)>) {
+        let number = |name, value: Option<i64>| value.map(|value| (name, value.to_string()));
+        form.extend(number("EndingBefore", self.ending_before));
+        form.extend(number("ProductId", self.product_id));
+        form.extend(self.key.clone().map(|key| ("Key", key)));
+        if !self.states.is_empty() {
+            let states: Vec<String> = self.states.iter().map(u16::to_string).collect();
+            form.push(("States", format!("[{}]", states.join(","))));
+        }
+    }
+}
+
+/// The seats of a floating license.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seats {
+    /// As the API gives it: 0 or less where the number is not limited.
+    pub max_machines: i64,
+    /// The server's own clock, in Unix seconds, where it told.
+    pub server_time: Option<i64>,
 }
 
 /// How to reach the API.
@@ -129,6 +168,18 @@ impl Client {
     /// # Errors
     /// [`ApiError`]; its [`retry`](ApiError::retry) says what to do.
     pub async fn page<R: Row>(&self, query: PageQuery) -> Result<Page<R>, ApiError> {
+        self.filtered_page(query, &Filter::default()).await
+    }
+
+    /// One page of those rows of the log that pass the filter.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub async fn filtered_page<R: Row>(
+        &self,
+        query: PageQuery,
+        filter: &Filter,
+    ) -> Result<Page<R>, ApiError> {
         let mut form = vec![("Limit", query.limit.to_string())];
         if query.starting_after != 0 {
             form.push(("StartingAfter", query.starting_after.to_string()));
@@ -136,6 +187,7 @@ impl Client {
         if query.newest_first {
             form.push(("OrderBy", "Id descending".to_owned()));
         }
+        filter.write(&mut form);
         let answer = self.post(R::LOG.endpoint(), &form).await?;
         answer.read(decode::page)
     }
@@ -148,6 +200,18 @@ impl Client {
         self.post(Endpoint::GetProducts, &[]).await?.read(decode::products)
     }
 
+    /// How many seats a license key has. The call is read-only and leaves no row in the log.
+    ///
+    /// # Errors
+    /// As [`Client::page`]; an unknown key or product is [`ApiError::Api`].
+    pub async fn seats(&self, product_id: i64, key: &str) -> Result<Seats, ApiError> {
+        let form = [("ProductId", product_id.to_string()), ("Key", key.to_owned())];
+        let answer = self.post(Endpoint::GetKey, &form).await?;
+        let server_time = answer.server_time;
+        let max_machines = answer.read(decode::max_machines)?;
+        Ok(Seats { max_machines, server_time })
+    }
+
     async fn post(&self, endpoint: Endpoint, form: &[(&str, String)]) -> Result<Answer, ApiError> {
         let url =
             format!("{}/{}/{}", self.url.as_str().trim_end_matches('/'), endpoint.group(), endpoint.name());
@@ -157,14 +221,16 @@ impl Client {
         let response = self.http.post(url).form(&fields).send().await.map_err(|error| failed(&error))?;
         let status = response.status();
         let retry_after = retry_after(response.headers());
+        let server_time = server_time(response.headers());
         let body = read_capped(response).await?;
-        Ok(Answer { status, retry_after, body })
+        Ok(Answer { status, retry_after, server_time, body })
     }
 }
 
 struct Answer {
     status: StatusCode,
     retry_after: Option<Duration>,
+    server_time: Option<i64>,
     body: Body,
 }
 
@@ -232,6 +298,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some((at.to_utc() - chrono::Utc::now()).to_std().unwrap_or_default())
 }
 
+/// The header `Date` in Unix seconds.
+fn server_time(headers: &HeaderMap) -> Option<i64> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    chrono::DateTime::parse_from_rfc2822(text).ok().map(|time| time.timestamp())
+}
+
 fn failed(error: &reqwest::Error) -> ApiError {
     if error.is_timeout() {
         return ApiError::Timeout;
@@ -259,7 +331,7 @@ mod tests {
     fn answer(status: u16, body: &str) -> Result<(), ApiError> {
         let status = StatusCode::from_u16(status).unwrap();
         let body = Body::Whole(body.as_bytes().to_vec());
-        Answer { status, retry_after: None, body }
+        Answer { status, retry_after: None, server_time: None, body }
             .read(decode::page::<crate::cryptolens::WebApiRow>)
             .map(|_| ())
     }

@@ -88,6 +88,30 @@ pub fn products(body: &[u8]) -> Result<Vec<Product>, BodyError> {
     Ok(envelope.into_list()?.into_iter().filter_map(read).collect())
 }
 
+/// Reads `maxNoOfMachines` from the answer of GetKey.
+///
+/// # Errors
+/// As [`page`]; also where the answer has no such number.
+pub fn max_machines(body: &[u8]) -> Result<i64, BodyError> {
+    let text = String::from_utf8_lossy(trimmed(body)?);
+    let answer: &RawValue =
+        serde_json::from_str(&text).map_err(|_| BodyError::Fault(DecodeFault::NotJson))?;
+    let mut envelope = Envelope { list: None, result: None, message: None };
+    for (name, value) in members(answer) {
+        if name.eq_ignore_ascii_case("licenseKey") {
+            envelope.list = Some((0, members(value)));
+        } else if name.eq_ignore_ascii_case("result") {
+            envelope.result = lenient_int(value);
+        } else if name.eq_ignore_ascii_case("message") {
+            envelope.message = lenient_text(value);
+        }
+    }
+    let license = envelope.into_list()?;
+    let is_number = |name: &str| name.eq_ignore_ascii_case("maxNoOfMachines");
+    let number = license.iter().find(|(name, _)| is_number(name)).and_then(|(_, value)| lenient_int(value));
+    number.ok_or(BodyError::Fault(DecodeFault::NoList))
+}
+
 /// Why a body is no page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {

@@ -1,7 +1,7 @@
 //! A row of the Events Log (vendor page V3/model/EventObject), as far as it is counted.
 
 use super::log_kind::LogKind;
-use super::row::{Row, Rows, Slot, find_slot, positive};
+use super::row::{Counted, Row, Rows, Slot, find_slot, positive};
 
 /// One event that an application registered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,7 +54,9 @@ impl Row for EventRow {
     fn time(&self) -> Option<i64> {
         self.time
     }
+}
 
+impl Counted for EventRow {
     fn wrap(rows: Vec<Self>) -> Rows {
         Rows::Events(rows)
     }

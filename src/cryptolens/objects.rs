@@ -2,7 +2,7 @@
 //! hold whole customers.
 
 use super::log_kind::LogKind;
-use super::row::{Row, Rows, Slot, find_slot, positive};
+use super::row::{Counted, Row, Rows, Slot, find_slot, positive};
 
 /// One change that a team member made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +46,9 @@ impl Row for ObjectRow {
     fn time(&self) -> Option<i64> {
         self.created
     }
+}
 
+impl Counted for ObjectRow {
     fn wrap(rows: Vec<Self>) -> Rows {
         Rows::Objects(rows)
     }

@@ -1,12 +1,12 @@
 //! What a row of a log must offer to be read and counted, and how its members are found in JSON.
 //!
-//! Only members that are counted are parsed; keys, machine codes, addresses and friendly names are skipped over in the
-//! bytes and never become values in this process.
+//! A row type names the members that it wants; every other member is skipped over in the bytes and never becomes a value.
+//! The types here are those that are counted, and name no personal data; the ones of `report` are its own.
 
 use super::log_kind::LogKind;
 use super::{EventRow, ObjectRow, WebApiRow};
 
-/// One row of one of the three logs.
+/// One row of one of the three logs, as far as its type wants to know it.
 pub trait Row: Sized + Send + 'static {
     /// The log that this type is a row of.
     const LOG: LogKind;
@@ -25,7 +25,10 @@ pub trait Row: Sized + Send + 'static {
 
     /// Unix seconds; `None` where the row has no positive time.
     fn time(&self) -> Option<i64>;
+}
 
+/// A row that is counted.
+pub trait Counted: Row {
     /// The rows of this type as one of the three kinds.
     fn wrap(rows: Vec<Self>) -> Rows;
 }
@@ -85,7 +88,7 @@ impl Rows {
 }
 
 /// Finds `name` among `table`: exactly first, which is what the API sends, then in any letter case.
-pub(super) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot<R>> {
+pub(crate) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot<R>> {
     table
         .iter()
         .find(|(known, _)| *known == name)
@@ -94,6 +97,6 @@ pub(super) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot
 }
 
 /// A time that can be used: Unix seconds above 0.
-pub(super) fn positive(time: Option<i64>) -> Option<i64> {
+pub(crate) fn positive(time: Option<i64>) -> Option<i64> {
     time.filter(|seconds| *seconds > 0)
 }

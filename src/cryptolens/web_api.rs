@@ -1,7 +1,7 @@
 //! A row of the Web API Log (vendor page V3/model/WebAPILog), as far as it is counted.
 
 use super::log_kind::LogKind;
-use super::row::{Row, Rows, Slot, find_slot, positive};
+use super::row::{Counted, Row, Rows, Slot, find_slot, positive};
 
 /// One request that a vendor's customer made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,7 +59,9 @@ impl Row for WebApiRow {
     fn time(&self) -> Option<i64> {
         self.time
     }
+}
 
+impl Counted for WebApiRow {
     fn wrap(rows: Vec<Self>) -> Rows {
         Rows::WebApi(rows)
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cryptolens::Row;
+use crate::cryptolens::{Counted, Row};
 
 use super::arrange::Arranged;
 use super::position::Position;
@@ -105,7 +105,7 @@ impl Pass {
     }
 
     /// Takes the answer to the page asked for.
-    pub fn take<R: Row>(
+    pub fn take<R: Counted>(
         &mut self,
         position: &mut Position,
         memory: &mut Memory,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Since;
-use crate::cryptolens::{ApiError, DecodeFault, PageQuery, Row};
+use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
 
 use super::arrange::{Arranged, arrange};
 use super::asking::Asking;
@@ -92,7 +92,7 @@ pub struct Poller<S, B, R> {
     rows: PhantomData<fn() -> R>,
 }
 
-impl<S: Source, B: Book, R: Row> Poller<S, B, R> {
+impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
     /// A poller that is ready to run. `status` and `api` are those of its log and account.
     pub fn new(
         settings: PollerSettings,
@@ -361,7 +361,7 @@ struct ProbeLog<'a, S, R> {
 /// Two rows, so that an answer that descends can be told from one that ascends.
 const PROBE_LIMIT: u16 = 2;
 
-impl<S: Source, R: Row> ProbeLog<'_, S, R> {
+impl<S: Source, R: Counted> ProbeLog<'_, S, R> {
     async fn ask(&mut self, mut query: PageQuery) -> Found {
         let refusable = query.starting_after > 0 && !query.newest_first;
         loop {
@@ -392,7 +392,7 @@ impl<S: Source, R: Row> ProbeLog<'_, S, R> {
     }
 }
 
-impl<S: Source, R: Row> Probe for ProbeLog<'_, S, R> {
+impl<S: Source, R: Counted> Probe for ProbeLog<'_, S, R> {
     type Error = std::convert::Infallible;
 
     async fn first_after(&mut self, after: i64) -> Result<Found, Self::Error> {

@@ -206,3 +206,21 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn the_seats_of_a_key() {
+    let body =
+        br#"{"LicenseKey":{"id":1,"key":"A","maxNoOfMachines":5},"metadata":null,"result":0,"message":""}"#;
+    assert_eq!(max_machines(body), Ok(5));
+    let told = br#"{"licenseKey":null,"result":1,"message":"Access denied."}"#;
+    assert_eq!(max_machines(told), Err(BodyError::Told(ApiError::Denied)));
+    for odd in [
+        &br#"{"result":0}"#[..],
+        br#"{"licenseKey":{"id":1},"result":0}"#,
+        br#"{"licenseKey":[],"result":0}"#,
+        b"[]",
+    ] {
+        assert_eq!(max_machines(odd), Err(BodyError::Fault(DecodeFault::NoList)));
+    }
+    assert_eq!(max_machines(b"{"), Err(BodyError::Fault(DecodeFault::NotJson)));
+}

@@ -1,0 +1,100 @@
+//! Why there is no report, in the classes that decide the exit code and what to tell.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::cryptolens::{ApiError, ClientError, Endpoint};
+
+/// Why a report, audit or export was not made. No variant holds personal data or text from the API.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// What was typed can't be done.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings are bad.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The client can't be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The API refused, or still failed after several attempts.
+    #[error("{}: {error}; {}", .endpoint.name(), advice(.error))]
+    Api {
+        /// The method that was called.
+        endpoint: Endpoint,
+        /// What it answered.
+        error: ApiError,
+    },
+    /// Pages that would leave rows out.
+    #[error("{}: {fault}, so entries could be missing; nothing is shown", .endpoint.name())]
+    Pages {
+        /// The method that was called.
+        endpoint: Endpoint,
+        /// What is wrong with its pages.
+        fault: PageFault,
+    },
+    /// The output can't be written.
+    #[error("cannot write {}: {error}", .path.as_deref().map_or("to standard output".into(), |path| path.to_string_lossy()))]
+    Write {
+        /// None for standard output.
+        path: Option<PathBuf>,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// An export stopped, and can be gone on with.
+    #[error("{error}; what was exported is kept in {}, and --resume goes on after it", .path.display())]
+    CutOff {
+        /// The unfinished file.
+        path: PathBuf,
+        /// Why it stopped.
+        error: Box<ReportError>,
+    },
+    /// The output that shall be gone on with can't be read.
+    #[error("cannot resume from {}: {reason}", .path.display())]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// A chart or table could not be drawn.
+    #[error("could not draw: {0}")]
+    Draw(String),
+    /// The user asked to stop.
+    #[error("interrupted; nothing is shown, because it would be incomplete")]
+    Interrupted,
+}
+
+/// What is wrong with pages, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PageFault {
+    /// Ids neither rise nor fall as asked.
+    #[error("the entries are not in the order that was asked for")]
+    Order,
+    /// A page that is not empty and holds no id to go on from.
+    #[error("no entry of a page has an id")]
+    NoId,
+}
+
+impl ReportError {
+    /// 2 for bad usage or configuration, 1 for what failed at run time.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            ReportError::Usage(_) | ReportError::Config(_) | ReportError::Client(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// [`ApiError::advice`], where it speaks of `serve`, said for one command.
+const fn advice(error: &ApiError) -> &'static str {
+    match error {
+        ApiError::Auth => "check the token, and that the subscription is active",
+        ApiError::Denied => "give the token the permission for this method, and no key lock",
+        ApiError::RateLimited { .. } => "try again later",
+        ApiError::Server { .. } => "try again later; if this goes on, ask the vendor's support",
+        ApiError::Api => "check product, key and filters",
+        _ => error.advice(),
+    }
+}

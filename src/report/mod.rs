@@ -1,0 +1,307 @@
+//! Reports, audits and exports: one command each, an answer, and nothing left running.
+//!
+//! They read the logs through [`crate::cryptolens`], as the poller does, but whole windows of them and with the members
+//! that name customers. Promises:
+//! - An answer is made of every row of its window, or there is none: whatever fails on the way ends in an error, and a file
+//!   that was there stays as it was.
+//! - Keys, machines, addresses and names of people are shown as pseudonyms unless `--identities=full` is given.
+//! - Nothing but the answer goes to standard output.
+//!
+//! They know nothing of the ledger, and count for themselves: an answer needs no exporter that ran before.
+//!
+//! `args` is what was typed, `window` which time is meant, `source` the reading, `record` the rows, `identity` the
+//! pseudonyms; each report has a folder or file of its own; `text`, `spreadsheet`, `chart`, `page` and `output` are what
+//! they share to show themselves.
+
+pub mod args;
+mod chart;
+mod count;
+mod error;
+mod events;
+mod export;
+mod identity;
+mod objects;
+mod output;
+mod page;
+mod progress;
+mod record;
+mod seats;
+mod setup;
+mod source;
+mod spreadsheet;
+mod text;
+mod web_api;
+mod window;
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub use args::{AuditArgs, ExportArgs, ReportArgs};
+pub use error::{PageFault, ReportError};
+
+use args::{Audited, Format, LicenseArgs, Log, OutcomeArg};
+use record::{EventRecord, ObjectRecord, RequestRecord};
+use setup::Setup;
+use source::Reading;
+use window::Window;
+
+use crate::cryptolens::{Filter, Outcome, Row};
+
+/// One of the three commands, as typed.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// `report`
+    Report(ReportArgs),
+    /// `audit`
+    Audit(AuditArgs),
+    /// `export`
+    Export(ExportArgs),
+}
+
+/// Does what was asked, or stops at the first SIGINT.
+///
+/// # Errors
+/// [`ReportError`]; its [`exit_code`](ReportError::exit_code) tells bad usage from what failed.
+pub async fn run(task: Task) -> Result<(), ReportError> {
+    let work = async {
+        match task {
+            Task::Report(args) => report(&args).await,
+            Task::Audit(args) => match args.what {
+                Audited::Seats => audit_seats(&args).await,
+            },
+            Task::Export(args) => export_log(&args).await,
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        Ok(()) = tokio::signal::ctrl_c() => Err(ReportError::Interrupted),
+    }
+}
+
+async fn report(args: &ReportArgs) -> Result<(), ReportError> {
+    refuse_what_has_no_meaning(args)?;
+    let days = Duration::from_secs(u64::from(args.window.days) * 86_400);
+    let window = Window::new(&args.window.bounds, args.window.since.unwrap_or(days), Utc::now())?;
+    let setup = Setup::new(&args.access, &args.present)?;
+    let shown = match args.log {
+        Log::WebApi => report_web_api(args, window, &setup).await?,
+        Log::Events => report_events(args, window, &setup).await?,
+        Log::Objects => report_objects(args, window, &setup).await?,
+    };
+    output::write(args.present.output.as_deref(), shown.as_bytes())
+}
+
+/// Flags that another report has.
+fn refuse_what_has_no_meaning(args: &ReportArgs) -> Result<(), ReportError> {
+    let web_api = args.log == Log::WebApi;
+    let refused = [
+        ("--states", !args.states.is_empty() && !web_api),
+        ("--outcome", args.outcome.is_some() && !web_api),
+        ("--format=svg", args.format.format == Format::Svg && !web_api),
+        ("--product", args.license.product.is_some() && args.log == Log::Objects),
+    ];
+    match refused.into_iter().find(|(_, refused)| *refused) {
+        Some((flag, _)) => {
+            Err(ReportError::Usage(format!("{flag} has no meaning for the {} report", args.log.name())))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Result<String, ReportError> {
+    let outcome = args.outcome.map(|outcome| match outcome {
+        OutcomeArg::Success => Outcome::Success,
+        OutcomeArg::Failure => Outcome::Failure,
+        OutcomeArg::Unknown => Outcome::Unknown,
+    });
+    let filter = Filter { states: args.states.clone(), ..license_filter(&args.license) };
+    let mut tally = web_api::Tally::new(window, !args.no_comparison, web_api::Wanted { outcome });
+    let needed_from = tally.needed_from();
+    let needed = Window { from: needed_from, ..window };
+    let source = setup.source("the Web API Log", Some(needed), window.zone);
+    let add = |rows: Vec<RequestRecord>| {
+        rows.iter().for_each(|row| tally.add(row));
+        None
+    };
+    let reading = source.newest_first(&filter, needed_from, add).await?;
+    source.progress.done();
+    let context = web_api::Context {
+        account: setup.account.clone(),
+        filter: web_api::ShownFilter {
+            product_id: args.license.product,
+            key: args.license.key.as_deref().map(|key| setup.identities.show(identity::Kind::Key, key)),
+            states: args.states.clone(),
+            outcome: outcome.map(Outcome::name),
+        },
+        identities: &setup.identities,
+        reading,
+        described: &setup.states,
+        top: args.top,
+    };
+    let report = web_api::Report::new(&tally, &context);
+    let heading = setup.heading(&window);
+    match args.format.format {
+        Format::Text => Ok(web_api::text(&report, &heading, setup.paint)),
+        Format::Json => json(&report),
+        Format::Csv => web_api::csv(&report),
+        Format::Html => web_api::html(&report, &heading),
+        Format::Svg => web_api::svg(&report, args.chart),
+    }
+}
+
+async fn report_events(args: &ReportArgs, window: Window, setup: &Setup) -> Result<String, ReportError> {
+    let mut tally = events::Tally::new(window);
+    let add = |rows: Vec<EventRecord>| {
+        rows.into_iter().for_each(|row| tally.add(row));
+        Ok(())
+    };
+    let filter = license_filter(&args.license);
+    let reading = read_forward(setup, "the Events Log", &filter, &window, add).await?;
+    let report = events::Report::new(tally, &reading, setup.account.clone());
+    let heading = setup.heading(&window);
+    match args.format.format {
+        Format::Json => json(&report),
+        Format::Csv => report.csv(),
+        Format::Html => report.html(&heading),
+        Format::Text | Format::Svg => Ok(report.text(&heading, setup.paint)),
+    }
+}
+
+async fn report_objects(args: &ReportArgs, window: Window, setup: &Setup) -> Result<String, ReportError> {
+    let mut reader = objects::Reader::new(window, &setup.identities, setup.objects_first_code);
+    let add = |rows: Vec<ObjectRecord>| {
+        rows.iter().for_each(|row| reader.add(row));
+        Ok(())
+    };
+    let reading = read_forward(setup, "the Object Log", &Filter::default(), &window, add).await?;
+    let report = reader.report(&reading, setup.account.clone());
+    let heading = setup.heading(&window);
+    match args.format.format {
+        Format::Json => json(&report),
+        Format::Csv => report.csv(),
+        Format::Html => report.html(&heading),
+        Format::Text | Format::Svg => Ok(report.text(&heading, setup.paint, args.top)),
+    }
+}
+
+/// Reads the rows of a window from a log that can't be read backwards.
+async fn read_forward<R: Row>(
+    setup: &Setup,
+    log: &str,
+    filter: &Filter,
+    window: &Window,
+    add: impl FnMut(Vec<R>) -> Result<(), ReportError>,
+) -> Result<Reading, ReportError> {
+    let source = setup.source(log, Some(*window), window.zone);
+    let start = source.start::<R>(filter, window.from).await?;
+    let reading = source.oldest_first(filter, start, window.to, add).await?;
+    source.progress.done();
+    Ok(reading)
+}
+
+fn license_filter(license: &LicenseArgs) -> Filter {
+    Filter { product_id: license.product, key: license.key.clone(), ..Filter::default() }
+}
+
+fn json(report: &impl serde::Serialize) -> Result<String, ReportError> {
+    let json = serde_json::to_string_pretty(report).map_err(|error| ReportError::Draw(error.to_string()))?;
+    Ok(json + "\n")
+}
+
+async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
+    if args.format.format == Format::Svg {
+        return Err(ReportError::Usage(
+            "--format=svg has no meaning for an audit; html has the chart".to_owned(),
+        ));
+    }
+    let length = Duration::from_secs(u64::from(args.hours) * 3600);
+    let setup = Setup::new(&args.access, &args.present)?;
+    let local_window = Window::new(&args.bounds, length, Utc::now())?;
+    let source = setup.source("the history of seats", Some(local_window), local_window.zone);
+    let (limit, limit_source, mut window) = match args.max_machines {
+        Some(seats) => (u64::from(seats), "--max-machines", local_window),
+        None => {
+            let seats = source.seats(args.product, &args.key).await?;
+            // Leases are ended by the server's clock, so its now is the one that counts.
+            let now =
+                seats.server_time.and_then(|time| DateTime::from_timestamp(time, 0)).unwrap_or_else(Utc::now);
+            let limit = u64::try_from(seats.max_machines).unwrap_or(0);
+            (limit, "GetKey", Window::new(&args.bounds, length, now)?)
+        }
+    };
+    let filter = Filter {
+        ending_before: None,
+        product_id: Some(args.product),
+        key: Some(args.key.clone()),
+        states: seats::STATES.to_vec(),
+    };
+    let (mut rows, mut without_time, mut longest_lease) = (Vec::new(), 0, None);
+    let lookback = i64::try_from(args.lookback.as_secs()).unwrap_or(i64::MAX);
+    let add = |page: Vec<RequestRecord>| {
+        without_time += page.iter().filter(|row| row.time.is_none()).map(|_| 1).sum::<u64>();
+        let found = rows.len();
+        rows.extend(page.iter().filter_map(seats::SeatRow::new));
+        let longest = rows.iter().skip(found).filter_map(seats::SeatRow::lease_seconds).max();
+        longest_lease = longest_lease.max(longest);
+        longest_lease.map(|lease| window.from.saturating_sub(lease))
+    };
+    let reading = source.newest_first(&filter, window.from.saturating_sub(lookback), add).await?;
+    source.progress.done();
+    let newest = rows.iter().map(seats::SeatRow::time).max();
+    if args.bounds.to.is_none() {
+        // Rows of a server whose clock is ahead of this one are not to be lost.
+        window.to = window.to.max(newest.map_or(i64::MIN, |time| time.saturating_add(1)));
+    }
+    let context = seats::Context {
+        account: setup.account.clone(),
+        product_id: args.product,
+        key: &args.key,
+        limit_source,
+        identities: &setup.identities,
+        reading,
+        oldest: rows.iter().map(seats::SeatRow::time).min(),
+        longest_lease,
+        without_time,
+    };
+    // The API's word for no limit.
+    let history = seats::History::new(rows, (limit > 0).then_some(limit), window);
+    let audit = seats::Audit::new(&history, &context);
+    let heading = setup.heading(&window);
+    let shown = match args.format.format {
+        Format::Json => json(&audit)?,
+        Format::Csv => seats::csv(&audit)?,
+        Format::Html => seats::html(&audit, &window, &heading)?,
+        Format::Text | Format::Svg => seats::text(&audit, &heading, setup.paint),
+    };
+    output::write(args.present.output.as_deref(), shown.as_bytes())
+}
+
+async fn export_log(args: &ExportArgs) -> Result<(), ReportError> {
+    if args.log == Log::Objects && args.license.product.is_some() {
+        return Err(ReportError::Usage("--product has no meaning for the objects log".to_owned()));
+    }
+    let bounds = &args.bounds;
+    let bounded = args.since.is_some() || bounds.from.is_some() || bounds.to.is_some();
+    // With --to alone, from the beginning of all logs.
+    let length = args.since.unwrap_or(Duration::from_secs(1 << 40));
+    let window = bounded.then(|| Window::new(bounds, length, Utc::now())).transpose()?;
+    let setup = Setup::new(&args.access, &args.present)?;
+    let source = setup.source(args.log.name(), window, bounds.timezone);
+    let order = export::Order {
+        filter: license_filter(&args.license),
+        window,
+        format: args.format,
+        identities: &setup.identities,
+        path: args.present.output.as_deref().filter(|path| *path != Path::new("-")),
+        resume: args.resume,
+    };
+    match args.log {
+        Log::WebApi => export::export::<RequestRecord>(&source, &order).await?,
+        Log::Events => export::export::<EventRecord>(&source, &order).await?,
+        Log::Objects => export::export::<ObjectRecord>(&source, &order).await?,
+    }
+    source.progress.done();
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The pieces of a report for the terminal: tables, bars, numbers and colour.
+//!
+//! Promises: nothing that comes from a log can move the cursor or change colours; without colour there are no escape
+//! sequences at all.
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+/// Paints where there is a terminal that wants it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Paint {
+    pub(super) colour: bool,
+}
+
+impl Paint {
+    pub(super) fn good(self, text: &str) -> String {
+        self.with(AnsiColor::Green.on_default(), text)
+    }
+
+    pub(super) fn bad(self, text: &str) -> String {
+        self.with(AnsiColor::Red.on_default(), text)
+    }
+
+    pub(super) fn strong(self, text: &str) -> String {
+        self.with(Style::new().bold(), text)
+    }
+
+    pub(super) fn weak(self, text: &str) -> String {
+        self.with(Style::new().dimmed(), text)
+    }
+
+    fn with(self, style: Style, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+/// A column of a [`table`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+/// A table without frame; each row has as many cells as there are columns.
+pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|column| match column {
+        Column::Text(name) => Cell::new(name),
+        Column::Number(name) => Cell::new(name).set_alignment(CellAlignment::Right),
+    }));
+    for row in rows {
+        table.add_row(columns.iter().zip(row).map(|(column, text)| match column {
+            Column::Text(_) => Cell::new(printable(&text)),
+            Column::Number(_) => Cell::new(printable(&text)).set_alignment(CellAlignment::Right),
+        }));
+    }
+    let mut lines = String::new();
+    for line in table.lines() {
+        lines.push(' ');
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+    }
+    lines
+}
+
+/// `fraction` of `width` characters as a bar, in eighths of a character; a part that is not nothing is always seen.
+pub(super) fn bar(fraction: f64, width: u16) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 8 * u16::MAX")]
+    let eighths = (fraction * f64::from(width) * 8.0).round() as usize;
+    let eighths = if fraction > 0.0 { eighths.max(1) } else { 0 };
+    let mut bar = "█".repeat(eighths / 8);
+    bar.push_str(EIGHTHS.get(eighths % 8).copied().unwrap_or_default());
+    bar
+}
+
+/// As `1,234,567`.
+pub(super) fn thousands(number: impl Into<i128>) -> String {
+    let number = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// As `2.81 %`; a dash for no ratio. What is not nothing is not shown as nothing.
+pub(super) fn percent(ratio: Option<f64>) -> String {
+    match ratio {
+        None => "-".to_owned(),
+        Some(ratio) if ratio > 0.0 && ratio < 0.000_05 => "<0.01 %".to_owned(),
+        Some(ratio) if ratio < 1.0 && ratio > 0.999_95 => ">99.99 %".to_owned(),
+        Some(ratio) => format!("{:.2} %", ratio * 100.0),
+    }
+}
+
+/// One or several.
+pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { several })
+}
+
+/// A text of a log, fit for a terminal: control characters and those that turn the direction of writing are replaced,
+/// and it is cut at 100 characters.
+pub(super) fn printable(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c };
+    let mut cut: String = text.chars().take(LONGEST).map(shown).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn a_small_part_is_never_nothing() {
+        assert_eq!(percent(Some(0.000_001)), "<0.01 %");
+        assert_eq!(percent(Some(0.0)), "0.00 %");
+        assert_eq!(percent(Some(0.999_999)), ">99.99 %");
+        assert_eq!(percent(Some(1.0)), "100.00 %");
+        assert_eq!(percent(None), "-");
+        assert_eq!(bar(0.000_1, 20), "▏");
+        assert_eq!(bar(0.0, 20), "");
+        assert_eq!(bar(1.0, 3), "███");
+        assert_eq!(bar(f64::NAN, 3), "");
+    }
+
+    #[test]
+    fn colour_only_where_it_is_wanted() {
+        assert_eq!(Paint { colour: false }.bad("x"), "x");
+        assert!(Paint { colour: true }.bad("x").contains("\u{1b}["));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_a_log_controls_the_terminal(text in any::<String>()) {
+            let shown = table(&[Column::Text("name")], [vec![text]]);
+            prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'));
+            prop_assert_eq!(shown.lines().count(), 2);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The report on the Web API Log: how many requests succeed and fail, of which kind, when, and whose.
+
+mod html;
+mod model;
+mod table;
+mod tally;
+mod text;
+
+pub(super) use html::{html, svg};
+pub(super) use model::{Context, Report, ShownFilter};
+pub(super) use table::csv;
+pub(super) use tally::{Tally, Wanted};
+pub(super) use text::text;

@@ -1,0 +1,83 @@
+//! The report on the Web API Log as one CSV: a row for each item, and a first column that says of which table.
+
+use super::model::Report;
+use crate::report::count::ShownCounts;
+use crate::report::error::ReportError;
+use crate::report::spreadsheet::{maybe, write};
+
+const HEADER: [&str; 11] = [
+    "table",
+    "item",
+    "detail",
+    "requests",
+    "success",
+    "failure",
+    "unknown",
+    "failure_ratio",
+    "share",
+    "first_seen",
+    "last_seen",
+];
+
+/// The whole report; an empty window has its totals.
+pub(in crate::report) fn csv(report: &Report) -> Result<String, ReportError> {
+    let mut rows = vec![counted("total", &report.window.from, &report.window.to, &report.total.counts)];
+    if let Some(previous) = &report.previous {
+        rows.push(counted("previous", &previous.window.from, &previous.window.to, &previous.counts));
+    }
+    rows.extend(report.days.iter().map(|day| {
+        counted("day", &day.date.to_string(), if day.whole { "whole" } else { "part" }, &day.counts)
+    }));
+    rows.extend(
+        report
+            .hours_of_week
+            .iter()
+            .map(|hour| counted("hour_of_week", hour.weekday, &hour.hour.to_string(), &hour.counts)),
+    );
+    rows.extend(report.event_types.iter().map(|row| counted("event_type", row.event_type, "", &row.counts)));
+    rows.extend(
+        report.products.iter().map(|row| counted("product", &row.product_id.to_string(), "", &row.counts)),
+    );
+    rows.extend(report.states.iter().map(|state| {
+        let requests = |outcome| if state.outcome == outcome { state.requests } else { 0 };
+        [
+            "state".to_owned(),
+            maybe(state.state),
+            format!("{} {}", state.event_type, state.outcome),
+            state.requests.to_string(),
+            requests("success").to_string(),
+            requests("failure").to_string(),
+            requests("unknown").to_string(),
+            String::new(),
+            maybe(state.share),
+            state.first_seen.clone(),
+            state.last_seen.clone(),
+        ]
+    }));
+    rows.extend(report.keys.above_one_percent.iter().map(|key| {
+        let mut row = counted("key", &key.key, "", &key.counts);
+        row[8] = key.share.to_string();
+        row
+    }));
+    for (table, identified) in [("friendly_name", &report.friendly_names), ("machine", &report.machines)] {
+        let failing = identified.most_failures.iter();
+        rows.extend(failing.map(|failing| counted(table, &failing.name, "", &failing.counts)));
+    }
+    write(&HEADER, rows)
+}
+
+fn counted(table: &str, item: &str, detail: &str, counts: &ShownCounts) -> [String; 11] {
+    [
+        table.to_owned(),
+        item.to_owned(),
+        detail.to_owned(),
+        counts.requests.to_string(),
+        counts.success.to_string(),
+        counts.failure.to_string(),
+        counts.unknown.to_string(),
+        maybe(counts.failure_ratio),
+        String::new(),
+        String::new(),
+        String::new(),
+    ]
+}

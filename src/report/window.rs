@@ -1,0 +1,195 @@
+//! Which time a report covers, and in which time zone it is cut into days and hours.
+//!
+//! A window holds its first second and not its last. It knows no clock: now is handed in.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use super::args::BoundsArgs;
+use super::error::ReportError;
+
+/// From `from` to `to`, `to` not included; both in Unix seconds, and `from` is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) zone: Tz,
+}
+
+/// A window as reports show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct ShownWindow {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) seconds: i64,
+    pub(super) timezone: String,
+}
+
+impl Window {
+    /// The window that was asked for: `length` back from `--to`, or from `--from` on.
+    pub(super) fn new(
+        bounds: &BoundsArgs,
+        length: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Window, ReportError> {
+        let zone = bounds.timezone;
+        let to = bounds.to.as_deref().map(|text| moment("--to", text, zone)).transpose()?;
+        let to = to.unwrap_or(now.timestamp());
+        let from = match bounds.from.as_deref() {
+            Some(text) => moment("--from", text, zone)?,
+            None => to.saturating_sub(i64::try_from(length.as_secs()).unwrap_or(i64::MAX)),
+        };
+        if from >= to {
+            return Err(ReportError::Usage(format!(
+                "the time to report on is empty: it begins at {} and ends at {}",
+                shown(from, zone),
+                shown(to, zone)
+            )));
+        }
+        Ok(Window { from, to, zone })
+    }
+
+    pub(super) const fn contains(&self, time: i64) -> bool {
+        self.from <= time && time < self.to
+    }
+
+    /// The window of the same length that ends where this one begins.
+    pub(super) const fn before(&self) -> Window {
+        Window { from: self.from.saturating_sub(self.seconds()), to: self.from, zone: self.zone }
+    }
+
+    pub(super) const fn seconds(&self) -> i64 {
+        self.to.saturating_sub(self.from)
+    }
+
+    pub(super) fn shown(&self) -> ShownWindow {
+        ShownWindow {
+            from: rfc3339(self.from, self.zone),
+            to: rfc3339(self.to, self.zone),
+            seconds: self.seconds(),
+            timezone: self.zone.to_string(),
+        }
+    }
+
+    /// The days that the window touches.
+    pub(super) fn days(&self) -> impl Iterator<Item = NaiveDate> {
+        let first = local(self.from, self.zone).date();
+        let last = local(self.to - 1, self.zone).date();
+        first.iter_days().take_while(move |day| *day <= last)
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (shown(self.from, self.zone), shown(self.to, self.zone));
+        let length = Duration::from_secs(self.seconds().unsigned_abs());
+        write!(f, "{from} to {to} {}, {}", self.zone, span(length))
+    }
+}
+
+/// Days and smaller units only, because a month has no fixed length.
+pub(super) fn span(length: Duration) -> String {
+    let days = length.as_secs() / 86_400;
+    let rest = humantime::format_duration(Duration::from_secs(length.as_secs() % 86_400)).to_string();
+    let unit = if days == 1 { "day" } else { "days" };
+    match (days, length.as_secs() % 86_400) {
+        (0, _) => rest,
+        (_, 0) => format!("{days} {unit}"),
+        _ => format!("{days} {unit} {rest}"),
+    }
+}
+
+/// The local date and time of a moment. Times that no calendar holds count as the earliest that it does.
+pub(super) fn local(time: i64, zone: Tz) -> NaiveDateTime {
+    DateTime::from_timestamp(time, 0).unwrap_or(DateTime::<Utc>::MIN_UTC).with_timezone(&zone).naive_local()
+}
+
+/// As `2026-01-31 08:00:00`.
+pub(super) fn shown(time: i64, zone: Tz) -> String {
+    local(time, zone).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// As `2026-01-31T08:00:00+01:00`, or `Z` in UTC.
+pub(super) fn rfc3339(time: i64, zone: Tz) -> String {
+    let time = DateTime::from_timestamp(time, 0).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    time.with_timezone(&zone).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+fn moment(flag: &str, text: &str, zone: Tz) -> Result<i64, ReportError> {
+    let text = text.trim();
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.timestamp());
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|date| date.and_hms_opt(0, 0, 0));
+    let time = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let Some(naive) = date.or(time) else {
+        return Err(ReportError::Usage(format!(
+            "{flag}: found {text:?}, expected a date such as 2026-01-31 or a time such as 2026-01-31T08:00"
+        )));
+    };
+    // Clocks that go forward skip an hour: the first moment after it is meant. Those that go back have one twice.
+    let found = (0..=24).find_map(|quarters| {
+        zone.from_local_datetime(&(naive + TimeDelta::minutes(15 * quarters))).earliest()
+    });
+    found
+        .map(|time| time.timestamp())
+        .ok_or_else(|| ReportError::Usage(format!("{flag}: there is no {text} in {zone}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(from: &str, to: &str, zone: &str) -> Result<Window, ReportError> {
+        let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let bounds = BoundsArgs { from: text(from), to: text(to), timezone: zone.parse().unwrap() };
+        Window::new(&bounds, Duration::from_secs(3600), "2026-03-29T12:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn times_are_read_in_the_zone_unless_they_have_their_own() {
+        for (from, expected) in [
+            ("2026-01-31", "2026-01-31T00:00:00+01:00"),
+            ("2026-01-31T08:00", "2026-01-31T08:00:00+01:00"),
+            ("2026-01-31T08:00:00Z", "2026-01-31T09:00:00+01:00"),
+            // Skipped by the clock that goes forward.
+            ("2026-03-29T02:30", "2026-03-29T03:00:00+02:00"),
+            // Twice; the first is meant.
+            ("2025-10-26T02:30", "2025-10-26T02:30:00+02:00"),
+        ] {
+            assert_eq!(window(from, "", "Europe/Stockholm").unwrap().shown().from, expected, "{from}");
+        }
+        assert!(matches!(window("yesterday", "", "UTC"), Err(ReportError::Usage(_))));
+        assert!(matches!(window("2026-02-01", "2026-02-01", "UTC"), Err(ReportError::Usage(_))));
+    }
+
+    #[test]
+    fn a_window_counts_back_from_its_end() {
+        let window = window("", "2026-01-31", "UTC").unwrap();
+        assert_eq!(window.to_string(), "2026-01-30 23:00:00 to 2026-01-31 00:00:00 UTC, 1h");
+        assert_eq!(window.before().to, window.from);
+        assert_eq!(window.before().seconds(), 3600);
+        assert!(window.contains(window.from) && !window.contains(window.to));
+    }
+
+    #[test]
+    fn days_are_those_of_the_zone() {
+        let days =
+            |zone| window("2026-01-31T22:00:00Z", "2026-02-01T00:00:00Z", zone).unwrap().days().count();
+        assert_eq!(days("UTC"), 1);
+        assert_eq!(days("Europe/Stockholm"), 2);
+    }
+
+    #[test]
+    fn spans_are_in_days() {
+        assert_eq!(span(Duration::from_secs(30 * 86_400)), "30 days");
+        assert_eq!(span(Duration::from_secs(86_400 + 3600)), "1 day 1h");
+        assert_eq!(span(Duration::from_secs(90)), "1m 30s");
+    }
+}

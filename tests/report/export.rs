@@ -1,0 +1,164 @@
+//! `export`.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::stub::{Logs, Stub};
+use super::{MONDAY, assert_golden, command, run, shown, told};
+
+fn rows(count: i64) -> Vec<Value> {
+    let row = |index: i64| {
+        json!({
+            "id": 10 + index * 3, "productId": 3349, "key": format!("KEY-{:02}", index % 4), "ip": "10.0.0.0",
+            "time": MONDAY + index * 600, "state": 2014, "machineCode": format!("machine{:02}", index % 7),
+            "friendlyName": if index % 2 == 0 { "=1+1, \"alice\"\nsmith" } else { "" },
+            "floatingExpires": MONDAY + index * 600 + 300, "doIntValue": 0, "doId": 0,
+        })
+    };
+    (0..count).map(row).collect()
+}
+
+fn stub(count: i64) -> Stub {
+    Stub::start(Logs { requests: rows(count), page: Some(50), ..Logs::default() })
+}
+
+fn ids(text: &str) -> Vec<i64> {
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
+    text.lines().map(id).collect()
+}
+
+fn all_ids(count: i64) -> Vec<i64> {
+    (0..count).map(|index| 10 + index * 3).collect()
+}
+
+fn ids_in(file: &Path) -> Vec<i64> {
+    ids(&std::fs::read_to_string(file).unwrap())
+}
+
+#[test]
+fn both_formats_are_as_they_were() {
+    let stub = stub(8);
+    for identities in ["full", "masked"] {
+        let identities_flag = format!("--identities={identities}");
+        for format in ["ndjson", "csv"] {
+            let args = ["export", "web-api", "--format", format, &identities_flag];
+            assert_golden(&format!("export-{identities}.{format}"), &shown(&stub, &args));
+        }
+    }
+}
+
+#[test]
+fn every_row_comes_once_and_in_order() {
+    assert_eq!(ids(&shown(&stub(500), &["export", "web-api"])), all_ids(500));
+    let window = ["export", "web-api", "--from=2026-01-06", "--to=2026-01-07"];
+    let expected: Vec<i64> = (144..288).map(|index| 10 + index * 3).collect();
+    assert_eq!(ids(&shown(&stub(500), &window)), expected);
+}
+
+#[test]
+fn names_are_masked_unless_asked_for() {
+    for format in ["ndjson", "csv"] {
+        let page = shown(&stub(8), &["export", "web-api", "--format", format]);
+        for secret in ["KEY-", "machine0", "alice", "10.0.0.0"] {
+            assert!(!page.contains(secret), "{format}: {secret} in {page}");
+        }
+    }
+}
+
+#[test]
+fn an_export_that_was_cut_off_is_gone_on_with() {
+    for format in ["ndjson", "csv"] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("requests");
+        let args = [
+            "export",
+            "web-api",
+            "--format",
+            format,
+            "--identities=full",
+            "--output",
+            file.to_str().unwrap(),
+        ];
+        let faults = [(4, (403, ""))].into();
+        let broken = Stub::start(Logs { requests: rows(500), page: Some(50), faults, ..Logs::default() });
+        let error = told(&broken, &args, 1);
+        assert!(error.contains("requests.partial, and --resume goes on after it"), "{error}");
+        assert!(!file.exists());
+
+        let whole = stub(500);
+        shown(&whole, &[&args[..], &["--resume"]].concat());
+        let mut anew = args;
+        let other = directory.path().join("other");
+        anew[6] = other.to_str().unwrap();
+        shown(&whole, &anew);
+        let (resumed, at_once) = (std::fs::read(&file).unwrap(), std::fs::read(&other).unwrap());
+        assert!(resumed == at_once, "{format}: {} and {} bytes", resumed.len(), at_once.len());
+        let asked = whole.logs.asked.lock().unwrap();
+        // 150 entries were written, and the last of them is not trusted to be whole.
+        assert_eq!(asked[0].1["StartingAfter"], (10 + 148 * 3).to_string(), "{format}");
+        assert!(!directory.path().join("requests.partial").exists());
+    }
+}
+
+#[test]
+fn a_complete_export_gets_what_came_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("requests.ndjson");
+    let args = ["export", "web-api", "--resume", "--output", file.to_str().unwrap()];
+    shown(&stub(100), &args);
+    assert_eq!(ids_in(&file), all_ids(100));
+    let later = stub(130);
+    shown(&later, &args);
+    assert_eq!(ids_in(&file), all_ids(130));
+    shown(&later, &args);
+    assert_eq!(ids_in(&file), all_ids(130));
+    let broken = Stub::start(Logs {
+        requests: rows(500),
+        fails_from: Some(1),
+        faults: [(1, (403, ""))].into(),
+        ..Logs::default()
+    });
+    told(&broken, &args, 1);
+    assert_eq!(ids_in(&file), all_ids(130), "what is in place stays");
+}
+
+#[test]
+fn another_file_is_not_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("notes.txt");
+    std::fs::write(&file, "my notes\n").unwrap();
+    let error = told(&stub(10), &["export", "web-api", "--resume", "--output", file.to_str().unwrap()], 1);
+    assert!(error.contains("it is no export of this log in this format"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "my notes\n");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert!(told(&stub(10), &["export", "web-api", "--resume"], 2).contains("--output"));
+}
+
+#[test]
+fn the_other_logs_are_exported_too() {
+    let events =
+        vec![json!({"id": 1, "eventName": "start", "key": "KEY-1", "metadata": "{\"mail\":\"a@b.c\"}"})];
+    let objects = vec![json!({"id": 2, "performedByUserId": "18", "data": "{\"Name\":\"Bob\"}"})];
+    let stub = Stub::start(Logs { events, objects, ..Logs::default() });
+    let page = shown(&stub, &["export", "events"]);
+    assert!(
+        page.contains("\"eventName\":\"start\"") && !page.contains("a@b.c") && !page.contains("KEY-1"),
+        "{page}"
+    );
+    let page = shown(&stub, &["export", "objects"]);
+    assert!(page.contains("\"performedByUserId\":\"18\"") && !page.contains("Bob"), "{page}");
+    let page = shown(&stub, &["export", "objects", "--identities=full"]);
+    assert!(page.contains("Bob"), "{page}");
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_error() {
+    let stub = stub(5000);
+    let mut child = command(&stub, &["export", "web-api"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert!(stub.requests() < 100, "it reads on for nobody");
+    assert!(run(&stub, &["export", "web-api", "--output=-"]).status.success());
+}

@@ -1,0 +1,60 @@
+//! `report`, `audit` and `export` as their users meet them: the binary against a stub of the Web API.
+//!
+//! After a wanted change, `UPDATE_FIXTURES=1 cargo test --test report` writes the golden files anew.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod events;
+mod export;
+mod objects;
+mod seats;
+mod stub;
+mod web_api;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use stub::{Stub, TOKEN};
+
+/// Times are relative to this one: Monday, 5 January 2026, 00:00 UTC.
+const MONDAY: i64 = 1_767_571_200;
+
+fn command(stub: &Stub, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cryptolens-exporter"));
+    command.env_clear().env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_API_URL", &stub.url);
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(stub: &Stub, args: &[&str]) -> Output {
+    command(stub, args).output().unwrap()
+}
+
+/// What a run that succeeds writes.
+fn shown(stub: &Stub, args: &[&str]) -> String {
+    let output = run(stub, args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    assert_eq!(stderr, "", "{args:?}: nothing is told where nobody waits at a terminal");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a run that fails tells.
+fn told(stub: &Stub, args: &[&str], code: i32) -> String {
+    let output = run(stub, args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}");
+    assert!(output.stdout.is_empty(), "{args:?}: a part of an answer is shown");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!stderr.contains(TOKEN), "{stderr}");
+    stderr
+}
+
+fn assert_golden(name: &str, actual: &str) {
+    let path = Path::new("tests/report/golden").join(name);
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        std::fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| format!("({error})\n"));
+    assert!(expected == actual, "{}\n--- expected\n{expected}--- actual\n{actual}", path.display());
+}

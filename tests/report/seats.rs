@@ -1,0 +1,133 @@
+//! `audit seats`.
+
+use serde_json::{Value, json};
+
+use super::stub::{Logs, Stub};
+use super::{MONDAY, assert_golden, shown, told};
+
+const DAY: [&str; 7] = [
+    "audit",
+    "seats",
+    "--product=3349",
+    "--key=KEY-01",
+    "--from=2026-01-06",
+    "--to=2026-01-07",
+    "--identities=full",
+];
+
+/// A day of a license with two seats: `(seconds from Tuesday, state, machine, lease)`.
+const HISTORY: [(i64, i64, Option<&str>, i64); 14] = [
+    // Holds a seat from the day before, by a lease of ten hours.
+    (-36_000 + 3_600, 2014, Some("desk"), 36_000),
+    (7_200, 2014, Some("laptop"), 600),
+    (7_500, 2014, Some("laptop"), 600),
+    // The lease of the laptop ends at 8,100; it comes back later.
+    (9_000, 2014, Some("laptop"), 3_600),
+    (9_600, 2014, Some("tower"), 3_600),
+    (9_700, 2024, Some("phone"), 0),
+    (9_760, 2024, Some("phone"), 0),
+    (9_900, 2015, Some("phone"), 600),
+    (10_200, 2015, Some("phone"), 600),
+    (10_500, 6011, Some("phone"), 0),
+    (12_000, 6011, Some("laptop"), 0),
+    (13_000, 2014, None, 600),
+    (80_000, 2014, Some("desk"), 36_000),
+    // Another license.
+    (80_001, 2014, Some("other"), 36_000),
+];
+
+fn stub() -> Stub {
+    let row = |(id, (after, state, machine, lease)): (i64, (i64, i64, Option<&str>, i64))| {
+        let time = MONDAY + 86_400 + after;
+        json!({
+            "id": id,
+            "productId": 3349,
+            "key": if machine == Some("other") { "KEY-02" } else { "KEY-01" },
+            "time": time,
+            "state": state,
+            "machineCode": machine,
+            "friendlyName": machine.map(|machine| format!("<b>{machine}</b>")),
+            "floatingExpires": if lease == 0 { 0 } else { time + lease },
+        })
+    };
+    Stub::start(Logs {
+        requests: (100..).zip(HISTORY).map(row).collect(),
+        max_machines: 2,
+        ..Logs::default()
+    })
+}
+
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    DAY.into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn every_format_is_as_it_was() {
+    let stub = stub();
+    for (format, file) in
+        [("text", "seats.txt"), ("json", "seats.json"), ("csv", "seats.csv"), ("html", "seats.html")]
+    {
+        assert_golden(file, &shown(&stub, &with(&["--format", format])));
+    }
+}
+
+#[test]
+fn the_day_is_told_as_it_was() {
+    let audit: Value = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
+    assert_eq!(audit["seats"], json!({"limit": 2, "source": "GetKey"}));
+    // The desk until 3,600; laptop, tower and phone meet between 9,900 and 10,500; the desk again at the end.
+    assert_eq!(audit["used"]["at_start"], 1);
+    assert_eq!(audit["used"]["most"], 3);
+    assert_eq!(audit["used"]["most_since"], "2026-01-06T02:45:00Z");
+    assert_eq!(audit["used"]["at_end"], 1);
+    assert_eq!(audit["seconds_at_limit"], 12_000 - 9_600);
+    assert_eq!(audit["seconds_over_limit"], 600);
+    assert_eq!(
+        audit["counts"],
+        json!({"activations": 5, "verifications": 2, "deactivations": 2, "expiries": 3, "refusals": 2})
+    );
+    assert_eq!(audit["refused"], json!({"machines": 1, "with_free_seats": 0}));
+    assert_eq!(audit["overdraft"], json!({"machines": 1, "heartbeats": 2, "most": 1}));
+    assert_eq!(audit["not_counted"]["rows_without_machine"], 1);
+    assert_eq!(audit["read"]["longest_lease_seconds"], 36_000);
+}
+
+#[test]
+fn the_limit_may_be_given() {
+    let stub = stub();
+    let audit: Value =
+        serde_json::from_str(&shown(&stub, &with(&["--format=json", "--max-machines=3"]))).unwrap();
+    assert_eq!(audit["seats"], json!({"limit": 3, "source": "--max-machines"}));
+    assert_eq!((&audit["seconds_over_limit"], &audit["refused"]["with_free_seats"]), (&json!(0), &json!(2)));
+    assert!(stub.logs.asked.lock().unwrap().iter().all(|(method, _)| method != "GetKey"));
+    let audit: Value =
+        serde_json::from_str(&shown(&stub, &with(&["--format=json", "--max-machines=0"]))).unwrap();
+    assert_eq!((&audit["seats"]["limit"], &audit["seconds_at_limit"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_license_without_history_is_a_sentence() {
+    let args = ["audit", "seats", "--product=3349", "--key=KEY-99", "--hours=1"];
+    assert!(
+        shown(&stub(), &args).contains("The log holds nothing about seats of this license in this time.")
+    );
+}
+
+#[test]
+fn nobody_is_named_unless_asked_for() {
+    for format in ["text", "json", "csv", "html"] {
+        let named = DAY.into_iter().filter(|arg| *arg != "--identities=full");
+        let args: Vec<&str> = named.chain(["--format", format]).collect();
+        let page = shown(&stub(), &args);
+        for secret in ["KEY-", "laptop", "desk"] {
+            assert!(!page.contains(secret), "{format}: {secret} in {page}");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_may_not_ask_for_the_key_is_told() {
+    let faults = [(1, (403, r#"{"result":1,"message":"Access denied."}"#))].into();
+    let stub = Stub::start(Logs { faults, ..Logs::default() });
+    assert!(told(&stub, &DAY, 1).starts_with("error: GetKey: the token lacks the permission"));
+}

@@ -1,0 +1,274 @@
+//! `report` on the Web API Log.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::stub::{Logs, Stub};
+use super::{MONDAY, assert_golden, command, run, shown, told};
+
+/// The second half of the log, so that the half before it can be compared with.
+const WEEK: [&str; 4] = ["report", "--from=2026-01-08", "--to=2026-01-11", "--identities=full"];
+
+/// Six days of requests, the same every time: six in an hour, with names that would break out of a careless format.
+fn requests() -> Vec<Value> {
+    const NAMES: [&str; 6] = [
+        "alice@example.com",
+        "=HYPERLINK(\"http://x\")",
+        "\u{1b}[31mred",
+        "<script>alert(1)</script>",
+        "",
+        "a,b \"c\"",
+    ];
+    const STATES: [i64; 12] = [2014, 2014, 2010, 1010, 2014, 2024, 8010, 2014, 6011, 2020, 3010, 2014];
+    let mut random: u64 = 7;
+    let mut draw = move |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % below
+    };
+    (0..6 * 24 * 6)
+        .map(|index| {
+            let machine = draw(20);
+            let state = if index == 500 { 9999 } else { STATES[draw(STATES.len())] };
+            json!({
+                "id": 1000 + index * 3,
+                "productId": if draw(3) == 0 { 3350 } else { 3349 },
+                "key": if draw(10) == 0 { Value::Null } else { json!(format!("KEY-{:02}", draw(40) * draw(3) % 40)) },
+                "ip": "10.0.0.0",
+                "time": MONDAY + i64::from(index) * 600,
+                "state": state,
+                "machineCode": format!("machine{machine:02}"),
+                "friendlyName": NAMES[machine % NAMES.len()],
+                "floatingExpires": 0,
+                "doIntValue": 0,
+                "doId": 0,
+            })
+        })
+        .collect()
+}
+
+fn stub() -> Stub {
+    Stub::start(Logs { requests: requests(), page: Some(100), ..Logs::default() })
+}
+
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    WEEK.into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn every_format_is_as_it_was() {
+    let stub = stub();
+    for (format, file) in [("text", "web-api.txt"), ("json", "web-api.json"), ("csv", "web-api.csv")] {
+        assert_golden(file, &shown(&stub, &with(&["--format", format])));
+    }
+    assert_golden("web-api.html", &shown(&stub, &with(&["--format=html"])));
+    assert_golden("web-api-outcome.svg", &shown(&stub, &with(&["--format=svg"])));
+    assert_golden("web-api-daily.svg", &shown(&stub, &with(&["--format=svg", "--chart=daily"])));
+}
+
+/// Counted a second time, from the rows themselves.
+#[test]
+fn the_numbers_are_those_of_the_rows() {
+    let report: Value = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
+    let (from, to) = (MONDAY + 3 * 86_400, MONDAY + 6 * 86_400);
+    let rows = requests();
+    let inside = |row: &&Value| (from..to).contains(&row["time"].as_i64().unwrap());
+    let digit = |row: &Value| row["state"].as_i64().unwrap() % 100 / 10;
+    let of = |wanted: i64| rows.iter().filter(inside).filter(|row| digit(row) == wanted).count();
+    assert_eq!(report["total"]["requests"], rows.iter().filter(inside).count());
+    assert_eq!(report["total"]["success"], of(1));
+    assert_eq!(report["total"]["failure"], of(2));
+    assert_eq!(report["total"]["unknown"], of(9));
+    let mut keys: HashMap<&str, usize> = HashMap::new();
+    for key in rows.iter().filter(inside).filter_map(|row| row["key"].as_str()) {
+        *keys.entry(key).or_default() += 1;
+    }
+    let named: usize = keys.values().sum();
+    assert_eq!(report["keys"]["requests"], named);
+    assert_eq!(report["keys"]["distinct"], keys.len());
+    let listed = report["keys"]["above_one_percent"].as_array().unwrap();
+    assert_eq!(listed.len(), keys.values().filter(|requests| **requests * 100 > named).count());
+    for key in listed {
+        assert_eq!(key["requests"], keys[key["key"].as_str().unwrap()]);
+    }
+    let sum = |list: &str| {
+        let rows = report[list].as_array().unwrap().iter();
+        rows.map(|row| row["requests"].as_u64().unwrap()).sum::<u64>()
+    };
+    for list in ["days", "hours_of_week", "event_types", "products", "states"] {
+        assert_eq!(sum(list), report["total"]["requests"].as_u64().unwrap(), "{list}");
+    }
+    assert_eq!(report["read"]["previous_covered"], true);
+    assert_eq!(
+        report["previous"]["requests"],
+        rows.iter().filter(|row| row["time"].as_i64().unwrap() < from).count()
+    );
+}
+
+#[test]
+fn identities_are_masked_unless_asked_for() {
+    let stub = stub();
+    for format in ["text", "json", "csv", "html", "svg"] {
+        let format = format!("--format={format}");
+        let page = shown(
+            &stub,
+            &["report", "--from=2026-01-06", "--to=2026-01-09", "--key=KEY-00", "--product=3349", &format],
+        );
+        for secret in ["KEY-", "machine0", "alice", "10.0.0.0"] {
+            assert!(!page.contains(secret), "{format}: {secret} in {page}");
+        }
+    }
+}
+
+#[test]
+fn days_and_hours_follow_the_zone() {
+    let report = |zone: &str| -> Value {
+        let args = ["--format=json", "--timezone", zone, "--no-comparison"];
+        serde_json::from_str(&shown(&stub(), &with(&args))).unwrap()
+    };
+    let there = report("Asia/Kathmandu");
+    assert_eq!(there["window"]["from"], "2026-01-08T00:00:00+05:45");
+    let dates = there["days"].as_array().unwrap().iter().map(|day| day["date"].as_str().unwrap());
+    assert_eq!(dates.collect::<Vec<_>>(), ["2026-01-08", "2026-01-09", "2026-01-10"]);
+    assert!(
+        there["days"].as_array().unwrap().iter().all(|day| day["requests"] == 144 && day["whole"] == true)
+    );
+}
+
+#[test]
+fn it_reads_no_further_than_an_hour_before() {
+    let stub = stub();
+    let args = ["report", "--from=2026-01-10T12:00", "--to=2026-01-11", "--format=json", "--no-comparison"];
+    let report: Value = serde_json::from_str(&shown(&stub, &args)).unwrap();
+    assert_eq!(report["total"]["requests"], 72);
+    // 72 rows in the window and 6 in the hour before: the second page is the first that may end it, and does.
+    assert_eq!(stub.requests(), 2);
+}
+
+/// The log begins within the window before: no change is told against a part of it.
+#[test]
+fn a_log_that_is_younger_than_the_windows_is_told() {
+    let args = ["report", "--from=2026-01-06", "--to=2026-01-09", "--format"];
+    let report: Value = serde_json::from_str(&shown(&stub(), &[&args[..], &["json"]].concat())).unwrap();
+    assert_eq!(
+        (&report["read"]["window_covered"], &report["read"]["previous_covered"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(
+        (&report["previous"]["requests"], &report["previous"]["requests_change"]),
+        (&json!(144), &Value::Null)
+    );
+    let page = shown(&stub(), &[&args[..], &["text"]].concat());
+    assert!(page.contains("There is nothing older than 2026-01-05T00:00:00Z"), "{page}");
+}
+
+#[test]
+fn filters_reach_the_api_and_the_rest_is_told_as_unknown() {
+    let stub = stub();
+    let report: Value = serde_json::from_str(&shown(
+        &stub,
+        &with(&["--format=json", "--states=2020,2024", "--product=3350"]),
+    ))
+    .unwrap();
+    assert_eq!(report["total"]["success"], 0);
+    assert_eq!(report["filter"]["states"], json!([2020, 2024]));
+    assert_eq!(report["keys"]["only_failing"], Value::Null);
+    let asked = stub.logs.asked.lock().unwrap();
+    assert!(
+        asked.iter().all(|(_, params)| params["States"] == "[2020,2024]" && params["ProductId"] == "3350")
+    );
+    drop(asked);
+    let failures: Value =
+        serde_json::from_str(&shown(&stub, &with(&["--format=json", "--outcome=failure"]))).unwrap();
+    assert_eq!(failures["total"]["failure"], failures["total"]["requests"]);
+}
+
+#[test]
+fn an_empty_window_is_a_sentence() {
+    let stub = stub();
+    let args =
+        |format| ["report", "--from=2025-01-01", "--to=2025-01-02", "--no-comparison", "--format", format];
+    assert!(shown(&stub, &args("text")).contains("The log holds no request in this time."));
+    assert!(shown(&stub, &args("html")).contains("The log holds no request in this time."));
+    let report: Value = serde_json::from_str(&shown(&stub, &args("json"))).unwrap();
+    assert_eq!((&report["total"]["requests"], &report["total"]["failure_ratio"]), (&json!(0), &Value::Null));
+    shown(&stub, &args("svg"));
+    shown(&stub, &args("csv"));
+}
+
+#[test]
+fn a_fault_that_passes_is_not_seen() {
+    let faults = HashMap::from([(1, (502, "<html>")), (4, (200, "{\"logs\":["))]);
+    let stub = Stub::start(Logs { requests: requests(), page: Some(100), faults, ..Logs::default() });
+    assert_eq!(
+        shown(&stub, &with(&["--format=text"])),
+        shown(&super::web_api::stub(), &with(&["--format=text"]))
+    );
+}
+
+#[test]
+fn a_part_of_an_answer_is_never_shown() {
+    let faults = HashMap::from([(3, (200, r#"{"result":1,"message":"Access denied."}"#))]);
+    let stub = Stub::start(Logs { requests: requests(), page: Some(100), faults, ..Logs::default() });
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.txt");
+    std::fs::write(&file, "before").unwrap();
+    let error = told(&stub, &with(&["--output", file.to_str().unwrap()]), 1);
+    assert_eq!(
+        error,
+        "error: GetWebAPILog: the token lacks the permission for this method; give the token the permission for this \
+         method, and no key lock\n"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "before");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn pages_in_another_order_are_an_error() {
+    let stub = Stub::start(Logs { requests: requests(), disorder: true, ..Logs::default() });
+    assert!(told(&stub, &WEEK, 1).contains("not in the order that was asked for"));
+}
+
+#[test]
+fn bad_usage_has_exit_code_2() {
+    let stub = stub();
+    for (args, message) in [
+        (&["report", "--from=yesterday"][..], "--from: found \"yesterday\""),
+        (&["report", "--from=2026-01-02", "--to=2026-01-01"], "is empty"),
+        (&["report", "--key=KEY-00"], "--product"),
+        (&["report", "--timezone=Mars/Olympus"], "IANA"),
+        (&["report", "events", "--states=2014"], "--states has no meaning for the events report"),
+        (&["report", "--account=shop"], "--account: found \"shop\""),
+    ] {
+        let error = told(&stub, args, 2);
+        assert!(error.contains(message), "{args:?}: {error}");
+    }
+    assert_eq!(stub.requests(), 0);
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_error() {
+    let stub = stub();
+    let mut child = command(&stub, &with(&["--format=html"])).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 16]).unwrap();
+    drop(stdout);
+    assert!(child.wait().unwrap().success());
+    let mut child = command(&stub, &WEEK).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_wrong_token_is_told_and_not_shown() {
+    let stub = stub();
+    let output = command(&stub, &WEEK).env("CRYPTOLENS_TOKEN", "WyJwrong").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("refused the token") && !stderr.contains("WyJ"), "{stderr}");
+    assert_eq!(stub.requests(), 1, "asking again would not help");
+    let output = run(&stub, &["report", "--api.url=ftp://x"]);
+    assert_eq!(output.status.code(), Some(2));
+}
