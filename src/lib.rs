@@ -1,4 +1,26 @@
-//! The map of the crate.
+//! cryptolens-exporter: counts every entry of the Cryptolens (Devolens) logs exactly once, and shows the counts.
+//!
+//! # The map
+//!
+//! Rows flow one way, and a module calls only what stands to its left:
+//!
+//! ```text
+//!  Web API ──> cryptolens ──> ingest ──> tally ──> ledger ──> snapshot ──> serve
+//!              client, rows,  pages,     counts    SQLite     what is      /metrics,
+//!              state codes    cursor,    per       and its    shown        pages,
+//!                             pace       label set writer                  health
+//! ```
+//!
+//! - [`cryptolens`] knows the remote API: one request, one page or one classified error.
+//! - [`ingest`] decides which page to ask for next and what of it is new; the only place that retries.
+//! - [`tally`] counts rows into families, purely; its catalogue is the one source of what a family is.
+//! - [`ledger`] keeps counts and positions together, in one transaction.
+//! - [`snapshot`] joins what is committed with what the process knows of itself.
+//! - [`serve`] answers over HTTP, from memory.
+//!
+//! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
+//! keeps them running), [`check`] and [`healthcheck`], [`logging`]. [`report`] reads the API through [`cryptolens`] and
+//! never touches the ledger. [`simulator`] is the other end of the wire, and [`demo`] is both ends at once.
 
 pub mod check;
 pub mod cli;
