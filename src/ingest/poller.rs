@@ -162,6 +162,8 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
     }
 
     async fn open(&mut self) -> Result<Opened, Interrupted> {
+        // What was met since the last commit may not have been kept.
+        self.memory = Memory::new(Moment::now());
         let since = since_text(self.settings.since);
         let id = &self.settings.id;
         let opened = match self.book.open(id).await? {
