@@ -68,6 +68,16 @@ impl Expected {
         expected
     }
 
+    /// The same, of another account that reads the same log.
+    pub(crate) fn as_account(&self, account: &str) -> Expected {
+        let rename = |(series, value): (&Series, &f64)| {
+            let mut series = series.clone();
+            series.labels.insert("account".to_owned(), account.to_owned());
+            (series, *value)
+        };
+        Expected { account: account.to_owned(), series: self.series.iter().map(rename).collect() }
+    }
+
     /// How many rows, by family and so by log.
     pub(crate) fn total(&self, family: &str) -> f64 {
         self.series.iter().filter(|(series, _)| series.name == family).map(|(_, value)| value).sum()
