@@ -1,0 +1,226 @@
+//! One whole page, as it must stay: dashboards and alert rules rely on every name, label and bucket of it.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew. Only what differs from run to run is replaced before it is
+//! compared: see `normalise`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::Path;
+
+use common::page::{Page, Watch};
+use common::{Exporter, serve_with_file};
+use cryptolens_exporter::cryptolens::LogKind;
+use cryptolens_exporter::simulator::{Method, Options, Simulator, start};
+use cryptolens_exporter::tally::catalogue::FAMILIES;
+use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
+
+/// The first second of 2026: older than the longest bound of an age, now and for ever.
+const TIME: i64 = 1_767_225_600;
+/// Younger than any row will ever be.
+const FUTURE: i64 = 32_503_680_000;
+
+const CONFIG: &str = r#"
+since: all
+poll: {interval: 1d}
+states: {2021: "expired; see \"help\"", 2024: the device limit is reached}
+accounts:
+  - name: shop
+    token_env: CRYPTOLENS_TOKEN
+    products: [{id: 3349, name: 'Editor "Pro" \ 2'}]
+"#;
+
+fn web_api_rows() -> Vec<Value> {
+    let row = |id: i64, product: i64, state: i64| json!({ "id": id, "productId": product, "time": TIME + id, "state": state });
+    let with = |mut row: Value, member: &str, value: Value| {
+        row[member] = value;
+        row
+    };
+    vec![
+        with(row(1, 3349, 2014), "floatingExpires", json!(TIME + 1 + 300)),
+        with(row(2, 3349, 2014), "floatingExpires", json!(TIME + 2 + 100_000)),
+        with(row(3, 3349, 2015), "floatingExpires", json!(TIME)),
+        row(4, 3349, 2024),
+        row(5, 3349, 2024),
+        row(6, 3349, 2021),
+        with(row(7, 3349, 8010), "doIntValue", json!(5)),
+        with(row(8, 3349, 8010), "doIntValue", json!(20_000)),
+        with(row(9, 3349, 2010), "doIntValue", json!(5)),
+        // Written twice.
+        row(10, 4021, 6011),
+        row(10, 4021, 6011),
+        // Neither method nor outcome known, or one of them.
+        row(11, 4021, 9999),
+        row(12, 4021, 5510),
+        row(13, 4021, 2030),
+        row(14, 4021, 999),
+        row(15, 4021, 70_000),
+        with(row(16, 4021, 0), "state", Value::Null),
+        with(row(17, -1, 2010), "productId", json!("none")),
+        json!({ "id": 18 }),
+        with(row(19, 3349, 3010), "time", json!(0)),
+        with(row(20, 3349, 3010), "time", json!(FUTURE)),
+        with(row(9_007_199_254_740_993, 3349, 1010), "time", json!(TIME)),
+        // Without an id.
+        json!({ "time": TIME, "state": 2014 }),
+    ]
+}
+
+fn event_rows() -> Vec<Value> {
+    let row = |event: &str, feature: &str, value: i64, currency: Value| {
+        json!({ "productId": 3349, "time": TIME, "eventName": event, "featureName": feature, "value": value,
+                "currency": currency })
+    };
+    let mut rows = vec![
+        row("start", "Export", 0, Value::Null),
+        row("start", "Export", -7, Value::Null),
+        row("start", "", 1, Value::Null),
+        row("", "", 0, Value::Null),
+        row("say \"hi\"", "C:\\temp\n#{a=\"b\"} 1", 0, Value::Null),
+        row("größer 🚀", &"long".repeat(26), 0, Value::Null),
+        row("purchase", "Checkout", 2530, json!("usd")),
+        row("purchase", "Checkout", 1_000_001, json!("USD")),
+        json!({ "productId": 7, "time": 0 }),
+    ];
+    // With USD, two more than there is room for.
+    for number in 0..21_u8 {
+        let currency = format!("X{}X", char::from(b'A' + number));
+        rows.push(row("purchase", "Checkout", 5, json!(currency)));
+    }
+    for (id, row) in (1..).zip(&mut rows) {
+        row["id"] = json!(id);
+    }
+    rows
+}
+
+fn object_rows() -> Vec<Value> {
+    let codes = [
+        (json!(0), json!(0)),
+        (json!(1), json!(1)),
+        (json!(1), json!(1)),
+        (json!(2), json!(2)),
+        (json!(3), json!(3)),
+        (json!(4), json!(1)),
+        (json!(5), json!(2)),
+        (json!(6), json!(3)),
+        (json!(7), json!(4)),
+        (json!(99), json!(-1)),
+        (Value::Null, json!("added")),
+        (json!(1), Value::Null),
+    ];
+    let row = |(id, (resource, action))| json!({ "id": id, "created": TIME, "resourceType": resource, "resourceAction": action });
+    (1..).zip(codes).map(row).collect()
+}
+
+fn append(simulator: &Simulator, log: LogKind, rows: &[Value]) {
+    simulator.append(log, rows.iter().map(|row| to_raw_value(row).unwrap()).collect(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_as_it_was() {
+    let running = start(Options { denied: vec![Method::GetProducts], ..Options::empty() }).await.unwrap();
+    append(&running.simulator, LogKind::WebApi, &web_api_rows());
+    append(&running.simulator, LogKind::Events, &event_rows());
+    append(&running.simulator, LogKind::Objects, &object_rows());
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yml");
+    std::fs::write(&config, CONFIG).unwrap();
+    let mut command = serve_with_file(&folder.path().join("data"));
+    command.args([format!("--config.file={}", config.display()), format!("--api.url={}", running.url())]);
+    command.env("CRYPTOLENS_TOKEN", common::TOKEN);
+    let exporter = Exporter::start(command).await;
+    exporter
+        .until("the end of the only pass", |page| {
+            let poll = "cryptolens_exporter_last_poll_timestamp_seconds";
+            let polled = LogKind::ALL.iter().all(|log| page.value(poll, &[("log", log.name())]).is_some());
+            let requests = page.sum("cryptolens_exporter_api_requests_total", &[]);
+            (polled && requests == 7.0).then_some(())
+        })
+        .await;
+    let (_, text) = exporter.text("/metrics").await;
+    let page = Page::parse(&text);
+    for family in FAMILIES {
+        assert!(page.has_family(family.name), "{} is not on the page", family.name);
+    }
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");
+    let normal = normalise(&text);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &normal).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    let (new, old): (Vec<&str>, Vec<&str>) = (normal.lines().collect(), golden.lines().collect());
+    let added: Vec<_> = new.iter().filter(|line| !old.contains(line)).collect();
+    let gone: Vec<_> = old.iter().filter(|line| !new.contains(line)).collect();
+    assert!(new == old, "not in {}: {added:#?}\nonly there: {gone:#?}", path.display());
+}
+
+/// Puts a word in place of each value that no two runs share; leaves out what differs by operating system.
+fn normalise(text: &str) -> String {
+    let mut normal = String::new();
+    for line in text.lines() {
+        let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
+        if name.starts_with("process_") {
+            continue;
+        }
+        let word = match name.split(['{', ' ']).next().unwrap() {
+            _ if line.starts_with('#') => None,
+            "cryptolens_exporter_build_info" => {
+                normal.push_str(
+                    "cryptolens_exporter_build_info{version=\"<version>\",commit=\"<commit>\"} 1\n",
+                );
+                continue;
+            }
+            "cryptolens_exporter_last_poll_timestamp_seconds" => Some("<time>"),
+            "cryptolens_exporter_api_request_duration_seconds_count" => None,
+            name if name.contains("_duration_seconds_") => Some("<duration>"),
+            name if name.ends_with("_age_seconds_sum") => Some("<age>"),
+            _ => None,
+        };
+        match (word, line.rsplit_once(' ')) {
+            (Some(word), Some((series, _))) => normal.push_str(&format!("{series} {word}\n")),
+            _ => normal.push_str(&format!("{line}\n")),
+        }
+    }
+    normal
+}
+
+#[test]
+fn pages_are_read_strictly() {
+    let text = "# HELP a_total All.\n# TYPE a_total counter\na_total{x=\"1\\\\\\\"\\n,}\",y=\"\"} 3\n# HELP b B.\n\
+                # TYPE b histogram\nb_bucket{le=\"+Inf\"} 1\nb_sum 2.5\nb_count 1\n";
+    let page = Page::parse(text);
+    assert_eq!(page.value("a_total", &[("x", "1\\\"\n,}")]), Some(3.0));
+    assert_eq!(page.sum("b_sum", &[]), 2.5);
+    assert_eq!(page.samples.len(), 4);
+    for odd in [
+        "a 1\n",
+        "# HELP a A.\n# TYPE a counter\na 1",
+        "# HELP a A.\n# TYPE a counter\nb 1\n",
+        "# HELP a A.\n# TYPE a counter\na 1\na 1\n",
+        "# HELP a A.\n# TYPE a gauge\na{x=\"1\" } 1\n",
+        "# HELP a A.\n# TYPE a gauge\na{x=\"\\t\"} 1\n",
+        "# HELP a A.\n# TYPE a gauge\na one\n",
+        "# HELP a A.\n# TYPE a histogram\na 1\n",
+    ] {
+        assert!(std::panic::catch_unwind(|| Page::parse(odd)).is_err(), "{odd}");
+    }
+}
+
+#[test]
+fn a_counter_that_goes_down_is_noticed() {
+    let page = |value| {
+        let name = "cryptolens_exporter_rows_late_total";
+        Page::parse(&format!(
+            "# HELP {name} Late.\n# TYPE {name} counter\n{name}{{log=\"events\"}} {value}\n"
+        ))
+    };
+    let mut watch = Watch::default();
+    watch.see(&page(1));
+    watch.see(&page(2));
+    let mut down = std::panic::AssertUnwindSafe(watch);
+    assert!(std::panic::catch_unwind(move || down.see(&page(1))).is_err());
+}

@@ -1,0 +1,267 @@
+//! Sends a canary token and canary personal data through everything that can go wrong, and looks for them in all that
+//! the exporter leaves behind: log, pages, output, ledger.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::{Response, StatusCode};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+use clap::ValueEnum as _;
+use common::{Exporter, PATIENCE, command, eventually, run, serve, serve_with_file};
+use cryptolens_exporter::cryptolens::LogKind;
+use cryptolens_exporter::simulator::{CANARIES, Fault, FaultKind, Options, Simulator, start};
+use rustix::process::Signal;
+
+/// With characters that change when they are put into a form or a URL.
+const TOKEN: &str = "WyI0MjQyIiwi+Q0FOQVJZLXRva2Vu/Il0=";
+/// A part of it that looks the same everywhere.
+const HEART: &str = "Q0FOQVJZLXRva2Vu";
+const DAY: i64 = 86_400;
+
+/// Everything that must be found nowhere.
+fn needles() -> Vec<String> {
+    let mut needles: Vec<String> = CANARIES.iter().map(|canary| (*canary).to_owned()).collect();
+    needles.push(HEART.to_owned());
+    needles.push(url::form_urlencoded::byte_serialize(TOKEN.as_bytes()).collect());
+    needles.push(HEART.bytes().map(|byte| format!("{byte:02x}")).collect());
+    for engine in [BASE64_STANDARD, BASE64_URL_SAFE] {
+        // Whatever stands before it shifts the text by 0, 1 or 2 bytes; the characters at the ends depend on the rest.
+        for shift in 0..3 {
+            let shifted = [&vec![0; shift], HEART.as_bytes()].concat();
+            let text = engine.encode(shifted);
+            needles.push(text.trim_end_matches('=')[4..text.len() - 6].to_owned());
+        }
+    }
+    needles
+}
+
+fn assert_clean(place: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for needle in needles() {
+        if let Some(at) = text.find(&needle) {
+            let around = text.get(at.saturating_sub(200)..).unwrap_or(&text[at..]);
+            panic!("{needle} in {place}: {}", around.chars().take(500).collect::<String>());
+        }
+    }
+}
+
+fn assert_directory_clean(directory: &Path) {
+    let mut files = 0;
+    for file in std::fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        assert_clean(&path.display().to_string(), &std::fs::read(&path).unwrap());
+        files += 1;
+    }
+    assert!(files > 0, "nothing to look at in {}", directory.display());
+}
+
+async fn assert_pages_clean(exporter: &Exporter) {
+    for path in ["/metrics", "/", "/-/ready", "/-/healthy", "/nothing"] {
+        let (_, text) = exporter.text(path).await;
+        assert_clean(path, text.as_bytes());
+    }
+}
+
+#[test]
+fn a_token_in_any_disguise_is_found() {
+    let form: String =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("token", TOKEN).finish();
+    let disguises = [
+        format!("token={TOKEN}"),
+        BASE64_STANDARD.encode(format!("a{TOKEN}b")),
+        BASE64_STANDARD.encode(format!("ab{TOKEN}")),
+        BASE64_URL_SAFE.encode(format!("abc{TOKEN}abc")),
+        form,
+    ];
+    for disguise in disguises {
+        assert!(
+            std::panic::catch_unwind(|| assert_clean("here", disguise.as_bytes())).is_err(),
+            "{disguise}"
+        );
+    }
+    assert_clean("here", b"nothing of it");
+}
+
+/// All kinds of faults, those first that need a request which is made only in the beginning.
+fn all_faults() -> Vec<Fault> {
+    use FaultKind::{IgnoredOrder, NewestFirst, ShortCursor, ShuffledFullPage};
+    let early = [NewestFirst, IgnoredOrder, ShortCursor, ShuffledFullPage];
+    let rest = FaultKind::value_variants().iter().filter(|kind| !early.contains(kind));
+    let early = early.iter().map(|kind| Fault::new(*kind).count(1));
+    early.chain(rest.map(|kind| Fault::new(*kind).count(2))).collect()
+}
+
+/// A day of traffic, and only this token may read it.
+fn options() -> Options {
+    let defaults = Options::new(5);
+    Options {
+        start: defaults.start + 29 * DAY,
+        requests_per_minute: 5.0,
+        first_id: 3_000_000_000,
+        token: Some(TOKEN.to_owned()),
+        ..defaults
+    }
+}
+
+fn traced(mut command: Command, format: &str) -> Command {
+    command.args(["--log.level=trace", &format!("--log.format={format}"), "--api.timeout=1s"]);
+    command.args(["--poll.interval=1s", "--poll.overlap=1h"]);
+    command
+}
+
+fn assert_personal(simulator: &Simulator) {
+    let rows = LogKind::ALL.map(|log| simulator.rows_as_lines(log)).concat();
+    assert!(CANARIES.iter().all(|canary| rows.contains(canary)), "the rows hold nothing personal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_token_nor_person_is_left_behind_by_any_fault() {
+    let running = start(Options { faults: all_faults(), ..options() }).await.unwrap();
+    assert_personal(&running.simulator);
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let token = folder.path().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+
+    let mut by_variable = serve(&running.url(), &one);
+    by_variable.env("CRYPTOLENS_TOKEN", TOKEN).arg("--since=all");
+    let by_variable = Exporter::start(traced(by_variable, "logfmt")).await;
+    let mut by_file = serve_with_file(&two);
+    by_file.arg(format!("--api.url={}", running.url())).arg("--since=now");
+    by_file.arg(format!("--api.token-file={}", token.display()));
+    let by_file = Exporter::start(traced(by_file, "json")).await;
+    let exporters = [by_variable, by_file];
+
+    // A refused token is not tried again for minutes, but after the configuration was read.
+    let began = Instant::now();
+    while !running.simulator.faults().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "never happened: {:?}", running.simulator.faults());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for exporter in &exporters {
+            exporter.process.signal(Signal::HUP);
+            assert_pages_clean(exporter).await;
+        }
+    }
+    for exporter in &exporters {
+        exporter.until("rows", |page| (page.sum("cryptolens_up", &[]) == 3.0).then_some(())).await;
+        assert_pages_clean(exporter).await;
+    }
+    // A token that is none, in the file that is watched.
+    std::fs::write(&token, format!("{TOKEN} {TOKEN}")).unwrap();
+    let complaint =
+        async || (!exporters[1].process.lines(&["token file is not usable"]).is_empty()).then_some(());
+    eventually("a complaint about the token file", complaint).await;
+
+    assert_directory_clean(&one);
+    assert_directory_clean(&two);
+    for exporter in exporters {
+        let (log, output) = (exporter.process.log(), exporter.process.output());
+        assert!(log.contains("request failed"), "{log}");
+        assert_clean("log", log.as_bytes());
+        assert_clean("output", output.as_bytes());
+        assert_clean("log", exporter.terminate().await.as_bytes());
+    }
+    assert_directory_clean(&one);
+    assert_directory_clean(&two);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_shows_neither_token_nor_person() {
+    let running = start(options()).await.unwrap();
+    let url = format!("--api.url={}", running.url());
+    for kind in FaultKind::value_variants() {
+        running.simulator.set_faults(vec![Fault::new(*kind)]);
+        let mut command = command(&["check", &url, "--log.level=trace", "--api.timeout=1s"]);
+        command.env("CRYPTOLENS_TOKEN", TOKEN);
+        let (code, table, errors) = run(command).await;
+        assert!(matches!(code, Some(0 | 1)) && table.contains("GetObjectLog"), "{kind:?}: {errors}");
+        assert_clean(&format!("the table for {kind:?}"), table.as_bytes());
+        assert_clean(&format!("the errors for {kind:?}"), errors.as_bytes());
+    }
+}
+
+/// Answers in many ways, all of which repeat the request with the token in it.
+async fn parrot() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let answer = async move |body: String| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let status = [200, 200, 200, 200, 302, 401, 404, 407, 429, 500][number % 10];
+        let body = match number / 10 % 5 {
+            0 => serde_json::json!({ "result": 1, "message": body }).to_string(),
+            1 => format!("<html>{body}"),
+            2 => serde_json::json!({ "logs": [{ "id": body, "time": body }], "result": 0 }).to_string(),
+            3 => serde_json::json!({ "logs": body, "result": body, "message": [body] }).to_string(),
+            _ => body,
+        };
+        let token = TOKEN;
+        let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+        let response = response.header("location", format!("/{token}")).header("retry-after", token);
+        response.header("www-authenticate", token).header("x-token", token).body(body).unwrap()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_repeats_the_request_is_not_repeated() {
+    let (url, asked) = parrot().await;
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["logfmt", "json"] {
+        let mut command = traced(serve(&url, folder.path()), format);
+        command.env("CRYPTOLENS_TOKEN", TOKEN).arg("--since=all");
+        let exporter = Exporter::start(command).await;
+        let before = asked.load(Ordering::Relaxed);
+        let began = Instant::now();
+        while asked.load(Ordering::Relaxed) < before + 100 {
+            assert!(began.elapsed() < PATIENCE, "it does not ask");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            exporter.process.signal(Signal::HUP);
+        }
+        assert_pages_clean(&exporter).await;
+        let output = exporter.process.output();
+        assert_clean("output", output.as_bytes());
+        assert_clean("log", exporter.terminate().await.as_bytes());
+        assert_directory_clean(folder.path());
+    }
+    for _ in 0..20 {
+        let mut command = command(&["check", &format!("--api.url={url}")]);
+        command.env("CRYPTOLENS_TOKEN", TOKEN);
+        let (_, table, errors) = run(command).await;
+        assert_clean("the table", table.as_bytes());
+        assert_clean("the errors", errors.as_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_configuration_is_told_of_without_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n{TOKEN}\n")).unwrap();
+    let file = format!("--api.token-file={}", file.display());
+    let twice = format!("{TOKEN} {TOKEN}");
+    for (arguments, variable) in [
+        (vec!["serve", &file], None),
+        (vec!["serve"], Some(twice.as_str())),
+        (vec!["serve", &file], Some(TOKEN)),
+        (vec!["check", "--logs=all"], Some(TOKEN)),
+    ] {
+        let mut command = command(&arguments);
+        command.envs(variable.map(|token| ("CRYPTOLENS_TOKEN", token)));
+        let (code, output, errors) = run(command).await;
+        assert_eq!(code, Some(2), "{errors}");
+        assert_clean("the output", output.as_bytes());
+        assert_clean("the message", errors.as_bytes());
+    }
+}

@@ -1,0 +1,561 @@
+//! The binary from outside: its pages, its signals, its exit codes, and what it says when something is wrong.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Exporter, TOKEN, command, entries, eventually, row, run, serve, serve_with_file};
+use cryptolens_exporter::cryptolens::LogKind;
+use cryptolens_exporter::simulator::{Fault, FaultKind, Method, Options, Running, Simulator, start};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+const HOUR: i64 = 3600;
+const UP: &str = "cryptolens_up";
+const REQUESTS: &str = "cryptolens_exporter_api_requests_total";
+const WEB_API: &[(&str, &str)] = &[("log", "web_api")];
+
+/// A simulated account, and a directory for its ledger.
+struct World {
+    running: Running,
+    folder: TempDir,
+}
+
+impl World {
+    async fn new(options: Options) -> World {
+        World { running: start(options).await.unwrap(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Three rows in each log, an hour old.
+    async fn small() -> World {
+        let world = World::new(Options::empty()).await;
+        world.append(1..=3, HOUR);
+        world
+    }
+
+    fn simulator(&self) -> &Simulator {
+        &self.running.simulator
+    }
+
+    fn append(&self, ids: std::ops::RangeInclusive<i64>, age: i64) {
+        let time = self.simulator().now() - age;
+        for log in LogKind::ALL {
+            self.simulator().append(log, ids.clone().map(|id| row(log, id, time)).collect(), None);
+        }
+    }
+
+    fn storage(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn serve(&self, more: &[&str]) -> Command {
+        let mut command = serve(&self.running.url(), &self.storage());
+        command.args(["--since=all", "--poll.interval=1s"]).args(more);
+        command
+    }
+
+    async fn exporter(&self, more: &[&str]) -> Exporter {
+        Exporter::start(self.serve(more)).await
+    }
+
+    /// A configuration file with one account per token file, and its `serve`.
+    fn with_accounts(&self, names: &[&str]) -> Command {
+        self.configure(names, "");
+        let mut command = serve_with_file(&self.storage());
+        command.arg(format!("--config.file={}", self.folder.path().join("config.yml").display()));
+        command
+    }
+
+    fn configure(&self, names: &[&str], more: &str) {
+        let url = self.running.url();
+        let mut file =
+            format!("api: {{url: '{url}'}}\nsince: all\npoll: {{interval: 1s}}\n{more}accounts:\n");
+        for name in names {
+            file.push_str(&format!("  - {{name: {name}, token_file: {name}.token}}\n"));
+            let token = self.folder.path().join(format!("{name}.token"));
+            if !token.exists() {
+                std::fs::write(token, format!("token-of-{name}")).unwrap();
+            }
+        }
+        std::fs::write(self.folder.path().join("config.yml"), file).unwrap();
+    }
+
+    fn write_token(&self, account: &str, token: &str) {
+        std::fs::write(self.folder.path().join(format!("{account}.token")), token).unwrap();
+    }
+}
+
+/// Waits until this many rows are counted in every log.
+async fn until_counted(exporter: &Exporter, rows: f64) {
+    for log in LogKind::ALL {
+        let what = format!("{rows} rows of {log}");
+        exporter.until(&what, |page| (page.sum(entries(log), &[]) == rows).then_some(())).await;
+    }
+}
+
+/// Waits until every log was read to its end by this process.
+async fn until_polled(exporter: &Exporter) {
+    for log in LogKind::ALL {
+        let labels = [("log", log.name())];
+        let last = |page: &common::page::Page| {
+            page.value("cryptolens_exporter_last_poll_timestamp_seconds", &labels)
+                .filter(|_| page.value(UP, &labels) == Some(1.0))
+        };
+        exporter.until(&format!("a whole pass over {log}"), last).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_the_exact_type_and_are_compressed_for_those_who_ask() {
+    let world = World::small().await;
+    let exporter = world.exporter(&[]).await;
+    until_counted(&exporter, 3.0).await;
+
+    const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let plain = exporter.get("/metrics").await;
+    assert_eq!(plain.headers()["content-type"], TYPE);
+    assert!(!plain.headers().contains_key("content-encoding"));
+
+    let url = format!("http://{}/metrics", exporter.address);
+    let packed = common::http().get(url).header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(
+        (&packed.headers()["content-type"], &packed.headers()["content-encoding"]),
+        (&TYPE.parse().unwrap(), &"gzip".parse().unwrap())
+    );
+    let mut text = String::new();
+    let body = packed.bytes().await.unwrap();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(common::page::Page::parse(&text).sum(entries(LogKind::Events), &[]), 3.0);
+
+    let head = exporter.request("HEAD", "/metrics").await;
+    assert_eq!((head.status().as_u16(), &head.headers()["content-type"]), (200, &TYPE.parse().unwrap()));
+    assert_eq!(head.text().await.unwrap(), "");
+    for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {
+        for method in ["POST", "PUT", "DELETE"] {
+            assert_eq!(exporter.request(method, path).await.status(), 405, "{method} {path}");
+        }
+    }
+    assert_eq!(exporter.get("/nothing").await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
+    let world = World::small().await;
+    world.simulator().set_faults(vec![Fault::new(FaultKind::Hang)]);
+    let exporter = world.exporter(&["--api.timeout=5m"]).await;
+
+    let (status, text) = exporter.text("/-/ready").await;
+    assert_eq!((status, text.contains("default/web_api")), (503, true), "{text}");
+    assert_eq!(exporter.text("/-/healthy").await, (200, "healthy\n".to_owned()));
+    assert_eq!(exporter.get("/").await.status(), 200);
+    let page = exporter.scrape().await;
+    assert_eq!(page.value(UP, WEB_API), Some(0.0));
+    assert!(!page.has_family(entries(LogKind::WebApi)));
+    let ready = format!("--url=http://{}/-/ready", exporter.address);
+    let healthy = format!("--url=http://{}/-/healthy", exporter.address);
+    let (code, _, told) = run(command(&["healthcheck", &ready])).await;
+    assert_eq!((code, told.contains("answers 503: waiting for a first answer")), (Some(1), true), "{told}");
+    assert_eq!(run(command(&["healthcheck", &healthy])).await.0, Some(0));
+
+    // Pollers begin anew with the configuration.
+    world.simulator().set_faults(Vec::new());
+    exporter.process.signal(Signal::HUP);
+    eventually("readiness", async || (exporter.get("/-/ready").await.status() == 200).then_some(())).await;
+    assert_eq!(run(command(&["healthcheck", &ready])).await.0, Some(0));
+
+    world.simulator().set_faults(vec![Fault::new(FaultKind::SomethingWentWrong)]);
+    exporter.until_value(UP, WEB_API, 0.0).await;
+    assert_eq!(exporter.text("/-/ready").await, (200, "ready\n".to_owned()), "it never goes back");
+
+    exporter.terminate().await;
+    let (code, _, told) = run(command(&["healthcheck", &ready])).await;
+    assert_eq!((code, told.contains("does not answer")), (Some(1), true), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_an_answer_to_readiness() {
+    let world = World::new(Options { token: Some("another".to_owned()), ..Options::empty() }).await;
+    let exporter = world.exporter(&[]).await;
+    eventually("readiness", async || (exporter.get("/-/ready").await.status() == 200).then_some(())).await;
+    assert_eq!(exporter.scrape().await.sum(UP, &[]), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_is_one_starting_value() {
+    let options = Options {
+        requests_per_minute: 15.0,
+        start: Options::new(1).start + 29 * 24 * HOUR,
+        faults: vec![Fault::new(FaultKind::Slow).value(150)],
+        ..Options::new(1)
+    };
+    let world = World::new(options).await;
+    world.simulator().freeze(None);
+    let rows = world.simulator().truth(LogKind::WebApi, None).rows as f64;
+    let exporter = world.exporter(&["--logs=web_api"]).await;
+    let mut pages_between = 0;
+    let first = exporter
+        .until("the families of the log", |page| {
+            if page.has_family(entries(LogKind::WebApi)) {
+                return Some(page.clone());
+            }
+            if page.value("cryptolens_exporter_cursor_id", &[]) > Some(0.0) {
+                pages_between += 1;
+                assert_eq!(page.value("cryptolens_exporter_catching_up", &[]), Some(1.0));
+                assert!(!page.types.keys().any(|name| name.starts_with("cryptolens_web_api_log_")));
+            }
+            None
+        })
+        .await;
+    assert!(rows > 5000.0 && pages_between > 1, "{rows} rows, {pages_between} pages");
+    assert_eq!(first.sum(entries(LogKind::WebApi), &[]), rows);
+    assert_eq!(first.sum("cryptolens_web_api_log_states_total", &[]), rows);
+    exporter.until_value("cryptolens_exporter_catching_up", &[], 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_products_have_their_pairs_at_zero() {
+    let world = World::new(Options::empty()).await;
+    let exporter = world.exporter(&[]).await;
+    let labels = [("product_id", "3349"), ("state", "2024")];
+    let page = exporter.until_value("cryptolens_web_api_log_states_total", &labels, 0.0).await;
+    let pairs = page.samples.keys().filter(|series| series.name == entries(LogKind::WebApi));
+    assert_eq!(pairs.filter(|series| series.labels["product_id"] == "3349").count(), 16);
+    let name = [("product_id", "3349"), ("product_name", "Meridian CAD")];
+    assert_eq!(page.value("cryptolens_product_info", &name), Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_landing_page_tells_how_each_log_is_doing() {
+    let world = World::small().await;
+    let denied = Fault::new(FaultKind::AccessDenied).endpoint(Method::GetEvents);
+    world.simulator().set_faults(vec![denied]);
+    let exporter = world.exporter(&["--web.telemetry-path=/cryptolens/metrics"]).await;
+    let page = eventually("a landing page with news", async || {
+        let (status, page) = exporter.text("/").await;
+        assert_eq!(status, 200);
+        (page.contains(">denied<") && page.matches(">ok<").count() == 2).then_some(page)
+    })
+    .await;
+    for part in ["href=\"/cryptolens/metrics\"", "href=\"/-/ready\"", env!("CARGO_PKG_VERSION"), "default"] {
+        assert!(page.contains(part), "no {part}: {page}");
+    }
+    for log in LogKind::ALL {
+        assert!(page.contains(&format!("<td>{log}</td>")), "no {log}: {page}");
+    }
+    let (_, metrics) = exporter.text("/cryptolens/metrics").await;
+    assert_eq!(common::page::Page::parse(&metrics).value(UP, &[("log", "events")]), Some(0.0));
+    assert_eq!(exporter.get("/metrics").await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_at_once_also_while_the_api_hangs() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let world = World::small().await;
+        world.simulator().set_faults(vec![Fault::new(FaultKind::Hang)]);
+        let mut exporter = world.exporter(&["--api.timeout=5m"]).await;
+        eventually("a request under way", async || {
+            (world.simulator().requests()["GetWebAPILog"] > 0).then_some(())
+        })
+        .await;
+        // Somebody who doesn't finish asking.
+        let mut open = TcpStream::connect(exporter.address).unwrap();
+        open.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+        exporter.scrape().await;
+
+        let told = Instant::now();
+        exporter.process.signal(signal);
+        let status = exporter.process.ended().await;
+        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+        assert_eq!(status.code(), Some(0), "{}", exporter.process.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_takes_a_good_configuration_and_keeps_the_old_one_for_a_bad_one() {
+    let world = World::small().await;
+    let exporter = Exporter::start(world.with_accounts(&["one"])).await;
+    let one = [("account", "one"), ("log", "web_api")];
+    exporter.until_value(UP, &one, 1.0).await;
+
+    for (file, told) in [(None, "acounts"), (Some("one.token"), "the token is empty")] {
+        match file {
+            None => world.configure(&["one"], "acounts: []\n"),
+            Some(file) => {
+                world.configure(&["one"], "");
+                std::fs::write(world.folder.path().join(file), "").unwrap();
+            }
+        }
+        exporter.process.signal(Signal::HUP);
+        let parts = ["level=error", "the old one stays in use", told];
+        eventually(told, async || (exporter.process.lines(&parts).len() == 1).then_some(())).await;
+    }
+    let asked = world.simulator().requests()["GetWebAPILog"];
+    eventually("more requests", async || {
+        (world.simulator().requests()["GetWebAPILog"] > asked + 1).then_some(())
+    })
+    .await;
+    assert_eq!(exporter.scrape().await.value(UP, &one), Some(1.0));
+    assert!(exporter.process.lines(&["configuration read again"]).is_empty());
+
+    world.write_token("one", "another-token-of-one");
+    world.configure(&["one", "two"], "");
+    exporter.process.signal(Signal::HUP);
+    let page = exporter.until_value(entries(LogKind::Events), &[("account", "two")], 3.0).await;
+    assert_eq!(page.value(entries(LogKind::Events), &[("account", "one")]), Some(3.0));
+    assert_eq!(page.value(UP, &one), Some(1.0), "it keeps its status");
+    assert_eq!(exporter.process.lines(&["level=info", "configuration read again"]).len(), 1);
+
+    world.configure(&["two"], "");
+    exporter.process.signal(Signal::HUP);
+    exporter.until("the end of account one", |page| page.value(UP, &one).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_in_the_file_cures_a_refusal() {
+    let world = World::new(Options { token: Some(TOKEN.to_owned()), ..Options::empty() }).await;
+    world.append(1..=3, HOUR);
+    let exporter = Exporter::start(world.with_accounts(&["one"])).await;
+    exporter.until_value(REQUESTS, &[("endpoint", "GetWebAPILog"), ("result", "auth")], 1.0).await;
+    // Asked again by itself only after minutes, longer than anything is waited for here.
+    world.write_token("one", TOKEN);
+    until_counted(&exporter, 3.0).await;
+    assert_eq!(exporter.scrape().await.sum(UP, &[]), 3.0);
+    assert_eq!(exporter.process.lines(&["the new token is in use"]).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_refused_with_a_message() {
+    let world = World::small().await;
+    let exporter = world.exporter(&[]).await;
+    let (code, _, told) = run(world.serve(&[])).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("ledger.db: another process uses this ledger"), "{told}");
+    until_counted(&exporter, 3.0).await;
+    exporter.terminate().await;
+
+    let database = rusqlite::Connection::open(world.storage().join("ledger.db")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
+    let (code, _, told) = run(world.serve(&[])).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("the ledger has schema 99") && told.contains("run a newer version"), "{told}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("--web.listen-address={}", taken.local_addr().unwrap());
+    let mut command = command(&["serve", &address]);
+    command.env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_STORAGE_PATH", world.folder.path().join("other"));
+    let (code, _, told) = run(command).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("error: cannot listen on 127.0.0.1:"), "{told}");
+    assert!(told.contains("--web.listen-address takes another one"), "{told}");
+
+    let (code, _, told) = run(serve_with_file(&world.storage())).await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("CRYPTOLENS_TOKEN"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_read_is_moved_aside_and_told_of() {
+    let world = World::small().await;
+    std::fs::create_dir(world.storage()).unwrap();
+    std::fs::write(world.storage().join("ledger.db"), "no ledger, by any means ".repeat(1000)).unwrap();
+    let exporter = world.exporter(&[]).await;
+    until_counted(&exporter, 3.0).await;
+    assert_eq!(exporter.scrape().await.value("cryptolens_exporter_ledger_resets_total", &[]), Some(1.0));
+    assert_eq!(exporter.process.lines(&["level=error", "ledger"]).len(), 1, "{}", exporter.process.log());
+    let files = std::fs::read_dir(world.storage()).unwrap().map(|file| file.unwrap().file_name());
+    assert!(files.into_iter().any(|name| name.to_string_lossy().contains("aside")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_failure_leaves_the_others_polling() {
+    let world = World::new(Options { token: Some(TOKEN.to_owned()), ..Options::empty() }).await;
+    world.append(1..=3, HOUR);
+    let command = world.with_accounts(&["bad", "good"]);
+    world.write_token("good", TOKEN);
+    world.simulator().set_faults(vec![Fault::new(FaultKind::Hang).endpoint(Method::GetEvents)]);
+    let exporter = Exporter::start(command).await;
+    exporter
+        .until_value(REQUESTS, &[("account", "bad"), ("endpoint", "GetWebAPILog"), ("result", "auth")], 1.0)
+        .await;
+    for (ids, rows) in [(1..=3, 3.0), (4..=6, 6.0)] {
+        world.append(ids, 0);
+        for log in [LogKind::WebApi, LogKind::Objects] {
+            let counted = |page: &common::page::Page| {
+                (page.sum(entries(log), &[("account", "good")]) == rows).then_some(())
+            };
+            exporter.until(&format!("{rows} rows of {log}"), counted).await;
+        }
+    }
+    let page = exporter.scrape().await;
+    for log in LogKind::ALL {
+        let up = |account| page.value(UP, &[("account", account), ("log", log.name())]);
+        assert_eq!(up("good"), Some(if log == LogKind::Events { 0.0 } else { 1.0 }), "{log}");
+        assert_eq!(up("bad"), Some(0.0), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_told_once_with_what_to_do() {
+    let wrong_token = World::new(Options { token: Some("another".to_owned()), ..Options::empty() }).await;
+    let denied = World::new(Options { denied: vec![Method::GetWebApiLog], ..Options::empty() }).await;
+    let proxy =
+        World::new(Options { faults: vec![Fault::new(FaultKind::ProxyPage)], ..Options::empty() }).await;
+    let url = |world: &World| world.running.url();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // What it is asked, which level and result it tells, what to do, and how often it has asked by then: a refused
+    // token is not tried again for minutes.
+    let troubles = [
+        (url(&wrong_token), "error", "auth", "check the token", 1.0),
+        (url(&denied), "error", "denied", "give the token the permission for this method", 1.0),
+        (
+            format!("http://{closed}/api"),
+            "warn",
+            "transport",
+            "check --api.url, DNS, proxy and firewall",
+            3.0,
+        ),
+        (url(&wrong_token).replace("/api", "/apii"), "error", "bad_request", "check --api.url", 3.0),
+        (url(&proxy), "error", "decode", "check --api.url and HTTPS_PROXY", 3.0),
+    ];
+    for (url, level, result, todo, asked) in troubles {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = serve(&url, folder.path());
+        command.arg("--logs=web_api");
+        let exporter = Exporter::start(command).await;
+        let labels = [("endpoint", "GetWebAPILog"), ("result", result)];
+        let page = exporter
+            .until(result, |page| (page.value(REQUESTS, &labels) >= Some(asked)).then(|| page.clone()))
+            .await;
+        assert_eq!(page.value(UP, WEB_API), Some(0.0));
+        assert_eq!(page.value(REQUESTS, &[labels[0], ("result", "ok")]), Some(0.0));
+        let log = exporter.process.log();
+        let loud: Vec<_> =
+            log.lines().filter(|line| line.contains("level=warn") || line.contains("level=error")).collect();
+        let [line] = loud.as_slice() else { panic!("{result}:\n{log}") };
+        let level = format!("level={level}");
+        for part in [level.as_str(), &format!("result={result}"), "endpoint=GetWebAPILog", todo] {
+            assert!(line.contains(part), "no {part}: {line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counting_starts_where_since_says_and_goes_on_there() {
+    for (since, other, counted) in [("all", "now", 80.0), ("6h", "all", 30.0), ("now", "6h", 0.0)] {
+        let world = World::new(Options::empty()).await;
+        world.append(1..=50, 10 * HOUR);
+        world.append(51..=80, HOUR);
+        let serve = |since: &str| {
+            let mut command = serve(&world.running.url(), &world.storage());
+            command.args(["--poll.interval=1s", &format!("--since={since}")]);
+            command
+        };
+        let exporter = Exporter::start(serve(since)).await;
+        until_polled(&exporter).await;
+        until_counted(&exporter, counted).await;
+        world.append(81..=85, 0);
+        until_counted(&exporter, counted + 5.0).await;
+        exporter.terminate().await;
+
+        world.append(86..=89, 0);
+        let exporter = Exporter::start(serve(other)).await;
+        until_polled(&exporter).await;
+        until_counted(&exporter, counted + 9.0).await;
+        let told = exporter.process.lines(&["level=warn", "--since differs", "delete the ledger"]);
+        assert_eq!(told.len(), LogKind::ALL.len(), "{}", exporter.process.log());
+        exporter.terminate().await;
+
+        let exporter = Exporter::start(serve(since)).await;
+        until_polled(&exporter).await;
+        until_counted(&exporter, counted + 9.0).await;
+        assert!(exporter.process.lines(&["--since differs"]).is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_what_works_and_what_to_do_about_the_rest() {
+    let check = async |url: &str, more: &[&str]| {
+        let mut command = command(&["check", &format!("--api.url={url}")]);
+        run({
+            command.args(more).env("CRYPTOLENS_TOKEN", TOKEN);
+            command
+        })
+        .await
+    };
+    let has = |table: &str, parts: &[&str]| {
+        assert!(
+            table.lines().any(|line| parts.iter().all(|part| line.contains(part))),
+            "no {parts:?} in\n{table}"
+        );
+    };
+    let world = World::new(Options { denied: vec![Method::GetProducts], ..Options::empty() }).await;
+    let (code, table, errors) = check(&world.running.url(), &[]).await;
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{table}");
+    for method in ["GetWebAPILog", "GetEvents", "GetObjectLog"] {
+        has(&table, &["default", method, "ok"]);
+    }
+    has(&table, &["GetProducts", "denied"]);
+
+    let world = World::new(Options { denied: vec![Method::GetEvents], ..Options::empty() }).await;
+    let (code, table, _) = check(&world.running.url(), &[]).await;
+    assert_eq!(code, Some(1), "{table}");
+    has(&table, &["GetObjectLog", "ok"]);
+    has(&table, &["GetEvents", "denied"]);
+    let (code, table, _) = check(&world.running.url(), &["--logs=web_api,objects"]).await;
+    assert_eq!((code, table.contains("GetEvents")), (Some(0), false), "{table}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = format!("http://{closed}/api");
+    let (code, table, _) = check(&closed, &[]).await;
+    assert_eq!(code, Some(1), "{table}");
+    has(&table, &["GetWebAPILog", "transport"]);
+    let (code, output, _) = check(&closed, &["--config-only"]).await;
+    assert_eq!((code, output.as_str()), (Some(0), "the configuration is valid\n"));
+    let (code, _, errors) = check(&closed, &["--poll.interval=often"]).await;
+    assert_eq!((code, errors.contains("--poll.interval")), (Some(2), true), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_usage_has_a_code_of_its_own() {
+    for arguments in [&["serve", "--nonsense"][..], &["teleport"], &[]] {
+        let (code, _, told) = run(command(arguments)).await;
+        assert_eq!(code, Some(2), "{told}");
+    }
+    let (code, version, _) = run(command(&["--version"])).await;
+    assert_eq!(code, Some(0));
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+}
+
+/// Every row family is in the ledger, which is the one thing that has to survive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_copied_goes_on_elsewhere() {
+    let world = World::small().await;
+    let exporter = world.exporter(&[]).await;
+    until_counted(&exporter, 3.0).await;
+    exporter.terminate().await;
+    let moved = world.folder.path().join("moved");
+    copy(&world.storage(), &moved);
+    world.append(4..=5, 0);
+    let exporter = Exporter::start({
+        let mut command = serve(&world.running.url(), &moved);
+        command.arg("--since=all");
+        command
+    })
+    .await;
+    until_counted(&exporter, 5.0).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
