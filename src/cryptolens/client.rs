@@ -180,6 +180,20 @@ impl Client {
         query: PageQuery,
         filter: &Filter,
     ) -> Result<Page<R>, ApiError> {
+        self.peeked_page(query, filter, |_| {}).await
+    }
+
+    /// As [`Client::filtered_page`]; `peek` gets what looks like the last row as soon as the page is there and before it is
+    /// read as a whole, so that the next one can be asked for meanwhile. What was peeked may be wrong.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub async fn peeked_page<R: Row>(
+        &self,
+        query: PageQuery,
+        filter: &Filter,
+        peek: impl FnOnce(R),
+    ) -> Result<Page<R>, ApiError> {
         let mut form = vec![("Limit", query.limit.to_string())];
         if query.starting_after != 0 {
             form.push(("StartingAfter", query.starting_after.to_string()));
@@ -189,6 +203,11 @@ impl Client {
         }
         filter.write(&mut form);
         let answer = self.post(R::LOG.endpoint(), &form).await?;
+        if let Body::Whole(body) = &answer.body
+            && let Some(last) = decode::last_row(body)
+        {
+            peek(last);
+        }
         answer.read(decode::page)
     }
 

@@ -42,7 +42,7 @@ pub use args::{AuditArgs, ExportArgs, ReportArgs};
 pub use error::{PageFault, ReportError};
 
 use args::{Audited, Format, LicenseArgs, Log, OutcomeArg};
-use record::{EventRecord, ObjectRecord, RequestRecord};
+use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
 use setup::Setup;
 use source::Reading;
 use window::Window;
@@ -121,7 +121,7 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
     let needed_from = tally.needed_from();
     let needed = Window { from: needed_from, ..window };
     let source = setup.source("the Web API Log", Some(needed), window.zone);
-    let add = |rows: Vec<RequestRecord>| {
+    let add = |rows: Vec<CountedRequest>| {
         rows.iter().for_each(|row| tally.add(row));
         None
     };

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{PageFault, ReportError};
@@ -57,19 +58,22 @@ impl Source {
         let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::NewestFirst, 0);
         let mut fetching = self.fetch::<R>(cursor, filter);
         loop {
-            let Some(rows) = cursor.accept(joined(fetching.await)?)? else { break };
+            let is_needed = |time: Option<i64>| time.is_none_or(|time| time >= oldest.saturating_sub(SLACK));
+            // The next page is on its way while this one is read and counted, unless this one may be the last.
+            let guess = fetching.last.await.ok().filter(|(_, time)| is_needed(*time));
+            let early = guess.map(|(id, _)| (id, self.fetch::<R>(Cursor { last: id, ..cursor }, filter)));
+            let Some(rows) = cursor.accept(joined(fetching.page.await)?)? else { break };
             let newest = rows.iter().filter_map(Row::time).max();
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
-            let covered = |oldest: i64| newest.is_some_and(|time| time < oldest.saturating_sub(SLACK));
-            // The next page is on its way while this one is counted, unless this one may be the last.
-            let early = (!covered(oldest)).then(|| self.fetch::<R>(cursor, filter));
             if let Some(further) = each(rows) {
                 oldest = oldest.min(further);
             }
+            if newest.is_some_and(|time| time < oldest.saturating_sub(SLACK)) {
+                break;
+            }
             fetching = match early {
-                Some(fetching) => fetching,
-                None if covered(oldest) => break,
-                None => self.fetch::<R>(cursor, filter),
+                Some((id, fetching)) if id == cursor.last => fetching,
+                _ => self.fetch::<R>(cursor, filter),
             };
         }
         Ok(cursor.reading)
@@ -87,7 +91,7 @@ impl Source {
         let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
         let mut fetching = self.fetch::<R>(cursor, filter);
         loop {
-            let Some(rows) = cursor.accept(joined(fetching.await)?)? else { break };
+            let Some(rows) = cursor.accept(joined(fetching.page.await)?)? else { break };
             let oldest = rows.iter().filter_map(Row::time).min();
             self.progress.forward(rows.len(), rows.last().and_then(Row::time));
             if oldest.is_some_and(|time| time > newest.saturating_add(SLACK)) {
@@ -105,7 +109,7 @@ impl Source {
     pub(super) async fn start<R: Row>(&self, filter: &Filter, from: i64) -> Result<i64, ReportError> {
         let too_old = async |after: i64| -> Result<Option<i64>, ReportError> {
             let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
-            let Some(rows) = cursor.accept(joined(self.fetch::<R>(cursor, filter).await)?)? else {
+            let Some(rows) = cursor.accept(joined(self.fetch::<R>(cursor, filter).page.await)?)? else {
                 return Ok(None);
             };
             let newest = rows.iter().filter_map(Row::time).max();
@@ -127,11 +131,17 @@ impl Source {
 
     fn fetch<R: Row>(&self, cursor: Cursor, filter: &Filter) -> Fetching<R> {
         let (source, filter) = (self.clone(), cursor.filter(filter));
-        AbortOnDropHandle::new(tokio::spawn(async move {
+        let (sender, last) = oneshot::channel();
+        let page = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut sender = Some(sender);
             let mut query = cursor.query(R::LOG.max_limit());
             let mut attempt = 0;
             loop {
-                match source.client.filtered_page(query, &filter).await {
+                let peek = |row: R| {
+                    // Nobody may be listening: reading forward doesn't.
+                    let _ = sender.take().map(|sender| sender.send((row.id(), row.time())));
+                };
+                match source.client.peeked_page(query, &filter, peek).await {
                     Ok(page) => return Ok(page),
                     Err(error) => {
                         if error.may_be_size() {
@@ -141,7 +151,8 @@ impl Source {
                     }
                 }
             }
-        }))
+        }));
+        Fetching { last, page }
     }
 
     /// Waits after an error that may pass, with full jitter; gives back the others, and the one too many.
@@ -191,7 +202,12 @@ async fn last_too_old(
     Ok(start)
 }
 
-type Fetching<R> = AbortOnDropHandle<Result<Page<R>, ReportError>>;
+/// A page that is being fetched.
+struct Fetching<R> {
+    /// Id and time of what looks like its last row, as soon as it is there; an error if there is none.
+    last: oneshot::Receiver<(i64, Option<i64>)>,
+    page: AbortOnDropHandle<Result<Page<R>, ReportError>>,
+}
 
 /// The task of a fetch ends early only if the process goes down.
 fn joined<R>(

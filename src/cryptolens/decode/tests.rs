@@ -224,3 +224,12 @@ fn the_seats_of_a_key() {
     }
     assert_eq!(max_machines(b"{"), Err(BodyError::Fault(DecodeFault::NotJson)));
 }
+
+#[test]
+fn the_last_row_can_be_peeked_at() {
+    let id = |body: &str| last_row::<WebApiRow>(body.as_bytes()).map(|row| row.id);
+    assert_eq!(id(SAMPLE), Some(48_210_360));
+    assert_eq!(id(r#"{"logs":[],"result":0}"#), None);
+    assert_eq!(id(r#"{"logs":[{"id":1,"friendlyName":"a{b"}]}"#), None);
+    assert_eq!(id("<html>"), None);
+}

@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use crate::cryptolens::state_code::classify;
 use crate::cryptolens::{EventType, Outcome};
 use crate::report::count::Counts;
-use crate::report::record::RequestRecord;
+use crate::report::record::CountedRequest;
 use crate::report::window::Window;
 
 /// Seconds of a slot of [`Tally::quarters`].
@@ -98,7 +98,7 @@ impl Tally {
         self.before.map_or(self.window.from, |before| before.from)
     }
 
-    pub(in crate::report) fn add(&mut self, row: &RequestRecord) {
+    pub(in crate::report) fn add(&mut self, row: &CountedRequest) {
         let (event_type, outcome) = classify(row.state);
         if self.wanted.outcome.is_some_and(|wanted| wanted != outcome) {
             return;
