@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Runs the exporter against its real peers: Prometheus scrapes it, promtool and prometheus_client read its page.
 
-    scripts/fetch-peers
-    target/peers/venv/bin/python scripts/peers-check.py target/debug/cryptolens-exporter
+    "$(scripts/tools)/venv/bin/python" scripts/peers-check.py target/debug/cryptolens-exporter
 
 Starts everything itself, on free ports of this machine, and stops it again. Exit code 0 if every check holds.
 """
@@ -22,7 +21,7 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PEERS = pathlib.Path(os.environ.get("PEERS_DIR", "target/peers")) / "debian/usr/bin"
+TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
 DEADLINE = 120
 ENTRIES = "cryptolens_web_api_log_entries_total"
 
@@ -110,7 +109,7 @@ class Prometheus(Process):
         config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
         self.port = free_port()
         super().__init__(
-            PEERS / "prometheus",
+            TOOLS / "prometheus",
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
@@ -137,7 +136,7 @@ def total(text, name):
 
 
 def check_page(text):
-    linted = subprocess.run([PEERS / "promtool", "check", "metrics"], input=text, text=True, capture_output=True)
+    linted = subprocess.run([TOOLS / "promtool", "check", "metrics"], input=text, text=True, capture_output=True)
     check(
         "promtool check metrics is clean",
         linted.returncode == 0 and not linted.stderr.strip(),
