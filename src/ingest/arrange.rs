@@ -11,6 +11,8 @@ pub struct Arranged<R> {
     pub repeated: u64,
     /// List elements without an id.
     pub without_id: u64,
+    /// True if it has as many list elements as were asked for: more are likely to follow.
+    pub full: bool,
 }
 
 /// Drops repeated ids, then sorts a short page in disorder.
@@ -23,7 +25,7 @@ pub fn arrange<R: Row>(page: Page<R>, limit: u16) -> Result<Arranged<R>, ApiErro
     let Page { mut rows, without_id } = page;
     let ascending = rows.is_sorted_by(|one, next| one.id() < next.id());
     if ascending {
-        return Ok(Arranged { rows, repeated: 0, without_id });
+        return Ok(Arranged { rows, repeated: 0, without_id, full });
     }
     let listed = rows.len();
     let mut seen = std::collections::HashSet::with_capacity(listed);
@@ -36,7 +38,7 @@ pub fn arrange<R: Row>(page: Page<R>, limit: u16) -> Result<Arranged<R>, ApiErro
         }
         rows.sort_unstable_by_key(Row::id);
     }
-    Ok(Arranged { rows, repeated, without_id })
+    Ok(Arranged { rows, repeated, without_id, full })
 }
 
 #[cfg(test)]

@@ -161,6 +161,7 @@ impl Pass {
             counted,
             newest_entry,
             pass_end: complete.then_some(now.unix),
+            more_follows: page.full && !complete,
         });
         Step { record, complete }
     }

@@ -8,8 +8,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Since;
 use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
@@ -24,8 +26,8 @@ use super::record::{Opened, Origin};
 use super::source::Source;
 use super::status::{ApiStatus, LogStatus, Trouble};
 
-/// Pages that may be handed over and not yet kept.
-const MOST_IN_FLIGHT: usize = 20;
+/// Pages that may be handed over and not yet kept: those of one transaction, and as many for the next.
+const MOST_IN_FLIGHT: usize = 40;
 
 /// A log that was not read for longer than this, beside its interval, is far behind.
 const FAR_BEHIND: Duration = Duration::from_secs(5 * 60);
@@ -226,11 +228,13 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         let mut pass = Pass::begin(&opened.position, self.settings.overlap, first, began);
         let mut in_flight: VecDeque<Commit> = VecDeque::new();
         let mut told = Instant::now();
+        let mut ahead = None;
+        let mut full = false;
         loop {
-            let page = self.page(pass.asks_after()).await;
-            let now = Moment::now();
+            let (page, arrived) = self.page(pass.asks_after(), full, &mut ahead).await;
             self.tell_malformed(page.without_id);
-            let step = pass.take(&mut opened.position, &mut self.memory, page, now);
+            full = page.full;
+            let step = pass.take(&mut opened.position, &mut self.memory, page, arrived);
             if behind && pass.added() > 0 {
                 // Known only once a row is there: a quiet log is never behind, however long nobody looked.
                 self.status.update(|view| view.catching_up = true);
@@ -272,20 +276,36 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         Ok(())
     }
 
-    /// The page after an id, however often it must be asked for.
-    async fn page(&mut self, after: i64) -> Arranged<R> {
+    /// The page after an id, however often it must be asked for, and when it arrived. Where the page before was full, the
+    /// next one is asked for while this one is read: it is what `ahead` holds afterwards.
+    async fn page(
+        &mut self,
+        after: i64,
+        full_before: bool,
+        ahead: &mut Option<Fetching<R>>,
+    ) -> (Arranged<R>, Moment) {
         let mut starting_after = after;
         loop {
-            let limit = self.limit.get();
-            let query = PageQuery { starting_after, limit, newest_first: false };
-            let source = self.source.clone();
-            let request = async { source.page::<R>(query).await.and_then(|page| arrange(page, limit)) };
-            match self.asking.once(request).await {
+            let query = PageQuery { starting_after, limit: self.limit.get(), newest_first: false };
+            let early = ahead.take().filter(|early| early.query == query);
+            let mut fetching = early.unwrap_or_else(|| self.fetch(query));
+            // A limit that was halved is about to change.
+            if full_before
+                && self.limit.is_most()
+                && let Ok(last) = (&mut fetching.last).await
+                && last > starting_after
+            {
+                *ahead = Some(self.fetch(PageQuery { starting_after: last, ..query }));
+            }
+            let Fetched { result, took, arrived } = fetching.fetched().await;
+            self.asking.ended(took, result.as_ref().err());
+            match result {
                 Ok(page) => {
                     self.limit.worked();
-                    return page;
+                    return (page, arrived);
                 }
                 Err(error) => {
+                    *ahead = None;
                     if after == 0 && error == ApiError::Decode(DecodeFault::Order) {
                         // Without a cursor the order may be another; no row has an id below 1.
                         starting_after = 1;
@@ -295,6 +315,22 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
                 }
             }
         }
+    }
+
+    fn fetch(&mut self, query: PageQuery) -> Fetching<R> {
+        self.asking.begins();
+        let source = self.source.clone();
+        let (sender, last) = oneshot::channel();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let began = Instant::now();
+            let peek = |row: R| {
+                // Nobody may be listening.
+                let _ = sender.send(row.id());
+            };
+            let result = source.peeked_page(query, peek).await.and_then(|page| arrange(page, query.limit));
+            Fetched { result, took: began.elapsed(), arrived: Moment::now() }
+        }));
+        Fetching { query, last, task }
     }
 
     fn tell_malformed(&mut self, rows: u64) {
@@ -320,6 +356,35 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
     }
 }
 
+/// A page that was asked for. Given up when dropped.
+struct Fetching<R> {
+    query: PageQuery,
+    /// What looks like the id of its last row, as soon as its bytes are there.
+    last: oneshot::Receiver<i64>,
+    task: AbortOnDropHandle<Fetched<R>>,
+}
+
+/// What came of it.
+struct Fetched<R> {
+    result: Result<Arranged<R>, ApiError>,
+    took: Duration,
+    arrived: Moment,
+}
+
+impl<R> Fetching<R> {
+    async fn fetched(self) -> Fetched<R> {
+        match self.task.await {
+            Ok(fetched) => fetched,
+            Err(error) => match error.try_into_panic() {
+                // A panic here is one of the poller.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
 /// How many rows to ask for: halved when the same position fails twice in a way that a smaller page may not.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
@@ -335,6 +400,10 @@ impl Limit {
 
     fn get(self) -> u16 {
         self.now
+    }
+
+    fn is_most(self) -> bool {
+        self.now == self.most
     }
 
     fn worked(&mut self) {

@@ -22,6 +22,8 @@ use super::{Committed, Shared};
 const BATCH_PAGES: usize = 20;
 /// No page is taken into a transaction that is gathered for longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(50);
+/// How often to look for the page that is to follow.
+const BATCH_PAUSE: Duration = Duration::from_millis(1);
 /// Nobody's request makes the thread look at a broken disk more often than this.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// How often an outage is told.
@@ -154,18 +156,30 @@ impl<O: Observer> Writer<O> {
         }
     }
 
-    /// Pages that are there already share a transaction; nothing waits for more of them.
+    /// Pages share a transaction if they are there already, or are said to follow at once: most of what one page adds to
+    /// the window of a log that is catching up, the next one takes away again.
     fn gather(&mut self, first: Request) -> (Vec<PageRequest>, Option<Request>) {
         let began = Instant::now();
         let mut pages = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
-            match request {
-                Request::Page(page) => pages.push(page),
+            let more_follows = match request {
+                Request::Page(page) => {
+                    let more_follows = page.record.more_follows;
+                    pages.push(page);
+                    more_follows
+                }
                 other => return (pages, Some(other)),
+            };
+            let is_full = || pages.len() >= BATCH_PAGES || began.elapsed() >= BATCH_TIME;
+            next = None;
+            while !is_full() {
+                next = self.requests.try_recv().ok();
+                if next.is_some() || !more_follows {
+                    break;
+                }
+                std::thread::sleep(BATCH_PAUSE);
             }
-            let full = pages.len() >= BATCH_PAGES || began.elapsed() >= BATCH_TIME;
-            next = if full { None } else { self.requests.try_recv().ok() };
         }
         (pages, None)
     }
