@@ -161,7 +161,7 @@ impl World {
             if repeat && let Some(first) = rows.first().cloned() {
                 rows.insert(0, first);
             }
-            let page = arrange(Page { rows, without_id: 0 }, self.limit + 1).unwrap();
+            let page = arrange(Page { rows, without_id: vec![] }, self.limit).unwrap();
             let now = self.now();
             let step = pass.take(&mut opened.position, &mut self.memory, page, now);
             if let Some(record) = step.record {
@@ -465,7 +465,7 @@ fn pages_of_an_earlier_epoch_are_refused() {
         let kept = ledger.begin(&id, Origin { id: 99, ..origin.clone() }).await.unwrap();
         assert_eq!(kept.origin, origin, "an origin that is known stays");
         let mut pass = Pass::begin(&old.position, Duration::ZERO, true, Moment::now());
-        let page = arrange(Page { rows: vec![event(5, 5)], without_id: 0 }, 100).unwrap();
+        let page = arrange(Page { rows: vec![event(5, 5)], without_id: vec![] }, 100).unwrap();
         let mut memory = Memory::new(Moment::now());
         let record = pass.take(&mut old.position, &mut memory, page, Moment::now()).record.unwrap();
         let refused = ledger.submit(&id, old.epoch, record.clone()).await.unwrap().done().await;
@@ -502,7 +502,7 @@ fn everything_kept_comes_back_as_it_was() {
             ..crate::cryptolens::WebApiRow::with_id(id)
         });
         for rows in [rows.collect(), Vec::new()] {
-            let page = arrange(Page { rows, without_id: 2 }, 1000).unwrap();
+            let page = arrange(Page { rows, without_id: vec![Some(12), Some(12)] }, 1000).unwrap();
             let record = pass.take(&mut opened.position, &mut memory, page, Moment::now()).record.unwrap();
             ledger.submit(&id, opened.epoch, record).await.unwrap().done().await.unwrap();
         }

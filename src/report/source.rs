@@ -292,7 +292,7 @@ impl Cursor {
         self.reading.pages += 1;
         self.reading.rows += count(rows.len());
         self.reading.duplicates += count(listed - rows.len());
-        self.reading.without_id += page.without_id;
+        self.reading.without_id += count(page.without_id.len());
         Ok(Some(rows))
     }
 }
@@ -310,8 +310,9 @@ mod tests {
     use super::*;
     use crate::report::record::RequestRecord;
 
-    fn page(ids: &[i64], without_id: u64) -> Page<RequestRecord> {
-        Page { rows: ids.iter().map(|id| RequestRecord::with_id(*id)).collect(), without_id }
+    fn page(ids: &[i64], without_id: usize) -> Page<RequestRecord> {
+        let rows = ids.iter().map(|id| RequestRecord::with_id(*id)).collect();
+        Page { rows, without_id: vec![None; without_id] }
     }
 
     fn accepted(cursor: &mut Cursor, ids: &[i64]) -> Result<Option<Vec<i64>>, PageFault> {
