@@ -298,7 +298,7 @@ async fn scrape() {
         ..AccountStatus::default()
     };
     let board = Board { accounts: BTreeMap::from([(account, status)]), ..Board::default() };
-    let exposition = Arc::new(Exposition::new(ledger.clone(), board));
+    let exposition = Arc::new(Exposition::new(ledger.view(), board));
     let listener = serve::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
     let server = tokio::spawn(axum::serve(listener, serve::router(exposition, "/metrics")).into_future());

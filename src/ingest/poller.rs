@@ -371,7 +371,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         if rows > 0 && due {
             self.malformed_told = Some(Instant::now());
             let id = &self.settings.id;
-            tracing::warn!(account = %id.account, log = %id.log, rows, "rows without an id can't be counted");
+            tracing::warn!(account = %id.account, log = %id.log, rows, "rows without an id cannot be counted");
         }
     }
 }

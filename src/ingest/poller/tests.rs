@@ -39,6 +39,7 @@ struct World {
     opened: Option<Opened>,
     epoch: u64,
     failing_commits: usize,
+    closed: bool,
     kept: Vec<i64>,
     notes: Vec<Notes>,
 }
@@ -117,6 +118,7 @@ impl Book for Fake {
             world.epoch += 1;
             world.opened.clone().map(|opened| Opened { epoch: world.epoch, ..opened })
         }))
+        .and_then(|opened| if self.world(|world| world.closed) { Err(BookError::Closed) } else { Ok(opened) })
     }
 
     async fn begin(&self, log: &LogId, origin: Origin) -> Result<Opened, BookError> {
@@ -421,4 +423,18 @@ async fn rows_without_an_id_are_counted_once_however_often_they_are_read() {
     let no_id: u64 = running.fake.world(|world| world.notes.iter().map(|notes| notes.no_id).sum());
     assert_eq!(no_id, 2);
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_by_itself_only_when_the_ledger_is_gone() {
+    let running = Running::start(World { rows: old(3), ..World::default() });
+    running.after(MINUTE).await;
+    // A commit that fails has the log opened again.
+    running.fake.world(|world| {
+        world.closed = true;
+        world.failing_commits = 1;
+        world.rows.push((4, START));
+    });
+    running.after(MINUTE).await;
+    assert_eq!(running.task.await.unwrap(), Stopped::LedgerClosed);
 }
