@@ -71,7 +71,8 @@ impl Position {
 
     /// True if a row with this id was counted, as far as the window reaches.
     pub fn is_counted(&self, id: i64) -> bool {
-        self.window.contains_key(&id)
+        // Most ids that are asked about are new and the highest so far.
+        id <= self.cursor && self.window.contains_key(&id)
     }
 
     /// Counted ids above the floor, each with its own stamp in Unix seconds.

@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Product, Row, Slot, Token};
 use crate::ingest::{LogView, Notes, Record};
@@ -27,8 +29,12 @@ type Answer = Result<Vec<(i64, i64)>, ApiError>;
 struct World {
     /// Ids and times of the rows that are visible.
     rows: Vec<(i64, i64)>,
+    /// Rows that become visible at a moment of the calendar.
+    hidden: Vec<(i64, (i64, i64))>,
     /// Answers that come before those from the rows; each with the id that is peeked in place of the last one.
     scripted: VecDeque<(Answer, Option<i64>)>,
+    /// What is peeked once in place of the id of the last row.
+    peeked: Option<i64>,
     /// For how long nothing is answered but this.
     outage: Option<(Duration, ApiError)>,
     /// Rows without an id at the end of each page that is not empty.
@@ -80,9 +86,12 @@ impl Source for Fake {
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
     ) -> Result<Page<R>, ApiError> {
-        let now = clock().monotonic;
+        let Moment { unix, monotonic: now } = clock();
         let (answer, peeked, malformed) = self.world(|world| {
             world.requests.push((now, query.starting_after, query.limit));
+            let shown = world.hidden.extract_if(.., |(visible_at, _)| *visible_at <= unix);
+            world.rows.extend(shown.map(|(_, row)| row));
+            world.rows.sort_unstable();
             if let Some((until, error)) = &world.outage
                 && now < *until
             {
@@ -92,7 +101,7 @@ impl Source for Fake {
                 return (answer, peeked, 0);
             }
             let after = world.rows.iter().filter(|(id, _)| *id > query.starting_after);
-            (Ok(after.take(query.limit.into()).copied().collect()), None, world.malformed)
+            (Ok(after.take(query.limit.into()).copied().collect()), world.peeked.take(), world.malformed)
         });
         let rows = answer?;
         if let Some(last) = peeked.or(rows.last().map(|(id, _)| *id)) {
@@ -437,4 +446,69 @@ async fn it_ends_by_itself_only_when_the_ledger_is_gone() {
     });
     running.after(MINUTE).await;
     assert_eq!(running.task.await.unwrap(), Stopped::LedgerClosed);
+}
+
+#[derive(Debug, Clone)]
+enum Mishap {
+    Error(ApiError),
+    WrongPeek(i64),
+    Outage(u64),
+    FailingCommit,
+}
+
+fn mishap() -> impl Strategy<Value = Mishap> {
+    let error = prop_oneof![
+        Just(ApiError::Timeout),
+        Just(ApiError::Decode(DecodeFault::Order)),
+        Just(ApiError::Decode(DecodeFault::NotJson)),
+        Just(ApiError::RateLimited { retry_after: Some(Duration::from_secs(30)) }),
+    ];
+    prop_oneof![
+        3 => error.prop_map(Mishap::Error),
+        1 => (0i64..400).prop_map(Mishap::WrongPeek),
+        1 => (60u64..7200).prop_map(Mishap::Outage),
+        2 => Just(Mishap::FailingCommit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// A backlog of some pages, then live rows up to the overlap late, and all that goes wrong at any moment: the book
+    /// refuses a row that it has (above), and here it must have each.
+    #[test]
+    fn whatever_goes_wrong_each_row_is_kept_once(
+        backlog in 0i64..450,
+        live in prop::collection::vec((1i64..4, prop_oneof![9 => 0i64..20, 1 => Just(900)], 0i64..=60), 0..120),
+        mishaps in prop::collection::vec((0u64..400, mishap()), 0..25),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World { rows: old(backlog), ..World::default() };
+            let (mut id, mut time) = (backlog, clock().unix);
+            for (gap, later, delay) in live {
+                id += gap;
+                time += later;
+                world.hidden.push((time + delay, (id, time)));
+            }
+            let promised: Vec<i64> = world.rows.iter().chain(world.hidden.iter().map(|(_, row)| row)).map(|(id, _)| *id).collect();
+            let running = Running::start(world);
+            for (wait, mishap) in mishaps {
+                running.after(Duration::from_secs(wait)).await;
+                let now = clock().monotonic;
+                running.fake.world(|world| match mishap {
+                    Mishap::Error(error) => world.scripted.push_back((Err(error), None)),
+                    Mishap::WrongPeek(id) => world.peeked = Some(id),
+                    Mishap::Outage(seconds) => world.outage = Some((now + Duration::from_secs(seconds), ApiError::Timeout)),
+                    Mishap::FailingCommit => world.failing_commits += 1,
+                });
+            }
+            let left = (time - clock().unix).max(0) + 4 * 3600;
+            running.after(Duration::from_secs(left.unsigned_abs())).await;
+            assert_eq!(running.kept(), promised);
+            let view = running.status.view();
+            assert!(view.up && !view.catching_up && view.trouble.is_none(), "{view:?}");
+            running.stop().await;
+        });
+    }
 }
