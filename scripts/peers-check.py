@@ -11,25 +11,20 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
-import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from running import Failure, Process, fetch, free_port, wait_for
+
 TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
-DEADLINE = 120
 ENTRIES = "cryptolens_web_api_log_entries_total"
 
 checks = 0
-
-
-class Failure(Exception):
-    """A check does not hold."""
 
 
 def check(what, holds, seen):
@@ -38,65 +33,6 @@ def check(what, holds, seen):
         raise Failure(f"{what}: {seen}")
     checks += 1
     print(f"ok   {what}: {seen}", flush=True)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def fetch(url, method="GET", body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method, headers={"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read().decode()
-
-
-def wait_for(what, condition):
-    """The first true value of `condition`; errors of a server that is not up yet are waited out."""
-    end, last = time.monotonic() + DEADLINE, None
-    while time.monotonic() < end:
-        try:
-            last = condition()
-            if last:
-                return last
-        except (OSError, KeyError, IndexError) as error:
-            last = error
-        time.sleep(0.2)
-    raise Failure(f"waited {DEADLINE} s for {what}; last: {last}")
-
-
-class Process:
-    """A program that is stopped at the end, whatever happens."""
-
-    def __init__(self, *command, env=None):
-        self.log = tempfile.TemporaryFile("w+")
-        self.running = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop(signal.SIGTERM)
-
-    def stop(self, number):
-        if self.running.poll() is None:
-            self.running.send_signal(number)
-            try:
-                self.running.wait(10)
-            except subprocess.TimeoutExpired:
-                self.running.kill()
-                self.running.wait()
-
-    def output(self):
-        self.log.seek(0)
-        return self.log.read()
 
 
 class Prometheus(Process):
