@@ -1,5 +1,6 @@
 """The checks of scripts/assets-check that no tool makes by itself. Run by it, with the Python of scripts/tools."""
 
+import datetime
 import json
 import pathlib
 import re
@@ -9,22 +10,16 @@ import tempfile
 
 import jsonschema
 import kubernetes_validate
+import promql_parser
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import queries
+from queries import ROOT, RULES, dashboards, panels, rules
+
 CHART = ROOT / "helm" / "cryptolens-exporter"
-RULES = ROOT / "prometheus" / "cryptolens.rules.yml"
 OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.25", "1.37"
 # What Prometheus and the process collector bring.
 FOREIGN_METRICS = {"up", "ALERTS", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
-
-
-def rules():
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
-
-
-def dashboards():
-    return [json.loads(path.read_text()) for path in sorted((ROOT / "grafana" / "dashboards").glob("*.json"))]
 
 
 def compose(_):
@@ -60,27 +55,14 @@ def runbooks(_):
         yield f"docs/runbooks.md: section {section} belongs to no alert"
 
 
-def panels(dashboard):
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
-
-
-VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
-
-
-def filled(query):
-    for name, value in VARIABLES.items():
-        query = query.replace(name, value)
-    return re.sub(r"\$\{?(\w+)\}?", ".+", query)
-
-
-def selectors(query):
-    """(metric, matchers) of every selector."""
-    return re.findall(r"\b([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^}]*)\}", query)
+# The dashboards' own variables, filled with something that parses.
+ANY = {name: f"any-{name}" for name in ("job", "instance", "account", "product")}
+# Grafana's names for what our panels show, of the many that dashboard-linter knows.
+UNITS = {"short", "none", "percentunit", "s", "bytes", "reqps", "cps", "string", "dateTimeAsIso"}
 
 
 def dashboard_rules(arguments):
-    """The rules of Grafana's dashboard-linter (https://github.com/grafana/dashboard-linter), and some of our own."""
-    queries = {}
+    """The rules of Grafana's dashboard-linter (https://github.com/grafana/dashboard-linter), on every kind of panel, and some of our own."""
     for dashboard in dashboards():
         name = dashboard["title"]
         yield from (f"{name}: {problem}" for problem in variable_problems(dashboard))
@@ -90,13 +72,14 @@ def dashboard_rules(arguments):
         if len(ids) != len(set(ids)):
             yield f"{name}: panel ids are not unique"
         for panel in panels(dashboard):
-            where = f"{name} / {panel.get('title')}"
-            yield from (f"{where}: {problem}" for problem in panel_problems(panel))
-            for target in panel.get("targets", []):
-                queries[f"{where} / {target['refId']}"] = target["expr"]
-                yield from (f"{where} / {target['refId']}: {problem}" for problem in query_problems(target["expr"]))
-    yield from unparsable(arguments[0], queries)
-    yield from unknown_names({**queries, **{rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()}})
+            yield from (f"{name} / {panel.get('title')}: {problem}" for problem in panel_problems(panel))
+    of_dashboards, of_rules = list(queries.of_dashboards()), list(queries.of_rules(rules()))
+    for query in of_dashboards:
+        if not query.where.startswith("annotation"):
+            yield from (f"{query.where}: {problem}" for problem in query_problems(queries.filled(query, ANY)))
+    yield from unparsable(arguments[0], of_dashboards)
+    yield from unknown_names([*of_dashboards, *of_rules])
+    yield from (f"{query.where}: does not stand back while a log is catching up" for query in of_rules if heedless(query.text))
 
 
 def variable_problems(dashboard):
@@ -115,6 +98,13 @@ def variable_problems(dashboard):
                 yield f"template-on-time-change-reload-rule: {variable['name']}"
             if not re.fullmatch(r"(label_values|label_names|metrics|query_result)\(.+\)", variable["query"]):
                 yield f"template-label-promql-rule: {variable['name']}"
+    used = {name for target in every_target(dashboard) for name in re.findall(r"\$\{?([a-z]\w*)", target)}
+    for name in variables.keys() - used - {"datasource"}:
+        yield f"template-unused-rule: {name}"
+
+
+def every_target(dashboard):
+    return [target["expr"] for panel in panels(dashboard) for target in panel["targets"]]
 
 
 def panel_problems(panel):
@@ -124,30 +114,54 @@ def panel_problems(panel):
         yield "panel-datasource-rule"
     if not panel.get("targets"):
         yield "panel-no-targets-rule"
-    if not panel["fieldConfig"]["defaults"].get("unit"):
-        yield "panel-units-rule"
+    units = {panel["fieldConfig"]["defaults"].get("unit")}
+    units |= {property["value"] for override in panel["fieldConfig"]["overrides"] for property in override["properties"] if property["id"] == "unit"}
+    if not units <= UNITS:
+        yield f"panel-units-rule: {units - UNITS}"
+    if not panel["fieldConfig"]["defaults"]["thresholds"]["steps"]:
+        yield "no thresholds"
+    for target in panel.get("targets", []):
+        if not target.get("legendFormat") and panel["type"] != "table":
+            yield f"no legend for {target['refId']}"
 
 
-def query_problems(query):
-    for metric, matchers in selectors(query):
-        if metric == "ALERTS":
-            continue
-        if 'job=~"$job"' not in matchers:
-            yield f"target-job-rule: {metric}"
-        if 'instance=~"$instance"' not in matchers:
-            yield f"target-instance-rule: {metric}"
-    if re.search(r"\bi?rate\s*\([^()]*\[(?!\$__rate_interval\])", query):
-        yield "target-rate-interval-rule"
-    for call in re.finditer(r"(\w*)\s*\(?\s*\b\w+_total\{[^}]*\}(\[)?", query):
-        if not call[2] or call[1] not in ("rate", "irate", "increase"):
-            yield f"target-counter-agg-rule: {call[0]}"
-    if "histogram_quantile" in query and "rate(" not in query:
-        yield "target-histogram-rule"
+def query_problems(text):
+    expression = queries.parsed(text)
+    for node, parents in queries.nodes(expression):
+        if isinstance(node, promql_parser.VectorSelector):
+            matchers = [(matcher.name, matcher.op, matcher.value) for matcher in node.matchers.matchers]
+            for name in ("job", "instance"):
+                if (name, promql_parser.MatchOp.Re, ANY[name]) not in matchers:
+                    yield f"target-{name}-rule: {node.name}"
+            if node.name.endswith("_total"):
+                around = [type(parent).__name__ for parent in parents[-2:]]
+                if around != ["Call", "MatrixSelector"] or parents[-2].func.name not in ("rate", "irate", "increase"):
+                    yield f"target-counter-agg-rule: {node.name}"
+        if isinstance(node, promql_parser.Call) and node.func.name in ("rate", "irate") and node.args[0].range not in RATE_INTERVALS:
+            yield f"target-rate-interval-rule: {node.prettify()}"
+        if isinstance(node, promql_parser.Call) and node.func.name == "histogram_quantile":
+            inner = [part for part, _ in queries.nodes(node)]
+            calls = {part.func.name for part in inner if isinstance(part, promql_parser.Call)}
+            sums = [part for part in inner if isinstance(part, promql_parser.AggregateExpr)]
+            if not calls & {"rate", "increase"} or not sums or "le" not in sums[0].modifier.labels:
+                yield "target-histogram-rule"
 
 
-def unparsable(promtool, queries):
+# What $__rate_interval may become; no query has such a window written out.
+RATE_INTERVALS = {datetime.timedelta(seconds=value) for value in (60, 75, 315, 915)}
+# Counters and histograms of rows: their rates say nothing while rows are read late.
+ROWS = re.compile(r"cryptolens_(web_api|event|object)_log_(entries|states)_total|cryptolens_\w+_(bucket|sum|count)")
+
+
+def heedless(text):
+    """Whether a rule reads rows and never asks for catching_up. What is recorded has asked already."""
+    named = {metric for metric, _ in queries.selectors(queries.parsed(text))}
+    return any(ROWS.fullmatch(metric) and "exporter" not in metric for metric in named) and "cryptolens_exporter_catching_up" not in named
+
+
+def unparsable(promtool, all_queries):
     """target-promql-rule, by promtool itself."""
-    made = [{"record": f"query:{number}", "expr": filled(query)} for number, query in enumerate(queries.values())]
+    made = [{"record": f"query:{number}", "expr": queries.filled(query, ANY)} for number, query in enumerate(all_queries)]
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         yaml.safe_dump({"groups": [{"name": "queries", "rules": made}]}, file)
         file.flush()
@@ -168,20 +182,20 @@ def catalogue():
     return families
 
 
-def unknown_names(queries):
+def unknown_names(all_queries):
     """Only families and labels of the catalogue, and series that our own rules record."""
     families = catalogue()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    for where, query in queries.items():
-        bare = re.sub(r'"(\\.|[^"])*"', '""', query)
-        for name in re.findall(r"\b(?:cryptolens_\w+|\w+:\w+:\w+|process_\w+)", bare):
-            if name not in families and name not in recorded and name not in FOREIGN_METRICS and f"{name}" not in \
-                    {record.split(":")[0] for record in recorded}:
-                yield f"{where}: no such metric: {name}"
-        for metric, matchers in selectors(query):
-            for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"(\\.|[^"])*"', '""', matchers)):
-                if metric in families and label not in families[metric]:
-                    yield f"{where}: {metric} has no label {label}"
+    everywhere = set().union(*families.values())
+    for query in all_queries:
+        expression = queries.parsed(queries.filled(query, ANY))
+        for metric, labels in queries.selectors(expression):
+            if metric not in families and metric not in recorded and metric not in FOREIGN_METRICS:
+                yield f"{query.where}: no such metric: {metric}"
+            for label in set(labels) - families.get(metric, everywhere | {"alertname", "alertstate", "severity"}):
+                yield f"{query.where}: {metric} has no label {label}"
+        for label in set(queries.grouping_labels(expression)) - set(queries.made_labels(expression)) - everywhere:
+            yield f"{query.where}: no metric has the label {label}"
 
 
 def manifests(arguments):

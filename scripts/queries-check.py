@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Runs every query of every panel, variable, annotation and rule through the API of a real Prometheus. See scripts/queries-check."""
+
+import contextlib
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import time
+import urllib.error
+
+import yaml
+
+import queries
+import worlds
+from running import Failure, wait_for
+from worlds import DAY, JOB, WORLDS, Alertmanager, Prometheus
+
+# Queries that are rightly empty over a healthy demo, and why. Each must return something over the worlds that misbehave.
+EMPTY = {
+    "Exporter health / API errors by result": "no request failed",
+    "Licensing overview / Failures by state": "no request failed in these minutes",
+    "Licensing overview / Seat refusals and overdrafts A": "nobody found all seats taken in these minutes",
+    "Licensing overview / Seat refusals and overdrafts B": "nobody used an overdraft in these minutes",
+    "annotation / Firing alerts": "no alert fires",
+    "annotation / Exporter restarts": "no restart in these minutes",
+}
+ALERT = "nothing is wrong"
+
+checks = 0
+problems = []
+
+
+def check(what, holds, seen=""):
+    global checks
+    checks += 1
+    if not holds:
+        problems.append(f"{what}: {seen}")
+    print(f"{'ok  ' if holds else 'FAIL'} {what}{f': {seen}' if seen != '' else ''}", flush=True)
+
+
+# Variables
+
+def offered(prometheus, variable, chosen):
+    """The values that a variable's query offers, as Grafana asks for them."""
+    text = queries.filled(queries.Query(variable["name"], variable["query"]), chosen)
+    if found := re.fullmatch(r"label_values\((.+), (\w+)\)", text, re.S):
+        return sorted(prometheus.ask(f"label/{found[2]}/values", **{"match[]": found[1]}))
+    found = re.fullmatch(r"query_result\((.+)\)", text, re.S)
+    pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
+    values = []
+    for sample in prometheus.query(found[1]):
+        labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample["metric"].items()) if name != "__name__")
+        if matched := pattern.search(f"{{{labels}}} {sample['value'][1]} {sample['value'][0]}"):
+            values.append((matched["value"], matched["text"]))
+    return sorted(values)
+
+
+def variables(prometheus):
+    """What each variable offers, and what fills it if all of that is chosen one by one."""
+    every, chosen = {}, {}
+    for dashboard in queries.dashboards():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] != "query" or variable["name"] in every:
+                continue
+            values = offered(prometheus, variable, chosen)
+            every[variable["name"]] = values
+            plain = [value[0] if isinstance(value, tuple) else value for value in values]
+            chosen[variable["name"]] = queries.alternation(plain) if plain else "nothing"
+    return every, chosen
+
+
+ALL = {name: ".+" for name in ("job", "instance", "account", "product")}
+
+
+# Queries
+
+def returned(prometheus, query, chosen, since=None):
+    """How many series a query returns, now or at any time since then; an error of Prometheus is a problem."""
+    text = queries.filled(query, chosen)
+    now = int(time.time())
+    try:
+        if since is not None:
+            return len(prometheus.query_range(text, since, now, 5))
+        if query.instant:
+            return len(prometheus.query(text))
+        return len(prometheus.query_range(text, now - 60, now, queries.SCRAPE_INTERVAL))
+    except urllib.error.HTTPError as error:
+        problems.append(f"{query.where}: {json.loads(error.read())['error']}")
+        return 0
+
+
+def unexplained(query, count):
+    return not count and query.where not in EMPTY and not query.where.startswith("alert ")
+
+
+def returned_by_demo(prometheus, all_queries, chosen):
+    """Series by query. At night the demo's traffic is thin, so what is empty gets some time."""
+    counts = {query: returned(prometheus, query, chosen) for query in all_queries}
+    end = time.monotonic() + 90
+    while time.monotonic() < end and (again := [query for query, count in counts.items() if unexplained(query, count)]):
+        time.sleep(5)
+        counts.update({query: returned(prometheus, query, chosen) for query in again})
+    return counts
+
+
+def names(prometheus, all_queries):
+    """Metrics and labels that no target exports and no rule records."""
+    labels = {}
+    for query in all_queries:
+        expression = queries.parsed(queries.filled(query, ALL))
+        grouped = set(queries.grouping_labels(expression)) - set(queries.made_labels(expression))
+        for metric, matched in queries.selectors(expression):
+            if metric is None:
+                yield f"{query.where}: a selector without a metric"
+                continue
+            if metric not in labels:
+                found = prometheus.ask("labels", **{"match[]": metric}, start=int(time.time()) - 600)
+                labels[metric] = set(found)
+            if not labels[metric]:
+                yield f"{query.where}: no such metric: {metric}"
+            for label in set(matched) - labels[metric]:
+                yield f"{query.where}: {metric} has no label {label}"
+        known = set().union(*labels.values())
+        for label in grouped - known:
+            yield f"{query.where}: no metric has the label {label}"
+
+
+# The two Prometheus
+
+def healthy(stack, binary, folder, alertmanager):
+    """The compose file's Prometheus over a demo, with a last week."""
+    address, page = stack.enter_context(worlds.demo(binary))
+    now = int(time.time())
+    data = folder / "prometheus"
+    data.mkdir(parents=True)
+    counted = set(re.findall(r"# TYPE (cryptolens_(?:web_api|event|object|floating|data|product)_\w+) ", page))
+    logs = {"cryptolens_web_api_log_entries_total", "cryptolens_event_log_entries_total", "cryptolens_object_log_entries_total"}
+
+    def given(families, start, end, step):
+        worlds.backfill(data, folder, address, page, families, range(start, end, step), now - 30 * DAY, now)
+
+    given(counted, now - 3600, now - 10, 60)
+    given(logs, now - 7 * DAY - 2 * 3600, now - 7 * DAY + 2 * 3600, 120)
+    given(logs, now - 2 * DAY, now - DAY, 6 * 3600)
+    return stack.enter_context(Prometheus(folder, [address], alertmanager, queries.RULES.read_text())), address
+
+
+def troubled(stack, binary, folder, alertmanager):
+    """Each world's exporter, one that is not there, and the rules with a minute as a second."""
+    (folder / "worlds").mkdir(parents=True)
+    started = {name: world.start(stack, binary, folder / "worlds") for name, world in WORLDS.items()}
+    quiet = started["quiet"]
+    wait_for("the quiet world's rows", lambda: "cryptolens_web_api_log_entries_total" in quiet.page())
+    worlds.misbehave(started)
+    now = int(time.time())
+    (folder / "prometheus").mkdir()
+    # What 1w and a day more become.
+    worlds.backfill(folder / "prometheus", folder, quiet.address, quiet.page(),
+                    {"cryptolens_web_api_log_entries_total", "cryptolens_log_last_entry_timestamp_seconds"},
+                    range(now - 8 * 1440 - 120, now - 70, 20), now - 9 * 1440, now - 70)
+    targets = [world.address for world in started.values()] + [f"127.0.0.1:{worlds.free_port()}"]
+    rules = yaml.safe_dump({"groups": queries.shortened(queries.groups())}, sort_keys=False)
+    prometheus = stack.enter_context(Prometheus(folder, targets, alertmanager, rules, "1s"))
+    wait_for("prometheus", lambda: prometheus.query("up"))
+    # What the rules would have recorded.
+    wanted = {"account_product:cryptolens_web_api_log_entries:rate1h", "account_log:cryptolens_log_last_entry_age_seconds:min"}
+    past = [rule for group in queries.shortened(queries.groups()) for rule in group["rules"] if rule.get("record") in wanted]
+    (folder / "past.yml").write_text(yaml.safe_dump({"groups": [{"name": "past", "rules": past}]}))
+    worlds.tool(folder, "tsdb", "create-blocks-from", "rules", f"--url={prometheus.url}", f"--start={now - 8 * 1440}", f"--end={now - 90}",
+                "--eval-interval=20s", f"--output-dir={prometheus.data}", folder / "past.yml")
+    return prometheus, started
+
+
+def go_wrong(started):
+    """What happens once in the worlds' lives."""
+    restarting = started["restarting"]
+    for round_ in range(5):
+        time.sleep(3)
+        restarting.restart(corrupt=round_ == 2)
+        for name in ("refused", "unpaid", "denied"):
+            started[name].new_token()
+    started["full-disk"].fill_disk()
+    now = int(time.time())
+    row = {"productId": 3349, "time": now}
+    started["crowded"].add("web_api", [{"id": 6_000_000_000 + n, "state": 2024 if n % 2 else 2015, **row} for n in range(60)])
+
+
+def spike(world, prometheus, alertmanager):
+    """A spike of failures reaches Alertmanager within two minutes, names its product, and resolves."""
+    name = "CryptolensFailureSpike"
+    wait_for("a minute of calm", lambda: prometheus.query('account:cryptolens_web_api_log_failures_per_entries:ratio_rate1h{account="spike"}'))
+    check("calm before the spike", not alertmanager.alerts(account="spike"), alertmanager.alerts(account="spike") or "no alert")
+    product = 3349
+    began = time.monotonic()
+    world.spike(25, 0.9, product)
+    alert = wait_for("the spike in Alertmanager", lambda: alertmanager.alerts(alertname=name, account="spike"))[0]
+    check("the spike reached Alertmanager within two minutes", time.monotonic() - began < 120, f"after {time.monotonic() - began:.0f} s")
+    products = {one["labels"]["product_id"] for one in alertmanager.alerts(alertname=name, account="spike")}
+    check("of one product", products == {str(product)}, products)
+    wanted = f"cryptolens-exporter report --since 1h --product {product} --outcome failure"
+    check("it says what to run", wanted in alert["annotations"]["description"], alert["annotations"]["description"])
+    check("it names the product", f"product {product}" not in alert["annotations"]["summary"], alert["annotations"]["summary"])
+    wait_for("its end in Alertmanager", lambda: not alertmanager.alerts(alertname=name, account="spike"))
+    check("it resolved", True, f"{time.monotonic() - began:.0f} s after the spike began, which lasted 25 s")
+
+
+def compose(prometheus, address, alertmanager):
+    """The compose file's Prometheus scrapes, knows its Alertmanager, and evaluates every rule."""
+    # Three scrapes and what follows from them.
+    wait_for("three scrapes of the demo", lambda: int(prometheus.query(f'count_over_time(up{{instance="{address}"}}[5m])')[0]["value"][1]) > 3)
+    check("the compose file's Prometheus scrapes the exporter", prometheus.query("up")[0]["value"][1] == "1")
+    known = [one["url"] for one in prometheus.ask("alertmanagers")["activeAlertmanagers"]]
+    check("and knows its Alertmanager", known == [f"{alertmanager.url}/api/v2/alerts"], known)
+
+    def health():
+        return {rule["name"]: rule["health"] for group in prometheus.ask("rules")["groups"] for rule in group["rules"]}
+
+    wait_for("an evaluation of every rule", lambda: "unknown" not in health().values())
+    check("every rule is evaluated", set(health().values()) == {"ok"}, f"{len(health())} names")
+    check("no alert fires over a healthy demo", not prometheus.firing(), prometheus.firing() or "none")
+
+
+def filled_in(prometheus, address):
+    """What the variables offer for the demo, all of it chosen one by one."""
+    every, chosen = variables(prometheus)
+    check("variable job", every["job"] == [JOB], every["job"])
+    check("variable instance", every["instance"] == [address], every["instance"])
+    check("variable account", every["account"] == ["default"], every["account"])
+    check("variable product, by name", len(every["product"]) == 6 and all(value != name for value, name in every["product"]), every["product"])
+    return chosen
+
+
+def inhibitions(alertmanager):
+    """The compose file's inhibitions work on the labels that the alerts have."""
+    labels = {"account": "inhibitions", "product_id": "1"}
+    alertmanager.add({"alertname": "CryptolensFailureSpike", "severity": "critical", **labels},
+                     {"alertname": "CryptolensErrorBudgetBurn", "severity": "critical", "window": "1h", **labels},
+                     {"alertname": "CryptolensErrorBudgetBurn", "severity": "critical", "window": "1h", **labels, "product_id": "2"},
+                     {"alertname": "CryptolensErrorBudgetBurn", "severity": "warning", "window": "3d", **labels, "product_id": "2"})
+
+    def silent():
+        found = alertmanager.alerts(account="inhibitions")
+        return {(alert["labels"]["alertname"], alert["labels"]["product_id"], alert["labels"]["severity"]): bool(alert["status"]["inhibitedBy"])
+                for alert in found}
+
+    wanted = {("CryptolensFailureSpike", "1", "critical"): False, ("CryptolensErrorBudgetBurn", "1", "critical"): True,
+              ("CryptolensErrorBudgetBurn", "2", "critical"): False, ("CryptolensErrorBudgetBurn", "2", "warning"): True}
+    try:
+        wait_for("inhibitions", lambda: silent() == wanted, 20)
+    except Failure:
+        pass
+    check("a spike silences its product's burn, a fast burn the slow one", silent() == wanted, f"{sum(silent().values())} of {len(silent())} silent")
+
+
+def table(rows, wide):
+    """What was asked, how many series came back over the demo and over the worlds that misbehave, and why none did."""
+    width = max(len(query.where) for query, *_ in rows)
+    print(f"\n{'QUERY OF':{width}}  SERIES  UNDER FAULTS  QUERY", flush=True)
+    for query, count, faulty, reason in rows:
+        text = re.sub(r"\s+", " ", query.text).strip()
+        if not wide and len(text) > 100:
+            text = text[:99] + "…"
+        print(f"{query.where:{width}}  {count:6}  {faulty:12}  {f'(0: {reason}) ' if reason and not count else ''}{text}")
+
+
+def main():
+    binary = pathlib.Path(sys.argv[1]).resolve()
+    wide = "--wide" in sys.argv[2:]
+    began, began_at = time.monotonic(), int(time.time())
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        alertmanager = stack.enter_context(Alertmanager(folder / "alertmanager"))
+        well, address = healthy(stack, binary, folder / "healthy", alertmanager)
+        ill, started = troubled(stack, binary, folder / "troubled", alertmanager)
+        print(f"# everything runs after {time.monotonic() - began:.0f} s", flush=True)
+        go_wrong(started)
+
+        compose(well, address, alertmanager)
+        inhibitions(alertmanager)
+        chosen = filled_in(well, address)
+        panels, rules = list(queries.of_dashboards()), list(queries.of_rules(queries.rules()))
+        counts = returned_by_demo(well, [*panels, *rules], chosen)
+
+        spike(started["spike"], ill, alertmanager)
+        # The rules that this Prometheus has, by the same names.
+        short = {query.where: query for query in queries.of_rules(rule for group in queries.shortened(queries.groups()) for rule in group["rules"])}
+        missing = {query for query, count in counts.items() if not count}
+        faulty = {}
+        end = time.monotonic() + 60
+        while True:
+            # What is empty over the demo shows under faults at some time; everything else goes through there as well.
+            faulty.update({query: returned(ill, short.get(query.where, query), ALL, began_at - 30 if query in missing else None)
+                           for query in counts if not faulty.get(query)})
+            if all(faulty[query] for query in missing) or time.monotonic() > end:
+                break
+            time.sleep(5)
+        problems.extend(names(ill, [*panels, *rules]))
+        alerts = {rule["alert"] for rule in queries.rules() if "alert" in rule}
+        fired = {one["metric"]["alertname"] for one in ill.query_range('ALERTS{alertstate="firing"}', began_at, int(time.time()), 5)}
+
+    rows = [(query, count, faulty[query], ALERT if query.where.startswith("alert ") else EMPTY.get(query.where)) for query, count in counts.items()]
+    table(rows, wide)
+    for query, count, under_faults, reason in rows:
+        if unexplained(query, count):
+            problems.append(f"{query.where}: returns nothing over a healthy demo, and no reason is given")
+        if not count and not under_faults:
+            problems.append(f"{query.where}: returns nothing, not even under faults")
+    for where in EMPTY.keys() - {query.where for query in counts}:
+        problems.append(f"{where}: a reason is given for a query that is not there")
+    print(f"\n{len(rows)} queries, {sum(not row[1] for row in rows)} rightly empty over a healthy demo; {len(fired)} of {len(alerts)} alerts fired under "
+          f"faults within {time.monotonic() - began:.0f} s")
+    for problem in dict.fromkeys(problems):
+        print(f"FAIL {problem}")
+    print(f"{checks} passed, {len(problems)} failed")
+    sys.exit(1 if problems else 0)
+
+
+try:
+    main()
+except Failure as failure:
+    sys.exit(f"FAIL {failure}")
