@@ -216,8 +216,9 @@ def manifests(arguments):
                     kubernetes_validate.validate(document, version, strict=True)
         except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
             yield f"{where}: {error.message} at {list(error.path)}"
-        if document["kind"] == "StatefulSet":
-            yield from (f"{where}: {problem}" for problem in unrestricted(document["spec"]["template"]["spec"]))
+        if document["kind"] in ("StatefulSet", "Pod"):
+            pod = document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
+            yield from (f"{where}: {problem}" for problem in unrestricted(pod))
 
 
 def unrestricted(pod):

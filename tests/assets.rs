@@ -1,0 +1,109 @@
+//! What stands beside the binary and must agree with it: rules, dashboards, the chart. `scripts/assets-check` looks closer,
+//! with the tools of the trade; this needs Rust alone, and says what it left out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CHART: &str = "helm/cryptolens-exporter";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn dashboards() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("grafana/dashboards")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn the_chart_carries_the_same_rules_and_dashboards() {
+    let rules = "prometheus/cryptolens.rules.yml";
+    assert_eq!(read(rules), read(format!("{CHART}/files/{rules}")), "run scripts/sync-chart");
+    let mut names = BTreeSet::new();
+    for path in dashboards() {
+        let name = path.file_name().unwrap().to_owned();
+        let copy = root().join(CHART).join("files/dashboards").join(&name);
+        assert_eq!(read(&path), read(copy), "run scripts/sync-chart");
+        names.insert(name);
+    }
+    assert_eq!(names.len(), 4);
+    let copies = std::fs::read_dir(root().join(CHART).join("files/dashboards")).unwrap();
+    let copies: BTreeSet<_> = copies.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, copies, "run scripts/sync-chart");
+}
+
+#[test]
+fn the_chart_installs_this_version() {
+    let wanted = format!("appVersion: \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(read(format!("{CHART}/Chart.yaml")).lines().any(|line| line == wanted), "no {wanted}");
+}
+
+/// Words that look like one of our metrics.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    text.split(|character: char| !(character.is_ascii_alphanumeric() || "_:".contains(character)))
+        .filter(|word| word.starts_with("cryptolens_"))
+        .collect()
+}
+
+#[test]
+fn rules_and_dashboards_name_families_that_are_exported() {
+    let catalogue = read("docs/metrics.md");
+    let rules = read("prometheus/cryptolens.rules.yml");
+    let exported = |metric: &str| {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| metric.strip_suffix(suffix));
+        [Some(metric), family].into_iter().flatten().any(|name| catalogue.contains(&format!("| `{name}` |")))
+    };
+    let recorded = |metric: &str| rules.lines().any(|line| line.ends_with(&format!("record: {metric}")));
+    let texts = dashboards().into_iter().map(|path| (path.display().to_string(), read(&path)));
+    let mut named = 0;
+    for (path, text) in texts.chain([("rules".to_owned(), rules.clone())]) {
+        for metric in metrics(&text) {
+            assert!(exported(metric) || recorded(metric), "{path}: nothing exports {metric}");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "only {named} metrics were found");
+}
+
+/// The helm of `scripts/tools`, or that of the machine.
+fn helm() -> Option<PathBuf> {
+    let tools = std::env::var_os("TOOLS_DIR").map_or_else(|| root().join("target/tools"), PathBuf::from);
+    let candidates = [tools.join("bin/helm"), PathBuf::from("helm")];
+    let runs =
+        |helm: &PathBuf| Command::new(helm).arg("version").output().is_ok_and(|done| done.status.success());
+    candidates.into_iter().find(runs)
+}
+
+#[test]
+fn helm_lints_the_chart() {
+    let Some(helm) = helm() else {
+        // Not captured by the test runner, so that it is seen.
+        writeln!(
+            std::io::stderr(),
+            "left out: helm lint, as there is no helm here; scripts/tools installs it"
+        )
+        .unwrap();
+        return;
+    };
+    for entry in std::fs::read_dir(root().join(CHART).join("ci")).unwrap() {
+        let values = entry.unwrap().path();
+        let done = Command::new(&helm)
+            .args(["lint", "--strict"])
+            .arg(root().join(CHART))
+            .arg("--values")
+            .arg(&values)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{}: {said}", values.display());
+    }
+}
