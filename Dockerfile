@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 FROM rust:1.89-alpine3.22 AS build
 # hadolint ignore=DL3018
-RUN apk add --no-cache gcc make musl-dev
+RUN apk add --no-cache ca-certificates gcc make musl-dev
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
