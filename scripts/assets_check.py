@@ -251,6 +251,20 @@ def refusals(arguments):
         yield "global is refused"
 
 
+def policies(arguments):
+    """The network policy lets out DNS and the port of the API, or that of the proxy instead, and nothing at all for the demo."""
+    cases = [([], [53, 443]), (["--set", "api.url=http://license-server.example:8080/api"], [53, 8080]),
+             (["--set", "proxy.url=http://proxy.example:3128"], [53, 3128]), (["--set", "demo=true"], [53])]
+    for values, wanted in cases:
+        done = subprocess.run([arguments[0], "template", "x", str(CHART), "--set", "token.existingSecret=t", *values], capture_output=True, text=True, check=True)
+        policy, = (made for made in yaml.safe_load_all(done.stdout) if made and made["kind"] == "NetworkPolicy")
+        out = sorted({port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]})
+        if out != wanted:
+            yield f"{values}: lets out {out}, not {wanted}"
+        if [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] != ["http"]:
+            yield f"{values}: lets in more than the scrape"
+
+
 def equal(arguments):
     """What the chart renders is what stands in prometheus/ and grafana/."""
     folder = pathlib.Path(arguments[0])
@@ -266,7 +280,7 @@ def equal(arguments):
 
 def main():
     checks = {"compose": compose, "runbooks": runbooks, "dashboards": dashboard_rules, "manifests": manifests,
-              "refusals": refusals, "equal": equal}
+              "refusals": refusals, "policies": policies, "equal": equal}
     problems = list(checks[sys.argv[1]](sys.argv[2:]))
     for problem in problems:
         print(problem)

@@ -58,8 +58,8 @@ def offered(prometheus, variable, chosen):
 
 
 def variables(prometheus):
-    """What each variable offers, and what fills it if all of that is chosen one by one."""
-    every, chosen = {}, {}
+    """What each variable offers, what fills it if all of that is chosen one by one, and how many values that are."""
+    every, chosen, rows = {}, {}, []
     for dashboard in queries.dashboards():
         for variable in dashboard["templating"]["list"]:
             if variable["type"] != "query" or variable["name"] in every:
@@ -67,8 +67,9 @@ def variables(prometheus):
             values = offered(prometheus, variable, chosen)
             every[variable["name"]] = values
             plain = [value[0] if isinstance(value, tuple) else value for value in values]
+            rows.append((queries.Query(f"variable / {variable['name']}", variable["query"]), len(values)))
             chosen[variable["name"]] = queries.alternation(plain) if plain else "nothing"
-    return every, chosen
+    return every, chosen, rows
 
 
 ALL = {name: ".+" for name in ("job", "instance", "account", "product")}
@@ -192,7 +193,7 @@ def spike(world, prometheus, alertmanager):
     """A spike of failures reaches Alertmanager within two minutes, names its product, and resolves."""
     name = "CryptolensFailureSpike"
     wait_for("a minute of calm", lambda: prometheus.query('account:cryptolens_web_api_log_failures_per_entries:ratio_rate1h{account="spike"}'))
-    check("calm before the spike", not alertmanager.alerts(account="spike"), alertmanager.alerts(account="spike") or "no alert")
+    wait_for("calm before the spike", lambda: not alertmanager.alerts(alertname=name, account="spike"))
     product = 3349
     began = time.monotonic()
     world.spike(25, 0.9, product)
@@ -225,12 +226,12 @@ def compose(prometheus, address, alertmanager):
 
 def filled_in(prometheus, address):
     """What the variables offer for the demo, all of it chosen one by one."""
-    every, chosen = variables(prometheus)
+    every, chosen, rows = variables(prometheus)
     check("variable job", every["job"] == [JOB], every["job"])
     check("variable instance", every["instance"] == [address], every["instance"])
     check("variable account", every["account"] == ["default"], every["account"])
     check("variable product, by name", len(every["product"]) == 6 and all(value != name for value, name in every["product"]), every["product"])
-    return chosen
+    return chosen, rows
 
 
 def inhibitions(alertmanager):
@@ -280,7 +281,7 @@ def main():
 
         compose(well, address, alertmanager)
         inhibitions(alertmanager)
-        chosen = filled_in(well, address)
+        chosen, offers = filled_in(well, address)
         panels, rules = list(queries.of_dashboards()), list(queries.of_rules(queries.rules()))
         counts = returned_by_demo(well, [*panels, *rules], chosen)
 
@@ -298,17 +299,19 @@ def main():
                 break
             time.sleep(5)
         problems.extend(names(ill, [*panels, *rules]))
+        _, _, ill_offers = variables(ill)
         alerts = {rule["alert"] for rule in queries.rules() if "alert" in rule}
         fired = {one["metric"]["alertname"] for one in ill.query_range('ALERTS{alertstate="firing"}', began_at, int(time.time()), 5)}
 
-    rows = [(query, count, faulty[query], ALERT if query.where.startswith("alert ") else EMPTY.get(query.where)) for query, count in counts.items()]
+    rows = [(query, count, ill_count, None) for (query, count), (_, ill_count) in zip(offers, ill_offers)]
+    rows += [(query, count, faulty[query], ALERT if query.where.startswith("alert ") else EMPTY.get(query.where)) for query, count in counts.items()]
     table(rows, wide)
     for query, count, under_faults, reason in rows:
         if unexplained(query, count):
             problems.append(f"{query.where}: returns nothing over a healthy demo, and no reason is given")
         if not count and not under_faults:
             problems.append(f"{query.where}: returns nothing, not even under faults")
-    for where in EMPTY.keys() - {query.where for query in counts}:
+    for where in EMPTY.keys() - {query.where for query, *_ in rows}:
         problems.append(f"{where}: a reason is given for a query that is not there")
     print(f"\n{len(rows)} queries, {sum(not row[1] for row in rows)} rightly empty over a healthy demo; {len(fired)} of {len(alerts)} alerts fired under "
           f"faults within {time.monotonic() - began:.0f} s")
