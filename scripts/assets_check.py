@@ -23,7 +23,8 @@ FOREIGN_METRICS = {"up", "ALERTS", "process_start_time_seconds", "process_reside
 
 
 def compose(_):
-    """Every mounted file is there, every image is pinned, every port stays on this machine."""
+    """Every mounted file is there, and whatever a program reads is mounted; images are pinned; ports stay on this machine."""
+    provider = yaml.safe_load((ROOT / "grafana" / "provisioning" / "dashboards" / "cryptolens.yml").read_text())["providers"][0]
     for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items():
         if "build" not in service and not re.search(r":v?[0-9]+\.[0-9]+\.[0-9]+$", service["image"]):
             yield f"{name}: the image is not pinned: {service['image']}"
@@ -31,6 +32,13 @@ def compose(_):
             source = volume.split(":")[0]
             if source.startswith(".") and not (ROOT / source).exists():
                 yield f"{name}: {source} is missing"
+        mounts = [volume.split(":")[1] for volume in service.get("volumes", [])]
+        read = [argument.partition("=")[2] for argument in service.get("command", [])] + list(service.get("environment", {}).values())
+        if name == "grafana":
+            read.append(provider["options"]["path"])
+        for path in read:
+            if path.startswith("/") and not any(path == mount or path.startswith(f"{mount}/") for mount in mounts):
+                yield f"{name}: {path} is not mounted"
         for port in service.get("ports", []):
             if not port.startswith("127.0.0.1:"):
                 yield f"{name}: port {port} is open to other machines"
@@ -68,11 +76,19 @@ def dashboard_rules(arguments):
         yield from (f"{name}: {problem}" for problem in variable_problems(dashboard))
         if dashboard["editable"]:
             yield f"{name}: uneditable-dashboard"
+        if not any(link["type"] == "dashboards" and link["tags"] == dashboard["tags"] and link["includeVars"] for link in dashboard["links"]):
+            yield f"{name}: no links to the other dashboards"
+        if len([one for one in dashboard["annotations"]["list"] if "expr" in one]) != 2:
+            yield f"{name}: annotations for firing alerts and restarts are missing"
         ids = [panel["id"] for panel in dashboard["panels"]]
         if len(ids) != len(set(ids)):
             yield f"{name}: panel ids are not unique"
         for panel in panels(dashboard):
             yield from (f"{name} / {panel.get('title')}: {problem}" for problem in panel_problems(panel))
+    uids = {dashboard["uid"] for dashboard in dashboards()}
+    # Bookmarks and links point at them.
+    if uids != {"cryptolens-overview", "cryptolens-events", "cryptolens-objects", "cryptolens-exporter"}:
+        yield f"the uids changed: {uids}"
     of_dashboards, of_rules = list(queries.of_dashboards()), list(queries.of_rules(rules()))
     for query in of_dashboards:
         if not query.where.startswith("annotation"):
