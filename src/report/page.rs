@@ -8,7 +8,7 @@ use super::text::Column;
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1f2430; --weak: #5b6270; --grid: #d9dde3;
   --good: #2e7d5b; --bad: #c2413b; --other: #8a8f98; --note: #fff6e0; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171c; --ink: #e6e8ec; --weak: #a3abb8; --grid: #343a45;
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #14171c; --ink: #e6e8ec; --weak: #a3abb8; --grid: #343a45;
   --good: #4fb58a; --bad: #f0716a; --other: #9aa1ac; --note: #3a3015; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 64rem; background: var(--paper); color: var(--ink);
@@ -24,12 +24,13 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--grid); text-align:
 th { color: var(--weak); font-weight: 600; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 .whole { white-space: nowrap; }
-figure { margin: 1rem 0; overflow-x: auto; } svg { display: block; width: 100%; height: auto; max-width: 60rem; }
-svg.small { max-width: 35rem; } svg.wide { min-width: 36rem; }
+figure { margin: 1rem 0; padding: .25rem; border: 1px solid var(--grid); border-radius: 6px; overflow-x: auto; }
+svg { display: block; width: 100%; height: auto; } svg text { font-family: inherit; }
+svg.small { max-width: 35rem; margin: auto; } svg.wide { min-width: 36rem; }
 .heat { border-spacing: 2px; border-collapse: separate; table-layout: fixed; min-width: 36rem; }
 .heat td, .heat th { padding: 0; border: 0; height: 1.4rem; font-size: .7rem; text-align: center; }
 .heat th:first-child { width: 5.5rem; text-align: left; } .heat td { position: relative; border-radius: 2px; }
-@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; }
+@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; } h2 { break-after: avoid; }
   figure, tr { break-inside: avoid; } figure, .table { overflow: visible; } svg.wide { min-width: 0; } * { print-color-adjust: exact; } }
 ";
 
