@@ -10,7 +10,7 @@
     reason = "the documentation of flags is their help text, in which Markdown would show"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -440,6 +440,13 @@ pub struct PresentArgs {
         value_name = "HOW"
     )]
     pub identities: IdentitiesArg,
+}
+
+impl PresentArgs {
+    /// The file to write; none for standard output, which can also be written as `-`.
+    pub fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
 }
 
 /// Whose log, as typed.

@@ -134,18 +134,19 @@ pub(super) struct Order<'a> {
     pub(super) resume: bool,
 }
 
-/// Exports the rows of type `R`.
-pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> Result<(), ReportError> {
+/// Exports the rows of type `R`, and tells how many there are.
+pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> Result<u64, ReportError> {
     let Some(path) = order.path else {
         if order.resume {
             return Err(ReportError::Usage("--resume needs the file that --output names".to_owned()));
         }
         let mut sheet = Sheet::<_>::new(BufWriter::new(io::stdout().lock()), order.format, true);
-        return match copy::<R, _>(source, order, None, &mut sheet).await {
+        match copy::<R, _>(source, order, None, &mut sheet).await {
             Ok(()) => output::written_to_stdout(sheet.flush()),
             Err(ReportError::Write { error, .. }) => output::written_to_stdout(Err(error)),
             Err(error) => Err(error),
-        };
+        }?;
+        return Ok(sheet.rows);
     };
     let failed = |error| output::failed(path, error);
     let path = output::target(path).map_err(failed)?;
@@ -156,7 +157,8 @@ pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> R
     // What came before an error is whole entries, and worth keeping for `--resume`.
     let flushed = sheet.flush().map_err(failed);
     copied.and(flushed).map_err(|error| unfinished.cut_off(error))?;
-    unfinished.complete(&path).map_err(failed)
+    unfinished.complete(&path).map_err(failed)?;
+    Ok(sheet.rows)
 }
 
 async fn copy<R: Exported, W: Write>(
@@ -195,11 +197,13 @@ struct Sheet<W: Write> {
     writer: W,
     format: ExportFormat,
     is_empty: bool,
+    /// Written so far.
+    rows: u64,
 }
 
 impl<W: Write> Sheet<W> {
     const fn new(writer: W, format: ExportFormat, is_empty: bool) -> Sheet<W> {
-        Sheet { writer, format, is_empty }
+        Sheet { writer, format, is_empty, rows: 0 }
     }
 
     /// The header, where there is none yet.
@@ -212,6 +216,7 @@ impl<W: Write> Sheet<W> {
     }
 
     fn write<R: Exported>(&mut self, row: &mut R) -> io::Result<()> {
+        self.rows += 1;
         match self.format {
             ExportFormat::Ndjson => serde_json::to_writer(&mut self.writer, row)?,
             ExportFormat::Csv => {

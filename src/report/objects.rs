@@ -19,7 +19,7 @@ use super::page::{figure, page, table as html_table};
 use super::record::ObjectRecord;
 use super::source::Reading;
 use super::spreadsheet::{maybe, write};
-use super::text::{Column, Paint, counted, table, thousands};
+use super::text::{Column, Screen, counted, thousands};
 use super::window::{ShownWindow, Window, local, rfc3339};
 
 const SCHEMA: &str = "cryptolens-exporter/report/objects";
@@ -328,10 +328,10 @@ impl Report {
     }
 
     /// The report for the terminal, with the newest `top` lines of the trail.
-    pub(super) fn text(&self, heading: &str, paint: Paint, top: usize) -> String {
-        let mut text = format!("{}\n{heading}\n", paint.strong("Object Log"));
+    pub(super) fn text(&self, heading: &str, screen: Screen, top: usize) -> String {
+        let mut text = format!("{}\n{heading}\n", screen.strong("Object Log"));
         for note in self.notes() {
-            text.push_str(&format!("{}\n", paint.weak(&note)));
+            text.push_str(&format!("{}\n", screen.weak(&note)));
         }
         if self.entries == 0 {
             return text + "\nThe log holds no change in this time.\n";
@@ -344,12 +344,12 @@ impl Report {
         };
         text.push_str(&format!("\n{}.\n", counted(self.entries, "change", "changes")));
         for (title, content) in [
-            ("By user", table(&action_columns("user"), self.user_rows())),
-            ("By resource", table(&action_columns("resource"), self.resource_rows())),
-            ("By day", table(&action_columns("day"), self.day_rows())),
-            (&title, table(&TRAIL, self.trail.iter().skip(left_out).map(trail_row))),
+            ("By user", screen.table(&action_columns("user"), self.user_rows())),
+            ("By resource", screen.table(&action_columns("resource"), self.resource_rows())),
+            ("By day", screen.table(&action_columns("day"), self.day_rows())),
+            (&title, screen.table(&TRAIL, self.trail.iter().skip(left_out).map(trail_row))),
         ] {
-            text.push_str(&format!("\n{}\n{content}", paint.strong(title)));
+            text.push_str(&format!("\n{}\n{content}", screen.strong(title)));
         }
         text
     }

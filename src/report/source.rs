@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{PageFault, ReportError};
@@ -30,6 +31,8 @@ pub(super) struct Source {
     pub(super) progress: Progress,
     /// The first wait after an error; it doubles with each.
     pub(super) backoff: Duration,
+    /// Ends every reading with [`ReportError::Interrupted`].
+    pub(super) stop: CancellationToken,
 }
 
 /// What was met on the way, for the report to tell.
@@ -60,9 +63,9 @@ impl Source {
         loop {
             let is_needed = |time: Option<i64>| time.is_none_or(|time| time >= oldest.saturating_sub(SLACK));
             // The next page is on its way while this one is read and counted, unless this one may be the last.
-            let guess = fetching.last.await.ok().filter(|(_, time)| is_needed(*time));
+            let guess = self.unless_stopped(fetching.last).await?.ok().filter(|(_, time)| is_needed(*time));
             let early = guess.map(|(id, _)| (id, self.fetch::<R>(Cursor { last: id, ..cursor }, filter)));
-            let Some(rows) = cursor.accept(joined(fetching.page.await)?)? else { break };
+            let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
             let newest = rows.iter().filter_map(Row::time).max();
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
             if let Some(further) = each(rows) {
@@ -91,7 +94,7 @@ impl Source {
         let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
         let mut fetching = self.fetch::<R>(cursor, filter);
         loop {
-            let Some(rows) = cursor.accept(joined(fetching.page.await)?)? else { break };
+            let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
             let oldest = rows.iter().filter_map(Row::time).min();
             self.progress.forward(rows.len(), rows.last().and_then(Row::time));
             if oldest.is_some_and(|time| time > newest.saturating_add(SLACK)) {
@@ -109,7 +112,8 @@ impl Source {
     pub(super) async fn start<R: Row>(&self, filter: &Filter, from: i64) -> Result<i64, ReportError> {
         let too_old = async |after: i64| -> Result<Option<i64>, ReportError> {
             let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
-            let Some(rows) = cursor.accept(joined(self.fetch::<R>(cursor, filter).page.await)?)? else {
+            let page = self.page(self.fetch::<R>(cursor, filter).page).await?;
+            let Some(rows) = cursor.accept(page)? else {
                 return Ok(None);
             };
             let newest = rows.iter().filter_map(Row::time).max();
@@ -120,13 +124,25 @@ impl Source {
 
     /// How many seats a license key has.
     pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<Seats, ReportError> {
-        let mut attempt = 0;
-        loop {
-            match self.client.seats(product_id, key).await {
-                Ok(seats) => return Ok(seats),
-                Err(error) => self.pause(Endpoint::GetKey, error, &mut attempt).await?,
+        let asking = async {
+            let mut attempt = 0;
+            loop {
+                match self.client.seats(product_id, key).await {
+                    Ok(seats) => return Ok(seats),
+                    Err(error) => self.pause(Endpoint::GetKey, error, &mut attempt).await?,
+                }
             }
-        }
+        };
+        self.unless_stopped(asking).await?
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, ReportError> {
+        self.stop.run_until_cancelled(work).await.ok_or(ReportError::Interrupted)
+    }
+
+    async fn page<R>(&self, fetch: Fetch<R>) -> Result<Page<R>, ReportError> {
+        // The task of a fetch ends early only if the process goes down.
+        self.unless_stopped(fetch).await?.unwrap_or(Err(ReportError::Interrupted))
     }
 
     fn fetch<R: Row>(&self, cursor: Cursor, filter: &Filter) -> Fetching<R> {
@@ -206,15 +222,10 @@ async fn last_too_old(
 struct Fetching<R> {
     /// Id and time of what looks like its last row, as soon as it is there; an error if there is none.
     last: oneshot::Receiver<(i64, Option<i64>)>,
-    page: AbortOnDropHandle<Result<Page<R>, ReportError>>,
+    page: Fetch<R>,
 }
 
-/// The task of a fetch ends early only if the process goes down.
-fn joined<R>(
-    result: Result<Result<Page<R>, ReportError>, tokio::task::JoinError>,
-) -> Result<Page<R>, ReportError> {
-    result.unwrap_or(Err(ReportError::Interrupted))
-}
+type Fetch<R> = AbortOnDropHandle<Result<Page<R>, ReportError>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
