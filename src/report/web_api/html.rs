@@ -141,6 +141,6 @@ fn heat_map(report: &Report) -> Markup {
                 }
             } } }
         } }
-        p.weak { "The darkest hour has " (thousands(most)) " requests, " (OF_ALL_WEEKS) "." }
+        p.weak { "The hour with most has " (thousands(most)) " requests, " (OF_ALL_WEEKS) "." }
     }
 }
