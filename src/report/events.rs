@@ -10,9 +10,10 @@ use maud::html as markup;
 use serde::Serialize;
 
 use super::chart::{Axis, Bar, GOOD, bars};
-use super::count::ratio;
+use super::count::{of_length, ratio};
 use super::error::ReportError;
 use super::page::{figure, page, table as html_table};
+use super::read::Read;
 use super::record::EventRecord;
 use super::source::Reading;
 use super::spreadsheet::{maybe, write};
@@ -122,38 +123,6 @@ pub(super) struct Report {
     days: Vec<Day>,
 }
 
-/// What was read to make a report of a log that is read forward.
-#[derive(Debug, Serialize)]
-pub(super) struct Read {
-    pub(super) rows: u64,
-    pub(super) pages: u64,
-    pub(super) rows_without_id: u64,
-    pub(super) rows_without_time: u64,
-    pub(super) rows_met_again: u64,
-}
-
-impl Read {
-    pub(super) const fn new(reading: &Reading, without_time: u64) -> Read {
-        Read {
-            rows: reading.rows,
-            pages: reading.pages,
-            rows_without_id: reading.without_id,
-            rows_without_time: without_time,
-            rows_met_again: reading.duplicates,
-        }
-    }
-
-    pub(super) fn notes(&self) -> Vec<String> {
-        [(self.rows_without_id, "an id"), (self.rows_without_time, "a time")]
-            .into_iter()
-            .filter(|(rows, _)| *rows > 0)
-            .map(|(rows, what)| {
-                format!("{} without {what}, and not counted.", counted(rows, "entry was", "entries were"))
-            })
-            .collect()
-    }
-}
-
 #[derive(Debug, Serialize)]
 struct OfEvent {
     event: Option<String>,
@@ -225,8 +194,8 @@ impl Report {
             window: tally.window.shown(),
             read: Read::new(reading, tally.without_time),
             entries,
-            distinct_keys: u64::try_from(tally.keys.len()).unwrap_or(u64::MAX),
-            distinct_machines: u64::try_from(tally.machines.len()).unwrap_or(u64::MAX),
+            distinct_keys: of_length(tally.keys.len()),
+            distinct_machines: of_length(tally.machines.len()),
             events,
             values: tally
                 .values

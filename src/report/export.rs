@@ -14,7 +14,6 @@ use serde_json::value::RawValue;
 use super::args::ExportFormat;
 use super::error::ReportError;
 use super::identity::{Identities, Kind};
-use super::objects::{masked_json, shown_user};
 use super::output;
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
 use super::source::Source;
@@ -84,7 +83,7 @@ impl Exported for EventRecord {
     fn mask(&mut self, identities: &Identities) {
         mask(&mut self.key, Kind::Key, identities);
         mask(&mut self.machine_code, Kind::Machine, identities);
-        self.metadata = self.metadata.as_deref().map(|metadata| masked_json(metadata, identities));
+        self.metadata = self.metadata.as_deref().map(|metadata| identities.json_text(metadata));
     }
 
     fn texts(&mut self) -> Vec<&mut Option<String>> {
@@ -112,9 +111,8 @@ impl Exported for ObjectRecord {
     ];
 
     fn mask(&mut self, identities: &Identities) {
-        self.performed_by_user_id =
-            self.performed_by_user_id.as_deref().map(|user| shown_user(user, identities));
-        self.data = self.data.as_deref().map(|data| masked_json(data, identities));
+        self.performed_by_user_id = self.performed_by_user_id.as_deref().map(|user| identities.user(user));
+        self.data = self.data.as_deref().map(|data| identities.json_text(data));
     }
 
     fn texts(&mut self) -> Vec<&mut Option<String>> {

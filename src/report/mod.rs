@@ -24,6 +24,7 @@ mod objects;
 mod output;
 mod page;
 mod progress;
+mod read;
 mod record;
 mod seats;
 mod setup;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::count::of_length;
 use super::error::{PageFault, ReportError};
 use super::progress::Progress;
 use crate::cryptolens::{ApiError, Client, Endpoint, Filter, Page, PageQuery, Retry, Row, Seats};
@@ -301,15 +302,11 @@ impl Cursor {
             return fault(PageFault::Order);
         }
         self.reading.pages += 1;
-        self.reading.rows += count(rows.len());
-        self.reading.duplicates += count(listed - rows.len());
+        self.reading.rows += of_length(rows.len());
+        self.reading.duplicates += of_length(listed - rows.len());
         self.reading.without_id += page.without_id;
         Ok(Some(rows))
     }
-}
-
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

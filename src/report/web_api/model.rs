@@ -11,7 +11,7 @@ use super::tally::{QUARTER, Tally, largest_first};
 use crate::config::Product;
 use crate::cryptolens::state_code::{DESCRIBED, classify};
 use crate::cryptolens::{EventType, Outcome};
-use crate::report::count::{Counts, ShownCounts, ratio};
+use crate::report::count::{Counts, ShownCounts, of_length, ratio};
 use crate::report::identity::{Identities, Kind};
 use crate::report::source::{Reading, SLACK};
 use crate::report::window::{ShownWindow, Window, local, rfc3339};
@@ -364,7 +364,7 @@ fn keys(tally: &Tally, identities: &Identities, all_outcomes: bool) -> Keys {
     };
     Keys {
         requests,
-        distinct: count(tally.keys.len()),
+        distinct: of_length(tally.keys.len()),
         failing,
         only_failing: all_outcomes.then_some(only_failing),
         above_one_percent: largest_first(&tally.keys, Counts::requests)
@@ -387,7 +387,7 @@ fn identified<S: std::hash::BuildHasher>(
     });
     Identified {
         requests: counts.values().map(Counts::requests).sum(),
-        distinct: count(counts.len()),
+        distinct: of_length(counts.len()),
         failing,
         only_failing: all_outcomes.then_some(only_failing),
         most_failures: most
@@ -399,10 +399,6 @@ fn identified<S: std::hash::BuildHasher>(
             })
             .collect(),
     }
-}
-
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// Failure states by when they were first seen, for the formats that list them.
