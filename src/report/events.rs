@@ -192,7 +192,7 @@ impl Report {
             schema_version: SCHEMA_VERSION,
             account,
             window: tally.window.shown(),
-            read: Read::new(reading, tally.without_time),
+            read: Read::new(reading, tally.without_time, &tally.window),
             entries,
             distinct_keys: of_length(tally.keys.len()),
             distinct_machines: of_length(tally.machines.len()),

@@ -126,7 +126,7 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
     let mut tally = web_api::Tally::new(window, !args.no_comparison, outcome);
     let needed_from = tally.needed_from();
     let needed = Window { from: needed_from, ..window };
-    let source = setup.source("the Web API Log", Some(needed), window.zone);
+    let source = setup.source("Web API Log", Some(needed), window.zone);
     let add = |rows: Vec<CountedRequest>| {
         rows.iter().for_each(|row| tally.add(row));
         None
@@ -165,7 +165,7 @@ async fn report_events(args: &ReportArgs, window: Window, setup: &Setup) -> Resu
         Ok(())
     };
     let filter = license_filter(&args.license);
-    let reading = read_forward(setup, "the Events Log", &filter, &window, add).await?;
+    let reading = read_forward(setup, "Events Log", &filter, &window, add).await?;
     let report = events::Report::new(tally, &reading, setup.account.clone());
     let heading = setup.heading(&window);
     match args.format.format {
@@ -182,7 +182,7 @@ async fn report_objects(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         rows.iter().for_each(|row| reader.add(row));
         Ok(())
     };
-    let reading = read_forward(setup, "the Object Log", &Filter::default(), &window, add).await?;
+    let reading = read_forward(setup, "Object Log", &Filter::default(), &window, add).await?;
     let report = reader.report(&reading, setup.account.clone());
     let heading = setup.heading(&window);
     match args.format.format {
@@ -227,7 +227,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
     let local_window = Window::new(&args.bounds, length, Utc::now())?;
     let setup = Setup::new(&args.access, &args.present, stop)?;
     output::probe(args.present.file())?;
-    let source = setup.source("the history of seats", Some(local_window), local_window.zone);
+    let source = setup.source("seats", Some(local_window), local_window.zone);
     let (limit, limit_source, mut window) = match args.max_machines {
         Some(seats) => (u64::from(seats), "--max-machines", local_window),
         None => {

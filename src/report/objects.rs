@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
             account,
             window: self.window.shown(),
             identities: self.identities.name(),
-            read: Read::new(reading, self.without_time),
+            read: Read::new(reading, self.without_time, &self.window),
             entries: of_length(trail.len()),
             users,
             resources: resources

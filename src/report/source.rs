@@ -48,6 +48,10 @@ pub(super) struct Reading {
     pub(super) duplicates: u64,
     /// True if the reading came to an end of the log.
     pub(super) whole_log: bool,
+    /// True if the reading began at the beginning of the log.
+    pub(super) from_beginning: bool,
+    /// The oldest time met.
+    pub(super) oldest: Option<i64>,
 }
 
 impl Source {
@@ -93,6 +97,7 @@ impl Source {
         mut each: impl FnMut(Vec<R>) -> Result<(), ReportError>,
     ) -> Result<Reading, ReportError> {
         let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
+        cursor.reading.from_beginning = after == 0;
         let mut fetching = self.fetch::<R>(cursor, filter);
         loop {
             let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
@@ -301,6 +306,7 @@ impl Cursor {
             // Nothing but rows from before the cursor: asking again would give the same for ever.
             return fault(PageFault::Order);
         }
+        self.reading.oldest = rows.iter().filter_map(Row::time).chain(self.reading.oldest).min();
         self.reading.pages += 1;
         self.reading.rows += of_length(rows.len());
         self.reading.duplicates += of_length(listed - rows.len());
