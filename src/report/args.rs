@@ -266,7 +266,8 @@ pub struct ExportArgs {
     /// Go on after the last entry of the output
     ///
     /// Reads the last id of the file named by --output, or of the unfinished one that an interrupted export left beside
-    /// it, and appends what came after. Without such a file it begins as usual.
+    /// it, and appends what came after, without a gap: --since and --from say where a new file begins. Without such a file
+    /// it begins as usual.
     ///
     /// Default: false. Example: --resume
     #[arg(

@@ -171,9 +171,11 @@ async fn copy<R: Exported, W: Write>(
         (None, Some(window)) => source.start::<R>(&order.filter, window.from).await?,
         (None, None) => 0,
     };
+    // What is gone on with has its beginning: one counted back from now has moved since, and would leave a gap.
+    let begin = window.filter(|_| last_id.is_none()).map_or(i64::MIN, |window| window.from);
     let wanted = |row: &R| match window {
         None => true,
-        Some(window) => row.time().is_some_and(|time| window.contains(time)),
+        Some(window) => row.time().is_some_and(|time| begin <= time && time < window.to),
     };
     let failed = |error| ReportError::Write { path: order.path.map(Path::to_owned), error };
     sheet.begin(R::COLUMNS).map_err(failed)?;

@@ -152,6 +152,18 @@ fn a_complete_export_gets_what_came_since() {
     assert_eq!(ids_in(&file), all_ids(130), "what is in place stays");
 }
 
+/// A beginning that is counted back from now moves on between two runs.
+#[test]
+fn going_on_leaves_no_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("requests.ndjson");
+    let args = ["export", "web-api", "--resume", "--output", file.to_str().unwrap()];
+    let stub = stub(700);
+    shown(&stub, &[&args[..], &["--from=2026-01-06", "--to=2026-01-07"]].concat());
+    shown(&stub, &[&args[..], &["--from=2026-01-08", "--to=2026-01-09"]].concat());
+    assert_eq!(ids_in(&file), (144..576).map(|index| 10 + index * 3).collect::<Vec<_>>());
+}
+
 #[test]
 fn another_file_is_not_gone_on_with() {
     let directory = tempfile::tempdir().unwrap();
