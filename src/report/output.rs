@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::error::ReportError;
 
-/// Fails where [`write`] would, before the time is spent on reading what could not be written.
+/// Fails where [`write()`] would, before the time is spent on reading what could not be written.
 pub(super) fn probe(path: Option<&Path>) -> Result<(), ReportError> {
     let Some(path) = path else { return Ok(()) };
     if path.is_dir() {
