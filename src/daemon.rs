@@ -23,8 +23,9 @@ use crate::serve::{self, ListenError};
 use crate::snapshot::{AccountStatus, Board, Exposition};
 use crate::tally::Limits;
 
-/// How long requests and commits under way may take once the process has to end.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long pollers, connections and commits under way may each take to end; together they must stay below five seconds,
+/// also if the process is told to end in the middle of a reload.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why the process could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +132,7 @@ pub async fn run_on(
         limits: Limits::default(),
         configured: configured(&settings),
     })?;
-    let exposition = Arc::new(Exposition::new(ledger.clone(), board(&settings, &Board::default())));
+    let exposition = Arc::new(Exposition::new(ledger.view(), board(&settings, &Board::default())));
     let address = listener.local_addr().map_or_else(|_| settings.web.listen.to_string(), |at| at.to_string());
     tracing::info!(
         address,
@@ -157,8 +158,8 @@ pub async fn run_on(
                     if let Some((fresh, clients)) = reload(&settings, &load) {
                         pollers.stop().await;
                         let board = board(&fresh, &exposition.board());
-                        // If the ledger is down, the writer takes them over as soon as it is up.
-                        let _ = ledger.configure(configured(&fresh)).await;
+                        // If the ledger is down or held, the writer takes them over as soon as it is up.
+                        let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
                         exposition.show(board);
                         pollers = Pollers::start(&fresh, clients, &ledger, &exposition.board());
                         settings = fresh;
@@ -174,11 +175,11 @@ pub async fn run_on(
     closing.cancel();
     let _ = tokio::time::timeout(GRACE, pollers.stop()).await;
     let abort = server.abort_handle();
-    if tokio::time::timeout(GRACE / 2, server).await.is_err() {
+    if tokio::time::timeout(GRACE, server).await.is_err() {
         // Somebody keeps a connection open.
         abort.abort();
     }
-    drop((exposition, ledger));
+    drop(ledger);
     let written = tokio::task::spawn_blocking(move || writer.join());
     if tokio::time::timeout(GRACE, written).await.is_err() {
         tracing::warn!("the ledger did not finish in time; what was not committed will be read again");
@@ -201,7 +202,7 @@ fn reload(
     let clients = match clients(&fresh) {
         Ok(clients) => clients,
         Err(error) => {
-            tracing::error!(%error, "the new configuration can't be used, the old one stays in use");
+            tracing::error!(%error, "the new configuration cannot be used, the old one stays in use");
             return None;
         }
     };
@@ -361,5 +362,27 @@ async fn poll<S: Source>(log: LogKind, parts: PollerParts<S>) -> Stopped {
         LogKind::Objects => {
             Poller::<S, Ledger, ObjectRow>::new(settings, source, ledger, status, api, cancel).run().await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pollers() -> Pollers {
+        Pollers { tasks: JoinSet::new(), cancel: CancellationToken::new() }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_is_noticed_at_once() {
+        let mut ended = pollers();
+        ended.tasks.spawn(std::future::pending());
+        ended.tasks.spawn(async { ("the poller of log events".to_owned(), Stopped::LedgerClosed) });
+        assert_eq!(ended.ended().await, "the poller of log events");
+
+        let mut panicked = pollers();
+        panicked.tasks.spawn(std::future::pending());
+        panicked.tasks.spawn(async { panic!("a bug") });
+        assert!(panicked.ended().await.starts_with("a poller ("));
     }
 }

@@ -15,7 +15,7 @@ use prometheus::proto::MetricFamily;
 
 use crate::cryptolens::{LogKind, StateCode, state_code};
 use crate::ingest::{ApiStatus, LogStatus};
-use crate::ledger::{Committed, Ledger, LogState};
+use crate::ledger::{Committed, LedgerView, LogState};
 use crate::tally::catalogue::{self, Family};
 use crate::tally::exposition::{self, Sample, float};
 use crate::tally::{AccountExhibit, Exhibit, Limits, label};
@@ -44,7 +44,7 @@ pub struct Board {
 
 /// Renders the page.
 pub struct Exposition {
-    ledger: Ledger,
+    ledger: LedgerView,
     board: ArcSwap<Board>,
     process: ProcessCollector,
     rendered: Mutex<Option<Rendered>>,
@@ -59,7 +59,7 @@ struct Rendered {
 
 impl Exposition {
     /// Shows a ledger.
-    pub fn new(ledger: Ledger, board: Board) -> Exposition {
+    pub fn new(ledger: LedgerView, board: Board) -> Exposition {
         Exposition {
             ledger,
             board: ArcSwap::from_pointee(board),

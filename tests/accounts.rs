@@ -1,10 +1,13 @@
-//! Ten accounts with three logs each, all catching up at once on one ledger.
+//! Ten accounts with three logs each, all catching up at once on one ledger whose commits are slow.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use common::expected::Expected;
 use common::page::{Page, Watch};
@@ -14,6 +17,19 @@ use cryptolens_exporter::simulator::{Fault, FaultKind, Options, start};
 
 const ACCOUNTS: usize = 10;
 const HOUR: i64 = 3600;
+
+/// Holds the ledger's write lock most of the time, so that commits wait for it. Returns how often it did so.
+fn slow_down(ledger: PathBuf, stop: Arc<AtomicBool>, held: Arc<AtomicU32>) {
+    let holder = rusqlite::Connection::open(ledger).unwrap();
+    holder.busy_timeout(PATIENCE).unwrap();
+    while !stop.load(Ordering::Relaxed) {
+        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        holder.execute_batch("ROLLBACK").unwrap();
+        held.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_accounts_catch_up_and_no_counter_goes_down() {
@@ -53,6 +69,12 @@ async fn ten_accounts_catch_up_and_no_counter_goes_down() {
     };
     exporter.until("all families of all accounts", |page| shown(page).then_some(())).await;
 
+    let (stop, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let ledger = folder.path().join("data/ledger.db");
+    let slowing = std::thread::spawn({
+        let (stop, held) = (Arc::clone(&stop), Arc::clone(&held));
+        move || slow_down(ledger, stop, held)
+    });
     watch.see(&exporter.scrape().await);
     let began = Instant::now();
     // Step by step, so that there are pages in between on any machine.
@@ -71,6 +93,9 @@ async fn ten_accounts_catch_up_and_no_counter_goes_down() {
             assert!(began.elapsed() < PATIENCE, "not all rows are counted");
         }
     }
+    stop.store(true, Ordering::Relaxed);
+    slowing.join().unwrap();
+    assert!(held.load(Ordering::Relaxed) > 5, "commits were not slow");
     let page = exporter.scrape().await;
     let expected = Expected::of(simulator, &names[0]);
     for name in &names {

@@ -273,7 +273,54 @@ async fn it_ends_at_once_also_while_the_api_hangs() {
         let status = exporter.process.ended().await;
         assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
         assert_eq!(status.code(), Some(0), "{}", exporter.process.log());
+        assert!(exporter.process.lines(&["level=warn"]).is_empty(), "{}", exporter.process.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_in_time_also_while_somebody_holds_the_ledger() {
+    let world = World::small().await;
+    let mut exporter = Exporter::start(world.with_accounts(&["one"])).await;
+    until_counted(&exporter, 3.0).await;
+    let holder = rusqlite::Connection::open(world.storage().join("ledger.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // In the middle of a reload, with a commit that waits.
+    world.append(4..=9, 5);
+    let asked = world.simulator().requests()["GetWebAPILog"];
+    eventually("more requests", async || {
+        (world.simulator().requests()["GetWebAPILog"] > asked + 1).then_some(())
+    })
+    .await;
+    exporter.process.signal(Signal::HUP);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let told = Instant::now();
+    exporter.process.signal(Signal::TERM);
+    let status = exporter.process.ended().await;
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert_eq!(status.code(), Some(0), "{}", exporter.process.log());
+    drop(holder);
+    let exporter = Exporter::start(world.with_accounts(&["one"])).await;
+    until_counted(&exporter, 9.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_are_absent_until_the_ledger_can_be_used_and_then_there() {
+    let world = World::small().await;
+    std::fs::write(world.storage(), "a file where the directory should be").unwrap();
+    let exporter = world.exporter(&[]).await;
+    exporter.until_value("cryptolens_exporter_ledger_up", &[], 0.0).await;
+    eventually("readiness", async || (exporter.get("/-/ready").await.status() == 200).then_some(())).await;
+    let page = exporter.scrape().await;
+    for family in
+        [entries(LogKind::WebApi), "cryptolens_exporter_rows_late_total", "cryptolens_exporter_series"]
+    {
+        assert!(!page.has_family(family), "{family}: absent, not 0");
+    }
+    assert_eq!(exporter.process.lines(&["level=error", "the ledger cannot be written"]).len(), 1);
+    std::fs::remove_file(world.storage()).unwrap();
+    until_counted(&exporter, 3.0).await;
+    exporter.until_value("cryptolens_exporter_ledger_up", &[], 1.0).await;
+    assert_eq!(exporter.process.lines(&["the ledger can be written again"]).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,7 +265,7 @@ async fn handed_in_rows_are_served_as_they_are() {
 
     let page: Page<WebApiRow> = client(&running).page(query(0, 1000)).await.unwrap();
     assert_eq!(page.rows.iter().map(Row::id).collect::<Vec<_>>(), [7, 8, 8, 9_007_199_254_740_993]);
-    assert_eq!(page.without_id, 2);
+    assert_eq!(page.without_id.len(), 2);
     let truth = running.simulator.truth(LogKind::WebApi, None);
     assert_eq!((truth.rows, truth.without_id, truth.repeated), (3, 2, 1));
     let states = BTreeMap::from([((0, None), 2), ((1, Some(2014)), 1)]);
@@ -478,7 +478,7 @@ fn expected(kind: FaultKind) -> Expected {
         }
         MalformedTextId => OneMore(|page| added(page).is_some_and(|row| row.state == Some(2014))),
         MalformedFractionalId | MalformedMissingId | MalformedNotAnObject => {
-            OneMore(|page| page.rows.len() == 30 && page.without_id == 1)
+            OneMore(|page| page.rows.len() == 30 && page.without_id.len() == 1)
         }
         MalformedMissingFields | MalformedWrongTypes | MalformedHugeNumbers => OneMore(|page| {
             added(page).is_some_and(|row| row.state.is_none() && row.time.is_none() && row.product_id == 0)
@@ -519,7 +519,7 @@ async fn each_fault_is_what_the_client_takes_it_for() {
                 assert!(right(page), "{kind:?}: {page:?}");
                 let truth = running.simulator.truth(LogKind::WebApi, None);
                 assert_eq!(truth.rows, page.rows.len() as u64, "{kind:?}");
-                assert_eq!(truth.without_id, page.without_id, "{kind:?}");
+                assert_eq!(truth.without_id, page.without_id.len() as u64, "{kind:?}");
             }
             (_, answer) => panic!("{kind:?}: {answer:?}"),
         }

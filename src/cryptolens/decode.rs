@@ -20,14 +20,14 @@ use super::row::{Row, Slot};
 pub struct Page<R> {
     /// The rows that have an id.
     pub rows: Vec<R>,
-    /// How many list elements had no id that could be read.
-    pub without_id: u64,
+    /// For each list element without an id that could be read: the id of the row before it, if there is one.
+    pub without_id: Vec<Option<i64>>,
 }
 
 impl<R> Page<R> {
     /// How many elements the list had.
     pub fn listed(&self) -> usize {
-        self.rows.len() + usize::try_from(self.without_id).unwrap_or(usize::MAX)
+        self.rows.len() + self.without_id.len()
     }
 }
 
@@ -59,10 +59,14 @@ pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, BodyError> {
             envelope.into_list()?.into_iter().map(row_by_row).collect()
         }
     };
-    let listed = decoded.len();
-    let rows: Vec<R> = decoded.into_iter().flatten().collect();
-    let without_id = u64::try_from(listed - rows.len()).unwrap_or(u64::MAX);
-    Ok(Page { rows, without_id })
+    let mut page = Page { rows: Vec::with_capacity(decoded.len()), without_id: Vec::new() };
+    for element in decoded {
+        match element {
+            Some(row) => page.rows.push(row),
+            None => page.without_id.push(page.rows.last().map(R::id)),
+        }
+    }
+    Ok(page)
 }
 
 /// What looks like the last row of a page, by its last object. A guess: a text or a member of a row may hold braces too.

@@ -71,6 +71,9 @@ pub enum DecodeFault {
     /// Rows that are not oldest first.
     #[error("its rows are not in ascending order")]
     Order,
+    /// As many rows as were asked for, and none further than the one that was asked after.
+    #[error("it is full, and none of its rows has an id after the one that was asked for")]
+    Stuck,
     /// Longer than the cap.
     #[error("it is longer than 32 MiB")]
     TooLarge,
@@ -163,7 +166,7 @@ impl ApiError {
     pub const fn may_be_size(&self) -> bool {
         match self {
             ApiError::Timeout => true,
-            ApiError::Decode(fault) => !matches!(fault, DecodeFault::Order),
+            ApiError::Decode(fault) => !matches!(fault, DecodeFault::Order | DecodeFault::Stuck),
             _ => false,
         }
     }

@@ -9,8 +9,10 @@ pub struct Arranged<R> {
     pub rows: Vec<R>,
     /// Repeated ids that were dropped.
     pub repeated: u64,
-    /// List elements without an id.
-    pub without_id: u64,
+    /// For each list element without an id: the id of the row before it, if there is one.
+    pub without_id: Vec<Option<i64>>,
+    /// True if it has as many list elements as were asked for: more are likely to follow.
+    pub full: bool,
 }
 
 /// Drops repeated ids, then sorts a short page in disorder.
@@ -23,7 +25,7 @@ pub fn arrange<R: Row>(page: Page<R>, limit: u16) -> Result<Arranged<R>, ApiErro
     let Page { mut rows, without_id } = page;
     let ascending = rows.is_sorted_by(|one, next| one.id() < next.id());
     if ascending {
-        return Ok(Arranged { rows, repeated: 0, without_id });
+        return Ok(Arranged { rows, repeated: 0, without_id, full });
     }
     let listed = rows.len();
     let mut seen = std::collections::HashSet::with_capacity(listed);
@@ -36,7 +38,7 @@ pub fn arrange<R: Row>(page: Page<R>, limit: u16) -> Result<Arranged<R>, ApiErro
         }
         rows.sort_unstable_by_key(Row::id);
     }
-    Ok(Arranged { rows, repeated, without_id })
+    Ok(Arranged { rows, repeated, without_id, full })
 }
 
 #[cfg(test)]
@@ -44,8 +46,9 @@ mod tests {
     use super::*;
     use crate::cryptolens::ObjectRow;
 
-    fn arranged(ids: &[i64], without_id: u64, limit: u16) -> Result<(Vec<i64>, u64), &'static str> {
-        let page = Page { rows: ids.iter().map(|id| ObjectRow::with_id(*id)).collect(), without_id };
+    fn arranged(ids: &[i64], without_id: usize, limit: u16) -> Result<(Vec<i64>, u64), &'static str> {
+        let rows = ids.iter().map(|id| ObjectRow::with_id(*id)).collect();
+        let page = Page { rows, without_id: vec![None; without_id] };
         match arrange(page, limit) {
             Ok(page) => Ok((page.rows.iter().map(Row::id).collect(), page.repeated)),
             Err(error) => Err(error.label()),

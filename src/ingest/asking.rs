@@ -49,22 +49,33 @@ impl Asking {
         &mut self,
         request: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        self.token.mark_seen();
+        self.begins();
         let began = Instant::now();
         let result = request.await;
-        self.api.count(self.endpoint, began.elapsed(), result.as_ref());
+        self.ended(began.elapsed(), result.as_ref().err());
+        result
+    }
+
+    /// To be called before a request is made that [`Asking::ended`] will be told of: a token that changes from now on
+    /// is news.
+    pub(super) fn begins(&mut self) {
+        self.token.mark_seen();
+    }
+
+    /// Notes how a request went.
+    pub(super) fn ended(&mut self, took: Duration, error: Option<&ApiError>) {
+        self.api.count(self.endpoint, took, error);
         if let Some(log) = &self.log {
             log.update(|view| {
-                view.up = result.is_ok();
+                view.up = error.is_none();
                 view.spoke = true;
-                view.trouble = result.as_ref().err().map(|error| Trouble::Api(error.label()));
+                view.trouble = error.map(|error| Trouble::Api(error.label()));
             });
         }
-        match &result {
-            Ok(_) => self.well(),
-            Err(error) => self.tell(error),
+        match error {
+            None => self.well(),
+            Some(error) => self.tell(error),
         }
-        result
     }
 
     /// Waits as the error asks for.

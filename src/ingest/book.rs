@@ -33,6 +33,15 @@ pub enum BookError {
 pub struct Commit(pub(crate) oneshot::Receiver<Result<(), BookError>>);
 
 impl Commit {
+    /// What became of it, if that is known already.
+    pub fn outcome(&mut self) -> Option<Result<(), BookError>> {
+        match self.0.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(BookError::Closed)),
+        }
+    }
+
     /// Waits until it is kept.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ const LONG_PASS_REACH: i64 = 3600;
 /// than what is visible now.
 const LONG_PASS_TRUST: Duration = Duration::from_secs(15 * 60);
 
+/// How far the server's clock may be ahead of ours, in seconds, for a row to tell that the end is reached.
+const SKEW: i64 = 60;
+
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -34,8 +37,8 @@ pub struct Moment {
 pub struct Memory {
     /// When a row was last added, or when the process started, on the monotonic clock.
     last_added: Duration,
-    /// Rows without an id by the id that was asked after. They can't be told apart, so that a number that doesn't
-    /// grow is taken for the same rows read again.
+    /// Rows without an id by the id of the row before. They can't be told apart, so that a number that doesn't grow is
+    /// taken for the same rows read again.
     without_id: BTreeMap<i64, u64>,
 }
 
@@ -53,6 +56,19 @@ impl Memory {
     pub fn new(now: Moment) -> Memory {
         Memory { last_added: now.monotonic, without_id: BTreeMap::new() }
     }
+
+    /// How many of a page's rows without an id, each given by the id of the row before, are new.
+    fn meet(&mut self, page: impl Iterator<Item = i64>) -> u64 {
+        let mut listed = BTreeMap::<i64, u64>::new();
+        page.for_each(|before| *listed.entry(before).or_default() += 1);
+        let mut new = 0;
+        for (before, rows) in listed {
+            let met = self.without_id.entry(before).or_default();
+            new += rows.saturating_sub(*met);
+            *met = rows.max(*met);
+        }
+        new
+    }
 }
 
 /// What a page came to.
@@ -62,6 +78,8 @@ pub struct Step {
     pub record: Option<Record>,
     /// True if this page ended the pass.
     pub complete: bool,
+    /// Rows without an id that were not met before.
+    pub malformed: u64,
 }
 
 /// A pass under way.
@@ -81,7 +99,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Begins at the floor; `first` if no pass over this log was ever complete.
+    /// Begins at the floor, with a request that is made `now`; `first` if no pass over this log was ever complete.
     pub fn begin(position: &Position, overlap: Duration, first: bool, now: Moment) -> Pass {
         Pass {
             began: now,
@@ -99,6 +117,11 @@ impl Pass {
         self.asked
     }
 
+    /// When its first request was made.
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
     /// New rows so far.
     pub fn added(&self) -> u64 {
         self.added
@@ -112,11 +135,11 @@ impl Pass {
         page: Arranged<R>,
         now: Moment,
     ) -> Step {
-        let met = memory.without_id.insert(self.asked, page.without_id).unwrap_or(0);
-        let no_id = page.without_id.saturating_sub(met);
+        let no_id = memory.meet(page.without_id.iter().map(|before| before.unwrap_or(self.asked)));
         let mut notes = Notes { no_id, duplicate: page.repeated, ..Notes::default() };
         let floor_before = position.floor();
         let highest = page.rows.last().map(Row::id).filter(|id| *id > self.asked);
+        let newest = page.rows.iter().filter_map(Row::time).max();
         let mut counted = Vec::new();
         let mut fresh = Vec::with_capacity(page.rows.len());
         for row in page.rows {
@@ -138,17 +161,16 @@ impl Pass {
             self.added += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
             memory.last_added = now.monotonic;
         }
-        match highest {
-            Some(highest) => {
-                self.asked = highest;
-                self.raise_floor_inside(position, now);
-            }
-            None => self.raise_floor_at_end(position, memory),
+        self.asked = highest.unwrap_or(self.asked);
+        let complete = highest.is_none() || (!page.full && self.is_live(newest, now));
+        if complete {
+            self.raise_floor_at_end(position, memory);
+        } else {
+            self.raise_floor_inside(position, now);
         }
         if position.floor() != floor_before {
             memory.without_id = memory.without_id.split_off(&position.floor());
         }
-        let complete = highest.is_none();
         let changed = !fresh.is_empty() || notes != Notes::default() || position.floor() != floor_before;
         let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
         let record = (changed || (complete && self.first)).then(|| Record {
@@ -161,16 +183,30 @@ impl Pass {
             counted,
             newest_entry,
             pass_end: complete.then_some(now.unix),
+            more_follows: page.full && !complete,
         });
-        Step { record, complete }
+        Step { record, complete, malformed: no_id }
+    }
+
+    /// True if the pass has read all that was counted before, and up to rows that did not exist when it began. A log that
+    /// is never quiet gives no empty page, and a pass over it would go on for ever. To end here is as good: rule 1 goes by
+    /// rows that were there before the pass, all of which it has read; rule 3 asks that it added nothing; and the next
+    /// pass begins at the floor, wherever this one ended.
+    fn is_live(&self, newest: Option<i64>, now: Moment) -> bool {
+        let happened_since =
+            newest.is_some_and(|time| time > self.began.unix && time <= now.unix.saturating_add(SKEW));
+        happened_since && self.asked >= self.cursor_before
     }
 
     /// Rule 2: catching up needs little memory. A row at or below the new floor is older than the newest by more than
-    /// the overlap and the time since the pass began: it was visible before this pass, which has read it.
+    /// the overlap and the time since the pass began: it was visible before this pass, which has read up to there.
     fn raise_floor_inside(&self, position: &mut Position, now: Moment) {
-        if now.monotonic.saturating_sub(self.began.monotonic) <= LONG_PASS_TRUST {
+        // The monotonic clock of a machine that was suspended stands still.
+        let by_calendar = u64::try_from(now.unix.saturating_sub(self.began.unix)).unwrap_or(0);
+        let took = now.monotonic.saturating_sub(self.began.monotonic).max(Duration::from_secs(by_calendar));
+        if took <= LONG_PASS_TRUST {
             let reach = LONG_PASS_REACH.max(seconds(self.overlap + LONG_PASS_TRUST));
-            position.raise_floor_below(position.newest_clock().saturating_sub(reach));
+            position.raise_floor_below(position.newest_clock().saturating_sub(reach), self.asked);
         }
     }
 
@@ -180,7 +216,8 @@ impl Pass {
         if self.added == 0 && quiet >= self.overlap {
             position.raise_floor_to(position.cursor());
         } else {
-            position.raise_floor_below(self.clock_before.saturating_sub(seconds(self.overlap)));
+            let mark = self.clock_before.saturating_sub(seconds(self.overlap));
+            position.raise_floor_below(mark, position.cursor());
         }
     }
 }
@@ -236,7 +273,7 @@ mod tests {
                 let page = visible
                     .take(self.limit.into())
                     .map(|(id, time)| EventRow { time: Some(*time), ..EventRow::with_id(*id) });
-                let page = arrange(Page { rows: page.collect(), without_id: 0 }, self.limit).unwrap();
+                let page = arrange(Page { rows: page.collect(), without_id: vec![] }, self.limit).unwrap();
                 let step = pass.take(&mut self.position, &mut self.memory, page, at(now));
                 if let Some(record) = step.record {
                     rows += record.rows.len();
@@ -295,6 +332,49 @@ mod tests {
     }
 
     #[test]
+    fn the_pass_after_a_long_one_reads_what_showed_up_late() {
+        let mut reader = Reader::of((1..=100).map(|id| (id * 2, id * 3600)), 10, 60);
+        reader.pass(1_000_000, 200);
+        let floor = reader.position.floor();
+        assert!(reader.position.window().len() > 50, "the window is long");
+        // Not promised, so long after its neighbours, but there when the pass comes by.
+        reader.rows.push((151, 151 * 1800));
+        reader.rows.sort_unstable();
+        let (requests, records, rows) = reader.pass(1_010_000, 0);
+        assert_eq!((requests, rows), (8, 1));
+        let below_floor: u64 = records.iter().map(|record| record.notes.below_floor).sum();
+        assert_eq!(below_floor, 0, "what is above the floor that was asked after is not below it");
+        assert!(reader.position.floor() > floor);
+    }
+
+    #[test]
+    fn a_pass_over_a_log_that_is_never_quiet_ends() {
+        // 12 rows a second, and a second for each request: no page is ever empty.
+        let mut reader = Reader::of((1..=60_000).map(|id| (id, id / 12)), 100, 60);
+        let mut rows = reader.pass(100, 1).2;
+        for poll in 1..200 {
+            let (requests, records, new) = reader.pass(100 + poll * 15, 1);
+            rows += new;
+            assert!(requests <= 20, "{requests} requests at poll {poll}");
+            assert!(records.last().unwrap().pass_end.is_some());
+            assert!(reader.position.window().len() <= 100 * 12, "poll {poll}");
+        }
+        assert_eq!(i64::try_from(rows).unwrap(), reader.position.cursor());
+    }
+
+    #[test]
+    fn a_backlog_is_read_to_its_end_whatever_its_times_say() {
+        // Full pages with times of right now and of a far future.
+        let mut reader = Reader::of((1..=95).map(|id| (id, id % 3 * 500)), 10, 60);
+        let (requests, _, rows) = reader.pass(1000, 10);
+        assert_eq!((requests, rows), (11, 95));
+        let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2000));
+        let rows = vec![EventRow { time: Some(1 << 40), ..EventRow::with_id(96) }];
+        let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
+        assert!(!pass.take(&mut reader.position, &mut reader.memory, page, at(2001)).complete);
+    }
+
+    #[test]
     fn the_first_complete_pass_is_written_down_even_if_nothing_was_there() {
         let mut reader = Reader::of([], 10, 60);
         let (_, records, _) = reader.pass(100, 0);
@@ -308,26 +388,26 @@ mod tests {
         reader.pass(1000, 0);
         reader.pass(1060, 0);
         assert_eq!(reader.position.floor(), 40);
-        let take = |reader: &mut Reader, pass: &mut Pass, ids: &[i64], without_id| {
+        let take = |reader: &mut Reader, pass: &mut Pass, ids: &[i64], without_id: &[Option<i64>]| {
             let rows = ids.iter().map(|id| EventRow::with_id(*id)).collect();
-            let page = arrange(Page { rows, without_id }, 10).unwrap();
+            let page = arrange(Page { rows, without_id: without_id.to_vec() }, 10).unwrap();
             pass.take(&mut reader.position, &mut reader.memory, page, at(2000))
                 .record
                 .map(|record| record.notes)
         };
         let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2000));
-        let first = take(&mut reader, &mut pass, &[30, 50, 60, 60], 1);
-        assert_eq!(first, Some(Notes { no_id: 1, below_floor: 1, duplicate: 1, late: 0 }));
-        let again = take(&mut reader, &mut pass, &[50, 70], 0);
+        let first = take(&mut reader, &mut pass, &[30, 50, 60, 60], &[Some(60), None]);
+        assert_eq!(first, Some(Notes { no_id: 2, below_floor: 1, duplicate: 1, late: 0 }));
+        let again = take(&mut reader, &mut pass, &[50, 70], &[]);
         assert_eq!(again, Some(Notes { duplicate: 1, ..Notes::default() }));
-        assert_eq!(take(&mut reader, &mut pass, &[], 0), None);
+        assert_eq!(take(&mut reader, &mut pass, &[], &[]), None);
 
         let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2001));
-        let late = take(&mut reader, &mut pass, &[50, 55, 60, 70], 1);
+        let late = take(&mut reader, &mut pass, &[50, 55, 60, 70], &[None, Some(60)]);
         assert_eq!(
             late,
             Some(Notes { late: 1, ..Notes::default() }),
-            "the row without an id is the same as before"
+            "the rows without an id are the same as before"
         );
     }
 
@@ -340,7 +420,7 @@ mod tests {
             EventRow { time: Some(90), ..EventRow::with_id(2) },
             EventRow::with_id(3),
         ];
-        let page = arrange(Page { rows, without_id: 0 }, 10).unwrap();
+        let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
         let record = pass.take(&mut reader.position, &mut reader.memory, page, at(100)).record.unwrap();
         assert_eq!(record.counted, [(1, 100), (2, 90), (3, 100)]);
         assert_eq!(record.newest_entry, Some(90));

@@ -8,8 +8,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Since;
 use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
@@ -24,11 +26,15 @@ use super::record::{Opened, Origin};
 use super::source::Source;
 use super::status::{ApiStatus, LogStatus, Trouble};
 
-/// Pages that may be handed over and not yet kept.
-const MOST_IN_FLIGHT: usize = 20;
+/// Pages that may be handed over and not yet kept: those of one transaction, and as many for the next.
+const MOST_IN_FLIGHT: usize = 40;
 
 /// A log that was not read for longer than this, beside its interval, is far behind.
 const FAR_BEHIND: Duration = Duration::from_secs(5 * 60);
+
+/// For how long after a backlog it is still shown: whoever looks at rates would take it for traffic, and must have seen
+/// it. Prometheus scrapes once a minute if it isn't told otherwise.
+const SHOW_BEHIND: Duration = Duration::from_secs(60);
 
 /// How often a long pass says where it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -88,7 +94,10 @@ pub struct Poller<S, B, R> {
     limit: Limit,
     /// Start of the last complete pass: in this process, or by the ledger when it ended.
     last_start: Option<i64>,
+    /// On the monotonic clock; passes that begin before are shown as catching up.
+    shown_behind_until: Duration,
     malformed_told: Option<Instant>,
+    clock: fn() -> Moment,
     rows: PhantomData<fn() -> R>,
 }
 
@@ -114,7 +123,9 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             memory: Memory::new(Moment::now()),
             limit: Limit::new(R::LOG.max_limit()),
             last_start: None,
+            shown_behind_until: Duration::ZERO,
             malformed_told: None,
+            clock: Moment::now,
             rows: PhantomData,
         }
     }
@@ -152,18 +163,20 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             Err(interrupted) => return interrupted,
         };
         loop {
-            let began = Instant::now();
-            if let Err(interrupted) = self.pass(&mut opened).await {
-                return interrupted;
+            match self.pass(&mut opened).await {
+                Ok(began) => {
+                    pace.reset();
+                    let took = (self.clock)().monotonic.saturating_sub(began.monotonic);
+                    tokio::time::sleep(self.settings.interval.saturating_sub(took)).await;
+                }
+                Err(interrupted) => return interrupted,
             }
-            pace.reset();
-            tokio::time::sleep_until(began + self.settings.interval).await;
         }
     }
 
     async fn open(&mut self) -> Result<Opened, Interrupted> {
         // What was met since the last commit may not have been kept.
-        self.memory = Memory::new(Moment::now());
+        self.memory = Memory::new((self.clock)());
         let since = since_text(self.settings.since);
         let id = &self.settings.id;
         let opened = match self.book.open(id).await? {
@@ -215,27 +228,34 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         Ok(self.book.begin(id, origin).await?)
     }
 
-    async fn pass(&mut self, opened: &mut Opened) -> Result<(), Interrupted> {
-        let began = Moment::now();
+    /// One pass. Tells when it began.
+    async fn pass(&mut self, opened: &mut Opened) -> Result<Moment, Interrupted> {
         let first = !opened.first_pass_complete;
-        let far = FAR_BEHIND + self.settings.interval;
-        let behind = first
-            || self.last_start.is_none_or(|last| {
-                began.unix.saturating_sub(last) > i64::try_from(far.as_secs()).unwrap_or(i64::MAX)
-            });
-        let mut pass = Pass::begin(&opened.position, self.settings.overlap, first, began);
+        let mut under_way: Option<Pass> = None;
+        let mut behind = first;
         let mut in_flight: VecDeque<Commit> = VecDeque::new();
         let mut told = Instant::now();
-        loop {
-            let page = self.page(pass.asks_after()).await;
-            let now = Moment::now();
-            self.tell_malformed(page.without_id);
-            let step = pass.take(&mut opened.position, &mut self.memory, page, now);
+        let mut ahead = None;
+        let mut full = false;
+        let pass = loop {
+            let after = under_way.as_ref().map_or(opened.position.floor(), Pass::asks_after);
+            let (page, sent, arrived) = self.page(after, full, &mut ahead).await;
+            // It begins with the request that is answered: what failed before saw nothing, however long that took.
+            let pass = under_way
+                .get_or_insert_with(|| Pass::begin(&opened.position, self.settings.overlap, first, sent));
+            full = page.full;
+            let step = pass.take(&mut opened.position, &mut self.memory, page, arrived);
+            self.tell_malformed(step.malformed);
+            behind |= self.is_far_behind(arrived);
             if behind && pass.added() > 0 {
                 // Known only once a row is there: a quiet log is never behind, however long nobody looked.
                 self.status.update(|view| view.catching_up = true);
             }
             if let Some(record) = step.record {
+                while let Some(outcome) = in_flight.front_mut().and_then(Commit::outcome) {
+                    in_flight.pop_front();
+                    outcome?;
+                }
                 if in_flight.len() >= MOST_IN_FLIGHT
                     && let Some(oldest) = in_flight.pop_front()
                 {
@@ -245,47 +265,78 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             }
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
-                self.tell_progress(&pass, opened);
+                tell_progress(&self.settings.id, pass, opened);
             }
             if step.complete {
-                break;
+                break pass;
             }
-        }
+        };
         for commit in in_flight {
             commit.done().await?;
         }
+        let (began, end) = (pass.began(), (self.clock)());
         opened.first_pass_complete = true;
         self.last_start = Some(began.unix);
-        let end = Moment::now().unix;
-        // Whoever looks at rates over some minutes would take the backlog for traffic: it is over only with the next
-        // pass. The first pass ever is one starting value, and no rate sees it.
-        let still_behind = behind && !first && pass.added() > 0;
+        // The first pass ever is one starting value, and no rate sees it.
+        let was_behind = behind && !first && pass.added() > 0;
+        if was_behind {
+            self.shown_behind_until = end.monotonic + SHOW_BEHIND;
+        }
         self.status.update(|view| {
-            view.last_pass = Some(end);
-            view.catching_up = still_behind;
+            view.last_pass = Some(end.unix);
+            view.catching_up = began.monotonic < self.shown_behind_until;
             view.trouble = None;
         });
-        if first || still_behind {
-            let id = &self.settings.id;
-            tracing::info!(account = %id.account, log = %id.log, rows = pass.added(), cursor = opened.position.cursor(), "caught up");
+        let id = &self.settings.id;
+        let (rows, cursor, seconds) = (pass.added(), opened.position.cursor(), end.unix - began.unix);
+        if first || was_behind {
+            tracing::info!(account = %id.account, log = %id.log, rows, cursor, seconds, "caught up");
+        } else {
+            tracing::debug!(account = %id.account, log = %id.log, rows, cursor, seconds, "pass complete");
         }
-        Ok(())
+        Ok(began)
     }
 
-    /// The page after an id, however often it must be asked for.
-    async fn page(&mut self, after: i64) -> Arranged<R> {
+    /// True if nobody looked for so long that what is read now is no picture of now.
+    fn is_far_behind(&self, now: Moment) -> bool {
+        let far = i64::try_from((FAR_BEHIND + self.settings.interval).as_secs()).unwrap_or(i64::MAX);
+        self.last_start.is_none_or(|last| now.unix.saturating_sub(last) > far)
+    }
+
+    /// The page after an id, however often it must be asked for, with the moments when it was asked for and arrived. Where
+    /// the page before was full, the next one is asked for while this one is read: it is what `ahead` holds afterwards.
+    async fn page(
+        &mut self,
+        after: i64,
+        full_before: bool,
+        ahead: &mut Option<Fetching<R>>,
+    ) -> (Arranged<R>, Moment, Moment) {
         let mut starting_after = after;
         loop {
-            let limit = self.limit.get();
-            let query = PageQuery { starting_after, limit, newest_first: false };
-            let source = self.source.clone();
-            let request = async { source.page::<R>(query).await.and_then(|page| arrange(page, limit)) };
-            match self.asking.once(request).await {
+            let query = PageQuery { starting_after, limit: self.limit.get(), newest_first: false };
+            let early = ahead.take().filter(|early| early.query == query);
+            let mut fetching = early.unwrap_or_else(|| self.fetch(query));
+            // A limit that was halved is about to change.
+            if full_before
+                && self.limit.is_most()
+                && let Ok(last) = (&mut fetching.last).await
+                && last > starting_after
+            {
+                *ahead = Some(self.fetch(PageQuery { starting_after: last, ..query }));
+            }
+            let Fetched { result, took, sent, arrived } = fetching.fetched().await;
+            let result = result.and_then(|page| match leads_on(&page, starting_after) {
+                false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
+                _ => Ok(page),
+            });
+            self.asking.ended(took, result.as_ref().err());
+            match result {
                 Ok(page) => {
                     self.limit.worked();
-                    return page;
+                    return (page, sent, arrived);
                 }
                 Err(error) => {
+                    *ahead = None;
                     if after == 0 && error == ApiError::Decode(DecodeFault::Order) {
                         // Without a cursor the order may be another; no row has an id below 1.
                         starting_after = 1;
@@ -297,26 +348,72 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         }
     }
 
+    fn fetch(&mut self, query: PageQuery) -> Fetching<R> {
+        self.asking.begins();
+        let source = self.source.clone();
+        let (sender, last) = oneshot::channel();
+        let clock = self.clock;
+        let sent = clock();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let began = Instant::now();
+            let peek = |row: R| {
+                // Nobody may be listening.
+                let _ = sender.send(row.id());
+            };
+            let result = source.peeked_page(query, peek).await.and_then(|page| arrange(page, query.limit));
+            Fetched { result, took: began.elapsed(), sent, arrived: clock() }
+        }));
+        Fetching { query, last, task }
+    }
+
     fn tell_malformed(&mut self, rows: u64) {
         let due = self.malformed_told.is_none_or(|told| told.elapsed() >= MALFORMED_EVERY);
         if rows > 0 && due {
             self.malformed_told = Some(Instant::now());
             let id = &self.settings.id;
-            tracing::warn!(account = %id.account, log = %id.log, rows, "rows without an id can't be counted");
+            tracing::warn!(account = %id.account, log = %id.log, rows, "rows without an id cannot be counted");
         }
     }
+}
 
-    fn tell_progress(&self, pass: &Pass, opened: &Opened) {
-        let id = &self.settings.id;
-        let clock = opened.position.newest_clock();
-        let reached = chrono::DateTime::from_timestamp(clock, 0).map(|time| time.to_rfc3339());
-        tracing::info!(
-            account = %id.account,
-            log = %id.log,
-            rows = pass.added(),
-            reached = reached.unwrap_or_default(),
-            "catching up"
-        );
+fn tell_progress(id: &LogId, pass: &Pass, opened: &Opened) {
+    let reached = chrono::DateTime::from_timestamp(opened.position.newest_clock(), 0);
+    let reached = reached.map(|time| time.to_rfc3339()).unwrap_or_default();
+    tracing::info!(account = %id.account, log = %id.log, rows = pass.added(), reached, "catching up");
+}
+
+/// False for a full page without any row that is further: to take it for the end would be to stand still in silence.
+fn leads_on<R: Counted>(page: &Arranged<R>, after: i64) -> bool {
+    !page.full || page.rows.last().is_some_and(|row| row.id() > after)
+}
+
+/// A page that was asked for. Given up when dropped.
+struct Fetching<R> {
+    query: PageQuery,
+    /// What looks like the id of its last row, as soon as its bytes are there.
+    last: oneshot::Receiver<i64>,
+    task: AbortOnDropHandle<Fetched<R>>,
+}
+
+/// What came of it.
+struct Fetched<R> {
+    result: Result<Arranged<R>, ApiError>,
+    took: Duration,
+    sent: Moment,
+    arrived: Moment,
+}
+
+impl<R> Fetching<R> {
+    async fn fetched(self) -> Fetched<R> {
+        match self.task.await {
+            Ok(fetched) => fetched,
+            Err(error) => match error.try_into_panic() {
+                // A panic here is one of the poller.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 }
 
@@ -335,6 +432,10 @@ impl Limit {
 
     fn get(self) -> u16 {
         self.now
+    }
+
+    fn is_most(self) -> bool {
+        self.now == self.most
     }
 
     fn worked(&mut self) {
@@ -415,3 +516,6 @@ fn since_text(since: Since) -> String {
         Since::At(at) => at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 //! Promises: the floor never falls, and every counted id above it is in the window; so an id is counted at most once.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
 
 /// The state of one log that is kept in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +71,8 @@ impl Position {
 
     /// True if a row with this id was counted, as far as the window reaches.
     pub fn is_counted(&self, id: i64) -> bool {
-        self.window.contains_key(&id)
+        // Most ids that are asked about are new and the highest so far.
+        id <= self.cursor && self.window.contains_key(&id)
     }
 
     /// Counted ids above the floor, each with its own stamp in Unix seconds.
@@ -87,11 +87,11 @@ impl Position {
         self.newest_clock = self.newest_clock.max(stamp);
     }
 
-    /// Moves the floor to the largest counted id whose clock is below `mark`. Tells whether it moved.
-    pub fn raise_floor_below(&mut self, mark: i64) -> bool {
+    /// Moves the floor to the largest counted id, `highest` at most, whose clock is below `mark`. Tells whether it moved.
+    pub fn raise_floor_below(&mut self, mark: i64, highest: i64) -> bool {
         let mut clock = self.floor_clock;
         let mut floor = None;
-        for (id, stamp) in &self.window {
+        for (id, stamp) in self.window.range(..=highest) {
             clock = clock.max(*stamp);
             if clock >= mark {
                 break;
@@ -115,19 +115,6 @@ impl Position {
         self.floor = floor;
         true
     }
-
-    /// Takes over what another position of the same log has counted since. For the ledger's own copy.
-    pub fn apply(&mut self, counted: &[(i64, i64)], floor: i64) {
-        for (id, stamp) in counted {
-            self.count(*id, *stamp);
-        }
-        self.raise_floor_to(floor);
-    }
-
-    /// Counted ids above `id`.
-    pub fn counted_above(&self, id: i64) -> impl Iterator<Item = (i64, i64)> {
-        self.window.range((Excluded(id), Unbounded)).map(|(id, stamp)| (*id, *stamp))
-    }
 }
 
 #[cfg(test)]
@@ -138,19 +125,19 @@ mod tests {
 
     fn at(rows: &[(i64, i64)]) -> Position {
         let mut position = Position::at_origin(0);
-        position.apply(rows, 0);
+        rows.iter().for_each(|(id, stamp)| position.count(*id, *stamp));
         position
     }
 
     #[test]
     fn the_clock_is_a_running_maximum() {
         let mut position = at(&[(1, 10), (2, 50), (3, 20), (4, 60)]);
-        assert!(!position.raise_floor_below(10));
-        assert!(position.raise_floor_below(50));
+        assert!(!position.raise_floor_below(10, i64::MAX));
+        assert!(position.raise_floor_below(50, i64::MAX));
         assert_eq!((position.floor(), position.floor_clock()), (1, 10));
         // Row 3 has a small stamp, but its clock is that of row 2.
-        assert!(!position.raise_floor_below(50));
-        assert!(position.raise_floor_below(51));
+        assert!(!position.raise_floor_below(50, i64::MAX));
+        assert!(position.raise_floor_below(51, i64::MAX));
         assert_eq!((position.floor(), position.floor_clock(), position.cursor()), (3, 50, 4));
         assert!(position.is_counted(4) && !position.is_counted(3));
     }
@@ -173,7 +160,7 @@ mod tests {
         ) {
             let rows: Vec<_> = rows.into_iter().collect();
             let mut position = at(&rows);
-            position.raise_floor_below(mark);
+            position.raise_floor_below(mark, i64::MAX);
             let restored = Position::restore(
                 position.origin(), position.floor(), position.floor_clock(), position.cursor(), position.window().clone(),
             );

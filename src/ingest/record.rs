@@ -38,6 +38,8 @@ pub struct Record {
     pub newest_entry: Option<i64>,
     /// Set by the last step of a complete pass: when that was, in Unix seconds.
     pub pass_end: Option<i64>,
+    /// True if the next step is likely to follow at once, so that both may share a transaction.
+    pub more_follows: bool,
 }
 
 /// A log as the ledger has it.

@@ -1,11 +1,21 @@
 //! Where pages come from: the client, seen from the poller.
 
-use crate::cryptolens::{ApiError, Client, Page, PageQuery, Product, Row, Token};
+use crate::cryptolens::{ApiError, Client, Filter, Page, PageQuery, Product, Row, Token};
 
 /// An account of the Web API.
 pub trait Source: Clone + Send + Sync + 'static {
     /// One page of a log.
-    fn page<R: Row>(&self, query: PageQuery) -> impl Future<Output = Result<Page<R>, ApiError>> + Send;
+    fn page<R: Row>(&self, query: PageQuery) -> impl Future<Output = Result<Page<R>, ApiError>> + Send {
+        self.peeked_page(query, |_| {})
+    }
+
+    /// As [`Source::page`]; `peek` gets what looks like the last row as soon as the page is there, before it is read as
+    /// a whole. What was peeked may be wrong.
+    fn peeked_page<R: Row>(
+        &self,
+        query: PageQuery,
+        peek: impl FnOnce(R) + Send,
+    ) -> impl Future<Output = Result<Page<R>, ApiError>> + Send;
 
     /// The products of the account.
     fn products(&self) -> impl Future<Output = Result<Vec<Product>, ApiError>> + Send;
@@ -15,8 +25,12 @@ pub trait Source: Clone + Send + Sync + 'static {
 }
 
 impl Source for Client {
-    async fn page<R: Row>(&self, query: PageQuery) -> Result<Page<R>, ApiError> {
-        Client::page(self, query).await
+    async fn peeked_page<R: Row>(
+        &self,
+        query: PageQuery,
+        peek: impl FnOnce(R) + Send,
+    ) -> Result<Page<R>, ApiError> {
+        Client::peeked_page(self, query, &Filter::default(), peek).await
     }
 
     async fn products(&self) -> Result<Vec<Product>, ApiError> {

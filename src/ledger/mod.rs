@@ -86,6 +86,28 @@ pub struct LedgerOptions {
     pub configured: BTreeMap<Arc<str>, Vec<Product>>,
 }
 
+/// What is committed, and how the ledger is doing. Whoever holds it does not keep the writer from ending.
+#[derive(Debug, Clone)]
+pub struct LedgerView {
+    shared: Arc<Shared>,
+}
+
+impl LedgerView {
+    /// What is committed; `None` until the ledger could be read.
+    pub fn committed(&self) -> Option<Arc<Committed>> {
+        self.shared.published.load_full()
+    }
+
+    /// As of now.
+    pub fn health(&self) -> Health {
+        Health {
+            up: self.shared.up.load(Ordering::Relaxed),
+            failures: self.shared.failures.load(Ordering::Relaxed),
+            commits: self.shared.commits.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
 /// A handle to the writer. When the last one is gone, the writer ends.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -124,18 +146,9 @@ impl Ledger {
         Ok((Ledger { requests, shared }, thread))
     }
 
-    /// What is committed; `None` until the ledger could be read.
-    pub fn committed(&self) -> Option<Arc<Committed>> {
-        self.shared.published.load_full()
-    }
-
-    /// As of now.
-    pub fn health(&self) -> Health {
-        Health {
-            up: self.shared.up.load(Ordering::Relaxed),
-            failures: self.shared.failures.load(Ordering::Relaxed),
-            commits: self.shared.commits.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        }
+    /// To look at it.
+    pub fn view(&self) -> LedgerView {
+        LedgerView { shared: Arc::clone(&self.shared) }
     }
 
     /// Replaces the products that are known by configuration.

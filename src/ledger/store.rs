@@ -99,7 +99,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Accounts> {
     if unread > 0 {
         tracing::warn!(
             series = unread,
-            "the ledger holds series that this version doesn't know; they are kept and not shown"
+            "the ledger holds series that this version does not know; they are kept and not shown"
         );
     }
     Ok(accounts)

@@ -22,6 +22,8 @@ use super::{Committed, Shared};
 const BATCH_PAGES: usize = 20;
 /// No page is taken into a transaction that is gathered for longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(50);
+/// How often to look for the page that is to follow.
+const BATCH_PAUSE: Duration = Duration::from_millis(1);
 /// Nobody's request makes the thread look at a broken disk more often than this.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// How often an outage is told.
@@ -87,6 +89,11 @@ pub(super) struct Writer<O> {
     configured: Configured,
     lock: Option<File>,
     store: Option<Store>,
+    /// Why the file must be moved aside before it is opened again.
+    corrupt: Option<String>,
+    /// True from a write that failed to the next one of its kind that succeeds: opening alone proves nothing, as a disk
+    /// that is nearly full still has room for a number.
+    unproven: bool,
     /// What a log's records must carry to be taken; every opening and every failure makes it another.
     epochs: BTreeMap<LogId, u64>,
     next_epoch: u64,
@@ -112,6 +119,8 @@ impl<O: Observer> Writer<O> {
             configured,
             lock: None,
             store: None,
+            corrupt: None,
+            unproven: false,
             epochs: BTreeMap::new(),
             next_epoch: 1,
             tried: None,
@@ -154,18 +163,30 @@ impl<O: Observer> Writer<O> {
         }
     }
 
-    /// Pages that are there already share a transaction; nothing waits for more of them.
+    /// Pages share a transaction if they are there already, or are said to follow at once: most of what one page adds to
+    /// the window of a log that is catching up, the next one takes away again.
     fn gather(&mut self, first: Request) -> (Vec<PageRequest>, Option<Request>) {
         let began = Instant::now();
         let mut pages = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
-            match request {
-                Request::Page(page) => pages.push(page),
+            let more_follows = match request {
+                Request::Page(page) => {
+                    let more_follows = page.record.more_follows;
+                    pages.push(page);
+                    more_follows
+                }
                 other => return (pages, Some(other)),
+            };
+            let is_full = || pages.len() >= BATCH_PAGES || began.elapsed() >= BATCH_TIME;
+            next = None;
+            while !is_full() {
+                next = self.requests.try_recv().ok();
+                if next.is_some() || !more_follows {
+                    break;
+                }
+                std::thread::sleep(BATCH_PAUSE);
             }
-            let full = pages.len() >= BATCH_PAGES || began.elapsed() >= BATCH_TIME;
-            next = if full { None } else { self.requests.try_recv().ok() };
         }
         (pages, None)
     }
@@ -174,17 +195,22 @@ impl<O: Observer> Writer<O> {
         if self.lock.is_none() {
             self.lock = Some(self.files.take_lock()?);
         }
-        let mut store = match self.open_store() {
+        let opened = match self.corrupt.clone() {
+            Some(reason) => Err(OpenError::Corrupt { path: self.files.database(), reason }),
+            None => self.open_store(),
+        };
+        let mut store = match opened {
             Err(OpenError::Corrupt { path, reason }) => {
                 let now = chrono::Utc::now().timestamp();
                 let aside = self.files.move_aside(now)?;
+                self.corrupt = None;
                 let before = self.shared.published.load().as_ref().map_or(0, |committed| committed.resets);
                 let resets = self.files.count_aside().max(before + 1);
                 tracing::error!(
                     ledger = %path.display(),
                     reason,
                     moved_to = %aside.display(),
-                    "the ledger can't be used and was moved aside; counting starts again, restore a backup to go on from there"
+                    "the ledger cannot be used and was moved aside; counting starts again, restore a backup to go on from there"
                 );
                 let store = self.open_store()?;
                 Store { resets, ..store }
@@ -200,15 +226,21 @@ impl<O: Observer> Writer<O> {
         self.publish();
         // A disk that can be read may still be full: the first write tells.
         let written = self.store.as_ref().map(|store| store::set_meta(&store.connection, RESETS, resets));
-        match written {
-            Some(Err(error)) => {
-                self.store = None;
-                Err(OpenError::Unusable { path: self.files.database(), reason: error.to_string() })
-            }
-            _ => {
-                self.succeeded();
-                Ok(())
-            }
+        if let Some(Err(error)) = written {
+            self.store = None;
+            self.doubt(&error);
+            return Err(OpenError::Unusable { path: self.files.database(), reason: error.to_string() });
+        }
+        if !self.unproven {
+            self.succeeded();
+        }
+        Ok(())
+    }
+
+    /// Some damage shows only when the page that has it is read or written.
+    fn doubt(&mut self, error: &rusqlite::Error) {
+        if schema::is_corrupt(error) {
+            self.corrupt = Some(error.to_string());
         }
     }
 
@@ -216,7 +248,9 @@ impl<O: Observer> Writer<O> {
         let connection = self.files.open(MIGRATIONS)?;
         let read = |connection: &Connection| {
             self.observer.opened(connection)?;
-            Ok((store::load(connection)?, store::meta(connection, RESETS)?.unwrap_or(0)))
+            // A new file has no number yet; it may be new because another was moved aside just before the process ended.
+            let resets = store::meta(connection, RESETS)?.unwrap_or_else(|| self.files.count_aside());
+            Ok((store::load(connection)?, resets))
         };
         let path = self.files.database();
         let (accounts, resets) = read(&connection).map_err(|error: rusqlite::Error| {
@@ -402,6 +436,8 @@ impl<O: Observer> Writer<O> {
         self.store = None;
         self.tried = None;
         self.epochs.clear();
+        self.unproven = true;
+        self.doubt(error);
         self.failed(&error.to_string());
         BookError::Failed
     }
@@ -413,12 +449,13 @@ impl<O: Observer> Writer<O> {
             tracing::error!(
                 ledger = %self.files.database().display(),
                 reason,
-                "the ledger can't be written; counting stops until it can, and nothing is lost. check the disk and its permissions"
+                "the ledger cannot be written; counting stops until it can, and nothing is lost. check the disk and its permissions"
             );
         }
     }
 
     fn succeeded(&mut self) {
+        self.unproven = false;
         self.shared.succeed();
         if self.told.take().is_some() {
             tracing::info!("the ledger can be written again, counting goes on");

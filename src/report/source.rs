@@ -310,7 +310,7 @@ impl Cursor {
         self.reading.pages += 1;
         self.reading.rows += of_length(rows.len());
         self.reading.duplicates += of_length(listed - rows.len());
-        self.reading.without_id += page.without_id;
+        self.reading.without_id += of_length(page.without_id.len());
         Ok(Some(rows))
     }
 }
@@ -324,8 +324,9 @@ mod tests {
     use super::*;
     use crate::report::record::RequestRecord;
 
-    fn page(ids: &[i64], without_id: u64) -> Page<RequestRecord> {
-        Page { rows: ids.iter().map(|id| RequestRecord::with_id(*id)).collect(), without_id }
+    fn page(ids: &[i64], without_id: usize) -> Page<RequestRecord> {
+        let rows = ids.iter().map(|id| RequestRecord::with_id(*id)).collect();
+        Page { rows, without_id: vec![None; without_id] }
     }
 
     fn accepted(cursor: &mut Cursor, ids: &[i64]) -> Result<Option<Vec<i64>>, PageFault> {

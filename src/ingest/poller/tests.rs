@@ -1,0 +1,514 @@
+//! The poller on a clock that only waits move, against a source and a book that do as they are told.
+
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cryptolens::{EventRow, LogKind, Page, Product, Row, Slot, Token};
+use crate::ingest::{LogView, Notes, Record};
+
+/// Local time at which each test begins, in Unix seconds.
+const START: i64 = 1_700_000_000;
+const INTERVAL: Duration = Duration::from_secs(15);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The calendar goes with the clock of the test, whenever that began.
+fn clock() -> Moment {
+    thread_local! {
+        static BEGAN: Instant = Instant::now();
+    }
+    let monotonic = BEGAN.with(Instant::elapsed);
+    Moment { unix: START + i64::try_from(monotonic.as_secs()).unwrap(), monotonic }
+}
+
+type Answer = Result<Vec<(i64, i64)>, ApiError>;
+
+/// A log, and what goes wrong with it.
+#[derive(Default)]
+struct World {
+    /// Ids and times of the rows that are visible.
+    rows: Vec<(i64, i64)>,
+    /// Rows that become visible at a moment of the calendar.
+    hidden: Vec<(i64, (i64, i64))>,
+    /// Answers that come before those from the rows; each with the id that is peeked in place of the last one.
+    scripted: VecDeque<(Answer, Option<i64>)>,
+    /// What is peeked once in place of the id of the last row.
+    peeked: Option<i64>,
+    /// For how long nothing is answered but this.
+    outage: Option<(Duration, ApiError)>,
+    /// Rows without an id at the end of each page that is not empty.
+    malformed: usize,
+    /// When each request was made, after which id, and its limit.
+    requests: Vec<(Duration, i64, u16)>,
+    // The book's.
+    opened: Option<Opened>,
+    epoch: u64,
+    failing_commits: usize,
+    closed: bool,
+    kept: Vec<i64>,
+    notes: Vec<Notes>,
+}
+
+#[derive(Clone)]
+struct Fake {
+    world: Arc<Mutex<World>>,
+    token: Token,
+}
+
+impl Fake {
+    fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+        look(&mut self.world.lock().unwrap())
+    }
+
+    /// The requests since the last look: when, and what was asked.
+    fn requests(&self) -> Vec<(Duration, i64, u16)> {
+        self.world(|world| std::mem::take(&mut world.requests))
+    }
+}
+
+fn page_of<R: Row>(rows: &[(i64, i64)], malformed: usize) -> Page<R> {
+    let row = |(id, time): &(i64, i64)| {
+        let mut row = R::with_id(*id);
+        if let Some(Slot::Int(set)) = R::slot("time") {
+            set(&mut row, Some(*time));
+        }
+        row
+    };
+    let before = rows.last().map(|(id, _)| *id);
+    let without_id = vec![before; if before.is_some() { malformed } else { 0 }];
+    Page { rows: rows.iter().map(row).collect(), without_id }
+}
+
+impl Source for Fake {
+    async fn peeked_page<R: Row>(
+        &self,
+        query: PageQuery,
+        peek: impl FnOnce(R) + Send,
+    ) -> Result<Page<R>, ApiError> {
+        let Moment { unix, monotonic: now } = clock();
+        let (answer, peeked, malformed) = self.world(|world| {
+            world.requests.push((now, query.starting_after, query.limit));
+            let shown = world.hidden.extract_if(.., |(visible_at, _)| *visible_at <= unix);
+            world.rows.extend(shown.map(|(_, row)| row));
+            world.rows.sort_unstable();
+            if let Some((until, error)) = &world.outage
+                && now < *until
+            {
+                return (Err(error.clone()), None, 0);
+            }
+            if let Some((answer, peeked)) = world.scripted.pop_front() {
+                return (answer, peeked, 0);
+            }
+            let after = world.rows.iter().filter(|(id, _)| *id > query.starting_after);
+            (Ok(after.take(query.limit.into()).copied().collect()), world.peeked.take(), world.malformed)
+        });
+        let rows = answer?;
+        if let Some(last) = peeked.or(rows.last().map(|(id, _)| *id)) {
+            peek(R::with_id(last));
+        }
+        // Whoever listens gets a turn before the page is read as a whole.
+        tokio::task::yield_now().await;
+        Ok(page_of(&rows, malformed))
+    }
+
+    async fn products(&self) -> Result<Vec<Product>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    fn token(&self) -> Token {
+        self.token.clone()
+    }
+}
+
+impl Book for Fake {
+    async fn open(&self, _: &LogId) -> Result<Option<Opened>, BookError> {
+        Ok(self.world(|world| {
+            world.epoch += 1;
+            world.opened.clone().map(|opened| Opened { epoch: world.epoch, ..opened })
+        }))
+        .and_then(|opened| if self.world(|world| world.closed) { Err(BookError::Closed) } else { Ok(opened) })
+    }
+
+    async fn begin(&self, log: &LogId, origin: Origin) -> Result<Opened, BookError> {
+        self.world(|world| {
+            let position = crate::ingest::Position::at_origin(origin.id);
+            world.opened =
+                Some(Opened { position, origin, first_pass_complete: false, last_pass: None, epoch: 0 });
+        });
+        self.open(log).await.map(Option::unwrap)
+    }
+
+    async fn submit(&self, _: &LogId, epoch: u64, record: Record) -> Result<Commit, BookError> {
+        let outcome = self.world(|world| {
+            if world.failing_commits > 0 {
+                world.failing_commits -= 1;
+                world.epoch += 1;
+            }
+            if epoch != world.epoch {
+                return Err(BookError::Failed);
+            }
+            let opened = world.opened.as_mut().unwrap();
+            for (id, stamp) in &record.counted {
+                assert!(!world.kept.contains(id), "row {id} is counted twice");
+                opened.position.count(*id, *stamp);
+                world.kept.push(*id);
+            }
+            opened.position.raise_floor_to(record.floor);
+            opened.first_pass_complete |= record.pass_end.is_some();
+            world.notes.push(record.notes);
+            Ok(())
+        });
+        let (reply, answer) = oneshot::channel();
+        reply.send(outcome).unwrap();
+        Ok(Commit(answer))
+    }
+
+    async fn products(&self, _: &Arc<str>, _: Vec<Product>) -> Result<(), BookError> {
+        Ok(())
+    }
+}
+
+/// A poller at work on the Events Log, whose largest page has 100 rows.
+struct Running {
+    fake: Fake,
+    status: Arc<LogStatus>,
+    api: Arc<ApiStatus>,
+    cancel: CancellationToken,
+    task: tokio::task::JoinHandle<Stopped>,
+}
+
+impl Running {
+    fn start(world: World) -> Running {
+        Running::with_token(world, Token::fixed("token".to_owned().into()))
+    }
+
+    fn with_token(world: World, token: Token) -> Running {
+        clock();
+        let fake = Fake { world: Arc::new(Mutex::new(world)), token };
+        let (status, api, cancel) = (Arc::default(), Arc::default(), CancellationToken::new());
+        let settings = PollerSettings {
+            id: LogId { account: "default".into(), log: LogKind::Events },
+            interval: INTERVAL,
+            overlap: MINUTE,
+            since: Since::All,
+        };
+        let poller = Poller::<_, _, EventRow>::new(
+            settings,
+            fake.clone(),
+            fake.clone(),
+            Arc::clone(&status),
+            Arc::clone(&api),
+            cancel.clone(),
+        );
+        let task = tokio::spawn(Poller { clock, ..poller }.run());
+        Running { fake, status, api, cancel, task }
+    }
+
+    async fn after(&self, wait: Duration) -> LogView {
+        tokio::time::sleep(wait).await;
+        self.status.view()
+    }
+
+    fn kept(&self) -> Vec<i64> {
+        let mut kept = self.fake.world(|world| world.kept.clone());
+        kept.sort_unstable();
+        kept
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        assert_eq!(self.task.await.unwrap(), Stopped::Cancelled);
+    }
+}
+
+/// So many rows, all of them old.
+fn old(rows: i64) -> Vec<(i64, i64)> {
+    (1..=rows).map(|id| (id, START - 100_000 + id)).collect()
+}
+
+fn all(rows: i64) -> Vec<i64> {
+    (1..=rows).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_read_page_by_page_and_an_idle_log_costs_one_request_per_poll() {
+    let running = Running::start(World { rows: old(250), ..World::default() });
+    let view = running.after(Duration::from_secs(1)).await;
+    assert_eq!(running.kept(), all(250));
+    assert!(view.up && !view.catching_up && view.last_pass == Some(START));
+    let asked: Vec<_> = running.fake.requests().into_iter().map(|(_, after, _)| after).collect();
+    assert_eq!(asked, [0, 100, 200, 250]);
+    // Until the overlap has passed, what is above the floor is read again; then a poll is one request.
+    running.after(5 * MINUTE).await;
+    running.fake.requests();
+    running.after(10 * INTERVAL).await;
+    let polls = running.fake.requests();
+    assert_eq!(polls.len(), 10, "{polls:?}");
+    assert!(polls.windows(2).all(|pair| pair[1].0 - pair[0].0 == INTERVAL));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_that_was_wrong_costs_a_request_and_no_row() {
+    let mut rows = old(250);
+    let page = rows[..100].to_vec();
+    let second = rows[100..200].to_vec();
+    // The second page seems to end elsewhere than it does: asked ahead is what does not come next.
+    let scripted = VecDeque::from([(Ok(page), None), (Ok(second), Some(120))]);
+    rows.push((251, START));
+    let running = Running::start(World { rows, scripted, ..World::default() });
+    running.after(Duration::from_secs(1)).await;
+    assert_eq!(running.kept(), all(251));
+    let asked: Vec<_> = running.fake.requests().into_iter().map(|(_, after, _)| after).collect();
+    assert_eq!(asked, [0, 100, 120, 200, 251]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_nothing_that_was_asked_ahead_is_used() {
+    let rows = old(250);
+    let disorder: Vec<_> = rows[100..200].iter().rev().copied().collect();
+    let scripted = VecDeque::from([(Ok(rows[..100].to_vec()), None), (Ok(disorder), Some(200))]);
+    let running = Running::start(World { rows, scripted, ..World::default() });
+    running.after(MINUTE).await;
+    assert_eq!(running.kept(), all(250));
+    assert_eq!(running.api.view()[&R_ENDPOINT].results["decode"], 1);
+    running.stop().await;
+}
+
+const R_ENDPOINT: crate::cryptolens::Endpoint = crate::cryptolens::Endpoint::GetEvents;
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_after_an_outage_is_told_as_one() {
+    let running = Running::start(World { rows: old(10), ..World::default() });
+    assert!(!running.after(2 * MINUTE).await.catching_up);
+
+    // Within one pass: the requests of an hour fail, then there is an hour of rows.
+    let up_again = clock().monotonic + 60 * MINUTE;
+    running.fake.world(|world| {
+        world.outage = Some((up_again, ApiError::Timeout));
+        world.rows.extend((11..=500).map(|id| (id, START + id)));
+    });
+    assert!(!running.after(59 * MINUTE).await.up);
+    let mut seen = Vec::new();
+    for _ in 0..4 * 60 {
+        let view = running.after(Duration::from_secs(1)).await;
+        seen.push(view.catching_up);
+    }
+    assert_eq!(running.kept(), all(500));
+    let told = seen.iter().filter(|told| **told).count();
+    assert!((60..=90).contains(&told), "every scrape must see it, also one a minute: {told} s");
+    assert_eq!(seen.last(), Some(&false), "it is over");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_does_not_fill_the_window() {
+    let running = Running::start(World { rows: old(10), ..World::default() });
+    running.after(MINUTE).await;
+    let up_again = clock().monotonic + 60 * MINUTE;
+    running.fake.world(|world| {
+        world.outage = Some((up_again, ApiError::Timeout));
+        world.rows.extend((11..=3000).map(|id| (id, START - 90_000 + id * 10)));
+    });
+    running.after(63 * MINUTE).await;
+    assert_eq!(running.kept(), all(3000));
+    let window = running.fake.world(|world| world.opened.as_ref().unwrap().position.window().len());
+    assert!(window < 1000, "{window} rows in the window");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_fails_is_read_again_from_the_floor() {
+    let running = Running::start(World { rows: old(350), failing_commits: 2, ..World::default() });
+    let view = running.after(MINUTE).await;
+    assert_eq!(running.kept(), all(350));
+    assert_eq!((view.trouble, view.up), (None, true));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_fails_is_noticed_within_a_page() {
+    let running = Running::start(World { rows: old(5000), failing_commits: usize::MAX, ..World::default() });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.status.view().trouble, Some(Trouble::Ledger));
+    let requests = running.fake.requests().len();
+    assert!(requests <= 4, "{requests} requests for pages that can't be kept");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_may_be_too_large_is_halved_down_to_one_row_and_grows_again() {
+    let failures = |error: ApiError, count| std::iter::repeat_n((Err(error), None), count);
+    let scripted = failures(ApiError::Timeout, 14).collect();
+    let running = Running::start(World { rows: old(7), scripted, ..World::default() });
+    running.after(20 * MINUTE).await;
+    assert_eq!(running.kept(), all(7));
+    let limits: Vec<_> = running.fake.requests().into_iter().map(|(_, _, limit)| limit).collect();
+    assert_eq!(limits[..14], [100, 100, 50, 50, 25, 25, 12, 12, 6, 6, 3, 3, 1, 1]);
+    assert_eq!(limits[14..22], [1, 2, 4, 8, 16, 32, 64, 100]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_in_disorder_is_asked_for_again_as_it_was() {
+    let descending: Vec<_> = old(7).into_iter().rev().collect();
+    let scripted = std::iter::repeat_n((Ok(descending), None), 6).collect();
+    let running = Running::start(World { rows: old(7), scripted, ..World::default() });
+    running.after(10 * MINUTE).await;
+    assert_eq!(running.kept(), all(7));
+    let requests = running.fake.requests();
+    assert!(requests.iter().all(|(_, _, limit)| *limit == 100), "a page of one row has no order");
+    assert_eq!(requests[1].1, 1, "without a cursor the order may be another");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_page_that_leads_nowhere_is_an_error_and_not_the_end() {
+    let rows = old(100);
+    let scripted = std::iter::repeat_n((Ok(rows.clone()), None), 4).collect();
+    let running = Running::start(World { rows, scripted, ..World::default() });
+    let view = running.after(Duration::from_millis(1)).await;
+    assert_eq!(view.trouble, Some(Trouble::Api("decode")), "the same page again and again");
+    assert!(view.catching_up && view.last_pass.is_none());
+    running.after(10 * MINUTE).await;
+    assert_eq!(running.kept(), all(100));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_that_a_server_asks_for_is_kept_up_to_fifteen_minutes() {
+    let limited = |seconds| {
+        let retry_after = Some(Duration::from_secs(seconds));
+        (Err(ApiError::RateLimited { retry_after }), None)
+    };
+    let scripted = VecDeque::from([limited(120), limited(7200)]);
+    let running = Running::start(World { rows: old(3), scripted, ..World::default() });
+    running.after(30 * MINUTE).await;
+    let requests = running.fake.requests();
+    let waits: Vec<_> = requests.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs()).collect();
+    assert_eq!(waits[..2], [120, 900]);
+    assert_eq!(running.kept(), all(3));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_tried_every_five_minutes() {
+    let outage = Some((Duration::from_secs(3600), ApiError::Auth));
+    let running = Running::start(World { rows: old(3), outage, ..World::default() });
+    assert!(!running.after(59 * MINUTE).await.up);
+    let requests = running.fake.requests();
+    assert_eq!(requests.len(), 12);
+    assert!(requests.windows(2).all(|pair| pair[1].0 - pair[0].0 == 5 * MINUTE));
+    running.after(2 * MINUTE).await;
+    assert_eq!(running.kept(), all(3));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_errors_are_tried_again_within_a_minute() {
+    let outage = Some((Duration::from_secs(1800), ApiError::Api));
+    let running = Running::start(World { rows: old(3), outage, ..World::default() });
+    running.after(29 * MINUTE).await;
+    let requests = running.fake.requests();
+    assert!(requests.windows(2).all(|pair| pair[1].0 - pair[0].0 <= MINUTE));
+    assert!(requests.len() < 150, "{} requests in half an hour", requests.len());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_without_an_id_are_counted_once_however_often_they_are_read() {
+    let rows = (1..=5).map(|id| (id, START - 10 + id)).collect();
+    let running = Running::start(World { rows, malformed: 2, ..World::default() });
+    for id in 6..30 {
+        running.after(INTERVAL).await;
+        // The log goes on, and the two move on with its end.
+        running.fake.world(|world| {
+            world.malformed = 0;
+            world.rows.push((id, START + id * 15));
+        });
+    }
+    let no_id: u64 = running.fake.world(|world| world.notes.iter().map(|notes| notes.no_id).sum());
+    assert_eq!(no_id, 2);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_by_itself_only_when_the_ledger_is_gone() {
+    let running = Running::start(World { rows: old(3), ..World::default() });
+    running.after(MINUTE).await;
+    // A commit that fails has the log opened again.
+    running.fake.world(|world| {
+        world.closed = true;
+        world.failing_commits = 1;
+        world.rows.push((4, START));
+    });
+    running.after(MINUTE).await;
+    assert_eq!(running.task.await.unwrap(), Stopped::LedgerClosed);
+}
+
+#[derive(Debug, Clone)]
+enum Mishap {
+    Error(ApiError),
+    WrongPeek(i64),
+    Outage(u64),
+    FailingCommit,
+}
+
+fn mishap() -> impl Strategy<Value = Mishap> {
+    let error = prop_oneof![
+        Just(ApiError::Timeout),
+        Just(ApiError::Decode(DecodeFault::Order)),
+        Just(ApiError::Decode(DecodeFault::NotJson)),
+        Just(ApiError::RateLimited { retry_after: Some(Duration::from_secs(30)) }),
+    ];
+    prop_oneof![
+        3 => error.prop_map(Mishap::Error),
+        1 => (0i64..400).prop_map(Mishap::WrongPeek),
+        1 => (60u64..7200).prop_map(Mishap::Outage),
+        2 => Just(Mishap::FailingCommit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// A backlog of some pages, then live rows up to the overlap late, and all that goes wrong at any moment: the book
+    /// refuses a row that it has (above), and here it must have each.
+    #[test]
+    fn whatever_goes_wrong_each_row_is_kept_once(
+        backlog in 0i64..450,
+        live in prop::collection::vec((1i64..4, prop_oneof![9 => 0i64..20, 1 => Just(900)], 0i64..=60), 0..120),
+        mishaps in prop::collection::vec((0u64..400, mishap()), 0..25),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World { rows: old(backlog), ..World::default() };
+            let (mut id, mut time) = (backlog, clock().unix);
+            for (gap, later, delay) in live {
+                id += gap;
+                time += later;
+                world.hidden.push((time + delay, (id, time)));
+            }
+            let promised: Vec<i64> = world.rows.iter().chain(world.hidden.iter().map(|(_, row)| row)).map(|(id, _)| *id).collect();
+            let running = Running::start(world);
+            for (wait, mishap) in mishaps {
+                running.after(Duration::from_secs(wait)).await;
+                let now = clock().monotonic;
+                running.fake.world(|world| match mishap {
+                    Mishap::Error(error) => world.scripted.push_back((Err(error), None)),
+                    Mishap::WrongPeek(id) => world.peeked = Some(id),
+                    Mishap::Outage(seconds) => world.outage = Some((now + Duration::from_secs(seconds), ApiError::Timeout)),
+                    Mishap::FailingCommit => world.failing_commits += 1,
+                });
+            }
+            let left = (time - clock().unix).max(0) + 4 * 3600;
+            running.after(Duration::from_secs(left.unsigned_abs())).await;
+            assert_eq!(running.kept(), promised);
+            let view = running.status.view();
+            assert!(view.up && !view.catching_up && view.trouble.is_none(), "{view:?}");
+            running.stop().await;
+        });
+    }
+}
