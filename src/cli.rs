@@ -18,6 +18,8 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::builder::{BoolishValueParser, Resettable};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::healthcheck::HealthcheckArgs;
@@ -36,6 +38,9 @@ const MERGED_LATER: [&str; 3] = ["serve", "check", "demo"];
 
 /// Commands that have flags of `serve` beside their own; only those are merged later.
 const BORROWERS: [&str; 3] = ["report", "audit", "export"];
+
+/// Their flags that say where to begin.
+const BEGINNINGS: [&str; 4] = ["from", "since", "days", "hours"];
 
 const TOKEN_HELP: &str = "\
 Access token:
@@ -429,7 +434,23 @@ where
     T: Into<OsString> + Clone,
 {
     let matches = parser().try_get_matches_from(typed)?;
+    refuse_two_beginnings(&matches)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut parser()))
+}
+
+/// Several flags say where a report begins, and one overrides the variable of another; typed together they are a mistake.
+fn refuse_two_beginnings(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+    let Some((command, matches)) = matches.subcommand().filter(|(name, _)| BORROWERS.contains(name)) else {
+        return Ok(());
+    };
+    let typed = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let ids = matches.ids().map(clap::Id::as_str);
+    let beginnings: Vec<&str> = ids.filter(|id| BEGINNINGS.contains(id)).filter(typed).collect();
+    if let [first, second, ..] = beginnings[..] {
+        let message = format!("--{first} and --{second} both say where {command} begins: give one of them");
+        return Err(parser().error(ErrorKind::ArgumentConflict, message));
+    }
+    Ok(())
 }
 
 /// The definition as it is written above: what each flag is called, and the variable of each.

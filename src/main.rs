@@ -80,7 +80,9 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
 }
 
 async fn report(task: Task) -> Result<(), Failure> {
-    report::run(task).await.map_err(|error| Failure { code: error.exit_code(), text: error.to_string() })
+    report::run(task, daemon::told_to_end())
+        .await
+        .map_err(|error| Failure { code: error.exit_code(), text: error.to_string() })
 }
 
 async fn check(args: CheckArgs) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ pub mod decode;
 mod error;
 mod events;
 mod log_kind;
+pub mod object_name;
 mod objects;
 pub(crate) mod row;
 pub mod state_code;

@@ -10,7 +10,7 @@
     reason = "the documentation of flags is their help text, in which Markdown would show"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -266,7 +266,8 @@ pub struct ExportArgs {
     /// Go on after the last entry of the output
     ///
     /// Reads the last id of the file named by --output, or of the unfinished one that an interrupted export left beside
-    /// it, and appends what came after. Without such a file it begins as usual.
+    /// it, and appends what came after, without a gap: --since and --from say where a new file begins. Without such a file
+    /// it begins as usual.
     ///
     /// Default: false. Example: --resume
     #[arg(
@@ -440,6 +441,13 @@ pub struct PresentArgs {
         value_name = "HOW"
     )]
     pub identities: IdentitiesArg,
+}
+
+impl PresentArgs {
+    /// The file to write; none for standard output, which can also be written as `-`.
+    pub fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
 }
 
 /// Whose log, as typed.

@@ -37,6 +37,11 @@ impl Counts {
     }
 }
 
+/// How many things a collection holds, as reports count everything.
+pub(super) fn of_length(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
 /// None where there is nothing to divide by.
 pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     // Exact up to 2^53, which no log reaches.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
-use crate::cryptolens::{ApiError, ClientError, Endpoint};
+use crate::cryptolens::{ApiError, ClientError, DecodeFault, Endpoint};
 
 /// Why a report, audit or export was not made. No variant holds personal data or text from the API.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum ReportError {
     #[error("could not draw: {0}")]
     Draw(String),
     /// The user asked to stop.
-    #[error("interrupted; nothing is shown, because it would be incomplete")]
+    #[error("interrupted before everything was read")]
     Interrupted,
 }
 
@@ -90,11 +90,16 @@ impl ReportError {
 /// [`ApiError::advice`], where it speaks of `serve`, said for one command.
 const fn advice(error: &ApiError) -> &'static str {
     match error {
+        ApiError::Decode(DecodeFault::Empty | DecodeFault::Html) => error.advice(),
+        ApiError::Decode(_) => "try again later; if this goes on, report it with the api's answer",
+        // The API's own word for a product, key or state that it can't make sense of.
+        ApiError::BadRequest { status: None } => "check product, key and states",
         ApiError::Auth => "check the token, and that the subscription is active",
         ApiError::Denied => "give the token the permission for this method, and no key lock",
         ApiError::RateLimited { .. } => "try again later",
         ApiError::Server { .. } => "try again later; if this goes on, ask the vendor's support",
-        ApiError::Api => "check product, key and filters",
+        // "Could not find the product." and its like.
+        ApiError::Api => "check that product and key exist, and that the token may see them",
         _ => error.advice(),
     }
 }

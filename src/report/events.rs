@@ -10,13 +10,14 @@ use maud::html as markup;
 use serde::Serialize;
 
 use super::chart::{Axis, Bar, GOOD, bars};
-use super::count::ratio;
+use super::count::{of_length, ratio};
 use super::error::ReportError;
 use super::page::{figure, page, table as html_table};
+use super::read::Read;
 use super::record::EventRecord;
 use super::source::Reading;
 use super::spreadsheet::{maybe, write};
-use super::text::{Column, Paint, bar, counted, table, thousands};
+use super::text::{Column, Screen, bar, counted, thousands};
 use super::window::{ShownWindow, Window, local};
 
 const SCHEMA: &str = "cryptolens-exporter/report/events";
@@ -122,38 +123,6 @@ pub(super) struct Report {
     days: Vec<Day>,
 }
 
-/// What was read to make a report of a log that is read forward.
-#[derive(Debug, Serialize)]
-pub(super) struct Read {
-    pub(super) rows: u64,
-    pub(super) pages: u64,
-    pub(super) rows_without_id: u64,
-    pub(super) rows_without_time: u64,
-    pub(super) rows_met_again: u64,
-}
-
-impl Read {
-    pub(super) const fn new(reading: &Reading, without_time: u64) -> Read {
-        Read {
-            rows: reading.rows,
-            pages: reading.pages,
-            rows_without_id: reading.without_id,
-            rows_without_time: without_time,
-            rows_met_again: reading.duplicates,
-        }
-    }
-
-    pub(super) fn notes(&self) -> Vec<String> {
-        [(self.rows_without_id, "an id"), (self.rows_without_time, "a time")]
-            .into_iter()
-            .filter(|(rows, _)| *rows > 0)
-            .map(|(rows, what)| {
-                format!("{} without {what}, and not counted.", counted(rows, "entry was", "entries were"))
-            })
-            .collect()
-    }
-}
-
 #[derive(Debug, Serialize)]
 struct OfEvent {
     event: Option<String>,
@@ -223,10 +192,10 @@ impl Report {
             schema_version: SCHEMA_VERSION,
             account,
             window: tally.window.shown(),
-            read: Read::new(reading, tally.without_time),
+            read: Read::new(reading, tally.without_time, &tally.window),
             entries,
-            distinct_keys: u64::try_from(tally.keys.len()).unwrap_or(u64::MAX),
-            distinct_machines: u64::try_from(tally.machines.len()).unwrap_or(u64::MAX),
+            distinct_keys: of_length(tally.keys.len()),
+            distinct_machines: of_length(tally.machines.len()),
             events,
             values: tally
                 .values
@@ -243,29 +212,35 @@ impl Report {
     }
 
     /// The report for the terminal.
-    pub(super) fn text(&self, heading: &str, paint: Paint) -> String {
-        let mut text = format!("{}\n{heading}\n", paint.strong("Events Log"));
+    pub(super) fn text(&self, heading: &str, screen: Screen) -> String {
+        let mut text = format!("{}\n{heading}\n", screen.strong("Events Log"));
         for note in self.read.notes() {
-            text.push_str(&format!("{}\n", paint.weak(&note)));
+            text.push_str(&format!("{}\n", screen.weak(&note)));
         }
         if self.entries == 0 {
             return text + "\nThe log holds no event in this time.\n";
         }
         text.push_str(&format!("\n{}\n", self.summary()));
-        text.push_str(&format!("\n{}\n{}", paint.strong("By day"), self.day_lines(paint)));
+        text.push_str(&format!("\n{}\n{}", screen.strong("By day"), self.day_lines(screen)));
         text.push_str(&format!(
             "\n{}\n{}",
-            paint.strong("By event and feature"),
-            table(&EVENTS, self.event_rows())
+            screen.strong("By event and feature"),
+            screen.table(&EVENTS, self.event_rows())
         ));
         if !self.values.is_empty() {
             let title = "Values by event and currency, in the unit that was registered";
-            text.push_str(&format!("\n{}\n{}", paint.strong(title), table(&VALUES, self.value_rows())));
+            let days = screen.table(&DAY_VALUES, self.day_value_rows());
+            text.push_str(&format!(
+                "\n{}\n{}",
+                screen.strong(title),
+                screen.table(&VALUES, self.value_rows())
+            ));
+            text.push_str(&format!("\n{}\n{days}", screen.strong("Values by day")));
         }
         text.push_str(&format!(
             "\n{}\n{}",
-            paint.strong("By product"),
-            table(&PRODUCTS, self.product_rows())
+            screen.strong("By product"),
+            screen.table(&PRODUCTS, self.product_rows())
         ));
         text
     }
@@ -279,7 +254,7 @@ impl Report {
         )
     }
 
-    fn day_lines(&self, paint: Paint) -> String {
+    fn day_lines(&self, screen: Screen) -> String {
         let most = self.days.iter().map(|day| day.entries).max().unwrap_or(0);
         self.days
             .iter()
@@ -290,7 +265,7 @@ impl Report {
                     day.date,
                     day.date.format("%a"),
                     thousands(day.entries),
-                    paint.good(&drawn)
+                    screen.good(&drawn)
                 );
                 format!("{}\n", line.trim_end())
             })
@@ -308,12 +283,25 @@ impl Report {
             let values = &row.values;
             vec![
                 named(row.event.as_ref()),
-                values.currency.clone().unwrap_or_else(|| "none".to_owned()),
+                currency_name(values).to_owned(),
                 thousands(values.entries),
                 thousands(values.sum),
                 thousands(values.least),
                 thousands(values.most),
             ]
+        })
+    }
+
+    /// A row for each day that has values.
+    fn day_value_rows(&self) -> impl Iterator<Item = Vec<String>> {
+        self.days.iter().filter(|day| !day.values.is_empty()).map(|day| {
+            let entries = day.values.iter().map(|values| values.entries).sum::<u64>();
+            let sums: Vec<String> = day
+                .values
+                .iter()
+                .map(|values| format!("{} {}", currency_name(values), thousands(values.sum)))
+                .collect();
+            vec![day.date.to_string(), thousands(entries), sums.join(", ")]
         })
     }
 
@@ -377,6 +365,8 @@ impl Report {
                     h2 { "Values by event and currency" }
                     p.weak { "In the unit that was registered." }
                     (html_table(&VALUES, self.value_rows()))
+                    h2 { "Values by day" }
+                    (html_table(&DAY_VALUES, self.day_value_rows()))
                 }
                 h2 { "By product" }
                 (html_table(&PRODUCTS, self.product_rows()))
@@ -408,6 +398,13 @@ const VALUES: [Column; 6] = [
     Column::Number("least"),
     Column::Number("most"),
 ];
+
+const DAY_VALUES: [Column; 3] =
+    [Column::Text("day"), Column::Number("entries with a value"), Column::Text("sums")];
+
+fn currency_name(values: &ShownValues) -> &str {
+    values.currency.as_deref().unwrap_or("none")
+}
 
 fn named(name: Option<&String>) -> String {
     name.cloned().unwrap_or_else(|| "unnamed".to_owned())

@@ -14,7 +14,6 @@ use serde_json::value::RawValue;
 use super::args::ExportFormat;
 use super::error::ReportError;
 use super::identity::{Identities, Kind};
-use super::objects::{masked_json, shown_user};
 use super::output;
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
 use super::source::Source;
@@ -84,7 +83,7 @@ impl Exported for EventRecord {
     fn mask(&mut self, identities: &Identities) {
         mask(&mut self.key, Kind::Key, identities);
         mask(&mut self.machine_code, Kind::Machine, identities);
-        self.metadata = self.metadata.as_deref().map(|metadata| masked_json(metadata, identities));
+        self.metadata = self.metadata.as_deref().map(|metadata| identities.json_text(metadata));
     }
 
     fn texts(&mut self) -> Vec<&mut Option<String>> {
@@ -112,9 +111,8 @@ impl Exported for ObjectRecord {
     ];
 
     fn mask(&mut self, identities: &Identities) {
-        self.performed_by_user_id =
-            self.performed_by_user_id.as_deref().map(|user| shown_user(user, identities));
-        self.data = self.data.as_deref().map(|data| masked_json(data, identities));
+        self.performed_by_user_id = self.performed_by_user_id.as_deref().map(|user| identities.user(user));
+        self.data = self.data.as_deref().map(|data| identities.json_text(data));
     }
 
     fn texts(&mut self) -> Vec<&mut Option<String>> {
@@ -134,18 +132,19 @@ pub(super) struct Order<'a> {
     pub(super) resume: bool,
 }
 
-/// Exports the rows of type `R`.
-pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> Result<(), ReportError> {
+/// Exports the rows of type `R`, and tells how many there are.
+pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> Result<u64, ReportError> {
     let Some(path) = order.path else {
         if order.resume {
             return Err(ReportError::Usage("--resume needs the file that --output names".to_owned()));
         }
         let mut sheet = Sheet::<_>::new(BufWriter::new(io::stdout().lock()), order.format, true);
-        return match copy::<R, _>(source, order, None, &mut sheet).await {
+        match copy::<R, _>(source, order, None, &mut sheet).await {
             Ok(()) => output::written_to_stdout(sheet.flush()),
             Err(ReportError::Write { error, .. }) => output::written_to_stdout(Err(error)),
             Err(error) => Err(error),
-        };
+        }?;
+        return Ok(sheet.rows);
     };
     let failed = |error| output::failed(path, error);
     let path = output::target(path).map_err(failed)?;
@@ -156,7 +155,8 @@ pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> R
     // What came before an error is whole entries, and worth keeping for `--resume`.
     let flushed = sheet.flush().map_err(failed);
     copied.and(flushed).map_err(|error| unfinished.cut_off(error))?;
-    unfinished.complete(&path).map_err(failed)
+    unfinished.complete(&path).map_err(failed)?;
+    Ok(sheet.rows)
 }
 
 async fn copy<R: Exported, W: Write>(
@@ -171,9 +171,11 @@ async fn copy<R: Exported, W: Write>(
         (None, Some(window)) => source.start::<R>(&order.filter, window.from).await?,
         (None, None) => 0,
     };
+    // What is gone on with has its beginning: one counted back from now has moved since, and would leave a gap.
+    let begin = window.filter(|_| last_id.is_none()).map_or(i64::MIN, |window| window.from);
     let wanted = |row: &R| match window {
         None => true,
-        Some(window) => row.time().is_some_and(|time| window.contains(time)),
+        Some(window) => row.time().is_some_and(|time| begin <= time && time < window.to),
     };
     let failed = |error| ReportError::Write { path: order.path.map(Path::to_owned), error };
     sheet.begin(R::COLUMNS).map_err(failed)?;
@@ -195,11 +197,13 @@ struct Sheet<W: Write> {
     writer: W,
     format: ExportFormat,
     is_empty: bool,
+    /// Written so far.
+    rows: u64,
 }
 
 impl<W: Write> Sheet<W> {
     const fn new(writer: W, format: ExportFormat, is_empty: bool) -> Sheet<W> {
-        Sheet { writer, format, is_empty }
+        Sheet { writer, format, is_empty, rows: 0 }
     }
 
     /// The header, where there is none yet.
@@ -212,6 +216,7 @@ impl<W: Write> Sheet<W> {
     }
 
     fn write<R: Exported>(&mut self, row: &mut R) -> io::Result<()> {
+        self.rows += 1;
         match self.format {
             ExportFormat::Ndjson => serde_json::to_writer(&mut self.writer, row)?,
             ExportFormat::Csv => {

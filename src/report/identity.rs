@@ -5,8 +5,10 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 /// 48 bits: with a million identities, two share a pseudonym with a chance of 1 in 500.
 const PSEUDONYM_BYTES: usize = 6;
@@ -70,6 +72,43 @@ impl Identities {
         }
         shown
     }
+
+    /// A user of the account: a number is its own id and shown, whatever else stands there is not.
+    pub(super) fn user(&self, user: &str) -> String {
+        if user.bytes().all(|byte| byte.is_ascii_digit()) {
+            user.to_owned()
+        } else {
+            self.show(Kind::User, user)
+        }
+    }
+
+    /// A text of JSON, with what names anybody in it shown as every identity is.
+    pub(super) fn json_text(&self, data: &str) -> String {
+        match (self, serde_json::from_str(data)) {
+            (Identities::Full, _) => data.to_owned(),
+            (Identities::Masked(_), Ok(value)) => self.json(value).to_string(),
+            (Identities::Masked(_), Err(_)) => self.show(Kind::Text, data),
+        }
+    }
+
+    /// Any text of a value can name somebody, except for dates.
+    pub(super) fn json(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) if text.is_empty() || is_date(&text) => Value::String(text),
+            Value::String(text) => Value::String(self.show(Kind::Text, &text)),
+            Value::Array(items) => items.into_iter().map(|item| self.json(item)).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(name, value)| (name, self.json(value))).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        }
+    }
+}
+
+fn is_date(text: &str) -> bool {
+    DateTime::parse_from_rfc3339(text).is_ok()
+        || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok()
+        || NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
 }
 
 #[cfg(test)]
@@ -87,5 +126,20 @@ mod tests {
         assert_ne!(shown, other.show(Kind::Name, "alice@example.com"));
         assert_ne!(one.show(Kind::Key, "x")[4..], one.show(Kind::Name, "x")[5..]);
         assert_eq!(Identities::Full.show(Kind::Name, "alice"), "alice");
+    }
+
+    #[test]
+    fn users_are_numbers_or_masked() {
+        let identities = Identities::masked(&SecretString::from("token"));
+        assert_eq!(identities.user("18"), "18");
+        assert!(identities.user("bob@example.com").starts_with("user-"));
+    }
+
+    #[test]
+    fn no_text_of_an_object_survives_masking() {
+        let identities = Identities::masked(&SecretString::from("token"));
+        let shown = identities.json_text(r#"{"Id":4,"Name":"Bob","Tags":["Bob",{"x":"Bob"}]}"#);
+        assert!(!shown.contains("Bob") && shown.contains("\"Id\":4"), "{shown}");
+        assert!(!identities.json_text("Bob, not JSON").contains("Bob"));
     }
 }

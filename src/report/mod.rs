@@ -24,6 +24,7 @@ mod objects;
 mod output;
 mod page;
 mod progress;
+mod read;
 mod record;
 mod seats;
 mod setup;
@@ -33,10 +34,12 @@ mod text;
 mod web_api;
 mod window;
 
-use std::path::Path;
+use std::io::Write as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
 
 pub use args::{AuditArgs, ExportArgs, ReportArgs};
 pub use error::{PageFault, ReportError};
@@ -60,37 +63,40 @@ pub enum Task {
     Export(ExportArgs),
 }
 
-/// Does what was asked, or stops at the first SIGINT.
+/// Does what was asked, or as much of it as can be kept when `told_to_end` comes first.
 ///
 /// # Errors
 /// [`ReportError`]; its [`exit_code`](ReportError::exit_code) tells bad usage from what failed.
-pub async fn run(task: Task) -> Result<(), ReportError> {
-    let work = async {
-        match task {
-            Task::Report(args) => report(&args).await,
+pub async fn run(task: Task, told_to_end: impl Future<Output = ()>) -> Result<(), ReportError> {
+    let stop = CancellationToken::new();
+    let mut work = pin!(async {
+        match &task {
+            Task::Report(args) => report(args, stop.clone()).await,
             Task::Audit(args) => match args.what {
-                Audited::Seats => audit_seats(&args).await,
+                Audited::Seats => audit_seats(args, stop.clone()).await,
             },
-            Task::Export(args) => export_log(&args).await,
+            Task::Export(args) => export_log(args, stop.clone()).await,
         }
-    };
+    });
     tokio::select! {
-        done = work => done,
-        Ok(()) = tokio::signal::ctrl_c() => Err(ReportError::Interrupted),
+        done = &mut work => return done,
+        () = told_to_end => stop.cancel(),
     }
+    work.await
 }
 
-async fn report(args: &ReportArgs) -> Result<(), ReportError> {
+async fn report(args: &ReportArgs, stop: CancellationToken) -> Result<(), ReportError> {
     refuse_what_has_no_meaning(args)?;
     let days = Duration::from_secs(u64::from(args.window.days) * 86_400);
     let window = Window::new(&args.window.bounds, args.window.since.unwrap_or(days), Utc::now())?;
-    let setup = Setup::new(&args.access, &args.present)?;
+    let setup = Setup::new(&args.access, &args.present, stop)?;
+    output::probe(args.present.file())?;
     let shown = match args.log {
         Log::WebApi => report_web_api(args, window, &setup).await?,
         Log::Events => report_events(args, window, &setup).await?,
         Log::Objects => report_objects(args, window, &setup).await?,
     };
-    output::write(args.present.output.as_deref(), shown.as_bytes())
+    output::write(args.present.file(), shown.as_bytes())
 }
 
 /// Flags that another report has.
@@ -117,10 +123,10 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         OutcomeArg::Unknown => Outcome::Unknown,
     });
     let filter = Filter { states: args.states.clone(), ..license_filter(&args.license) };
-    let mut tally = web_api::Tally::new(window, !args.no_comparison, web_api::Wanted { outcome });
+    let mut tally = web_api::Tally::new(window, !args.no_comparison, outcome);
     let needed_from = tally.needed_from();
     let needed = Window { from: needed_from, ..window };
-    let source = setup.source("the Web API Log", Some(needed), window.zone);
+    let source = setup.source("Web API Log", Some(needed), window.zone);
     let add = |rows: Vec<CountedRequest>| {
         rows.iter().for_each(|row| tally.add(row));
         None
@@ -138,12 +144,13 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         identities: &setup.identities,
         reading,
         described: &setup.states,
+        products: &setup.products,
         top: args.top,
     };
     let report = web_api::Report::new(&tally, &context);
     let heading = setup.heading(&window);
     match args.format.format {
-        Format::Text => Ok(web_api::text(&report, &heading, setup.paint)),
+        Format::Text => Ok(web_api::text(&report, &heading, setup.screen)),
         Format::Json => json(&report),
         Format::Csv => web_api::csv(&report),
         Format::Html => web_api::html(&report, &heading),
@@ -158,14 +165,14 @@ async fn report_events(args: &ReportArgs, window: Window, setup: &Setup) -> Resu
         Ok(())
     };
     let filter = license_filter(&args.license);
-    let reading = read_forward(setup, "the Events Log", &filter, &window, add).await?;
+    let reading = read_forward(setup, "Events Log", &filter, &window, add).await?;
     let report = events::Report::new(tally, &reading, setup.account.clone());
     let heading = setup.heading(&window);
     match args.format.format {
         Format::Json => json(&report),
         Format::Csv => report.csv(),
         Format::Html => report.html(&heading),
-        Format::Text | Format::Svg => Ok(report.text(&heading, setup.paint)),
+        Format::Text | Format::Svg => Ok(report.text(&heading, setup.screen)),
     }
 }
 
@@ -175,14 +182,14 @@ async fn report_objects(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         rows.iter().for_each(|row| reader.add(row));
         Ok(())
     };
-    let reading = read_forward(setup, "the Object Log", &Filter::default(), &window, add).await?;
+    let reading = read_forward(setup, "Object Log", &Filter::default(), &window, add).await?;
     let report = reader.report(&reading, setup.account.clone());
     let heading = setup.heading(&window);
     match args.format.format {
         Format::Json => json(&report),
         Format::Csv => report.csv(),
         Format::Html => report.html(&heading),
-        Format::Text | Format::Svg => Ok(report.text(&heading, setup.paint, args.top)),
+        Format::Text | Format::Svg => Ok(report.text(&heading, setup.screen, args.top)),
     }
 }
 
@@ -210,16 +217,17 @@ fn json(report: &impl serde::Serialize) -> Result<String, ReportError> {
     Ok(json + "\n")
 }
 
-async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
+async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), ReportError> {
     if args.format.format == Format::Svg {
         return Err(ReportError::Usage(
             "--format=svg has no meaning for an audit; html has the chart".to_owned(),
         ));
     }
     let length = Duration::from_secs(u64::from(args.hours) * 3600);
-    let setup = Setup::new(&args.access, &args.present)?;
     let local_window = Window::new(&args.bounds, length, Utc::now())?;
-    let source = setup.source("the history of seats", Some(local_window), local_window.zone);
+    let setup = Setup::new(&args.access, &args.present, stop)?;
+    output::probe(args.present.file())?;
+    let source = setup.source("seats", Some(local_window), local_window.zone);
     let (limit, limit_source, mut window) = match args.max_machines {
         Some(seats) => (u64::from(seats), "--max-machines", local_window),
         None => {
@@ -273,12 +281,12 @@ async fn audit_seats(args: &AuditArgs) -> Result<(), ReportError> {
         Format::Json => json(&audit)?,
         Format::Csv => seats::csv(&audit)?,
         Format::Html => seats::html(&audit, &window, &heading)?,
-        Format::Text | Format::Svg => seats::text(&audit, &heading, setup.paint),
+        Format::Text | Format::Svg => seats::text(&audit, &heading, setup.screen),
     };
-    output::write(args.present.output.as_deref(), shown.as_bytes())
+    output::write(args.present.file(), shown.as_bytes())
 }
 
-async fn export_log(args: &ExportArgs) -> Result<(), ReportError> {
+async fn export_log(args: &ExportArgs, stop: CancellationToken) -> Result<(), ReportError> {
     if args.log == Log::Objects && args.license.product.is_some() {
         return Err(ReportError::Usage("--product has no meaning for the objects log".to_owned()));
     }
@@ -287,21 +295,26 @@ async fn export_log(args: &ExportArgs) -> Result<(), ReportError> {
     // With --to alone, from the beginning of all logs.
     let length = args.since.unwrap_or(Duration::from_secs(1 << 40));
     let window = bounded.then(|| Window::new(bounds, length, Utc::now())).transpose()?;
-    let setup = Setup::new(&args.access, &args.present)?;
+    let setup = Setup::new(&args.access, &args.present, stop)?;
     let source = setup.source(args.log.name(), window, bounds.timezone);
     let order = export::Order {
         filter: license_filter(&args.license),
         window,
         format: args.format,
         identities: &setup.identities,
-        path: args.present.output.as_deref().filter(|path| *path != Path::new("-")),
+        path: args.present.file(),
         resume: args.resume,
     };
-    match args.log {
-        Log::WebApi => export::export::<RequestRecord>(&source, &order).await?,
-        Log::Events => export::export::<EventRecord>(&source, &order).await?,
-        Log::Objects => export::export::<ObjectRecord>(&source, &order).await?,
-    }
+    let exported = match args.log {
+        Log::WebApi => export::export::<RequestRecord>(&source, &order).await,
+        Log::Events => export::export::<EventRecord>(&source, &order).await,
+        Log::Objects => export::export::<ObjectRecord>(&source, &order).await,
+    };
     source.progress.done();
+    if exported? == 0 && !args.resume {
+        // Not among the entries, where a program would take it for one.
+        let mut stderr = std::io::stderr().lock();
+        let _ = writeln!(stderr, "the {} log holds no entry that was asked for", args.log.name());
+    }
     Ok(())
 }

@@ -6,37 +6,26 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::NaiveDate;
 use maud::html as markup;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::chart::{Axis, BAD, Bar, GOOD, OTHER, bars};
+use super::count::of_length;
 use super::error::ReportError;
-use super::events::Read;
-use super::identity::{Identities, Kind};
+use super::identity::Identities;
 use super::page::{figure, page, table as html_table};
+use super::read::Read;
 use super::record::ObjectRecord;
 use super::source::Reading;
 use super::spreadsheet::{maybe, write};
-use super::text::{Column, Paint, counted, table, thousands};
+use super::text::{Column, Screen, counted, thousands};
 use super::window::{ShownWindow, Window, local, rfc3339};
+use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 
 const SCHEMA: &str = "cryptolens-exporter/report/objects";
 const SCHEMA_VERSION: u32 = 1;
-
-/// In the vendor's order; the number of the first is configured.
-const RESOURCES: [&str; 7] = [
-    "unspecified",
-    "customer",
-    "issued_license",
-    "license_key",
-    "license_issuance",
-    "product",
-    "data_object",
-];
-const ACTIONS: [&str; 4] = ["none", "added", "updated", "deleted"];
-const UNKNOWN: &str = "unknown";
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -147,17 +136,13 @@ impl<'a> Reader<'a> {
         if !self.window.contains(time) {
             return;
         }
-        let name = |code: Option<i64>, names: &[&'static str]| {
-            let index = code.and_then(|code| usize::try_from(code.checked_sub(self.first_code)?).ok());
-            index.and_then(|index| names.get(index)).copied().unwrap_or(UNKNOWN)
-        };
         let entry = Entry {
             id: row.id,
             time: rfc3339(time, self.window.zone),
-            user: row.performed_by_user_id.as_deref().map(|user| shown_user(user, self.identities)),
-            action: name(row.resource_action, &ACTIONS),
+            user: row.performed_by_user_id.as_deref().map(|user| self.identities.user(user)),
+            action: action(row.resource_action, self.first_code),
             action_code: row.resource_action,
-            resource: name(row.resource_type, &RESOURCES),
+            resource: resource_type(row.resource_type, self.first_code),
             resource_code: row.resource_type,
             object_id: row.affected_object_id,
             owner_id: row.object_owner_user_id,
@@ -187,8 +172,8 @@ impl<'a> Reader<'a> {
             account,
             window: self.window.shown(),
             identities: self.identities.name(),
-            read: Read::new(reading, self.without_time),
-            entries: u64::try_from(trail.len()).unwrap_or(u64::MAX),
+            read: Read::new(reading, self.without_time, &self.window),
+            entries: of_length(trail.len()),
             users,
             resources: resources
                 .into_iter()
@@ -200,15 +185,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The number of a user, or a pseudonym for whatever else stands there.
-pub(super) fn shown_user(user: &str, identities: &Identities) -> String {
-    if user.bytes().all(|byte| byte.is_ascii_digit()) {
-        user.to_owned()
-    } else {
-        identities.show(Kind::User, user)
-    }
-}
-
 /// The fields of `{field: [old, new]}`; none of anything else, which is a whole object.
 fn changes(data: &str, identities: &Identities) -> Vec<Change> {
     let Ok(Value::Object(fields)) = serde_json::from_str(data) else {
@@ -217,36 +193,9 @@ fn changes(data: &str, identities: &Identities) -> Vec<Change> {
     let pair = |(field, value): (String, Value)| {
         let Value::Array(pair) = value else { return None };
         let Ok([old, new]) = <[Value; 2]>::try_from(pair) else { return None };
-        Some(Change { field, old: masked(old, identities), new: masked(new, identities) })
+        Some(Change { field, old: identities.json(old), new: identities.json(new) })
     };
     fields.into_iter().filter_map(pair).collect()
-}
-
-/// A text of JSON with every text in it masked; as it is, with identities in full.
-pub(super) fn masked_json(data: &str, identities: &Identities) -> String {
-    match (identities, serde_json::from_str(data)) {
-        (Identities::Full, _) => data.to_owned(),
-        (Identities::Masked(_), Ok(value)) => masked(value, identities).to_string(),
-        (Identities::Masked(_), Err(_)) => identities.show(Kind::Text, data),
-    }
-}
-
-fn masked(value: Value, identities: &Identities) -> Value {
-    match value {
-        Value::String(text) if text.is_empty() || is_date(&text) => Value::String(text),
-        Value::String(text) => Value::String(identities.show(Kind::Text, &text)),
-        Value::Array(items) => items.into_iter().map(|item| masked(item, identities)).collect(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(name, value)| (name, masked(value, identities))).collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => value,
-    }
-}
-
-fn is_date(text: &str) -> bool {
-    DateTime::parse_from_rfc3339(text).is_ok()
-        || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok()
-        || NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
 }
 
 const TRAIL: [Column; 6] = [
@@ -328,28 +277,28 @@ impl Report {
     }
 
     /// The report for the terminal, with the newest `top` lines of the trail.
-    pub(super) fn text(&self, heading: &str, paint: Paint, top: usize) -> String {
-        let mut text = format!("{}\n{heading}\n", paint.strong("Object Log"));
+    pub(super) fn text(&self, heading: &str, screen: Screen, top: usize) -> String {
+        let mut text = format!("{}\n{heading}\n", screen.strong("Object Log"));
         for note in self.notes() {
-            text.push_str(&format!("{}\n", paint.weak(&note)));
+            text.push_str(&format!("{}\n", screen.weak(&note)));
         }
         if self.entries == 0 {
             return text + "\nThe log holds no change in this time.\n";
         }
         let left_out = self.trail.len().saturating_sub(top);
         let title = if left_out > 0 {
-            format!("The newest {} (--top or another --format shows more)", thousands(count(top)))
+            format!("The newest {} (--top or another --format shows more)", thousands(of_length(top)))
         } else {
             "The trail".to_owned()
         };
         text.push_str(&format!("\n{}.\n", counted(self.entries, "change", "changes")));
         for (title, content) in [
-            ("By user", table(&action_columns("user"), self.user_rows())),
-            ("By resource", table(&action_columns("resource"), self.resource_rows())),
-            ("By day", table(&action_columns("day"), self.day_rows())),
-            (&title, table(&TRAIL, self.trail.iter().skip(left_out).map(trail_row))),
+            ("By user", screen.table(&action_columns("user"), self.user_rows())),
+            ("By resource", screen.table(&action_columns("resource"), self.resource_rows())),
+            ("By day", screen.table(&action_columns("day"), self.day_rows())),
+            (&title, screen.table(&TRAIL, self.trail.iter().skip(left_out).map(trail_row))),
         ] {
-            text.push_str(&format!("\n{}\n{content}", paint.strong(title)));
+            text.push_str(&format!("\n{}\n{content}", screen.strong(title)));
         }
         text
     }
@@ -420,10 +369,6 @@ impl Report {
     }
 }
 
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use secrecy::SecretString;
@@ -447,20 +392,5 @@ mod tests {
         );
         assert_eq!(changes("not json", &Identities::Full), []);
         assert_eq!(changes(r#"{"Id":479,"Name":"Bob"}"#, &Identities::Full), []);
-    }
-
-    #[test]
-    fn users_are_numbers_or_masked() {
-        let identities = Identities::masked(&SecretString::from("token"));
-        assert_eq!(shown_user("18", &identities), "18");
-        assert!(shown_user("bob@example.com", &identities).starts_with("user-"));
-    }
-
-    #[test]
-    fn no_text_of_an_object_survives_masking() {
-        let identities = Identities::masked(&SecretString::from("token"));
-        let shown = masked_json(r#"{"Id":4,"Name":"Bob","Tags":["Bob",{"x":"Bob"}]}"#, &identities);
-        assert!(!shown.contains("Bob") && shown.contains("\"Id\":4"), "{shown}");
-        assert!(!masked_json("Bob, not JSON", &identities).contains("Bob"));
     }
 }

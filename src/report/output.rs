@@ -6,11 +6,22 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use super::error::ReportError;
 
-/// Writes a whole report.
+/// Fails where [`write()`] would, before the time is spent on reading what could not be written.
+pub(super) fn probe(path: Option<&Path>) -> Result<(), ReportError> {
+    let Some(path) = path else { return Ok(()) };
+    if path.is_dir() {
+        return Err(failed(path, io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    beside(path).map(drop).map_err(|error| failed(path, error))
+}
+
+/// Writes a whole report, to standard output if there is no path.
 pub(super) fn write(path: Option<&Path>, content: &[u8]) -> Result<(), ReportError> {
-    match path.filter(|path| *path != Path::new("-")) {
+    match path {
         None => written_to_stdout(to_stdout(content)),
         Some(path) => to_file(path, content).map_err(|error| failed(path, error)),
     }
@@ -37,6 +48,14 @@ fn to_stdout(content: &[u8]) -> io::Result<()> {
 }
 
 fn to_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (mut file, path) = beside(path)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(&path).map(drop).map_err(|error| error.error)
+}
+
+/// An empty file that goes away by itself, and the path that it is meant for.
+fn beside(path: &Path) -> io::Result<(NamedTempFile, PathBuf)> {
     let path = target(path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -48,10 +67,16 @@ fn to_file(path: &Path, content: &[u8]) -> io::Result<()> {
         let existing = std::fs::metadata(&path).map(|metadata| metadata.permissions());
         builder.permissions(existing.unwrap_or(std::fs::Permissions::from_mode(0o666)));
     }
-    let mut file = builder.tempfile_in(directory)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(&path).map(drop).map_err(|error| error.error)
+    let file = builder.tempfile_in(directory).map_err(without_path)?;
+    Ok((file, path))
+}
+
+/// What went wrong, without the name of a file that nobody asked for.
+fn without_path(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "there is no such directory"),
+        kind => kind.into(),
+    }
 }
 
 /// The file that a symbolic link stands for, so that the link stays.
@@ -75,9 +100,13 @@ mod tests {
 
     #[test]
     fn a_directory_that_does_not_exist_is_told() {
-        let error = write(Some(Path::new("/no/such/report.txt")), b"x").unwrap_err();
-        assert!(error.to_string().starts_with("cannot write /no/such/report.txt: "), "{error}");
-        assert_eq!(error.exit_code(), 1);
+        let path = Some(Path::new("/no/such/report.txt"));
+        for error in [probe(path).unwrap_err(), write(path, b"x").unwrap_err()] {
+            let text = error.to_string();
+            assert_eq!(text, "cannot write /no/such/report.txt: there is no such directory");
+            assert_eq!(error.exit_code(), 1);
+        }
+        assert!(probe(Some(&std::env::temp_dir())).is_err());
     }
 
     #[test]

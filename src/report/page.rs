@@ -8,7 +8,7 @@ use super::text::Column;
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1f2430; --weak: #5b6270; --grid: #d9dde3;
   --good: #2e7d5b; --bad: #c2413b; --other: #8a8f98; --note: #fff6e0; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171c; --ink: #e6e8ec; --weak: #a3abb8; --grid: #343a45;
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #14171c; --ink: #e6e8ec; --weak: #a3abb8; --grid: #343a45;
   --good: #4fb58a; --bad: #f0716a; --other: #9aa1ac; --note: #3a3015; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 64rem; background: var(--paper); color: var(--ink);
@@ -23,15 +23,18 @@ p { margin: .25rem 0; } .weak { color: var(--weak); } .note { background: var(--
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top; }
 th { color: var(--weak); font-weight: 600; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
-.whole { white-space: nowrap; }
-figure { margin: 1rem 0; overflow-x: auto; } svg { display: block; width: 100%; height: auto; max-width: 60rem; }
+.whole { white-space: nowrap; } .long { min-width: 14rem; }
+figure { margin: 1rem 0; padding: .25rem; border: 1px solid var(--grid); border-radius: 6px; overflow-x: auto; }
+svg { display: block; width: 100%; height: auto; } svg text { font-family: inherit; }
 svg.small { max-width: 35rem; } svg.wide { min-width: 36rem; }
 .heat { border-spacing: 2px; border-collapse: separate; table-layout: fixed; min-width: 36rem; }
 .heat td, .heat th { padding: 0; border: 0; height: 1.4rem; font-size: .7rem; text-align: center; }
 .heat th:first-child { width: 5.5rem; text-align: left; } .heat td { position: relative; border-radius: 2px; }
-@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; }
+@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; } h2 { break-after: avoid; }
   figure, tr { break-inside: avoid; } figure, .table { overflow: visible; } svg.wide { min-width: 0; } * { print-color-adjust: exact; } }
 ";
+
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// A whole page.
 pub(super) fn page(title: &str, content: &Markup) -> String {
@@ -42,6 +45,8 @@ pub(super) fn page(title: &str, content: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
+                // Nothing is loaded and no script runs, whatever stands in a log.
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
                 // An empty icon, so that no browser asks for one.
                 link rel="icon" href="data:,";
                 title { (title) }
@@ -88,7 +93,7 @@ pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Strin
                 } } }
                 tbody { @for row in rows { tr { @for (column, text) in columns.iter().zip(row) {
                     @match column {
-                        Column::Text(_) => td.whole[is_whole(&text)] { (text) },
+                        Column::Text(_) => td class=(if is_whole(&text) { "whole" } else { "long" }) { (text) },
                         Column::Number(_) => td.number { (text) },
                     }
                 } } } }

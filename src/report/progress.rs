@@ -1,4 +1,5 @@
-//! How far reading has come, for somebody who waits at a terminal. Quiet where standard error is none.
+//! How far reading has come, for somebody who waits at a terminal, in one line of 80 columns. Quiet where standard error is
+//! none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use chrono_tz::Tz;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::text::{counted, thousands};
-use super::window::{Window, shown};
+use super::window::{Window, local};
 
 /// Cloning shares the line.
 #[derive(Clone)]
@@ -26,7 +27,7 @@ impl Progress {
         let (bar, template) = match window {
             Some(window) => {
                 let length = u64::try_from(window.seconds()).unwrap_or(0);
-                (ProgressBar::new(length), "{spinner} {prefix} [{bar:24}] {msg}")
+                (ProgressBar::new(length), "{spinner} {prefix} [{bar:12}] {msg}")
             }
             None => (ProgressBar::new_spinner(), "{spinner} {prefix} {msg}"),
         };
@@ -34,7 +35,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(format!("reading {log}"));
+        bar.set_prefix(log.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Progress { bar, window, zone, rows: Arc::default(), since: Instant::now() }
     }
@@ -59,7 +60,8 @@ impl Progress {
         }
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = thousands(rows.saturating_mul(1000) / millis);
-        let at = time.map(|time| format!(", at {}", shown(time, self.zone))).unwrap_or_default();
+        let minute = |time| local(time, self.zone).format(", at %Y-%m-%d %H:%M").to_string();
+        let at = time.map(minute).unwrap_or_default();
         self.bar.set_message(format!("{}, {rate}/s{at}", counted(rows, "entry", "entries")));
     }
 

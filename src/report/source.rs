@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::count::of_length;
 use super::error::{PageFault, ReportError};
 use super::progress::Progress;
 use crate::cryptolens::{ApiError, Client, Endpoint, Filter, Page, PageQuery, Retry, Row, Seats};
@@ -30,6 +32,8 @@ pub(super) struct Source {
     pub(super) progress: Progress,
     /// The first wait after an error; it doubles with each.
     pub(super) backoff: Duration,
+    /// Ends every reading with [`ReportError::Interrupted`].
+    pub(super) stop: CancellationToken,
 }
 
 /// What was met on the way, for the report to tell.
@@ -44,6 +48,10 @@ pub(super) struct Reading {
     pub(super) duplicates: u64,
     /// True if the reading came to an end of the log.
     pub(super) whole_log: bool,
+    /// True if the reading began at the beginning of the log.
+    pub(super) from_beginning: bool,
+    /// The oldest time met.
+    pub(super) oldest: Option<i64>,
 }
 
 impl Source {
@@ -60,9 +68,9 @@ impl Source {
         loop {
             let is_needed = |time: Option<i64>| time.is_none_or(|time| time >= oldest.saturating_sub(SLACK));
             // The next page is on its way while this one is read and counted, unless this one may be the last.
-            let guess = fetching.last.await.ok().filter(|(_, time)| is_needed(*time));
+            let guess = self.unless_stopped(fetching.last).await?.ok().filter(|(_, time)| is_needed(*time));
             let early = guess.map(|(id, _)| (id, self.fetch::<R>(Cursor { last: id, ..cursor }, filter)));
-            let Some(rows) = cursor.accept(joined(fetching.page.await)?)? else { break };
+            let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
             let newest = rows.iter().filter_map(Row::time).max();
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
             if let Some(further) = each(rows) {
@@ -89,9 +97,10 @@ impl Source {
         mut each: impl FnMut(Vec<R>) -> Result<(), ReportError>,
     ) -> Result<Reading, ReportError> {
         let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
+        cursor.reading.from_beginning = after == 0;
         let mut fetching = self.fetch::<R>(cursor, filter);
         loop {
-            let Some(rows) = cursor.accept(joined(fetching.page.await)?)? else { break };
+            let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
             let oldest = rows.iter().filter_map(Row::time).min();
             self.progress.forward(rows.len(), rows.last().and_then(Row::time));
             if oldest.is_some_and(|time| time > newest.saturating_add(SLACK)) {
@@ -109,7 +118,8 @@ impl Source {
     pub(super) async fn start<R: Row>(&self, filter: &Filter, from: i64) -> Result<i64, ReportError> {
         let too_old = async |after: i64| -> Result<Option<i64>, ReportError> {
             let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
-            let Some(rows) = cursor.accept(joined(self.fetch::<R>(cursor, filter).page.await)?)? else {
+            let page = self.page(self.fetch::<R>(cursor, filter).page).await?;
+            let Some(rows) = cursor.accept(page)? else {
                 return Ok(None);
             };
             let newest = rows.iter().filter_map(Row::time).max();
@@ -120,13 +130,25 @@ impl Source {
 
     /// How many seats a license key has.
     pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<Seats, ReportError> {
-        let mut attempt = 0;
-        loop {
-            match self.client.seats(product_id, key).await {
-                Ok(seats) => return Ok(seats),
-                Err(error) => self.pause(Endpoint::GetKey, error, &mut attempt).await?,
+        let asking = async {
+            let mut attempt = 0;
+            loop {
+                match self.client.seats(product_id, key).await {
+                    Ok(seats) => return Ok(seats),
+                    Err(error) => self.pause(Endpoint::GetKey, error, &mut attempt).await?,
+                }
             }
-        }
+        };
+        self.unless_stopped(asking).await?
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, ReportError> {
+        self.stop.run_until_cancelled(work).await.ok_or(ReportError::Interrupted)
+    }
+
+    async fn page<R>(&self, fetch: Fetch<R>) -> Result<Page<R>, ReportError> {
+        // The task of a fetch ends early only if the process goes down.
+        self.unless_stopped(fetch).await?.unwrap_or(Err(ReportError::Interrupted))
     }
 
     fn fetch<R: Row>(&self, cursor: Cursor, filter: &Filter) -> Fetching<R> {
@@ -206,15 +228,10 @@ async fn last_too_old(
 struct Fetching<R> {
     /// Id and time of what looks like its last row, as soon as it is there; an error if there is none.
     last: oneshot::Receiver<(i64, Option<i64>)>,
-    page: AbortOnDropHandle<Result<Page<R>, ReportError>>,
+    page: Fetch<R>,
 }
 
-/// The task of a fetch ends early only if the process goes down.
-fn joined<R>(
-    result: Result<Result<Page<R>, ReportError>, tokio::task::JoinError>,
-) -> Result<Page<R>, ReportError> {
-    result.unwrap_or(Err(ReportError::Interrupted))
-}
+type Fetch<R> = AbortOnDropHandle<Result<Page<R>, ReportError>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -289,16 +306,13 @@ impl Cursor {
             // Nothing but rows from before the cursor: asking again would give the same for ever.
             return fault(PageFault::Order);
         }
+        self.reading.oldest = rows.iter().filter_map(Row::time).chain(self.reading.oldest).min();
         self.reading.pages += 1;
-        self.reading.rows += count(rows.len());
-        self.reading.duplicates += count(listed - rows.len());
-        self.reading.without_id += count(page.without_id.len());
+        self.reading.rows += of_length(rows.len());
+        self.reading.duplicates += of_length(listed - rows.len());
+        self.reading.without_id += of_length(page.without_id.len());
         Ok(Some(rows))
     }
-}
-
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,18 +1,28 @@
 //! The pieces of a report for the terminal: tables, bars, numbers and colour.
 //!
 //! Promises: nothing that comes from a log can move the cursor or change colours; without colour there are no escape
-//! sequences at all.
+//! sequences at all; no number is broken over two lines.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-/// Paints where there is a terminal that wants it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Paint {
+/// The columns that bars are drawn for where nobody says how many there are.
+const USUAL_WIDTH: u16 = 80;
+/// A shorter bar tells nothing.
+const LEAST_BAR: u16 = 8;
+/// What a column of texts is not made narrower than.
+const LEAST_TEXT: u16 = 20;
+
+/// What the text is shown on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Screen {
+    /// It is a terminal that wants colours.
     pub(super) colour: bool,
+    /// How many columns it has; none for a file or a pipe, whose lines may have any length.
+    pub(super) width: Option<u16>,
 }
 
-impl Paint {
+impl Screen {
     pub(super) fn good(self, text: &str) -> String {
         self.with(AnsiColor::Green.on_default(), text)
     }
@@ -32,36 +42,58 @@ impl Paint {
     fn with(self, style: Style, text: &str) -> String {
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+
+    /// How long a bar may be where the rest of its line takes `taken` columns, up to `longest`.
+    pub(super) fn bar_width(self, taken: usize, longest: u16) -> u16 {
+        let taken = u16::try_from(taken).unwrap_or(u16::MAX);
+        self.width.unwrap_or(USUAL_WIDTH).saturating_sub(taken).min(longest).max(LEAST_BAR)
+    }
+
+    /// A table without frame; each row has as many cells as there are columns. Long texts are broken where the screen is
+    /// narrower.
+    pub(super) fn table(self, columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        match self.width {
+            Some(width) => {
+                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.saturating_sub(1))
+            }
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        table.set_header(columns.iter().map(|column| match column {
+            Column::Text(name) => Cell::new(name),
+            Column::Number(name) => Cell::new(name).set_alignment(CellAlignment::Right),
+        }));
+        for row in rows {
+            table.add_row(columns.iter().zip(row).map(|(column, text)| match column {
+                Column::Text(_) => Cell::new(printable(&text)),
+                Column::Number(_) => Cell::new(printable(&text)).set_alignment(CellAlignment::Right),
+            }));
+        }
+        let widths = table.column_max_content_widths();
+        for ((column, kind), width) in table.column_iter_mut().zip(columns).zip(widths) {
+            column.set_constraint(match kind {
+                Column::Text(_) if width > LEAST_TEXT => {
+                    ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_TEXT))
+                }
+                _ => ColumnConstraint::ContentWidth,
+            });
+        }
+        let mut lines = String::new();
+        for line in table.lines() {
+            lines.push(' ');
+            lines.push_str(line.trim_end());
+            lines.push('\n');
+        }
+        lines
+    }
 }
 
-/// A column of a [`table`].
+/// A column of a [`Screen::table`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Column {
     Text(&'static str),
     Number(&'static str),
-}
-
-/// A table without frame; each row has as many cells as there are columns.
-pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|column| match column {
-        Column::Text(name) => Cell::new(name),
-        Column::Number(name) => Cell::new(name).set_alignment(CellAlignment::Right),
-    }));
-    for row in rows {
-        table.add_row(columns.iter().zip(row).map(|(column, text)| match column {
-            Column::Text(_) => Cell::new(printable(&text)),
-            Column::Number(_) => Cell::new(printable(&text)).set_alignment(CellAlignment::Right),
-        }));
-    }
-    let mut lines = String::new();
-    for line in table.lines() {
-        lines.push(' ');
-        lines.push_str(line.trim_end());
-        lines.push('\n');
-    }
-    lines
 }
 
 /// `fraction` of `width` characters as a bar, in eighths of a character; a part that is not nothing is always seen.
@@ -147,14 +179,14 @@ mod tests {
 
     #[test]
     fn colour_only_where_it_is_wanted() {
-        assert_eq!(Paint { colour: false }.bad("x"), "x");
-        assert!(Paint { colour: true }.bad("x").contains("\u{1b}["));
+        assert_eq!(Screen::default().bad("x"), "x");
+        assert!(Screen { colour: true, width: None }.bad("x").contains("\u{1b}["));
     }
 
     proptest! {
         #[test]
         fn no_text_of_a_log_controls_the_terminal(text in any::<String>()) {
-            let shown = table(&[Column::Text("name")], [vec![text]]);
+            let shown = Screen::default().table(&[Column::Text("name")], [vec![text]]);
             prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'));
             prop_assert_eq!(shown.lines().count(), 2);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use crate::cryptolens::{EventType, LogKind, Outcome, StateCode, state_code};
+use crate::cryptolens::{EventType, LogKind, Outcome, StateCode, object_name, state_code};
 
 use super::account::AccountTally;
 use super::catalogue::{self, Family};
@@ -47,19 +47,6 @@ pub struct Exhibit {
     first_object_code: i64,
     descriptions: Vec<Desc>,
 }
-
-/// By code, the first being 0 (API page V3/model/ObjectLog; whether it is 0 or 1 is not documented).
-const RESOURCES: [&str; 7] = [
-    "unspecified",
-    "customer",
-    "issued_license",
-    "license_key",
-    "license_issuance",
-    "product",
-    "data_object",
-];
-const ACTIONS: [&str; 4] = ["none", "added", "updated", "deleted"];
-const UNKNOWN: &str = "unknown";
 
 const SHOWN: [&Family; 17] = [
     &catalogue::WEB_API_ENTRIES,
@@ -148,7 +135,11 @@ impl Exhibit {
         for account in self.accounts.iter().filter(|account| account.shows(LogKind::Objects)) {
             let mut sets: BTreeMap<[&str; 2], u64> = BTreeMap::new();
             for (ObjectKey { resource, action }, rows) in account.tally.objects.iter() {
-                let names = [self.name(&RESOURCES, *resource), self.name(&ACTIONS, *action)];
+                let first = self.first_object_code;
+                let names = [
+                    object_name::resource_type(resource.map(i64::from), first),
+                    object_name::action(action.map(i64::from), first),
+                ];
                 *sets.entry(names).or_default() += rows;
             }
             samples.extend(sets.into_iter().map(|([resource, action], rows)| {
@@ -156,14 +147,6 @@ impl Exhibit {
             }));
         }
         exposition::family(family, samples)
-    }
-
-    fn name(&self, names: &[&'static str], code: Option<u8>) -> &'static str {
-        let index = code.and_then(|code| i64::from(code).checked_sub(self.first_object_code));
-        index
-            .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| names.get(index).copied())
-            .unwrap_or(UNKNOWN)
     }
 
     /// A product without a name is called by its id, so that a join with this family loses nobody.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, run, shown, told};
+use super::{MONDAY, assert_golden, command, ended_at, run, shown, told};
 
 fn rows(count: i64) -> Vec<Value> {
     let row = |index: i64| {
@@ -103,6 +103,34 @@ fn an_export_that_was_cut_off_is_gone_on_with() {
 }
 
 #[test]
+fn an_export_that_is_told_to_end_keeps_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("requests.ndjson");
+    let args = ["export", "web-api", "--output", file.to_str().unwrap()];
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let hanging =
+            Stub::start(Logs { requests: rows(500), page: Some(50), hangs_from: Some(4), ..Logs::default() });
+        let output = ended_at(&hanging, &args, 4, signal);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.starts_with("error: interrupted before everything was read; what was exported is kept in")
+        );
+        assert!(!file.exists());
+    }
+    shown(&stub(500), &[&args[..], &["--resume"]].concat());
+    assert_eq!(ids_in(&file), all_ids(500));
+}
+
+#[test]
+fn an_export_of_nothing_is_a_sentence_and_no_entry() {
+    let output = run(&stub(5), &["export", "web-api", "--from=2020-01-01", "--to=2020-01-02"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, "the web-api log holds no entry that was asked for\n");
+}
+
+#[test]
 fn a_complete_export_gets_what_came_since() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("requests.ndjson");
@@ -122,6 +150,18 @@ fn a_complete_export_gets_what_came_since() {
     });
     told(&broken, &args, 1);
     assert_eq!(ids_in(&file), all_ids(130), "what is in place stays");
+}
+
+/// A beginning that is counted back from now moves on between two runs.
+#[test]
+fn going_on_leaves_no_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("requests.ndjson");
+    let args = ["export", "web-api", "--resume", "--output", file.to_str().unwrap()];
+    let stub = stub(700);
+    shown(&stub, &[&args[..], &["--from=2026-01-06", "--to=2026-01-07"]].concat());
+    shown(&stub, &[&args[..], &["--from=2026-01-08", "--to=2026-01-09"]].concat());
+    assert_eq!(ids_in(&file), (144..576).map(|index| 10 + index * 3).collect::<Vec<_>>());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod web_api;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use stub::{Stub, TOKEN};
 
@@ -47,6 +48,18 @@ fn told(stub: &Stub, args: &[&str], code: i32) -> String {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!stderr.contains(TOKEN), "{stderr}");
     stderr
+}
+
+/// Tells a run to end once the stub was asked `requests` times, and gives what became of it.
+fn ended_at(stub: &Stub, args: &[&str], requests: usize, signal: rustix::process::Signal) -> Output {
+    let mut command = command(stub, args);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begin = Instant::now();
+    while stub.requests() < requests && begin.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 fn assert_golden(name: &str, actual: &str) {

@@ -64,6 +64,19 @@ fn the_trail_tells_who_changed_what() {
     assert_eq!((&trail[4]["resource"], &trail[4]["resource_code"]), (&json!("unknown"), &json!(17)));
 }
 
+/// What the log has forgotten is not taken for what did not happen.
+#[test]
+fn a_log_that_is_shorter_than_the_window_is_told() {
+    let ask = |from: &str| {
+        let args = ["report", "objects", "--from", from, "--to=2026-01-08", "--format"];
+        let json: Value = serde_json::from_str(&shown(&stub(), &[&args[..], &["json"]].concat())).unwrap();
+        let told = shown(&stub(), &[&args[..], &["text"]].concat()).contains("There is nothing older than");
+        (json["read"]["window_covered"].as_bool().unwrap(), told)
+    };
+    assert_eq!(ask("2026-01-05"), (true, false));
+    assert_eq!(ask("2025-08-01"), (false, true));
+}
+
 #[test]
 fn nobody_is_named_unless_asked_for() {
     for format in ["text", "json", "csv", "html"] {

@@ -26,6 +26,8 @@ pub(crate) struct Logs {
     pub(crate) faults: HashMap<usize, (u16, &'static str)>,
     /// Also for every request from this one on.
     pub(crate) fails_from: Option<usize>,
+    /// Never answers from this request on.
+    pub(crate) hangs_from: Option<usize>,
     /// Ignores the order that is asked for.
     pub(crate) disorder: bool,
     /// Never gives more rows than this.
@@ -50,7 +52,11 @@ impl Stub {
         let url = format!("http://{}/api", listener.local_addr().unwrap());
         let log = |name: &'static str| {
             post(move |State(logs): State<Arc<Logs>>, Form(params): Form<Params>| async move {
-                answer(&logs, name, params)
+                let answer = answer(&logs, name, params);
+                if logs.hangs_from.is_some_and(|from| logs.asked.lock().unwrap().len() >= from) {
+                    std::future::pending::<()>().await;
+                }
+                answer
             })
         };
         let router = Router::new()

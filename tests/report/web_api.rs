@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, run, shown, told};
+use super::{MONDAY, assert_golden, command, ended_at, run, shown, told};
 
 /// The second half of the log, so that the half before it can be compared with.
 const WEEK: [&str; 4] = ["report", "--from=2026-01-08", "--to=2026-01-11", "--identities=full"];
@@ -226,6 +226,80 @@ fn a_part_of_an_answer_is_never_shown() {
 }
 
 #[test]
+fn what_cannot_be_written_is_told_before_anything_is_read() {
+    let stub = stub();
+    let error = told(&stub, &with(&["--output=/no/such/folder/report.txt"]), 1);
+    assert_eq!(error, "error: cannot write /no/such/folder/report.txt: there is no such directory\n");
+    assert_eq!(stub.requests(), 0);
+}
+
+#[test]
+fn a_report_that_is_told_to_end_shows_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.txt");
+    for (signal, args) in [
+        (rustix::process::Signal::TERM, with(&["--output", file.to_str().unwrap()])),
+        (rustix::process::Signal::INT, WEEK.to_vec()),
+    ] {
+        let logs = Logs { requests: requests(), page: Some(100), hangs_from: Some(3), ..Logs::default() };
+        let stub = Stub::start(logs);
+        let output = ended_at(&stub, &args, 3, signal);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        assert_eq!(output.stderr, b"error: interrupted before everything was read\n");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn lines_fit_the_screen_and_numbers_stay_whole() {
+    let stub = stub();
+    let page = |columns: &str| {
+        let output = command(&stub, &WEEK).env("COLUMNS", columns).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for columns in [72, 80, 120] {
+        let page = page(&columns.to_string());
+        // Sentences are left to the terminal.
+        let lines = page.lines().skip(2).filter(|line| !line.ends_with('.'));
+        let widest = lines.max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= columns, "{columns}: {widest}");
+    }
+    let numbers = |page: &str| -> Vec<String> {
+        let words = page.split_whitespace().filter(|word| word.ends_with(|last: char| last.is_ascii_digit()));
+        words.map(str::to_owned).collect()
+    };
+    assert_eq!(numbers(&page("40")), numbers(&page("200")));
+}
+
+/// Also where several accounts and names of products come from.
+#[test]
+fn a_file_names_accounts_and_products() {
+    let stub = stub();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("exporter.yml");
+    std::fs::write(
+        &file,
+        "accounts:\n  - name: desktop\n    token_env: DESKTOP\n    products: [{id: 3349, name: Drawing <Studio>}]\n  \
+         - name: server\n    token_env: SERVER\n",
+    )
+    .unwrap();
+    let ask = |more: &[&str]| {
+        let mut command = command(&stub, &with(&["--config.file", file.to_str().unwrap()]));
+        command.args(more).env_remove("CRYPTOLENS_TOKEN");
+        command.env("DESKTOP", super::stub::TOKEN).env("SERVER", "other").output().unwrap()
+    };
+    let output = ask(&["--account=desktop"]);
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(page.contains("account desktop, ") && page.contains("3349 Drawing <Studio>"), "{page}");
+    let page = String::from_utf8(ask(&["--account=desktop", "--format=html"]).stdout).unwrap();
+    assert!(page.contains("3349 Drawing &lt;Studio&gt;"), "{page}");
+    let error = String::from_utf8(ask(&[]).stderr).unwrap();
+    assert!(error.contains("choose one by --account: desktop, server"), "{error}");
+    assert_eq!(ask(&["--account=server"]).status.code(), Some(1), "its token is another one");
+}
+
+#[test]
 fn pages_in_another_order_are_an_error() {
     let stub = Stub::start(Logs { requests: requests(), disorder: true, ..Logs::default() });
     assert!(told(&stub, &WEEK, 1).contains("not in the order that was asked for"));
@@ -237,6 +311,8 @@ fn bad_usage_has_exit_code_2() {
     for (args, message) in [
         (&["report", "--from=yesterday"][..], "--from: found \"yesterday\""),
         (&["report", "--from=2026-01-02", "--to=2026-01-01"], "is empty"),
+        (&["report", "--days=3", "--since=1h"], "both say where report begins"),
+        (&["report", "--since=1h", "--from=2026-01-01"], "both say where report begins"),
         (&["report", "--key=KEY-00"], "--product"),
         (&["report", "--timezone=Mars/Olympus"], "IANA"),
         (&["report", "events", "--states=2014"], "--states has no meaning for the events report"),

@@ -12,6 +12,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
+use crate::report::count::of_length;
 use crate::report::record::RequestRecord;
 use crate::report::window::Window;
 
@@ -238,7 +239,7 @@ impl History {
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u64 {
-    u64::try_from(items.count()).unwrap_or(u64::MAX)
+    of_length(items.count())
 }
 
 /// The state of the seats while rows are replayed.
@@ -315,7 +316,7 @@ impl Replay {
         expires: Option<i64>,
         overdraft: bool,
     ) {
-        let used = u64::try_from(self.held.len()).unwrap_or(u64::MAX);
+        let used = of_length(self.held.len());
         match self.steps.last_mut() {
             Some((last, number)) if *last == time => *number = used,
             _ => self.steps.push((time, used)),

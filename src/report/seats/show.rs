@@ -10,7 +10,7 @@ use crate::report::chart::{BAD, GOOD, steps};
 use crate::report::error::ReportError;
 use crate::report::page::{figure, figures, page, table as html_table};
 use crate::report::spreadsheet::{maybe, write};
-use crate::report::text::{Column, Paint, counted, table, thousands};
+use crate::report::text::{Column, Screen, counted, thousands};
 use crate::report::window::{Window, local, span};
 
 /// More steps than this are not told apart on a screen.
@@ -131,10 +131,10 @@ fn notes(audit: &Audit) -> Vec<String> {
 }
 
 /// The audit for the terminal.
-pub(in crate::report) fn text(audit: &Audit, heading: &str, paint: Paint) -> String {
+pub(in crate::report) fn text(audit: &Audit, heading: &str, screen: Screen) -> String {
     let mut lines =
-        vec![paint.strong("Seats"), format!("{heading}, product {}, key {}", audit.product_id, audit.key)];
-    lines.extend(notes(audit).iter().map(|note| paint.weak(note)));
+        vec![screen.strong("Seats"), format!("{heading}, product {}, key {}", audit.product_id, audit.key)];
+    lines.extend(notes(audit).iter().map(|note| screen.weak(note)));
     lines.push(String::new());
     if audit.is_empty() {
         lines.push(NOTHING.to_owned());
@@ -144,7 +144,7 @@ pub(in crate::report) fn text(audit: &Audit, heading: &str, paint: Paint) -> Str
     let mut page = lines.join("\n") + "\n";
     let mut section = |title: &str, columns: &[Column], rows: Vec<Vec<String>>| {
         if !rows.is_empty() {
-            page.push_str(&format!("\n{}\n{}", paint.strong(title), table(columns, rows)));
+            page.push_str(&format!("\n{}\n{}", screen.strong(title), screen.table(columns, rows)));
         }
     };
     section("Who holds a seat at the end", &HOLDER_COLUMNS, holder_rows(audit).collect());

@@ -4,12 +4,13 @@ use maud::{Markup, html as markup};
 
 use super::model::{Identified, Report, failure_states};
 use super::text::{
-    FAILURE_COLUMNS, KEY_COLUMNS, STATE_COLUMNS, WHO_COLUMNS, compared, count_cells, count_columns,
-    failing_columns, failing_rows, failure_cells, key_rows, notes, state_cells, who_rows,
+    FAILURE_COLUMNS, KEY_COLUMNS, OF_ALL_WEEKS, STATE_COLUMNS, WHO_COLUMNS, capitalised, compared,
+    count_columns, count_row, event_type_rows, failing_columns, failing_rows, failure_cells, key_rows, notes,
+    product_rows, state_cells, who_rows,
 };
 use crate::report::args::Chart;
 use crate::report::chart::{Axis, BAD, Bar, GOOD, OTHER, bars};
-use crate::report::count::{ShownCounts, ratio};
+use crate::report::count::ratio;
 use crate::report::error::ReportError;
 use crate::report::page::{figure, figures, page, table};
 use crate::report::text::{percent, thousands};
@@ -80,9 +81,6 @@ fn sections(report: &Report) -> Result<Markup, ReportError> {
         percent(report.total.success_share),
         percent(report.total.failure_share)
     );
-    let counts = |name, counts: &ShownCounts| -> Vec<String> {
-        std::iter::once(name).chain(count_cells(counts)).collect()
-    };
     Ok(markup! {
         (figures(&[
             ("Requests", thousands(total.requests), ""),
@@ -97,13 +95,9 @@ fn sections(report: &Report) -> Result<Markup, ReportError> {
         h2 { "By hour of the week" }
         (heat_map(report))
         h2 { "By event type" }
-        (table(&count_columns("event type"), report.event_types.iter().map(|row| {
-            counts(row.event_type.to_owned(), &row.counts)
-        })))
+        (table(&count_columns("event type"), event_type_rows(report)))
         h2 { "By product" }
-        (table(&count_columns("product"), report.products.iter().map(|row| {
-            counts(row.product_id.to_string(), &row.counts)
-        })))
+        (table(&count_columns("product"), product_rows(report)))
         h2 { "By state" }
         (table(&STATE_COLUMNS, report.states.iter().map(state_cells)))
         h2 { "Failure states, first and last seen" }
@@ -119,7 +113,7 @@ fn sections(report: &Report) -> Result<Markup, ReportError> {
         (failing("machine", &report.machines))
         h2 { "By day" }
         (table(&count_columns("day"), report.days.iter().map(|day| {
-            counts(day.date.to_string(), &day.counts)
+            count_row(day.date.to_string(), &day.counts)
         })))
     })
 }
@@ -137,16 +131,16 @@ fn heat_map(report: &Report) -> Markup {
         div.table { table.heat {
             thead { tr { th {} @for hour in 0..24 { th { (hour) } } } }
             tbody { @for day in report.hours_of_week.chunks(24) { tr {
-                th { (day.first().map(|hour| hour.weekday).unwrap_or_default()) }
+                th { (day.first().map(|hour| capitalised(hour.weekday)).unwrap_or_default()) }
                 @for hour in day {
                     @let part = ratio(hour.counts.requests, most).unwrap_or(0.0) * 100.0;
-                    @let words = format!("{} {}:00: {} requests, {} failed", hour.weekday, hour.hour,
+                    @let words = format!("{} {}:00: {} requests, {} failed", capitalised(hour.weekday), hour.hour,
                         thousands(hour.counts.requests), thousands(hour.counts.failure));
                     td title=(words)
                         style=(format!("background: color-mix(in srgb, var(--good) {part:.0}%, var(--grid))")) {}
                 }
             } } }
         } }
-        p.weak { "The hour with most has " (thousands(most)) " requests." }
+        p.weak { "The hour with most has " (thousands(most)) " requests, " (OF_ALL_WEEKS) "." }
     }
 }

@@ -9,5 +9,5 @@ mod text;
 pub(super) use html::{html, svg};
 pub(super) use model::{Context, Report, ShownFilter};
 pub(super) use table::csv;
-pub(super) use tally::{Tally, Wanted};
+pub(super) use tally::Tally;
 pub(super) use text::text;

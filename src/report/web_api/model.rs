@@ -8,9 +8,10 @@ use chrono::{Datelike as _, NaiveDate, Timelike as _};
 use serde::Serialize;
 
 use super::tally::{QUARTER, Tally, largest_first};
+use crate::config::Product;
 use crate::cryptolens::state_code::{DESCRIBED, classify};
 use crate::cryptolens::{EventType, Outcome};
-use crate::report::count::{Counts, ShownCounts, ratio};
+use crate::report::count::{Counts, ShownCounts, of_length, ratio};
 use crate::report::identity::{Identities, Kind};
 use crate::report::source::{Reading, SLACK};
 use crate::report::window::{ShownWindow, Window, local, rfc3339};
@@ -127,6 +128,8 @@ pub(in crate::report) struct OfEventType {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(in crate::report) struct OfProduct {
     pub(super) product_id: i64,
+    /// As the configuration names it.
+    pub(super) name: Option<String>,
     #[serde(flatten)]
     pub(super) counts: ShownCounts,
 }
@@ -188,6 +191,8 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) reading: Reading,
     /// Texts for states that the configuration names.
     pub(in crate::report) described: &'a BTreeMap<u16, String>,
+    /// Products that the configuration names.
+    pub(in crate::report) products: &'a [Product],
     /// Longest list of failing names and machines.
     pub(in crate::report) top: usize,
 }
@@ -231,7 +236,11 @@ impl Report {
             event_types: event_types(&tally.event_types),
             products: largest_first(&tally.products, Counts::requests)
                 .into_iter()
-                .map(|(product_id, counts)| OfProduct { product_id, counts: counts.into() })
+                .map(|(product_id, counts)| OfProduct {
+                    product_id,
+                    name: product_name(product_id, context.products),
+                    counts: counts.into(),
+                })
                 .collect(),
             states: states(tally, context.described),
             keys: keys(tally, context.identities, all_outcomes),
@@ -330,6 +339,10 @@ fn states(tally: &Tally, configured: &BTreeMap<u16, String>) -> Vec<OfState> {
         .collect()
 }
 
+fn product_name(id: i64, configured: &[Product]) -> Option<String> {
+    configured.iter().find(|product| product.id == id).map(|product| product.name.clone())
+}
+
 fn description(code: u16, configured: &BTreeMap<u16, String>) -> Option<String> {
     let known = || DESCRIBED.iter().find(|(known, _)| *known == code).map(|(_, text)| (*text).to_owned());
     configured.get(&code).cloned().or_else(known)
@@ -351,7 +364,7 @@ fn keys(tally: &Tally, identities: &Identities, all_outcomes: bool) -> Keys {
     };
     Keys {
         requests,
-        distinct: count(tally.keys.len()),
+        distinct: of_length(tally.keys.len()),
         failing,
         only_failing: all_outcomes.then_some(only_failing),
         above_one_percent: largest_first(&tally.keys, Counts::requests)
@@ -374,7 +387,7 @@ fn identified<S: std::hash::BuildHasher>(
     });
     Identified {
         requests: counts.values().map(Counts::requests).sum(),
-        distinct: count(counts.len()),
+        distinct: of_length(counts.len()),
         failing,
         only_failing: all_outcomes.then_some(only_failing),
         most_failures: most
@@ -386,10 +399,6 @@ fn identified<S: std::hash::BuildHasher>(
             })
             .collect(),
     }
-}
-
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// Failure states by when they were first seen, for the formats that list them.

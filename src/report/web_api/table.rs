@@ -35,9 +35,9 @@ pub(in crate::report) fn csv(report: &Report) -> Result<String, ReportError> {
             .map(|hour| counted("hour_of_week", hour.weekday, &hour.hour.to_string(), &hour.counts)),
     );
     rows.extend(report.event_types.iter().map(|row| counted("event_type", row.event_type, "", &row.counts)));
-    rows.extend(
-        report.products.iter().map(|row| counted("product", &row.product_id.to_string(), "", &row.counts)),
-    );
+    rows.extend(report.products.iter().map(|row| {
+        counted("product", &row.product_id.to_string(), row.name.as_deref().unwrap_or_default(), &row.counts)
+    }));
     rows.extend(report.states.iter().map(|state| {
         let requests = |outcome| if state.outcome == outcome { state.requests } else { 0 };
         [

@@ -18,12 +18,6 @@ use crate::report::window::Window;
 /// Seconds of a slot of [`Tally::quarters`].
 pub(in crate::report) const QUARTER: i64 = 900;
 
-/// What the API is not asked to filter by.
-#[derive(Debug, Clone, Default)]
-pub(in crate::report) struct Wanted {
-    pub(in crate::report) outcome: Option<Outcome>,
-}
-
 /// When something was seen, in Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -45,7 +39,8 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 pub(in crate::report) struct Tally {
     window: Window,
     before: Option<Window>,
-    wanted: Wanted,
+    /// The only outcome that counts, if not all do; the API can't be asked for it.
+    wanted: Option<Outcome>,
     pub(super) total: Counts,
     pub(super) previous: Counts,
     pub(super) previous_event_types: Map<EventType, Counts>,
@@ -65,7 +60,7 @@ pub(in crate::report) struct Tally {
 }
 
 impl Tally {
-    pub(in crate::report) fn new(window: Window, compare: bool, wanted: Wanted) -> Tally {
+    pub(in crate::report) fn new(window: Window, compare: bool, wanted: Option<Outcome>) -> Tally {
         Tally {
             window,
             before: compare.then(|| window.before()),
@@ -100,7 +95,7 @@ impl Tally {
 
     pub(in crate::report) fn add(&mut self, row: &CountedRequest) {
         let (event_type, outcome) = classify(row.state);
-        if self.wanted.outcome.is_some_and(|wanted| wanted != outcome) {
+        if self.wanted.is_some_and(|wanted| wanted != outcome) {
             return;
         }
         let Some(time) = row.time else {

@@ -2,16 +2,17 @@
 
 use super::model::{Failing, Identified, OfState, Report, failure_states};
 use crate::report::count::ShownCounts;
-use crate::report::text::{Column, Paint, bar, counted, percent, table, thousands};
+use crate::report::text::{Column, Screen, bar, counted, percent, thousands};
 
-const BAR: u16 = 40;
-const DAY_BAR: u64 = 36;
+/// Longest bars.
+const OUTCOME_BAR: u16 = 40;
+const DAY_BAR: u16 = 60;
 
-/// The whole report, at most about 100 columns wide unless names are longer.
-pub(in crate::report) fn text(report: &Report, heading: &str, paint: Paint) -> String {
-    let mut page = format!("{}\n{}\n", paint.strong("Web API Log"), heading);
+/// The whole report.
+pub(in crate::report) fn text(report: &Report, heading: &str, screen: Screen) -> String {
+    let mut page = format!("{}\n{}\n", screen.strong("Web API Log"), heading);
     for line in notes(report) {
-        page.push_str(&format!("{}\n", paint.weak(&line)));
+        page.push_str(&format!("{}\n", screen.weak(&line)));
     }
     if report.is_empty() {
         page.push_str("\nThe log holds no request in this time.\n");
@@ -23,23 +24,20 @@ pub(in crate::report) fn text(report: &Report, heading: &str, paint: Paint) -> S
     }
     let mut section = |title: &str, content: String| {
         if !content.is_empty() {
-            page.push_str(&format!("\n{}\n{content}", paint.strong(title)));
+            page.push_str(&format!("\n{}\n{content}", screen.strong(title)));
         }
     };
-    section("Successful vs. unsuccessful requests", outcomes(report, paint));
-    section("By day", days(report, paint));
+    section("Successful vs. unsuccessful requests", outcomes(report, screen));
+    section("By day", days(report, screen));
     section("By hour of the week (requests)", hours(report));
-    let name_counts = |rows: Vec<(String, ShownCounts)>, name| counts_table(name, rows);
-    let types = report.event_types.iter().map(|row| (row.event_type.to_owned(), row.counts)).collect();
-    section("By event type", name_counts(types, "event type"));
-    let products = report.products.iter().map(|row| (row.product_id.to_string(), row.counts)).collect();
-    section("By product", name_counts(products, "product"));
-    section("By state", states(report));
-    section("Failure states, first and last seen", failures(report));
-    section("Keys above 1 % of traffic", keys(report));
-    section("Who fails", who(report));
-    section("Friendly names with most failures", failing("friendly name", &report.friendly_names));
-    section("Machines with most failures", failing("machine", &report.machines));
+    section("By event type", screen.table(&count_columns("event type"), event_type_rows(report)));
+    section("By product", screen.table(&count_columns("product"), product_rows(report)));
+    section("By state", screen.table(&STATE_COLUMNS, report.states.iter().map(state_cells)));
+    section("Failure states, first and last seen", failures(report, screen));
+    section("Keys above 1 % of traffic", keys(report, screen));
+    section("Who fails", screen.table(&WHO_COLUMNS, who_rows(report)));
+    section("Friendly names with most failures", failing("friendly name", &report.friendly_names, screen));
+    section("Machines with most failures", failing("machine", &report.machines, screen));
     page
 }
 
@@ -82,7 +80,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     notes
 }
 
-fn outcomes(report: &Report, paint: Paint) -> String {
+fn outcomes(report: &Report, screen: Screen) -> String {
     let total = &report.total;
     let shares = [
         ("success", total.counts.success, total.success_share),
@@ -90,17 +88,18 @@ fn outcomes(report: &Report, paint: Paint) -> String {
         ("unknown", total.counts.unknown, total.unknown_share),
     ];
     let mut lines = String::new();
+    let width = screen.bar_width(34, OUTCOME_BAR);
     for (name, requests, share) in
         shares.into_iter().filter(|(name, requests, _)| *name != "unknown" || *requests > 0)
     {
-        let drawn = bar(share.unwrap_or(0.0), BAR);
-        let padded = format!("{drawn}{}", " ".repeat(usize::from(BAR).saturating_sub(drawn.chars().count())));
-        let painted = match name {
-            "success" => paint.good(&padded),
-            "failure" => paint.bad(&padded),
+        let drawn = bar(share.unwrap_or(0.0), width);
+        let padded = format!("{drawn:<width$}", width = usize::from(width));
+        let screened = match name {
+            "success" => screen.good(&padded),
+            "failure" => screen.bad(&padded),
             _ => padded,
         };
-        lines.push_str(&format!(" {name}  {painted} {:>9}  {:>12}\n", percent(share), thousands(requests)));
+        lines.push_str(&format!(" {name}  {screened} {:>9}  {:>12}\n", percent(share), thousands(requests)));
     }
     lines.push_str(&format!(
         " {}, failure ratio {}\n",
@@ -128,23 +127,26 @@ pub(super) fn compared(report: &Report) -> Option<String> {
     Some(sentence + ".")
 }
 
-fn days(report: &Report, paint: Paint) -> String {
+fn days(report: &Report, screen: Screen) -> String {
     let most = report.days.iter().map(|day| day.counts.requests).max().unwrap_or(0);
+    let most_failed = report.days.iter().map(|day| day.counts.failure).max().unwrap_or(0);
+    let (digits, failed_digits) = (thousands(most).len(), thousands(most_failed).len());
+    let longest = u64::from(screen.bar_width(38 + digits + failed_digits, DAY_BAR));
     let mut lines = String::new();
     for day in &report.days {
         // Whole characters, and two kinds of them: what failed is told apart without colour too.
-        let length = |requests: u64| usize::try_from((requests * DAY_BAR).div_ceil(most.max(1))).unwrap_or(0);
+        let length = |requests: u64| usize::try_from((requests * longest).div_ceil(most.max(1))).unwrap_or(0);
         let whole = length(day.counts.requests);
         let bad = length(day.counts.failure).min(whole);
         lines.push_str(&format!(
-            " {} {}  {:>12}  {:>10} failed  {:>9}  {}{}\n",
+            " {} {}  {:>digits$}  {:>failed_digits$} failed  {:>8}  {}{}\n",
             day.date,
             day.date.format("%a"),
             thousands(day.counts.requests),
             thousands(day.counts.failure),
             percent(day.counts.failure_ratio),
-            paint.bad(&"▒".repeat(bad)),
-            paint.good(&"█".repeat(whole - bad)),
+            screen.bad(&"▒".repeat(bad)),
+            screen.good(&"█".repeat(whole - bad)),
         ));
     }
     if report.days.iter().any(|day| !day.whole) {
@@ -163,11 +165,20 @@ fn hours(report: &Report) -> String {
             _ => None,
         };
         let row: String = hours.iter().filter_map(|hour| shade(hour.counts.requests)).collect();
-        let weekday = hours.first().map(|hour| hour.weekday).unwrap_or_default();
+        let weekday = hours.first().map(|hour| capitalised(hour.weekday)).unwrap_or_default();
         lines.push_str(&format!(" {weekday:<10} {row}\n"));
     }
-    lines.push_str(&format!(" █ is up to {} an hour\n", counted(most, "request", "requests")));
+    lines.push_str(&format!(" █ is up to {}, {OF_ALL_WEEKS}\n", counted(most, "request", "requests")));
     lines
+}
+
+/// What the numbers of an hour of the week are.
+pub(super) const OF_ALL_WEEKS: &str = "all weeks of the window together";
+
+/// A weekday as people write it.
+pub(super) fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 const COUNT_COLUMNS: [Column; 5] = [
@@ -179,7 +190,7 @@ const COUNT_COLUMNS: [Column; 5] = [
 ];
 
 /// The cells of [`ShownCounts`], in the order of the columns of every table of counts.
-pub(super) fn count_cells(counts: &ShownCounts) -> [String; 5] {
+fn count_cells(counts: &ShownCounts) -> [String; 5] {
     let ShownCounts { requests, success, failure, unknown, failure_ratio } = *counts;
     [thousands(requests), thousands(success), thousands(failure), thousands(unknown), percent(failure_ratio)]
 }
@@ -189,10 +200,23 @@ pub(super) fn count_columns(first: &'static str) -> Vec<Column> {
     std::iter::once(Column::Text(first)).chain(COUNT_COLUMNS).collect()
 }
 
-fn counts_table(first: &'static str, rows: Vec<(String, ShownCounts)>) -> String {
-    let row =
-        |(name, counts): (String, ShownCounts)| std::iter::once(name).chain(count_cells(&counts)).collect();
-    table(&count_columns(first), rows.into_iter().map(row))
+/// A row of such a table.
+pub(super) fn count_row(first: String, counts: &ShownCounts) -> Vec<String> {
+    std::iter::once(first).chain(count_cells(counts)).collect()
+}
+
+pub(super) fn event_type_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
+    report.event_types.iter().map(|row| count_row(row.event_type.to_owned(), &row.counts))
+}
+
+pub(super) fn product_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
+    report.products.iter().map(|row| {
+        let product = match &row.name {
+            Some(name) => format!("{} {name}", row.product_id),
+            None => row.product_id.to_string(),
+        };
+        count_row(product, &row.counts)
+    })
 }
 
 /// Columns and rows of the table of states.
@@ -220,10 +244,6 @@ pub(super) fn state_name(state: &OfState) -> String {
     state.state.map_or_else(|| "none".to_owned(), |state| state.to_string())
 }
 
-fn states(report: &Report) -> String {
-    table(&STATE_COLUMNS, report.states.iter().map(state_cells))
-}
-
 pub(super) const FAILURE_COLUMNS: [Column; 4] = [
     Column::Text("state"),
     Column::Number("requests"),
@@ -235,9 +255,9 @@ pub(super) fn failure_cells(state: &OfState) -> Vec<String> {
     vec![state_name(state), thousands(state.requests), state.first_seen.clone(), state.last_seen.clone()]
 }
 
-fn failures(report: &Report) -> String {
+fn failures(report: &Report, screen: Screen) -> String {
     let rows: Vec<_> = failure_states(report).map(failure_cells).collect();
-    if rows.is_empty() { " None.\n".to_owned() } else { table(&FAILURE_COLUMNS, rows) }
+    if rows.is_empty() { " None.\n".to_owned() } else { screen.table(&FAILURE_COLUMNS, rows) }
 }
 
 pub(super) const KEY_COLUMNS: [Column; 5] = [
@@ -260,11 +280,11 @@ pub(super) fn key_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
     })
 }
 
-fn keys(report: &Report) -> String {
+fn keys(report: &Report, screen: Screen) -> String {
     if report.keys.above_one_percent.is_empty() {
         return format!(" None of {}.\n", counted(report.keys.distinct, "key", "keys"));
     }
-    table(&KEY_COLUMNS, key_rows(report))
+    screen.table(&KEY_COLUMNS, key_rows(report))
 }
 
 pub(super) const WHO_COLUMNS: [Column; 4] = [
@@ -287,10 +307,6 @@ pub(super) fn who_rows(report: &Report) -> [Vec<String>; 3] {
     ]
 }
 
-fn who(report: &Report) -> String {
-    table(&WHO_COLUMNS, who_rows(report))
-}
-
 pub(super) fn failing_rows(failing: &[Failing]) -> impl Iterator<Item = Vec<String>> {
     failing.iter().map(|failing| {
         vec![
@@ -311,9 +327,9 @@ pub(super) fn failing_columns(name: &'static str) -> [Column; 4] {
     ]
 }
 
-fn failing(name: &'static str, identified: &Identified) -> String {
+fn failing(name: &'static str, identified: &Identified, screen: Screen) -> String {
     if identified.most_failures.is_empty() {
         return " None.\n".to_owned();
     }
-    table(&failing_columns(name), failing_rows(&identified.most_failures))
+    screen.table(&failing_columns(name), failing_rows(&identified.most_failures))
 }
