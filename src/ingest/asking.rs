@@ -104,7 +104,7 @@ impl Asking {
             return;
         }
         self.told = Some((label, Instant::now()));
-        let (account, endpoint, todo) = (&self.account, self.endpoint.name(), error.advice());
+        let (account, endpoint, todo) = (&self.account, self.endpoint.name(), error.advice(self.endpoint));
         if !self.needed {
             tracing::info!(%account, endpoint, result = label, %error, todo, "product names are not available");
         } else if needs_operator(error) {

@@ -19,7 +19,7 @@ pub enum ReportError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The API refused, or still failed after several attempts.
-    #[error("{}: {error}; {}", .endpoint.name(), advice(.error))]
+    #[error("{}: {error}; {}", .endpoint.name(), advice(.error, *.endpoint))]
     Api {
         /// The method that was called.
         endpoint: Endpoint,
@@ -88,13 +88,13 @@ impl ReportError {
 }
 
 /// [`ApiError::advice`], where it speaks of `serve`, said for one command.
-const fn advice(error: &ApiError) -> &'static str {
+const fn advice(error: &ApiError, endpoint: Endpoint) -> &'static str {
     match error {
         ApiError::Auth => "check the token, and that the subscription is active",
         ApiError::Denied => "give the token the permission for this method, and no key lock",
         ApiError::RateLimited { .. } => "try again later",
-        ApiError::Server { .. } => "try again later; if this goes on, ask the vendor's support",
+        ApiError::Server { html: false, .. } => "try again later; if this goes on, ask the vendor's support",
         ApiError::Api => "check product, key and filters",
-        _ => error.advice(),
+        _ => error.advice(endpoint),
     }
 }
