@@ -113,7 +113,8 @@ impl Default for EndpointView {
     }
 }
 
-const OK: &str = "ok";
+/// The value of the label `result` of a request that was answered well.
+pub(super) const OK: &str = "ok";
 
 /// The requests of one account.
 #[derive(Debug, Default)]
