@@ -97,7 +97,7 @@ pub fn load(args: &ServeArgs, environment: &dyn Environment) -> Result<Settings,
     let log = sources.log(&args.log, &in_file);
     match api {
         Some(api) if problems.is_empty() => Ok(Settings {
-            warnings: warnings(&api),
+            warnings: warnings(&api, environment),
             api,
             accounts,
             storage_path,
@@ -138,7 +138,7 @@ fn invalid(mut problems: Vec<Problem>) -> ConfigError {
     ConfigError::Invalid(problems)
 }
 
-fn warnings(api: &Api) -> Vec<String> {
+fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
     let mut warnings = Vec::new();
     if api.url.scheme() == "http" && !value::is_loopback(&api.url) {
         let host = api.url.host_str().unwrap_or_default();
@@ -146,6 +146,12 @@ fn warnings(api: &Api) -> Vec<String> {
             "api.url uses http:// to {host}: the access token travels unencrypted, use https://"
         ));
     }
+    warnings.extend(super::proxy::unusable(&api.url, environment).map(|variable| {
+        format!(
+            "{variable} names no proxy that can be used, as http://proxy.example.com:3128 does; requests may go without one \
+             (what it holds is not shown, as that may be a password)"
+        )
+    }));
     warnings
 }
 

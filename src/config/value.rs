@@ -122,8 +122,12 @@ pub(super) fn api_url(found: &Found) -> Result<Url, Problem> {
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(found.bad(EXPECTED));
     }
-    // The service answers a doubled slash with an HTML page, so a path is joined with exactly one.
+    // The service answers a doubled slash with an HTML page, so a path is joined with exactly one. One within it is more
+    // likely a mistake of a template, such as an empty variable, than the same path.
     let path = url.path().trim_end_matches('/').to_owned();
+    if path.contains("//") {
+        return Err(found.bad(format!("{EXPECTED}, with single slashes in its path")));
+    }
     url.set_path(&path);
     Ok(url)
 }
@@ -267,6 +271,7 @@ mod tests {
     fn urls_lose_their_last_slash() {
         for (text, expected) in [
             ("https://api.cryptolens.io/api/", "https://api.cryptolens.io/api"),
+            ("https://api.cryptolens.io/api//", "https://api.cryptolens.io/api"),
             ("http://localhost:8080/api", "http://localhost:8080/api"),
             ("http://[::1]:1", "http://[::1]:1/"),
         ] {
@@ -279,6 +284,8 @@ mod tests {
             "https://",
             "https://a:b@c/api",
             "https://c/api?token=x",
+            "https://c//api",
+            "https://c/a//api",
             "file:///etc",
         ] {
             api_url(&flag(text)).unwrap_err();
