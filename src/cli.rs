@@ -67,7 +67,7 @@ Precedence:
     max_term_width = 100,
     arg_required_else_help = true,
     subcommand_required = true,
-    disable_help_subcommand = true
+    propagate_version = true
 )]
 pub struct Cli {
     /// What to do.
