@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ const TRANSPORT: &[(&str, &str)] = &[("endpoint", "GetWebAPILog"), ("result", "t
 struct World {
     running: Running,
     port: u16,
+    own: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
@@ -37,8 +39,8 @@ impl World {
         for (name, authority) in [("own", &own), ("stranger", &stranger)] {
             std::fs::write(folder.path().join(name), authority.pem()).unwrap();
         }
-        let port = behind_tls(&own, running.addr).await;
-        World { running, port, folder }
+        let port = behind_tls(&own, running.addr, 4096).await;
+        World { running, port, own, folder }
     }
 
     fn ca(&self, name: &str) -> PathBuf {
@@ -73,10 +75,11 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// Ends TLS for `localhost`, and passes on what is in it. Returns the port.
-async fn behind_tls(authority: &CertifiedIssuer<'static, KeyPair>, to: std::net::SocketAddr) -> u16 {
+/// Ends TLS for `localhost` with a certificate that is good until this year, and passes on what is in it. Returns the port.
+async fn behind_tls(authority: &CertifiedIssuer<'static, KeyPair>, to: SocketAddr, until: i32) -> u16 {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
     let certificate = params.signed_by(&key, authority).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -167,7 +170,7 @@ async fn an_authority_that_is_not_trusted_is_told_of_once() {
             log.lines().filter(|line| line.contains("level=warn") || line.contains("level=error")).collect();
         // One of the log, and one of products, which is no warning.
         let [line] = loud.as_slice() else { panic!("{trusted:?}:\n{log}") };
-        for part in ["level=warn", "result=transport", "UnknownIssuer", "--api.ca-file"] {
+        for part in ["level=error", "result=transport", "UnknownIssuer", "--api.ca-file"] {
             assert!(line.contains(part), "no {part}: {line}");
         }
         assert!(!line.contains("DNS") && !log.contains("target=log"), "{log}");
@@ -189,6 +192,11 @@ async fn the_authority_of_the_ca_file_is_trusted() {
     let (code, table, _) = run(world.check(&by_address, "own")).await;
     assert_eq!(code, Some(1), "{table}");
     has(&table, &["transport:", "check the host in --api.url"]);
+
+    let port = behind_tls(&world.own, world.running.addr, 2020).await;
+    let (code, table, _) = run(world.check(&format!("https://localhost:{port}/api"), "own")).await;
+    assert_eq!(code, Some(1), "{table}");
+    has(&table, &["transport:", "certificate expired", "check this machine's clock"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

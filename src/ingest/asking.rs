@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Token};
+use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Token, TransportFault};
 
 use super::pace::{Pace, Wait};
 use super::status::{ApiStatus, LogStatus, OK, Trouble};
@@ -149,10 +149,17 @@ fn needs_operator(error: &ApiError) -> bool {
         | ApiError::Subscription
         | ApiError::BadRequest { .. }
         | ApiError::Decode(DecodeFault::Html) => true,
+        ApiError::Transport { fault, .. } => match fault {
+            TransportFault::UnknownAuthority
+            | TransportFault::CertificateTime
+            | TransportFault::CertificateName
+            | TransportFault::NoTls
+            | TransportFault::ProxyLogin => true,
+            TransportFault::Connection | TransportFault::ProxyRefusal => false,
+        },
         ApiError::RateLimited { .. }
         | ApiError::Server { .. }
         | ApiError::Timeout
-        | ApiError::Transport { .. }
         | ApiError::Decode(_)
         | ApiError::Api => false,
     }
