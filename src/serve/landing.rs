@@ -21,7 +21,7 @@ h1{font-size:1.5rem;line-height:1.2;margin:0;letter-spacing:-.01em}\
 header p{margin:.35rem 0 0;color:var(--quiet)}\
 nav{display:flex;gap:1.25rem;margin:1rem 0 1.5rem}\
 a{color:var(--link);text-underline-offset:.2em}\
-.alert{padding:.7rem 1rem;border:1px solid var(--bad);border-radius:.5rem;color:var(--bad);font-weight:600}\
+.alert{padding:.7rem 1rem;background:var(--card);border:1px solid var(--bad);border-radius:.5rem;color:var(--bad);font-weight:600}\
 .card{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.6rem}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{text-align:left;vertical-align:top;padding:.65rem 1rem;white-space:nowrap}\
