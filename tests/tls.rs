@@ -248,3 +248,13 @@ async fn a_proxy_that_cannot_be_used_is_told_of_without_its_password() {
     let log = exporter.terminate().await;
     assert!(!log.contains("hunter2"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_this_machine_is_asked_without_a_proxy() {
+    let running = start(Options::empty()).await.unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut command = command(&["check", &format!("--api.url={}", running.url())]);
+    command.env("CRYPTOLENS_TOKEN", TOKEN).env("HTTP_PROXY", format!("http://{nobody}"));
+    let (code, table, _) = run(command).await;
+    assert_eq!(code, Some(0), "{table}");
+}

@@ -14,6 +14,7 @@ use super::value::{self, Found};
 use super::{Account, AccountName, Api, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web};
 use crate::cli::{DemoArgs, LogArgs, PollArgs, ServeArgs, TOKEN_VARIABLE, WebArgs};
 use crate::cryptolens::{LogKind, token};
+use crate::http;
 
 const DEFAULT_API_URL: &str = "https://api.cryptolens.io/api";
 const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(30);
@@ -140,7 +141,7 @@ fn invalid(mut problems: Vec<Problem>) -> ConfigError {
 
 fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
     let mut warnings = Vec::new();
-    if api.url.scheme() == "http" && !value::is_loopback(&api.url) {
+    if api.url.scheme() == "http" && !http::is_loopback(&api.url) {
         let host = api.url.host_str().unwrap_or_default();
         warnings.push(format!(
             "api.url uses http:// to {host}: the access token travels unencrypted, use https://"

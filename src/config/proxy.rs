@@ -6,9 +6,13 @@ use axum::http::uri::Scheme;
 use url::Url;
 
 use super::environment::Environment;
+use crate::http;
 
 /// The variable that should name the proxy for requests to `url`, and names none that can be used.
 pub(super) fn unusable(url: &Url, environment: &dyn Environment) -> Option<&'static str> {
+    if url.scheme() == "http" && http::is_loopback(url) {
+        return None;
+    }
     let own =
         if url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     // In the order of the client: of each pair the first that is set, and the second pair where the first is of no use.
@@ -86,12 +90,13 @@ mod tests {
 
     #[test]
     fn only_the_variable_that_counts_is_told_of() {
-        let (https, http) = ("https://api.example.com/api", "http://localhost:8080/api");
+        let (https, http) = ("https://api.example.com/api", "http://api.example.com/api");
         assert_eq!(told(http, &[("HTTPS_PROXY", "/")]), None);
         assert_eq!(told(http, &[("http_proxy", "/")]), Some("http_proxy"));
         assert_eq!(told(https, &[("https_proxy", "/")]), Some("https_proxy"));
         assert_eq!(told(https, &[("HTTPS_PROXY", "proxy:1"), ("https_proxy", "/")]), None);
         assert_eq!(told(https, &[("HTTPS_PROXY", ""), ("ALL_PROXY", "/")]), Some("ALL_PROXY"));
         assert_eq!(told(https, &[]), None);
+        assert_eq!(told("http://localhost:8080/api", &[("HTTP_PROXY", "/")]), None, "asked without one");
     }
 }
