@@ -1,12 +1,25 @@
 //! `check`: asks each log of each account for one row, and says what works and what to do about what doesn't.
 
 use std::fmt::Write as _;
+use std::pin::pin;
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::{Account, Settings};
-use crate::cryptolens::{ApiError, Client, EventRow, LogKind, ObjectRow, PageQuery, Row, WebApiRow};
+use crate::cryptolens::{
+    ApiError, Client, Endpoint, EventRow, LogKind, ObjectRow, PageQuery, Row, WebApiRow,
+};
 use crate::daemon::{self, DaemonError};
+
+/// Requests under way at a time. The poller has as many with four accounts.
+const AT_A_TIME: usize = 16;
+
+/// Whoever waits at a terminal for longer is told what for.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// What was found.
 #[derive(Debug)]
@@ -17,7 +30,7 @@ pub struct Findings {
 #[derive(Debug)]
 struct Line {
     account: String,
-    method: &'static str,
+    endpoint: Endpoint,
     /// False for what counting goes on without.
     needed: bool,
     result: Result<(), ApiError>,
@@ -37,12 +50,9 @@ impl Findings {
         for line in &self.lines {
             let (result, todo) = match &line.result {
                 Ok(()) => ("ok".to_owned(), String::new()),
-                Err(ApiError::Denied) if !line.needed => {
-                    ("denied".to_owned(), "nothing: products are then shown by id, not by name".to_owned())
-                }
-                Err(error) => (format!("{}: {error}", error.label()), error.advice().to_owned()),
+                Err(error) => (format!("{}: {error}", error.label()), error.advice(line.endpoint).to_owned()),
             };
-            table.add_row([line.account.as_str(), line.method, &result, &todo]);
+            table.add_row([line.account.as_str(), line.endpoint.name(), &result, &todo]);
         }
         let mut text = String::new();
         for line in table.lines() {
@@ -53,35 +63,62 @@ impl Findings {
     }
 }
 
-/// Tries everything out, one request each.
+/// Tries everything out, one request each, several at a time.
 ///
 /// # Errors
 /// [`DaemonError`] where no client could be made.
 pub async fn run(settings: &Settings) -> Result<Findings, DaemonError> {
     let clients = daemon::clients(settings)?;
-    let mut lines = Vec::new();
+    let mut requests: Vec<BoxFuture<'_, Line>> = Vec::new();
     for (account, (client, _)) in settings.accounts.iter().zip(clients) {
         for log in &account.logs {
-            let result = match log {
-                LogKind::WebApi => ask::<WebApiRow>(&client).await,
-                LogKind::Events => ask::<EventRow>(&client).await,
-                LogKind::Objects => ask::<ObjectRow>(&client).await,
-            };
-            lines.push(line(account, log.endpoint().name(), true, result));
+            requests.push(ask_log(account, client.clone(), *log).boxed());
         }
-        let products = client.products().await.map(|_| ());
-        lines.push(line(account, crate::cryptolens::Endpoint::GetProducts.name(), false, products));
+        requests.push(ask_products(account, client).boxed());
     }
-    Ok(Findings { lines })
+    Ok(Findings { lines: answers(requests).await })
+}
+
+/// What the requests find, in their order.
+async fn answers(requests: Vec<BoxFuture<'_, Line>>) -> Vec<Line> {
+    let bar = ProgressBar::with_draw_target(u64::try_from(requests.len()).ok(), ProgressDrawTarget::hidden());
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} asking the api: {pos} of {len} answers, {elapsed}")
+    {
+        bar.set_style(style);
+    }
+    let counted = requests.into_iter().map(|request| request.inspect(|_| bar.inc(1)));
+    let mut all = pin!(stream::iter(counted).buffered(AT_A_TIME).collect::<Vec<Line>>());
+    let lines = match tokio::time::timeout(SILENCE, &mut all).await {
+        Ok(lines) => lines,
+        Err(_) => {
+            // indicatif itself shows nothing where standard error is no terminal.
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            all.await
+        }
+    };
+    bar.finish_and_clear();
+    lines
+}
+
+async fn ask_log(account: &Account, client: Client, log: LogKind) -> Line {
+    let result = match log {
+        LogKind::WebApi => ask::<WebApiRow>(&client).await,
+        LogKind::Events => ask::<EventRow>(&client).await,
+        LogKind::Objects => ask::<ObjectRow>(&client).await,
+    };
+    Line { account: account.name.to_string(), endpoint: log.endpoint(), needed: true, result }
+}
+
+async fn ask_products(account: &Account, client: Client) -> Line {
+    let result = client.products().await.map(|_| ());
+    Line { account: account.name.to_string(), endpoint: Endpoint::GetProducts, needed: false, result }
 }
 
 async fn ask<R: Row>(client: &Client) -> Result<(), ApiError> {
     let query = PageQuery { starting_after: 0, limit: 1, newest_first: false };
     client.page::<R>(query).await.map(|_| ())
-}
-
-fn line(account: &Account, method: &'static str, needed: bool, result: Result<(), ApiError>) -> Line {
-    Line { account: account.name.to_string(), method, needed, result }
 }
 
 #[cfg(test)]
@@ -90,8 +127,10 @@ mod tests {
 
     fn findings(results: [Result<(), ApiError>; 2]) -> Findings {
         let [log, products] = results;
-        let line = |method, needed, result| Line { account: "default".to_owned(), method, needed, result };
-        Findings { lines: vec![line("GetEvents", true, log), line("GetProducts", false, products)] }
+        let line =
+            |endpoint, needed, result| Line { account: "default".to_owned(), endpoint, needed, result };
+        let lines = vec![line(Endpoint::GetEvents, true, log), line(Endpoint::GetProducts, false, products)];
+        Findings { lines }
     }
 
     #[test]
@@ -107,5 +146,26 @@ mod tests {
         assert!(table.contains("auth: the api refused the token"), "{table}");
         assert!(table.contains("check the token"), "{table}");
         assert!(table.contains("products are then shown by id"), "{table}");
+        assert!(!table.contains("--logs"), "{table}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_asked_at_once_within_bounds_and_told_in_order() {
+        let began = tokio::time::Instant::now();
+        // The first take longest.
+        let request = |number: usize| {
+            async move {
+                tokio::time::sleep(Duration::from_secs(30 - u64::try_from(number % AT_A_TIME).unwrap()))
+                    .await;
+                let account = number.to_string();
+                Line { account, endpoint: Endpoint::GetEvents, needed: true, result: Err(ApiError::Timeout) }
+            }
+            .boxed()
+        };
+        let lines = answers((0..2 * AT_A_TIME).map(request).collect()).await;
+        let order: Vec<usize> = lines.iter().map(|line| line.account.parse().unwrap()).collect();
+        assert_eq!(order, (0..2 * AT_A_TIME).collect::<Vec<_>>());
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(30) && took <= Duration::from_secs(60), "{took:?}");
     }
 }

@@ -72,7 +72,7 @@ Precedence:
     max_term_width = 100,
     arg_required_else_help = true,
     subcommand_required = true,
-    disable_help_subcommand = true
+    propagate_version = true
 )]
 pub struct Cli {
     /// What to do.
@@ -265,7 +265,7 @@ pub struct ConfigArgs {
 pub struct ApiArgs {
     /// Base URL of the Web API
     ///
-    /// An http or https URL without query, user name or password. With http:// the token travels unencrypted, so a
+    /// An http or https URL without query, user name or password, with single slashes in its path. With http:// the token travels unencrypted, so a
     /// host other than this machine gives a warning. The proxy named in HTTPS_PROXY is used.
     ///
     /// Default: https://api.cryptolens.io/api. Example: --api.url=http://localhost:8080/api
@@ -408,7 +408,7 @@ pub struct WebArgs {
 pub struct LogArgs {
     /// Least severity to log
     ///
-    /// One of: error (an operator must act), warn (nothing is lost), info, debug, trace.
+    /// One of: error (an operator must act), warn (nothing is lost), info, debug (each request), trace.
     ///
     /// Default: info. Example: --log.level=debug
     #[arg(long = "log.level", env = "CRYPTOLENS_LOG_LEVEL", value_name = "LEVEL")]

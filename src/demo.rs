@@ -24,7 +24,9 @@ const REQUESTS_PER_MINUTE: f64 = 6.0;
 
 const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A failure spike now and then: the first after this long, and then as often.
+/// The first failure spike: soon enough for somebody who only has a look.
+const FIRST_SPIKE: Duration = Duration::from_secs(2 * 60);
+/// And then one as often.
 const SPIKE_EVERY: Duration = Duration::from_secs(20 * 60);
 const SPIKE: Spike = Spike { product: None, seconds: 180, failure_share: 0.6 };
 
@@ -163,8 +165,10 @@ fn page_url(address: SocketAddr) -> String {
 }
 
 async fn spikes(simulator: Simulator) {
+    let mut wait = FIRST_SPIKE;
     loop {
-        tokio::time::sleep(SPIKE_EVERY).await;
+        tokio::time::sleep(wait).await;
+        wait = SPIKE_EVERY;
         match simulator.spike(SPIKE) {
             Ok(rows) => {
                 tracing::info!(rows, seconds = SPIKE.seconds, "simulating a spike of failed activations")
@@ -224,8 +228,9 @@ fn summary(committed: &Committed, simulator: &Simulator, places: &Places, took: 
          \u{20}  {exporter}/   how each log is doing\n\
          \u{20}  {simulator}/   the simulator, and how to make it misbehave\n\
          \n\
-         Traffic goes on, with a failure spike every {} minutes. Ctrl-C ends the demo.\n\n",
+         Traffic goes on. A spike of failures comes in {} minutes, then every {}. Ctrl-C ends the demo.\n\n",
         took.as_secs_f64(),
+        FIRST_SPIKE.as_secs() / 60,
         SPIKE_EVERY.as_secs() / 60,
     ))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use url::Url;
 
+use crate::http;
+
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Flags of `healthcheck`.
@@ -29,12 +31,12 @@ pub struct HealthcheckArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
     /// Nobody answered.
-    #[error("{url} does not answer: {error}")]
+    #[error("{url} does not answer: {cause}")]
     Silent {
         /// What was asked.
         url: Url,
         /// Why not.
-        error: reqwest::Error,
+        cause: String,
     },
     /// It says so itself.
     #[error("{url} answers {status}: {text}")]
@@ -54,9 +56,12 @@ pub enum Unwell {
 /// [`Unwell`].
 pub async fn run(args: HealthcheckArgs) -> Result<(), Unwell> {
     let url = args.url;
-    let silent = |error| Unwell::Silent { url: url.clone(), error };
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(silent)?;
+    let silent = |error: reqwest::Error| {
+        let in_time = format!("no complete answer within {} s", TIMEOUT.as_secs());
+        let cause = if error.is_timeout() { in_time } else { http::cause(&error) };
+        Unwell::Silent { url: url.clone(), cause }
+    };
+    let client = http::builder().no_proxy().timeout(TIMEOUT).build().map_err(silent)?;
     let answer = client.get(url.clone()).send().await.map_err(silent)?;
     let status = answer.status();
     let text = answer.text().await.map_err(silent)?;

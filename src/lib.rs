@@ -19,7 +19,8 @@
 //! - [`serve`] answers over HTTP, from memory.
 //!
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
-//! keeps them running), [`check`] and [`healthcheck`], [`logging`]. [`report`] reads the API through [`cryptolens`] and
+//! keeps them running), [`check`] and [`healthcheck`], [`logging`], `http` (what all HTTP
+//! clients share), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
 //! never touches the ledger. [`simulator`] is the other end of the wire, and [`demo`] is both ends at once.
 
 pub mod check;
@@ -29,6 +30,7 @@ pub mod cryptolens;
 pub mod daemon;
 pub mod demo;
 pub mod healthcheck;
+mod http;
 pub mod ingest;
 pub mod ledger;
 pub mod logging;
@@ -37,3 +39,4 @@ pub mod serve;
 pub mod simulator;
 pub mod snapshot;
 pub mod tally;
+mod text;

@@ -1,6 +1,7 @@
 //! Log lines: to standard error, one per event, as logfmt or JSON.
 //!
-//! Promises: libraries speak only of warnings, so that none of them can put a request, and with it a token, into a line.
+//! Promises: libraries are not heard, so that none of them can put a request, and with it a token, into a line, or repeat at
+//! its own pace what is told once here.
 
 use tracing::Level;
 use tracing_subscriber::Layer as _;
@@ -13,8 +14,7 @@ use crate::config::{LogFormat, LogSettings};
 /// From now on, events become lines. Has no effect the second time.
 pub fn start(settings: LogSettings) {
     let level = LevelFilter::from_level(Level::from(settings.level));
-    let filter =
-        Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("cryptolens_exporter", level);
+    let filter = Targets::new().with_target("cryptolens_exporter", level);
     let layer = match settings.format {
         LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(std::io::stderr).boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer()

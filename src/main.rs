@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use cryptolens_exporter::cli::{self, CheckArgs, Command, DemoArgs, ServeArgs};
-use cryptolens_exporter::config::{self, SystemEnvironment};
+use cryptolens_exporter::config::{self, LogFormat, LogSettings, SystemEnvironment};
 use cryptolens_exporter::report::{self, Task};
 use cryptolens_exporter::{check, daemon, demo, healthcheck, logging, simulator};
 
@@ -18,15 +18,27 @@ const BAD: u8 = 2;
 struct Failure {
     code: u8,
     text: String,
+    /// True to say it as a line of the log, which has been set up.
+    logged: bool,
 }
 
 impl Failure {
     fn bad(error: impl Display) -> Failure {
-        Failure { code: BAD, text: error.to_string() }
+        Failure { code: BAD, text: error.to_string(), logged: false }
     }
 
     fn failed(error: impl Display) -> Failure {
-        Failure { code: FAILED, text: error.to_string() }
+        Failure { code: FAILED, text: error.to_string(), logged: false }
+    }
+
+    /// Of what runs on and logs: who reads its standard error reads lines of the log.
+    fn logged(error: impl Display) -> Failure {
+        Failure { logged: true, ..Failure::failed(error) }
+    }
+
+    /// Of what answers once and seldom logs: a plain line for people, unless lines for machines are wanted.
+    fn once(error: impl Display, log: LogSettings) -> Failure {
+        Failure { logged: log.format == LogFormat::Json, ..Failure::failed(error) }
     }
 }
 
@@ -62,27 +74,31 @@ fn main() -> ExitCode {
 }
 
 fn end(failure: &Failure) -> ExitCode {
-    // Nobody is left to tell if this fails too.
-    let _ = writeln!(std::io::stderr(), "error: {}", failure.text);
+    if failure.logged {
+        tracing::error!(error = failure.text, "ended");
+    } else {
+        // Nobody is left to tell if this fails too.
+        let _ = writeln!(std::io::stderr(), "error: {}", failure.text);
+    }
     ExitCode::from(failure.code)
 }
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let settings = config::load(&args, &SystemEnvironment).map_err(Failure::bad)?;
     logging::start(settings.log);
-    daemon::run(settings, || config::load(&args, &SystemEnvironment)).await.map_err(Failure::failed)
+    daemon::run(settings, || config::load(&args, &SystemEnvironment)).await.map_err(Failure::logged)
 }
 
 async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let settings = config::load_demo(&args, &SystemEnvironment).map_err(Failure::bad)?;
     logging::start(settings.log);
-    demo::run(settings).await.map_err(Failure::failed)
+    demo::run(settings).await.map_err(Failure::logged)
 }
 
 async fn report(task: Task) -> Result<(), Failure> {
     report::run(task, daemon::told_to_end())
         .await
-        .map_err(|error| Failure { code: error.exit_code(), text: error.to_string() })
+        .map_err(|error| Failure { code: error.exit_code(), ..Failure::failed(error) })
 }
 
 async fn check(args: CheckArgs) -> Result<(), Failure> {
@@ -96,7 +112,11 @@ async fn check(args: CheckArgs) -> Result<(), Failure> {
         let _ = writeln!(output, "the configuration is valid");
         return Ok(());
     }
-    let findings = check::run(&settings).await.map_err(Failure::failed)?;
+    let findings = check::run(&settings).await.map_err(|error| Failure::once(error, settings.log))?;
     let _ = output.write_all(findings.table().as_bytes());
-    if findings.all_well() { Ok(()) } else { Err(Failure::failed("not everything works; see the table")) }
+    if findings.all_well() {
+        Ok(())
+    } else {
+        Err(Failure::once("not everything works; see the table", settings.log))
+    }
 }

@@ -13,7 +13,9 @@ use common::page::{Page, Watch};
 use common::{Exporter, serve_with_file};
 use cryptolens_exporter::cryptolens::LogKind;
 use cryptolens_exporter::simulator::{Method, Options, Simulator, start};
-use cryptolens_exporter::tally::catalogue::FAMILIES;
+use cryptolens_exporter::tally::catalogue::{EVENT_ENTRIES, FAMILIES};
+use cryptolens_exporter::tally::{exposition, label};
+use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -207,6 +209,39 @@ fn pages_are_read_strictly() {
         "# HELP a A.\n# TYPE a histogram\na 1\n",
     ] {
         assert!(std::panic::catch_unwind(|| Page::parse(odd)).is_err(), "{odd}");
+    }
+}
+
+/// Texts that an escape could get wrong, beside any others.
+fn label_texts() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), r#"[\\"n,={} #\n\r\t\u{2028}\u{202e}é]{0,40}"#]
+}
+
+/// A page with one series, whose labels have these values.
+fn page_of(values: [&str; 4]) -> Page {
+    let sample = exposition::counter(&EVENT_ENTRIES, &values, 7);
+    let family = exposition::family(&EVENT_ENTRIES, vec![sample]).unwrap();
+    Page::parse(&prometheus::TextEncoder::new().encode_to_string(&[family]).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn every_label_comes_back_from_the_page(one in label_texts(), two in label_texts()) {
+        let page = page_of(["shop", "3349", &one, &two]);
+        let labels = [("account", "shop"), ("product_id", "3349"), ("event_name", &*one), ("feature_name", &*two)];
+        prop_assert_eq!(page.value(EVENT_ENTRIES.name, &labels), Some(7.0));
+
+        let (one, two) = (label::clean(&one), label::clean(&two));
+        let page = page_of(["shop", "3349", &one, &two]);
+        let (series, _) = page.samples.first_key_value().unwrap();
+        prop_assert_eq!((&*series.labels["event_name"], &*series.labels["feature_name"]), (&*one, &*two));
+    }
+
+    #[test]
+    fn a_clean_label_is_one_line_to_any_tool(text in label_texts()) {
+        let label = label::clean(&text);
+        let breaks = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        prop_assert!(!label.contains(breaks), "{:?}", label);
     }
 }
 

@@ -175,7 +175,7 @@ async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
 
     exporter.terminate().await;
     let (code, _, told) = run(command(&["healthcheck", &ready])).await;
-    assert_eq!((code, told.contains("does not answer")), (Some(1), true), "{told}");
+    assert_eq!((code, told.contains("does not answer: Connection refused")), (Some(1), true), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +234,8 @@ async fn known_products_have_their_pairs_at_zero() {
 async fn the_landing_page_tells_how_each_log_is_doing() {
     let world = World::small().await;
     let denied = Fault::new(FaultKind::AccessDenied).endpoint(Method::GetEvents);
-    world.simulator().set_faults(vec![denied]);
+    let passing = Fault::new(FaultKind::SomethingWentWrong).endpoint(Method::GetObjectLog).count(1);
+    world.simulator().set_faults(vec![denied, passing]);
     let exporter = world.exporter(&["--web.telemetry-path=/cryptolens/metrics"]).await;
     let page = eventually("a landing page with news", async || {
         let (status, page) = exporter.text("/").await;
@@ -242,11 +243,22 @@ async fn the_landing_page_tells_how_each_log_is_doing() {
         (page.contains(">denied<") && page.matches(">ok<").count() == 2).then_some(page)
     })
     .await;
+    let row = |log: LogKind| {
+        let rows = page.split("<tr>");
+        let mut found = rows.filter(|row| row.contains(&format!("<td>{log}</td>")));
+        found.next().unwrap_or_else(|| panic!("no {log}: {page}"))
+    };
+    for heading in ["Last poll", "Newest entry", "Counted", "Catching up", "Last error"] {
+        assert!(page.contains(&format!(">{heading}</th>")), "no {heading}: {page}");
+    }
+    // What was wrong stays to be seen when all is well again.
+    let (objects, events, web_api) = (row(LogKind::Objects), row(LogKind::Events), row(LogKind::WebApi));
+    assert!(objects.contains(">ok<") && objects.contains("<td>server_error<small>"), "{objects}");
+    assert!(objects.contains(" ago</time>") || objects.contains("just now</time>"), "{objects}");
+    assert!(events.contains("<td>denied<small>") && events.contains(">yes<"), "{events}");
+    assert!(!web_api.contains("<small><time") && web_api.contains(">no<"), "{web_api}");
     for part in ["href=\"/cryptolens/metrics\"", "href=\"/-/ready\"", env!("CARGO_PKG_VERSION"), "default"] {
         assert!(page.contains(part), "no {part}: {page}");
-    }
-    for log in LogKind::ALL {
-        assert!(page.contains(&format!("<td>{log}</td>")), "no {log}: {page}");
     }
     let (_, metrics) = exporter.text("/cryptolens/metrics").await;
     assert_eq!(common::page::Page::parse(&metrics).value(UP, &[("log", "events")]), Some(0.0));
@@ -399,8 +411,20 @@ async fn what_cannot_be_used_is_refused_with_a_message() {
     command.env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_STORAGE_PATH", world.folder.path().join("other"));
     let (code, _, told) = run(command).await;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("error: cannot listen on 127.0.0.1:"), "{told}");
-    assert!(told.contains("--web.listen-address takes another one"), "{told}");
+    let line = told.lines().last().unwrap_or_default();
+    for part in ["level=error", "cannot listen on 127.0.0.1:", "--web.listen-address takes another one"] {
+        assert!(line.contains(part), "no {part}: {told}");
+    }
+    let mut json = common::command(&["serve", &address, "--log.format=json"]);
+    json.env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_STORAGE_PATH", world.folder.path().join("other"));
+    let (code, _, told) = run(json).await;
+    assert_eq!(code, Some(1), "{told}");
+    for line in told.lines() {
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {told}"));
+        assert_eq!(line["level"], "ERROR", "{told}");
+        assert!(line["error"].as_str().unwrap().starts_with("cannot listen on"), "{told}");
+    }
 
     let (code, _, told) = run(serve_with_file(&world.storage())).await;
     assert_eq!(code, Some(2), "{told}");
@@ -575,9 +599,109 @@ async fn bad_usage_has_a_code_of_its_own() {
         let (code, _, told) = run(command(arguments)).await;
         assert_eq!(code, Some(2), "{told}");
     }
-    let (code, version, _) = run(command(&["--version"])).await;
-    assert_eq!(code, Some(0));
-    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    for arguments in [&["--version"][..], &["serve", "--version"], &["check", "-V"], &["export", "--version"]]
+    {
+        let (code, version, _) = run(command(arguments)).await;
+        assert_eq!(code, Some(0), "{arguments:?}");
+        assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    }
+    for arguments in [&["help"][..], &["help", "serve"], &["help", "audit"]] {
+        let (code, help, _) = run(command(arguments)).await;
+        assert_eq!((code, help.contains("Usage: cryptolens-exporter")), (Some(0), true), "{help}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debug_tells_each_request() {
+    let world = World::small().await;
+    let exporter = world.exporter(&["--log.level=debug"]).await;
+    until_counted(&exporter, 3.0).await;
+    let log = exporter.terminate().await;
+    for endpoint in ["GetWebAPILog", "GetEvents", "GetObjectLog", "GetProducts"] {
+        let told = |line: &&str| {
+            let parts = ["level=debug", "message=request", "result=ok", "milliseconds="];
+            line.contains(&format!("endpoint={endpoint} ")) && parts.iter().all(|part| line.contains(part))
+        };
+        assert!(log.lines().any(|line| told(&line)), "no {endpoint}:\n{log}");
+    }
+    let exporter = world.exporter(&[]).await;
+    until_polled(&exporter).await;
+    assert!(!exporter.terminate().await.contains("level=debug"));
+}
+
+/// Answers all requests alike.
+async fn stub(status: u16, headers: &'static [(&'static str, &'static str)], body: &'static str) -> String {
+    let answer = async move || {
+        let mut response = axum::http::Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response.body(body.to_owned()).unwrap()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_knows_a_proxy_from_the_api() {
+    const PAGE: &str = "<!doctype html><title>who are you?</title>";
+    let moved: &[(&str, &str)] = &[("location", "https://moved.example/api/ai/GetEvents")];
+    for (status, headers, body, result, todo) in [
+        (401, &[][..], PAGE, "decode: the answer is not a page of the log: it is HTML", "HTTPS_PROXY"),
+        (403, &[], PAGE, "decode: the answer is not a page of the log: it is HTML", "HTTPS_PROXY"),
+        (403, &[], r#"{"result":1,"message":"Access denied."}"#, "denied:", "give the token the permission"),
+        (503, &[], PAGE, "server_error: the server failed (HTTP 503)", "check --api.url and HTTPS_PROXY"),
+        (407, &[], "", "transport: could not reach the api: the proxy asks for a login", "HTTPS_PROXY"),
+        (
+            302,
+            moved,
+            "",
+            "bad_request: the request was redirected, which is not followed (HTTP 302)",
+            "https://",
+        ),
+        (
+            307,
+            moved,
+            PAGE,
+            "bad_request: the request was redirected, which is not followed (HTTP 307)",
+            "https://",
+        ),
+        (404, &[], PAGE, "bad_request: the request was not understood (HTTP 404)", "it ends in /api"),
+        (
+            200,
+            &[],
+            r#"{"result":1,"message":"The input parameters were incorrect."}"#,
+            "bad_request:",
+            "key lock",
+        ),
+    ] {
+        let url = stub(status, headers, body).await;
+        let mut command = command(&["check", &format!("--api.url={url}"), "--logs=events"]);
+        command.env("CRYPTOLENS_TOKEN", TOKEN);
+        let (code, table, _) = run(command).await;
+        assert_eq!(code, Some(1), "{table}");
+        for part in ["GetEvents", result, todo] {
+            assert!(table.contains(part), "no {part:?} for {status}:\n{table}");
+        }
+        assert!(!table.contains("moved.example"), "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_asks_all_at_once() {
+    let world = World::new(Options { faults: vec![Fault::new(FaultKind::Hang)], ..Options::empty() }).await;
+    let mut command = command(&["check", &format!("--api.url={}", world.running.url()), "--api.timeout=3s"]);
+    command.env("CRYPTOLENS_TOKEN", TOKEN);
+    let began = Instant::now();
+    let (code, table, errors) = run(command).await;
+    assert_eq!((code, table.matches("timeout:").count()), (Some(1), 4), "{table}");
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(
+        errors, "error: not everything works; see the table\n",
+        "no progress where there is no terminal"
+    );
 }
 
 /// Every row family is in the ledger, which is the one thing that has to survive.

@@ -14,6 +14,7 @@ use super::value::{self, Found};
 use super::{Account, AccountName, Api, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web};
 use crate::cli::{DemoArgs, LogArgs, PollArgs, ServeArgs, TOKEN_VARIABLE, WebArgs};
 use crate::cryptolens::{LogKind, token};
+use crate::http;
 
 const DEFAULT_API_URL: &str = "https://api.cryptolens.io/api";
 const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,7 +98,7 @@ pub fn load(args: &ServeArgs, environment: &dyn Environment) -> Result<Settings,
     let log = sources.log(&args.log, &in_file);
     match api {
         Some(api) if problems.is_empty() => Ok(Settings {
-            warnings: warnings(&api),
+            warnings: warnings(&api, environment),
             api,
             accounts,
             storage_path,
@@ -138,14 +139,20 @@ fn invalid(mut problems: Vec<Problem>) -> ConfigError {
     ConfigError::Invalid(problems)
 }
 
-fn warnings(api: &Api) -> Vec<String> {
+fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
     let mut warnings = Vec::new();
-    if api.url.scheme() == "http" && !value::is_loopback(&api.url) {
+    if api.url.scheme() == "http" && !http::is_loopback(&api.url) {
         let host = api.url.host_str().unwrap_or_default();
         warnings.push(format!(
             "api.url uses http:// to {host}: the access token travels unencrypted, use https://"
         ));
     }
+    warnings.extend(super::proxy::unusable(&api.url, environment).map(|variable| {
+        format!(
+            "{variable} names no proxy that can be used, as http://proxy.example.com:3128 does; requests may go without one \
+             (what it holds is not shown, as that may be a password)"
+        )
+    }));
     warnings
 }
 

@@ -16,6 +16,7 @@ mod environment;
 mod file;
 mod load;
 mod problem;
+mod proxy;
 mod token;
 mod value;
 mod yaml;

@@ -4,12 +4,12 @@
 //! would be right. Flags, variables and the file share these functions, so they accept the same and complain alike.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use url::{Host, Url};
+use url::Url;
 
 use super::problem::{Origin, Problem, shown};
 use super::{LogFormat, LogLevel, Since};
@@ -122,20 +122,14 @@ pub(super) fn api_url(found: &Found) -> Result<Url, Problem> {
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(found.bad(EXPECTED));
     }
-    // The service answers a doubled slash with an HTML page, so a path is joined with exactly one.
+    // The service answers a doubled slash with an HTML page, so a path is joined with exactly one. One within it is more
+    // likely a mistake of a template, such as an empty variable, than the same path.
     let path = url.path().trim_end_matches('/').to_owned();
+    if path.contains("//") {
+        return Err(found.bad(format!("{EXPECTED}, with single slashes in its path")));
+    }
     url.set_path(&path);
     Ok(url)
-}
-
-/// Whether requests to this URL stay on this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
-        None => false,
-    }
 }
 
 /// `--web.listen-address`
@@ -267,6 +261,7 @@ mod tests {
     fn urls_lose_their_last_slash() {
         for (text, expected) in [
             ("https://api.cryptolens.io/api/", "https://api.cryptolens.io/api"),
+            ("https://api.cryptolens.io/api//", "https://api.cryptolens.io/api"),
             ("http://localhost:8080/api", "http://localhost:8080/api"),
             ("http://[::1]:1", "http://[::1]:1/"),
         ] {
@@ -279,6 +274,8 @@ mod tests {
             "https://",
             "https://a:b@c/api",
             "https://c/api?token=x",
+            "https://c//api",
+            "https://c/a//api",
             "file:///etc",
         ] {
             api_url(&flag(text)).unwrap_err();
@@ -293,15 +290,6 @@ mod tests {
             let message = api_url(&flag(text)).unwrap_err().to_string();
             assert!(!message.contains("hunter2"), "{message}");
         }
-    }
-
-    #[test]
-    fn loopback_is_recognised() {
-        let loopback = |text: &str| is_loopback(&Url::parse(text).unwrap());
-        assert!(
-            loopback("http://localhost/") && loopback("http://127.0.0.9:1/") && loopback("http://[::1]/")
-        );
-        assert!(!loopback("http://localhost.example.com/") && !loopback("http://10.0.0.1/"));
     }
 
     #[test]

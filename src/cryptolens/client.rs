@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, redirect};
+use rustls::CertificateError;
 use secrecy::ExposeSecret;
 use url::Url;
 
 use super::decode::{self, BodyError, Page, Product};
-use super::error::{ApiError, DecodeFault};
+use super::error::{ApiError, DecodeFault, TransportFault};
 use super::row::Row;
 use super::token::Token;
+use crate::http;
 
 /// The longest body that is read, in bytes after decompression.
 pub const BODY_CAP: usize = 32 * 1024 * 1024;
@@ -139,14 +141,16 @@ impl Client {
     /// # Errors
     /// [`ClientError`], all of them matters of configuration.
     pub fn new(options: &ClientOptions, token: Token) -> Result<Client, ClientError> {
-        // Fails only if a provider was installed before, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
+        let mut builder = http::builder()
             .redirect(redirect::Policy::none())
             .referer(false)
             .timeout(options.timeout)
             .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
             .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")));
+        if options.url.scheme() == "http" && http::is_loopback(&options.url) {
+            // The demo, a simulator, a license server beside this process: no proxy could reach them.
+            builder = builder.no_proxy();
+        }
         if let Some(pem) = &options.ca_pem {
             let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| ClientError::CaFile)?;
             if roots.is_empty() {
@@ -154,7 +158,7 @@ impl Client {
             }
             builder = builder.tls_certs_only(roots);
         }
-        let http = builder.build().map_err(|error| ClientError::Setup(innermost(&error)))?;
+        let http = builder.build().map_err(|error| ClientError::Setup(http::cause(&error)))?;
         Ok(Client { http, url: options.url.clone(), token })
     }
 
@@ -260,7 +264,8 @@ enum Body {
 
 impl Answer {
     /// Classified by the body first, then by the status: SDKs read the same JSON from every status (py HTTPError, net
-    /// v4054), and which message has which status is not documented.
+    /// v4054), and which message has which status is not documented. A page for people is not by the API, so what its
+    /// status says of a token is not said of this one.
     fn read<T>(self, decode: impl FnOnce(&[u8]) -> Result<T, BodyError>) -> Result<T, ApiError> {
         let retry_after = self.retry_after;
         if self.status == StatusCode::TOO_MANY_REQUESTS {
@@ -271,12 +276,17 @@ impl Answer {
             Body::TooLarge => Err(BodyError::Fault(DecodeFault::TooLarge)),
         };
         let status = Some(self.status.as_u16());
+        let html = matches!(decoded, Err(BodyError::Fault(DecodeFault::Html)));
         let by_status = |otherwise: ApiError| match self.status.as_u16() {
+            401..=403 if html => otherwise,
             401 => ApiError::Auth,
             402 => ApiError::Subscription,
             403 => ApiError::Denied,
-            407 => ApiError::Transport { cause: "the proxy asks for a login (HTTP 407)".to_owned() },
-            500..=599 => ApiError::Server { status, retry_after },
+            407 => ApiError::Transport {
+                cause: "the proxy asks for a login (HTTP 407)".to_owned(),
+                fault: TransportFault::ProxyLogin,
+            },
+            500..=599 => ApiError::Server { status, retry_after, html },
             300..=499 => ApiError::BadRequest { status },
             _ => otherwise,
         };
@@ -286,7 +296,7 @@ impl Answer {
             Err(BodyError::Told(ApiError::Api)) => Err(by_status(ApiError::Api)),
             Err(BodyError::Told(ApiError::Server { .. })) => {
                 let status = status.filter(|_| self.status.is_server_error());
-                Err(ApiError::Server { status, retry_after })
+                Err(ApiError::Server { status, retry_after, html })
             }
             Err(BodyError::Told(error)) => Err(error),
             Err(BodyError::Fault(fault)) => Err(by_status(ApiError::Decode(fault))),
@@ -331,16 +341,36 @@ fn failed(error: &reqwest::Error) -> ApiError {
         // A body that says gzip and is not: no answer of the API.
         return ApiError::Decode(DecodeFault::NotJson);
     }
-    ApiError::Transport { cause: innermost(error) }
+    let cause = http::cause(error);
+    let (fault, cause) = match http::tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => (certificate_fault(why), cause),
+        // What is no TLS message at all, such as an answer in plain HTTP.
+        Some(rustls::Error::InvalidMessage(_)) => {
+            (TransportFault::NoTls, "the port speaks no TLS".to_owned())
+        }
+        // The tunnel's own errors are not public.
+        None if cause.contains("proxy authorization required") => {
+            (TransportFault::ProxyLogin, "the proxy asks for a login (HTTP 407)".to_owned())
+        }
+        None if cause == "tunnel error: unsuccessful" => {
+            (TransportFault::ProxyRefusal, "the proxy opened no tunnel to the api".to_owned())
+        }
+        _ => (TransportFault::Connection, cause),
+    };
+    ApiError::Transport { cause, fault }
 }
 
-/// The innermost cause. The outer ones repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
+fn certificate_fault(why: &CertificateError) -> TransportFault {
+    match why {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => TransportFault::CertificateTime,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TransportFault::CertificateName
+        }
+        _ => TransportFault::UnknownAuthority,
     }
-    if cause.to_string() == error.to_string() { "the request failed".to_owned() } else { cause.to_string() }
 }
 
 #[cfg(test)]
@@ -372,7 +402,7 @@ mod tests {
         assert_eq!(label(404, "<html>no such page</html>"), Err("bad_request"));
         assert_eq!(label(302, ""), Err("bad_request"));
         assert_eq!(label(401, ""), Err("auth"));
-        assert_eq!(label(403, "<html>"), Err("denied"));
+        assert_eq!(label(403, ""), Err("denied"));
         assert_eq!(label(429, r#"{"result":1,"message":"Access denied."}"#), Err("rate_limited"));
         assert_eq!(label(200, "<html>sign in</html>"), Err("decode"));
         assert_eq!(label(200, ""), Err("decode"));
@@ -380,6 +410,17 @@ mod tests {
         assert_eq!(label(500, r#"{"logs":[],"result":0}"#), Err("server_error"));
         assert_eq!(label(200, r#"{"message":"An error has occurred."}"#), Err("server_error"));
         assert_eq!(label(200, r#"{"logs":[],"result":0}"#), Ok(()));
+    }
+
+    #[test]
+    fn a_page_for_people_says_nothing_of_the_token() {
+        for status in [401, 402, 403] {
+            let page = answer(status, "<html>who are you?</html>");
+            assert_eq!(page, Err(ApiError::Decode(DecodeFault::Html)), "status {status}");
+        }
+        let failed =
+            |body| answer(502, body).map_err(|error| matches!(error, ApiError::Server { html: true, .. }));
+        assert_eq!((failed("<html>Bad Gateway</html>"), failed("")), (Err(true), Err(false)));
     }
 
     #[test]

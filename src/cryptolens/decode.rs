@@ -165,7 +165,7 @@ impl<T> Envelope<T> {
             (Some(_), told, _) => Err(BodyError::Told(told.map_or(ApiError::Api, ApiError::from_message))),
             // Only a message: "in rare cases", a server error (vendor page V3/llms.txt).
             (None, Some(message), _) => Err(BodyError::Told(match ApiError::from_message(message) {
-                ApiError::Api => ApiError::Server { status: None, retry_after: None },
+                ApiError::Api => ApiError::Server { status: None, retry_after: None, html: false },
                 known => known,
             })),
         }

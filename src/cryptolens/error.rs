@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::client::Endpoint;
+
 /// Why a request gave no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -29,6 +31,8 @@ pub enum ApiError {
         status: Option<u16>,
         /// The wait that the server asked for.
         retry_after: Option<Duration>,
+        /// True if a page for people came with it, as proxies and gateways send them.
+        html: bool,
     },
     /// No complete answer within `--api.timeout`.
     #[error("no complete answer in time")]
@@ -38,12 +42,14 @@ pub enum ApiError {
     Transport {
         /// The innermost cause, by the operating system or the TLS library.
         cause: String,
+        /// What that is about.
+        fault: TransportFault,
     },
     /// An answer that is no page.
     #[error("the answer is not a page of the log: {0}")]
     Decode(DecodeFault),
     /// The API, or whatever answered at this address, does not know this request.
-    #[error("the request was not understood{}", status_text(*.status))]
+    #[error("{}{}", bad_request_text(*.status), status_text(*.status))]
     BadRequest {
         /// The HTTP status, where that is what told.
         status: Option<u16>,
@@ -77,6 +83,63 @@ pub enum DecodeFault {
     /// Longer than the cap.
     #[error("it is longer than 32 MiB")]
     TooLarge,
+}
+
+/// What a connection failed over, as far as it decides what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TransportFault {
+    /// Nobody there, or the connection broke.
+    Connection,
+    /// A certificate by an authority that is not trusted.
+    UnknownAuthority,
+    /// A certificate that is not valid yet, or no longer.
+    CertificateTime,
+    /// A certificate for another host.
+    CertificateName,
+    /// Whatever listens there does not speak TLS.
+    NoTls,
+    /// The proxy wants to know who asks.
+    ProxyLogin,
+    /// The proxy opens no tunnel to the API.
+    ProxyRefusal,
+}
+
+impl TransportFault {
+    const fn advice(self) -> &'static str {
+        match self {
+            TransportFault::Connection => "check --api.url, DNS, proxy and firewall (TCP 443 to the api)",
+            TransportFault::UnknownAuthority => {
+                "name the authority that signed the certificate with --api.ca-file; a proxy that opens TLS has one of its own"
+            }
+            TransportFault::CertificateTime => {
+                "check this machine's clock, and then the certificate; --api.ca-file only helps against unknown authorities"
+            }
+            TransportFault::CertificateName => {
+                "check the host in --api.url; a proxy that opens TLS needs its authority in --api.ca-file"
+            }
+            TransportFault::NoTls => {
+                "check the scheme and port in --api.url: the port speaks no TLS, as https:// needs it"
+            }
+            TransportFault::ProxyLogin => {
+                "put a user name and password that the proxy takes into HTTPS_PROXY"
+            }
+            TransportFault::ProxyRefusal => {
+                "check HTTPS_PROXY, and that the proxy lets TCP 443 to the api through"
+            }
+        }
+    }
+}
+
+const fn is_redirect(status: u16) -> bool {
+    matches!(status, 300..=399)
+}
+
+const fn bad_request_text(status: Option<u16>) -> &'static str {
+    match status {
+        Some(status) if is_redirect(status) => "the request was redirected, which is not followed",
+        Some(_) => "the request was not understood",
+        None => "the api refused the parameters of the request",
+    }
 }
 
 fn status_text(status: Option<u16>) -> String {
@@ -125,20 +188,26 @@ impl ApiError {
         }
     }
 
-    /// What an operator can do about it, as one clause.
-    pub const fn advice(&self) -> &'static str {
+    /// What an operator can do about it, as one clause, where `endpoint` was asked.
+    pub const fn advice(&self, endpoint: Endpoint) -> &'static str {
         match self {
             ApiError::Auth => {
                 "check the token, and that the subscription is active; a new token in the token file is picked up by itself"
+            }
+            ApiError::Denied if matches!(endpoint, Endpoint::GetProducts) => {
+                "nothing: products are then shown by id, not by name"
             }
             ApiError::Denied => {
                 "give the token the permission for this method (and no key lock), or drop the log from --logs"
             }
             ApiError::Subscription => "renew the subscription; API access needs an active one",
             ApiError::RateLimited { .. } => "raise --poll.interval if this goes on",
+            ApiError::Server { html: true, .. } => {
+                "check --api.url and HTTPS_PROXY if this goes on: the answer is a page for people, perhaps of something else than the api"
+            }
             ApiError::Server { .. } => "nothing, unless it goes on: then ask the vendor's support",
             ApiError::Timeout => "raise --api.timeout if this goes on",
-            ApiError::Transport { .. } => "check --api.url, DNS, proxy and firewall (TCP 443 to the api)",
+            ApiError::Transport { fault, .. } => fault.advice(),
             ApiError::Decode(DecodeFault::Html) => {
                 "check --api.url and HTTPS_PROXY: something else than the api answered"
             }
@@ -146,8 +215,16 @@ impl ApiError {
                 "check what stands between here and the api: a license server answers so when the api behind it fails"
             }
             ApiError::Decode(_) => "nothing, unless it goes on: then report it with the api's answer",
-            ApiError::BadRequest { .. } => "check --api.url: it ends in /api, without a method",
-            ApiError::Api => "run `cryptolens-exporter check`, and try the token by hand",
+            ApiError::BadRequest { status: Some(status) } if is_redirect(*status) => {
+                "use https:// and check the host in --api.url: something redirects, which would carry the token elsewhere"
+            }
+            ApiError::BadRequest { status: Some(_) } => "check --api.url: it ends in /api, without a method",
+            ApiError::BadRequest { status: None } => {
+                "check that the token has no key lock; if it has none, report this with the version"
+            }
+            ApiError::Api => {
+                "call the method by hand with this token and read the message, which is not logged because it may repeat what was sent"
+            }
         }
     }
 
@@ -178,7 +255,7 @@ impl ApiError {
             ("access denied", ApiError::Denied),
             ("not enough permission", ApiError::Denied),
             ("no active subscription", ApiError::Subscription),
-            ("something went wrong", ApiError::Server { status: None, retry_after: None }),
+            ("something went wrong", ApiError::Server { status: None, retry_after: None, html: false }),
             ("the input parameters were incorrect", ApiError::BadRequest { status: None }),
         ];
         let message = message.trim_start().to_ascii_lowercase();
@@ -213,15 +290,49 @@ mod tests {
             ApiError::Denied,
             ApiError::Subscription,
             ApiError::RateLimited { retry_after: None },
-            ApiError::Server { status: None, retry_after: None },
+            ApiError::Server { status: None, retry_after: None, html: false },
             ApiError::Timeout,
-            ApiError::Transport { cause: String::new() },
+            ApiError::Transport { cause: String::new(), fault: TransportFault::Connection },
             ApiError::Decode(DecodeFault::Html),
             ApiError::BadRequest { status: None },
             ApiError::Api,
         ];
         let labels: Vec<_> = errors.iter().map(ApiError::label).collect();
         assert_eq!(labels, ApiError::LABELS);
+    }
+
+    #[test]
+    fn advice_fits_what_went_wrong() {
+        let advice = |error: ApiError| error.advice(Endpoint::GetEvents);
+        let transport = |fault| advice(ApiError::Transport { cause: String::new(), fault });
+        for fault in [
+            TransportFault::UnknownAuthority,
+            TransportFault::CertificateTime,
+            TransportFault::CertificateName,
+        ] {
+            let advice = transport(fault);
+            assert!(advice.contains("--api.ca-file"), "{advice}");
+            assert!(!advice.contains("DNS") && !advice.contains("firewall"), "{advice}");
+        }
+        assert!(transport(TransportFault::NoTls).contains("speaks no TLS"));
+        assert!(transport(TransportFault::ProxyLogin).contains("HTTPS_PROXY"));
+
+        let server = |html| advice(ApiError::Server { status: Some(502), retry_after: None, html });
+        assert!(server(true).contains("check --api.url and HTTPS_PROXY"));
+        assert!(!server(false).contains("HTTPS_PROXY"));
+
+        let bad_request = |status| advice(ApiError::BadRequest { status });
+        assert!(bad_request(Some(404)).contains("it ends in /api"));
+        for status in [302, 307] {
+            let advice = bad_request(Some(status));
+            assert!(advice.contains("redirects") && advice.contains("https://"), "{advice}");
+            assert!(!advice.contains("ends in /api"), "{advice}");
+        }
+        assert!(!bad_request(None).contains("--api.url"), "{}", bad_request(None));
+        assert!(!advice(ApiError::Api).contains("cryptolens-exporter check"));
+
+        assert!(advice(ApiError::Denied).contains("--logs"));
+        assert!(!ApiError::Denied.advice(Endpoint::GetProducts).contains("--logs"));
     }
 
     #[test]

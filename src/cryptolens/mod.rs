@@ -17,7 +17,7 @@ mod web_api;
 
 pub use client::{BODY_CAP, Client, ClientError, ClientOptions, Endpoint, Filter, PageQuery, Seats};
 pub use decode::{Page, Product};
-pub use error::{ApiError, DecodeFault, Retry};
+pub use error::{ApiError, DecodeFault, Retry, TransportFault};
 pub use events::EventRow;
 pub use log_kind::LogKind;
 pub use objects::ObjectRow;

@@ -1,14 +1,15 @@
 //! One request at a time, until it is answered: counts requests, says what is wrong once, waits, and asks again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Token};
+use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Token, TransportFault};
 
 use super::pace::{Pace, Wait};
-use super::status::{ApiStatus, LogStatus, Trouble};
+use super::status::{ApiStatus, LogStatus, OK, Trouble};
 
 /// The same trouble is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(3600);
@@ -22,7 +23,8 @@ pub(super) struct Asking {
     pub(super) log: Option<Arc<LogStatus>>,
     pub(super) token: Token,
     pub(super) pace: Pace,
-    told: Option<(&'static str, Instant)>,
+    /// When each trouble since the last success was told, by label.
+    told: BTreeMap<&'static str, Instant>,
     /// False where a refusal needs nobody's attention.
     needed: bool,
 }
@@ -36,7 +38,16 @@ impl Asking {
         token: Token,
     ) -> Asking {
         api.expect(endpoint);
-        Asking { account, endpoint, api, log, token, pace: Pace::default(), told: None, needed: true }
+        Asking {
+            account,
+            endpoint,
+            api,
+            log,
+            token,
+            pace: Pace::default(),
+            told: BTreeMap::new(),
+            needed: true,
+        }
     }
 
     /// Counting goes on without this endpoint.
@@ -64,6 +75,13 @@ impl Asking {
 
     /// Notes how a request went.
     pub(super) fn ended(&mut self, took: Duration, error: Option<&ApiError>) {
+        tracing::debug!(
+            account = %self.account,
+            endpoint = self.endpoint.name(),
+            result = error.map_or(OK, ApiError::label),
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
         self.api.count(self.endpoint, took, error);
         if let Some(log) = &self.log {
             log.update(|view| {
@@ -93,18 +111,26 @@ impl Asking {
 
     fn well(&mut self) {
         self.pace.reset();
-        if self.told.take().is_some() {
+        if !std::mem::take(&mut self.told).is_empty() {
             tracing::info!(account = %self.account, endpoint = self.endpoint.name(), "the api answers again");
         }
     }
 
+    /// Each trouble has a time of its own: two that take turns are no news either.
+    fn is_news(&mut self, label: &'static str) -> bool {
+        if self.told.get(label).is_some_and(|at| at.elapsed() < TELL_AGAIN) {
+            return false;
+        }
+        self.told.insert(label, Instant::now());
+        true
+    }
+
     fn tell(&mut self, error: &ApiError) {
         let label = error.label();
-        if self.told.is_some_and(|(told, at)| told == label && at.elapsed() < TELL_AGAIN) {
+        if !self.is_news(label) {
             return;
         }
-        self.told = Some((label, Instant::now()));
-        let (account, endpoint, todo) = (&self.account, self.endpoint.name(), error.advice());
+        let (account, endpoint, todo) = (&self.account, self.endpoint.name(), error.advice(self.endpoint));
         if !self.needed {
             tracing::info!(%account, endpoint, result = label, %error, todo, "product names are not available");
         } else if needs_operator(error) {
@@ -123,11 +149,36 @@ fn needs_operator(error: &ApiError) -> bool {
         | ApiError::Subscription
         | ApiError::BadRequest { .. }
         | ApiError::Decode(DecodeFault::Html) => true,
+        ApiError::Transport { fault, .. } => match fault {
+            TransportFault::UnknownAuthority
+            | TransportFault::CertificateTime
+            | TransportFault::CertificateName
+            | TransportFault::NoTls
+            | TransportFault::ProxyLogin => true,
+            TransportFault::Connection | TransportFault::ProxyRefusal => false,
+        },
         ApiError::RateLimited { .. }
         | ApiError::Server { .. }
         | ApiError::Timeout
-        | ApiError::Transport { .. }
         | ApiError::Decode(_)
         | ApiError::Api => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn troubles_that_take_turns_are_told_once_each() {
+        let account = Arc::from("default");
+        let token = Token::fixed("token".into());
+        let mut asking = Asking::new(account, Endpoint::GetEvents, Arc::default(), None, token);
+        let told = ["timeout", "transport", "timeout", "transport"].map(|label| asking.is_news(label));
+        assert_eq!(told, [true, true, false, false]);
+        tokio::time::advance(TELL_AGAIN).await;
+        assert!(asking.is_news("timeout") && asking.is_news("transport"));
+        asking.ended(Duration::ZERO, None);
+        assert!(asking.is_news("timeout"), "after a success it is news again");
     }
 }

@@ -67,6 +67,8 @@ pub struct LogView {
     pub spoke: bool,
     /// What is wrong now.
     pub trouble: Option<Trouble>,
+    /// What was wrong last, and when, in Unix seconds; stays when all is well again.
+    pub last_error: Option<(Trouble, i64)>,
     /// True while the log is far behind.
     pub catching_up: bool,
     /// End of the last complete pass, in Unix seconds.
@@ -81,7 +83,14 @@ pub struct LogStatus {
 
 impl Default for LogStatus {
     fn default() -> Self {
-        let view = LogView { up: false, spoke: false, trouble: None, catching_up: true, last_pass: None };
+        let view = LogView {
+            up: false,
+            spoke: false,
+            trouble: None,
+            last_error: None,
+            catching_up: true,
+            last_pass: None,
+        };
         LogStatus { view: Mutex::new(view) }
     }
 }
@@ -92,8 +101,13 @@ impl LogStatus {
         lock(&self.view).clone()
     }
 
+    /// A trouble that is there after the change is the last error, as of now.
     pub(super) fn update(&self, change: impl FnOnce(&mut LogView)) {
-        change(&mut lock(&self.view));
+        let mut view = lock(&self.view);
+        change(&mut view);
+        if let Some(trouble) = view.trouble {
+            view.last_error = Some((trouble, chrono::Utc::now().timestamp()));
+        }
     }
 }
 
@@ -113,7 +127,8 @@ impl Default for EndpointView {
     }
 }
 
-const OK: &str = "ok";
+/// The value of the label `result` of a request that was answered well.
+pub(super) const OK: &str = "ok";
 
 /// The requests of one account.
 #[derive(Debug, Default)]
@@ -150,6 +165,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_error_stays_after_success() {
+        let status = LogStatus::default();
+        status.update(|view| view.trouble = Some(Trouble::Api("timeout")));
+        let failed = status.view();
+        status.update(|view| view.trouble = None);
+        let (trouble, at) = status.view().last_error.unwrap();
+        assert_eq!((trouble, status.view().trouble), (Trouble::Api("timeout"), None));
+        assert_eq!(failed.last_error, Some((trouble, at)));
+        assert!((chrono::Utc::now().timestamp() - at).abs() < 60);
+        status.update(|view| view.trouble = Some(Trouble::Ledger));
+        assert!(matches!(status.view().last_error, Some((Trouble::Ledger, _))));
+    }
 
     #[test]
     fn requests_are_counted_by_result() {

@@ -6,6 +6,9 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
+use crate::text::is_unseen;
+pub(super) use crate::text::thousands;
+
 /// The columns that bars are drawn for where nobody says how many there are.
 const USUAL_WIDTH: u16 = 80;
 /// A shorter bar tells nothing.
@@ -108,20 +111,6 @@ pub(super) fn bar(fraction: f64, width: u16) -> String {
     bar
 }
 
-/// As `1,234,567`.
-pub(super) fn thousands(number: impl Into<i128>) -> String {
-    let number = number.into();
-    let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// As `2.81 %`; a dash for no ratio. What is not nothing is not shown as nothing.
 pub(super) fn percent(ratio: Option<f64>) -> String {
     match ratio {
@@ -137,13 +126,11 @@ pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { several })
 }
 
-/// A text of a log, fit for a terminal: control characters and those that turn the direction of writing are replaced,
+/// A text of a log, fit for a terminal: what isn't seen but changes what is, such as control characters, is replaced,
 /// and it is cut at 100 characters.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 100;
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |c: char| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c };
+    let shown = |c: char| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c };
     let mut cut: String = text.chars().take(LONGEST).map(shown).collect();
     if text.chars().nth(LONGEST).is_some() {
         cut.push('…');
@@ -156,13 +143,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567")] {
-            assert_eq!(thousands(number), text);
-        }
-    }
 
     #[test]
     fn a_small_part_is_never_nothing() {

@@ -1,6 +1,6 @@
 //! The landing page: which build this is, where to look, and how each log is doing, at a glance.
 
-use chrono::DateTime;
+use chrono::{DateTime, SecondsFormat};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::cli::VERSION;
@@ -8,17 +8,35 @@ use crate::cryptolens::LogKind;
 use crate::ingest::LogView;
 use crate::ledger::{AccountState, Committed};
 use crate::snapshot::Exposition;
+use crate::text::thousands;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
-body{max-width:64rem;margin:2rem auto;padding:0 1rem}\
-.wide{overflow-x:auto}\
-table{border-collapse:collapse;width:100%}\
-th,td{text-align:left;padding:.35rem .8rem .35rem 0;border-bottom:1px solid #8884;white-space:nowrap}\
-.number{text-align:right;font-variant-numeric:tabular-nums}\
-.bad{color:#c22;font-weight:600}.good{color:#183}\
-@media(prefers-color-scheme:dark){.bad{color:#f77}.good{color:#6c8}}\
-small{opacity:.7}";
+:root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--line:#e2e5ea;--text:#1b1f24;--quiet:#5f6873;--link:#0a5cc2;\
+--good:#17752f;--bad:#c02424;--soon:#8a5a00;font:15px/1.45 system-ui,-apple-system,'Segoe UI',sans-serif}\
+@media(prefers-color-scheme:dark){:root{--page:#111418;--card:#191d23;--line:#2c323b;--text:#e5e8ec;--quiet:#98a2ae;\
+--link:#7db8ff;--good:#5fca7d;--bad:#ff8b81;--soon:#e2b345}}\
+body{margin:0;background:var(--page);color:var(--text)}\
+main{max-width:72rem;margin:0 auto;padding:2.5rem 1.25rem}\
+h1{font-size:1.5rem;line-height:1.2;margin:0;letter-spacing:-.01em}\
+header p{margin:.35rem 0 0;color:var(--quiet)}\
+nav{display:flex;gap:1.25rem;margin:1rem 0 1.5rem}\
+a{color:var(--link);text-underline-offset:.2em}\
+.alert{padding:.7rem 1rem;background:var(--card);border:1px solid var(--bad);border-radius:.5rem;color:var(--bad);font-weight:600}\
+.card{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.6rem}\
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
+th,td{text-align:left;vertical-align:top;padding:.65rem 1rem;white-space:nowrap}\
+thead th{font-size:.8rem;font-weight:600;color:var(--quiet)}\
+tbody tr{border-top:1px solid var(--line)}\
+tbody th{font-weight:600}\
+.number{text-align:right}\
+small{display:block;font-size:.8rem;color:var(--quiet)}\
+.state{font-weight:600}\
+.state::before{content:'';display:inline-block;width:.55em;height:.55em;margin-right:.5em;border-radius:50%;background:currentColor}\
+.good{color:var(--good)}.bad{color:var(--bad)}.soon{color:var(--soon)}.quiet{color:var(--quiet)}\
+footer{margin-top:1rem;font-size:.8rem;color:var(--quiet)}";
+
+/// For what there is not, or not yet.
+const NOTHING: &str = "\u{2013}";
 
 /// Everything on it comes from this process: times, counts and words of its own.
 pub(super) fn page(exposition: &Exposition, telemetry_path: &str, now: i64) -> Markup {
@@ -34,56 +52,81 @@ pub(super) fn page(exposition: &Exposition, telemetry_path: &str, now: i64) -> M
                 style { (STYLE) }
             }
             body {
-                h1 { "cryptolens-exporter" }
-                p { "Counts every entry of the Cryptolens logs exactly once. Version " (VERSION) "." }
-                ul {
-                    li { a href=(telemetry_path) { "Metrics" } }
-                    li { a href="/-/healthy" { "Healthy" } " \u{b7} " a href="/-/ready" { "Ready" } }
-                }
-                @if committed.is_none() {
-                    p class="bad" { "The ledger cannot be read. Counting waits until it can; see the log." }
-                }
-                div class="wide" {
-                    table {
-                        thead {
-                            tr {
-                                th { "Account" } th { "Log" } th { "State" } th { "Last poll" } th { "Newest entry" }
-                                th class="number" { "Counted" }
+                main {
+                    header {
+                        h1 { "cryptolens-exporter" }
+                        p { "Counts every entry of the Cryptolens logs exactly once. Version " (VERSION) "." }
+                    }
+                    nav {
+                        a href=(telemetry_path) { "Metrics" }
+                        a href="/-/ready" { "Ready" }
+                        a href="/-/healthy" { "Healthy" }
+                    }
+                    @if committed.is_none() {
+                        p class="alert" { "The ledger cannot be read. Counting waits until it can; see the log." }
+                    }
+                    div class="card" {
+                        table {
+                            thead {
+                                tr {
+                                    th scope="col" { "Account" }
+                                    th scope="col" { "Log" }
+                                    th scope="col" { "State" }
+                                    th scope="col" { "Last poll" }
+                                    th scope="col" { "Newest entry" }
+                                    th scope="col" class="number" { "Counted" }
+                                    th scope="col" { "Catching up" }
+                                    th scope="col" { "Last error" }
+                                }
                             }
-                        }
-                        tbody {
                             @for (name, account) in &board.accounts {
-                                @for (log, status) in &account.logs {
-                                    (row(name, *log, &status.view(), committed.as_deref(), now))
+                                tbody {
+                                    @for (index, (log, status)) in account.logs.iter().enumerate() {
+                                        tr {
+                                            @if index == 0 {
+                                                th scope="rowgroup" rowspan=(account.logs.len()) { (name) }
+                                            }
+                                            (cells(name, *log, &status.view(), committed.as_deref(), now))
+                                        }
+                                    }
                                 }
                             }
                         }
                     }
+                    footer {
+                        "As of " (moment(now)) ". Times are UTC. "
+                        "Newest entry: the time of the newest entry counted. "
+                        "Last error: since the exporter was started."
+                    }
                 }
-                p { small { "Times are UTC. Newest entry: time of the newest entry counted." } }
             }
         }
     }
 }
 
-fn row(name: &str, log: LogKind, view: &LogView, committed: Option<&Committed>, now: i64) -> Markup {
+fn cells(name: &str, log: LogKind, view: &LogView, committed: Option<&Committed>, now: i64) -> Markup {
     let account = committed.and_then(|committed| committed.accounts.get(name));
     let newest = account.and_then(|account| account.logs.get(&log)).and_then(|log| log.last_entry);
     html! {
-        tr {
-            td { (name) }
-            td { (log) }
-            td {
-                @match (view.trouble, view.catching_up, view.up) {
-                    (Some(trouble), _, _) => span class="bad" { (trouble.name()) },
-                    (None, true, _) => "catching up",
-                    (None, false, true) => span class="good" { "ok" },
-                    (None, false, false) => "waiting",
-                }
+        td { (log) }
+        td {
+            @match (view.trouble, view.up) {
+                (Some(trouble), _) => span class="state bad" { (trouble.name()) },
+                (None, true) => span class="state good" { "ok" },
+                (None, false) => span class="state quiet" { "waiting" },
             }
-            td { (when(view.last_pass, now)) }
-            td { (when(newest, now)) }
-            td class="number" { @if let Some(account) = account { (counted(account, log)) } @else { "\u{2013}" } }
+        }
+        td { (when(view.last_pass, now)) }
+        td { (when(newest, now)) }
+        td class="number" {
+            @if let Some(account) = account { (thousands(counted(account, log))) } @else { (NOTHING) }
+        }
+        td { @if view.catching_up { span class="soon" { "yes" } } @else { span class="quiet" { "no" } } }
+        td {
+            @match view.last_error {
+                Some((trouble, at)) => { (trouble.name()) small { time datetime=(stamp(at)) { (ago(at, now)) } } },
+                None => span class="quiet" { (NOTHING) },
+            }
         }
     }
 }
@@ -97,16 +140,39 @@ fn counted(account: &AccountState, log: LogKind) -> u64 {
     }
 }
 
-/// As `2026-01-31 08:00:00 (12s ago)`.
-fn when(time: Option<i64>, now: i64) -> String {
-    let Some((seconds, time)) = time.and_then(|time| Some((time, DateTime::from_timestamp(time, 0)?))) else {
-        return "\u{2013}".to_owned();
-    };
-    let ago = u64::try_from(now.saturating_sub(seconds)).unwrap_or(0);
-    // Two units are enough to see whether something is wrong.
-    let ago = humantime::format_duration(std::time::Duration::from_secs(ago)).to_string();
-    let ago: Vec<&str> = ago.split(' ').take(2).collect();
-    format!("{} ({} ago)", time.format("%F %T"), ago.join(" "))
+/// How long ago, which tells at a glance whether something is wrong, and the time itself to look up elsewhere.
+fn when(time: Option<i64>, now: i64) -> Markup {
+    html! {
+        @match time {
+            Some(time) => time datetime=(stamp(time)) { (ago(time, now)) small { (moment(time)) } },
+            None => span class="quiet" { (NOTHING) },
+        }
+    }
+}
+
+/// As `2026-01-31 08:00:00`.
+fn moment(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| NOTHING.to_owned(), |time| time.format("%F %T").to_string())
+}
+
+/// The same for machines.
+fn stamp(seconds: i64) -> String {
+    let time = DateTime::from_timestamp(seconds, 0);
+    time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default()
+}
+
+/// In the two largest units, as `1 d 1 h ago`.
+fn ago(time: i64, now: i64) -> String {
+    let seconds = now.saturating_sub(time);
+    if seconds <= 0 {
+        return "just now".to_owned();
+    }
+    let units = [("d", 86_400, i64::MAX), ("h", 3600, 24), ("min", 60, 60), ("s", 1, 60)];
+    let parts = units.map(|(unit, size, most)| (seconds / size % most, unit));
+    let parts = parts.iter().skip_while(|(count, _)| *count == 0).take(2).filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, unit)| format!("{count} {unit}")).collect();
+    format!("{} ago", parts.join(" "))
 }
 
 #[cfg(test)]
@@ -114,10 +180,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_with_their_age() {
-        assert_eq!(when(None, 5), "\u{2013}");
-        assert_eq!(when(Some(1_767_225_600), 1_767_225_612), "2026-01-01 00:00:00 (12s ago)");
-        assert_eq!(when(Some(1_767_225_600), 1_767_225_600 + 90_061), "2026-01-01 00:00:00 (1day 1h ago)");
-        assert_eq!(when(Some(1_767_225_600), 0), "2026-01-01 00:00:00 (0s ago)", "a clock behind");
+    fn ages_are_told_in_two_units() {
+        for (age, text) in [
+            (-5, "just now"),
+            (0, "just now"),
+            (12, "12 s ago"),
+            (60, "1 min ago"),
+            (3599, "59 min 59 s ago"),
+            (3601, "1 h ago"),
+            (90_061, "1 d 1 h ago"),
+            (400 * 86_400, "400 d ago"),
+        ] {
+            assert_eq!(ago(1_767_225_600 - age, 1_767_225_600), text);
+        }
+    }
+
+    #[test]
+    fn times_are_shown_with_their_age() {
+        let shown = when(Some(1_767_225_600), 1_767_225_612).into_string();
+        assert_eq!(
+            shown,
+            "<time datetime=\"2026-01-01T00:00:00Z\">12 s ago<small>2026-01-01 00:00:00</small></time>"
+        );
+        assert!(when(None, 5).into_string().contains(NOTHING));
+        assert_eq!(moment(i64::MAX), NOTHING);
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text::is_unseen;
+
 /// The label value for everything that a limit kept out.
 pub const OTHER: &str = "other";
 
@@ -12,13 +14,13 @@ pub const UNNAMED: &str = "unnamed";
 /// The longest label value, in characters.
 const MAX_CHARS: usize = 100;
 
-/// Cuts a text to 100 characters and replaces its control characters, so that it can be a label value.
+/// Cuts a text to 100 characters and replaces its unseen characters, so that it can be a label value.
 pub fn clean(text: &str) -> Arc<str> {
-    let fits = text.len() <= MAX_CHARS && !text.chars().any(char::is_control);
+    let fits = text.len() <= MAX_CHARS && !text.chars().any(is_unseen);
     if fits {
         return Arc::from(text);
     }
-    let replaced = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let replaced = |c: char| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(MAX_CHARS).map(replaced).collect::<String>().into()
 }
 
@@ -78,6 +80,16 @@ mod tests {
     }
 
     #[test]
+    fn labels_hide_nothing() {
+        for unseen in ["\u{200b}", "\u{2028}", "\u{202e}", "\u{2069}", "\u{feff}"] {
+            assert_eq!(*clean(&format!("a{unseen}b")), *"a\u{fffd}b", "{unseen:?}");
+        }
+        for seen in ["\u{2010}", "\u{2027}", "\u{202f}", "\u{2065}", "עברית", "👩🏽"] {
+            assert_eq!(&*clean(seen), seen);
+        }
+    }
+
+    #[test]
     fn a_currency_is_three_capitals() {
         assert_eq!(currency("USD"), "USD");
         for odd in ["", "usd", "US", "USDT", "U5D", "ÜS"] {
@@ -90,7 +102,7 @@ mod tests {
         fn every_text_becomes_a_fit_label(text in any::<String>()) {
             let label = clean(&text);
             prop_assert!(label.chars().count() <= 100);
-            prop_assert!(!label.chars().any(char::is_control));
+            prop_assert!(!label.chars().any(is_unseen));
         }
 
         #[test]

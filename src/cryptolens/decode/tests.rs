@@ -125,7 +125,7 @@ fn errors_are_told_by_their_message() {
     assert_eq!(fault(r#"{"Result":"1","Message":"access denied"}"#), BodyError::Told(ApiError::Denied));
     assert_eq!(fault(r#"{"result":1}"#), BodyError::Told(ApiError::Api));
     assert_eq!(fault(r#"{"result":1,"message":"?","logs":[]}"#), BodyError::Told(ApiError::Api));
-    let server = BodyError::Told(ApiError::Server { status: None, retry_after: None });
+    let server = BodyError::Told(ApiError::Server { status: None, retry_after: None, html: false });
     assert_eq!(fault(r#"{"message":"An error has occurred."}"#), server);
     assert_eq!(fault(r#"{"message":"Unable to authenticate"}"#), BodyError::Told(ApiError::Auth));
 }
