@@ -20,7 +20,7 @@
 //!
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
 //! keeps them running), [`check`] and [`healthcheck`], [`logging`], `http` (what all HTTP
-//! clients share), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
+//! clients share), `task` (tasks that belong together), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
 //! never touches the ledger. [`simulator`] is the other end of the wire, and [`demo`] is both ends at once.
 
 pub mod check;
@@ -39,4 +39,5 @@ pub mod serve;
 pub mod simulator;
 pub mod snapshot;
 pub mod tally;
+mod task;
 mod text;

@@ -47,7 +47,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Command::Serve(_) = cli.command {
+        // Whatever takes long is done aside. Handing each piece of an answer from thread to thread would only make catching
+        // up a tenth slower.
+        builder.worker_threads(1);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(&Failure::failed(format_args!("cannot start the runtime: {error}"))),
     };

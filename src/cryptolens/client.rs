@@ -17,9 +17,13 @@ use super::error::{ApiError, DecodeFault, TransportFault};
 use super::row::Row;
 use super::token::Token;
 use crate::http;
+use crate::task::aside;
 
 /// The longest body that is read, in bytes after decompression.
 pub const BODY_CAP: usize = 32 * 1024 * 1024;
+
+/// A body that takes longer to read than it takes to have another thread read it, in bytes.
+const LARGE_BODY: usize = 64 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -212,7 +216,11 @@ impl Client {
         {
             peek(last);
         }
-        answer.read(decode::page)
+        // Whoever peeked is waiting for this thread.
+        match &answer.body {
+            Body::Whole(body) if body.len() >= LARGE_BODY => aside(|| answer.read(decode::page)).await,
+            _ => answer.read(decode::page),
+        }
     }
 
     /// The account's products.

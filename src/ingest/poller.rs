@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Since;
 use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
+use crate::task::joined;
 
 use super::arrange::{Arranged, arrange};
 use super::asking::Asking;
@@ -324,7 +325,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             {
                 *ahead = Some(self.fetch(PageQuery { starting_after: last, ..query }));
             }
-            let Fetched { result, took, sent, arrived } = fetching.fetched().await;
+            let Fetched { result, took, sent, arrived } = joined(fetching.task).await;
             let result = result.and_then(|page| match leads_on(&page, starting_after) {
                 false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
                 _ => Ok(page),
@@ -401,20 +402,6 @@ struct Fetched<R> {
     took: Duration,
     sent: Moment,
     arrived: Moment,
-}
-
-impl<R> Fetching<R> {
-    async fn fetched(self) -> Fetched<R> {
-        match self.task.await {
-            Ok(fetched) => fetched,
-            Err(error) => match error.try_into_panic() {
-                // A panic here is one of the poller.
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is going down, and this task with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
-    }
 }
 
 /// How many rows to ask for: halved when the same position fails twice in a way that a smaller page may not.
