@@ -375,6 +375,21 @@ mod tests {
     }
 
     #[test]
+    fn a_page_with_nothing_further_ends_the_pass() {
+        let mut reader = Reader::of([(1, 10), (2, 20)], 10, 60);
+        let mut pass = Pass::begin(&reader.position, reader.overlap, true, at(1000));
+        // A server that takes the id to start after for one to start at.
+        let pages: [(&[i64], bool); 2] = [(&[1, 2], false), (&[2], true)];
+        for (ids, complete) in pages {
+            let rows = ids.iter().map(|id| EventRow::with_id(*id)).collect();
+            let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
+            let step = pass.take(&mut reader.position, &mut reader.memory, page, at(1000));
+            assert_eq!(step.complete, complete, "{ids:?}");
+        }
+        assert_eq!((pass.added(), pass.asks_after()), (2, 2));
+    }
+
+    #[test]
     fn the_first_complete_pass_is_written_down_even_if_nothing_was_there() {
         let mut reader = Reader::of([], 10, 60);
         let (_, records, _) = reader.pass(100, 0);

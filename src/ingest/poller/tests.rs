@@ -304,6 +304,19 @@ async fn a_backlog_after_an_outage_is_told_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quiet_log_is_not_behind_after_an_outage() {
+    let running = Running::start(World { rows: old(10), ..World::default() });
+    running.after(5 * MINUTE).await;
+    let up_again = clock().monotonic + 60 * MINUTE;
+    running.fake.world(|world| world.outage = Some((up_again, ApiError::Timeout)));
+    for _ in 0..65 * 6 {
+        assert!(!running.after(Duration::from_secs(10)).await.catching_up);
+    }
+    assert!(running.status.view().up);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_does_not_fill_the_window() {
     let running = Running::start(World { rows: old(10), ..World::default() });
     running.after(MINUTE).await;
