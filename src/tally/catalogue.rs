@@ -125,7 +125,7 @@ families! {
     ORIGIN = "cryptolens_exporter_origin_timestamp_seconds", Kind::Gauge, ["account", "log"], Ledger,
         "The time that counting starts at, by --since; 0 means the whole log.";
     CATCHING_UP = "cryptolens_exporter_catching_up", Kind::Gauge, ["account", "log"], Process,
-        "1 while the log is far behind: rates then show when rows were read, not when they happened.";
+        "1 while the log is far behind, and for a minute after: rates then show when rows were read, not when they happened.";
     API_REQUESTS = "cryptolens_exporter_api_requests_total", Kind::Counter,
         ["account", "endpoint", "result"], Process,
         "Requests to the Web API by how they ended.";
