@@ -320,6 +320,18 @@ mod tests {
         assert_eq!(rows, 50_000);
         assert!(records.iter().all(|record| record.cursor - record.floor <= 1000 + 60));
         assert!(records.last().unwrap().pass_end.is_some());
+        let followed = records.iter().filter(|record| record.more_follows).count();
+        assert_eq!(
+            followed, 50,
+            "each full page may share a transaction with the next, and the last step with none"
+        );
+        assert_eq!(records.len(), 51);
+    }
+
+    #[test]
+    fn an_overlap_is_never_shorter_than_it_was_given() {
+        let given = [(1000, 1), (1001, 2), (1999, 2), (2000, 2)];
+        assert!(given.iter().all(|(millis, whole)| seconds(Duration::from_millis(*millis)) == *whole));
     }
 
     #[test]
@@ -350,8 +362,9 @@ mod tests {
     #[test]
     fn a_pass_over_a_log_that_is_never_quiet_ends() {
         // 12 rows a second, and a second for each request: no page is ever empty.
-        let mut reader = Reader::of((1..=60_000).map(|id| (id, id / 12)), 100, 60);
-        let mut rows = reader.pass(100, 1).2;
+        let mut reader = Reader::of((1..=60_000).map(|id| (id, id / 12)), 5000, 60);
+        let (requests, _, mut rows) = reader.pass(100, 1);
+        assert!(requests <= 20, "{requests} requests, and {rows} rows of 1200");
         for poll in 1..200 {
             let (requests, records, new) = reader.pass(100 + poll * 15, 1);
             rows += new;
@@ -365,9 +378,9 @@ mod tests {
     #[test]
     fn a_backlog_is_read_to_its_end_whatever_its_times_say() {
         // Full pages with times of right now and of a far future.
-        let mut reader = Reader::of((1..=95).map(|id| (id, id % 3 * 500)), 10, 60);
+        let mut reader = Reader::of((1..=95).map(|id| (id, id % 3 * 503)), 10, 60);
         let (requests, _, rows) = reader.pass(1000, 10);
-        assert_eq!((requests, rows), (11, 95));
+        assert_eq!((requests, rows), (10, 95), "nine full pages, and one that is short and of now");
         let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2000));
         let rows = vec![EventRow { time: Some(1 << 40), ..EventRow::with_id(96) }];
         let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();

@@ -148,6 +148,7 @@ mod tests {
         assert!(position.raise_floor_to(9));
         assert!(!position.raise_floor_to(5));
         assert_eq!((position.floor(), position.floor_clock(), position.window().len()), (9, 20, 0));
+        assert_eq!(Position::at_origin(7).origin(), 7);
         position.count(12, 15);
         assert_eq!(position.newest_clock(), 20, "a late stamp doesn't turn the clock back");
     }
