@@ -106,8 +106,8 @@ def returned_by_demo(prometheus, all_queries, chosen):
     return counts
 
 
-def names(prometheus, all_queries):
-    """Metrics and labels that no target exports and no rule records."""
+def names(prometheuses, all_queries):
+    """Metrics and labels that no target exports and no rule records. Some families are there only once a row needs them."""
     labels = {}
     for query in all_queries:
         expression = queries.parsed(queries.filled(query, ALL))
@@ -117,8 +117,8 @@ def names(prometheus, all_queries):
                 yield f"{query.where}: a selector without a metric"
                 continue
             if metric not in labels:
-                found = prometheus.ask("labels", **{"match[]": metric}, start=int(time.time()) - 600)
-                labels[metric] = set(found)
+                start = int(time.time()) - 600
+                labels[metric] = {label for one in prometheuses for label in one.ask("labels", **{"match[]": metric}, start=start)}
             if not labels[metric]:
                 yield f"{query.where}: no such metric: {metric}"
             for label in set(matched) - labels[metric]:
@@ -298,7 +298,7 @@ def main():
             if all(faulty[query] for query in missing) or time.monotonic() > end:
                 break
             time.sleep(5)
-        problems.extend(names(ill, [*panels, *rules]))
+        problems.extend(names([well, ill], [*panels, *rules]))
         _, _, ill_offers = variables(ill)
         alerts = {rule["alert"] for rule in queries.rules() if "alert" in rule}
         fired = {one["metric"]["alertname"] for one in ill.query_range('ALERTS{alertstate="firing"}', began_at, int(time.time()), 5)}

@@ -20,7 +20,7 @@ use crate::simulator::{self, Options, Simulator, SimulatorError, Spike};
 use crate::snapshot::Exposition;
 
 /// Enough for graphs that live, and a history that is read in seconds.
-const REQUESTS_PER_MINUTE: f64 = 6.0;
+const REQUESTS_PER_MINUTE: f64 = 15.0;
 
 const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
 

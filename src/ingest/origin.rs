@@ -207,6 +207,15 @@ mod tests {
     }
 
     #[test]
+    fn a_long_log_takes_few_requests() {
+        for mark in [1, 50_000, 99_999] {
+            let mut log = Log::of((1..=100_000).map(|id| (id * 3, Some(id))).collect());
+            assert_eq!(search(&mut log, LogKind::Events, Mark::Time(mark)), (mark - 1) * 3);
+            assert!(log.requests <= 60, "{} requests", log.requests);
+        }
+    }
+
+    #[test]
     fn a_busy_log_does_not_hold_up_the_search() {
         struct Busy(i64);
         impl Probe for Busy {
