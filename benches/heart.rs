@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use cryptolens_exporter::cryptolens::{
     Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
 };
-use cryptolens_exporter::ingest::{Book as _, LogId, Notes, Origin, Record};
+use cryptolens_exporter::ingest::{Batch, CheckpointStore as _, LogId, Origin, PageStatistics};
 use cryptolens_exporter::ledger::{Ledger, LedgerOptions};
 use cryptolens_exporter::serve;
 use cryptolens_exporter::snapshot::{AccountStatus, Board, Exposition};
@@ -277,16 +277,16 @@ async fn scrape() {
                 }
             })
             .collect();
-        let record = Record {
+        let record = Batch {
             counted: rows.iter().map(|row| (row.id, 1_800_000_000)).collect(),
             rows: Rows::Events(rows),
             read_at: 1_800_000_000,
-            notes: Notes::default(),
+            statistics: PageStatistics::default(),
             floor: id,
             floor_clock: 1_800_000_000,
             cursor: id,
             newest_entry: Some(1_800_000_000),
-            pass_end: Some(1_800_000_000),
+            poll_end: Some(1_800_000_000),
             more_follows: false,
         };
         book.submit(&log, opened.epoch, record).await.unwrap().done().await.unwrap();

@@ -83,7 +83,7 @@ pub async fn run(settings: &Settings) -> Result<Findings, DaemonError> {
 async fn answers(requests: Vec<BoxFuture<'_, Line>>) -> Vec<Line> {
     let bar = ProgressBar::with_draw_target(u64::try_from(requests.len()).ok(), ProgressDrawTarget::hidden());
     if let Ok(style) =
-        ProgressStyle::with_template("{spinner} asking the api: {pos} of {len} answers, {elapsed}")
+        ProgressStyle::with_template("{spinner} requester the api: {pos} of {len} answers, {elapsed}")
     {
         bar.set_style(style);
     }

@@ -203,7 +203,7 @@ async fn tell(exposition: Weak<Exposition>, simulator: Simulator, places: Places
 /// `None` until every log was read to its end.
 fn summary(committed: &Committed, simulator: &Simulator, places: &Places, took: Duration) -> Option<String> {
     let account = committed.accounts.get(AccountName::default().as_str())?;
-    let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_pass_complete);
+    let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_poll_complete);
     if !LogKind::ALL.iter().all(complete) {
         return None;
     }

@@ -160,7 +160,7 @@ impl Exposition {
             exposition::family(&catalogue::API_DURATION, durations),
             logs(&catalogue::UP, &|status| Some(truth(status.view().up))),
             logs(&catalogue::CATCHING_UP, &|status| Some(truth(status.view().catching_up))),
-            logs(&catalogue::LAST_POLL, &|status| status.view().last_pass.map(float)),
+            logs(&catalogue::LAST_POLL, &|status| status.view().last_poll.map(float)),
             one(&catalogue::LEDGER_UP, exposition::gauge(&catalogue::LEDGER_UP, &none, truth(health.up))),
             one(
                 &catalogue::LEDGER_COMMIT_FAILURES,
@@ -192,7 +192,7 @@ fn ledger_families(committed: &Committed, board: &Board) -> Result<Vec<MetricFam
     let (mut cursors, mut origins, mut newest) = (Vec::new(), Vec::new(), Vec::new());
     for (name, status) in &board.accounts {
         let account = committed.accounts.get(name).unwrap_or(&nothing);
-        let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_pass_complete);
+        let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_poll_complete);
         exhibits.push(AccountExhibit {
             name: name.to_string(),
             tally: Arc::clone(&account.tally),

@@ -1,27 +1,27 @@
 //! Reading the logs: which page to ask for, what of it is new, when to ask again.
 //!
 //! Promises: exactly once, as far as a cursor can promise it (see [`pass`]); one place retries; a position goes on only
-//! from what the ledger has kept. It knows the ledger only as a [`Book`], and nothing of how rows are counted.
+//! from what the ledger has kept. It knows the ledger only as a [`CheckpointStore`], and nothing of how rows are counted.
 
 mod arrange;
-mod asking;
-mod book;
+mod batch;
+mod checkpoint;
 mod origin;
 mod pace;
-pub mod pass;
+pub mod poll;
 mod poller;
 mod position;
 mod products;
-mod record;
+mod requester;
 mod source;
 mod status;
 
 pub use arrange::{Arranged, arrange};
-pub use book::{Book, BookError, Commit, LogId};
-pub use pass::{Memory, Moment, Pass, Step};
+pub use batch::{Batch, LogCheckpoint, Origin, PageStatistics};
+pub use checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
+pub use poll::{Poll, SessionState, Step, TimestampPair};
 pub use poller::{Poller, PollerSettings, Stopped};
 pub use position::{NEVER, Position};
 pub use products::follow_products;
-pub use record::{Notes, Opened, Origin, Record};
 pub use source::Source;
-pub use status::{ApiStatus, Durations, EndpointView, LogStatus, LogView, REQUEST_BOUNDS, Trouble};
+pub use status::{ApiStatus, Durations, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS};

@@ -18,14 +18,14 @@ use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
 use crate::task::joined;
 
 use super::arrange::{Arranged, arrange};
-use super::asking::Asking;
-use super::book::{Book, BookError, Commit, LogId};
+use super::batch::{LogCheckpoint, Origin};
+use super::checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
 use super::origin::{self, Found, Head, Mark, Probe};
 use super::pace::Pace;
-use super::pass::{Memory, Moment, Pass};
-use super::record::{Opened, Origin};
+use super::poll::{Poll, SessionState, TimestampPair};
+use super::requester::Requester;
 use super::source::Source;
-use super::status::{ApiStatus, LogStatus, Trouble};
+use super::status::{ApiStatus, LastError, LogStatus};
 
 /// Pages that may be handed over and not yet kept: those of one transaction, and as many for the next.
 const MOST_IN_FLIGHT: usize = 40;
@@ -74,11 +74,11 @@ enum Interrupted {
     Stop(Stopped),
 }
 
-impl From<BookError> for Interrupted {
-    fn from(error: BookError) -> Self {
+impl From<CheckpointError> for Interrupted {
+    fn from(error: CheckpointError) -> Self {
         match error {
-            BookError::Failed => Interrupted::Reopen,
-            BookError::Closed => Interrupted::Stop(Stopped::LedgerClosed),
+            CheckpointError::Failed => Interrupted::Reopen,
+            CheckpointError::Closed => Interrupted::Stop(Stopped::LedgerClosed),
         }
     }
 }
@@ -89,20 +89,20 @@ pub struct Poller<S, B, R> {
     source: S,
     book: B,
     status: Arc<LogStatus>,
-    asking: Asking,
+    requester: Requester,
     cancel: CancellationToken,
-    memory: Memory,
+    memory: SessionState,
     limit: Limit,
     /// Start of the last complete pass: in this process, or by the ledger when it ended.
     last_start: Option<i64>,
     /// On the monotonic clock; passes that begin before are shown as catching up.
     shown_behind_until: Duration,
     malformed_told: Option<Instant>,
-    clock: fn() -> Moment,
+    clock: fn() -> TimestampPair,
     rows: PhantomData<fn() -> R>,
 }
 
-impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
+impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
     /// A poller that is ready to run. `status` and `api` are those of its log and account.
     pub fn new(
         settings: PollerSettings,
@@ -113,20 +113,21 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         cancel: CancellationToken,
     ) -> Self {
         let account = Arc::clone(&settings.id.account);
-        let asking = Asking::new(account, R::LOG.endpoint(), api, Some(Arc::clone(&status)), source.token());
+        let requester =
+            Requester::new(account, R::LOG.endpoint(), api, Some(Arc::clone(&status)), source.token());
         Poller {
             settings,
             source,
             book,
             status,
-            asking,
+            requester,
             cancel,
-            memory: Memory::new(Moment::now()),
+            memory: SessionState::new(TimestampPair::now()),
             limit: Limit::new(R::LOG.max_limit()),
             last_start: None,
             shown_behind_until: Duration::ZERO,
             malformed_told: None,
-            clock: Moment::now,
+            clock: TimestampPair::now,
             rows: PhantomData,
         }
     }
@@ -148,8 +149,8 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
                 Interrupted::Stop(stopped) => return stopped,
                 Interrupted::Reopen => {
                     self.status.update(|view| {
-                        view.spoke = true;
-                        view.trouble = Some(Trouble::Ledger);
+                        view.answered = true;
+                        view.current_error = Some(LastError::Ledger);
                     });
                     tokio::time::sleep(pace.backoff()).await;
                 }
@@ -175,9 +176,9 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         }
     }
 
-    async fn open(&mut self) -> Result<Opened, Interrupted> {
+    async fn open(&mut self) -> Result<LogCheckpoint, Interrupted> {
         // What was met since the last commit may not have been kept.
-        self.memory = Memory::new((self.clock)());
+        self.memory = SessionState::new((self.clock)());
         let since = since_text(self.settings.since);
         let id = &self.settings.id;
         let opened = match self.book.open(id).await? {
@@ -195,13 +196,13 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             }
             None => self.begin(since).await?,
         };
-        self.last_start = self.last_start.or(opened.last_pass);
-        self.status.update(|view| view.last_pass = view.last_pass.or(opened.last_pass));
+        self.last_start = self.last_start.or(opened.last_poll);
+        self.status.update(|view| view.last_poll = view.last_poll.or(opened.last_poll));
         Ok(opened)
     }
 
     /// Finds out where counting begins, and has it written down before the first row is counted.
-    async fn begin(&mut self, since: String) -> Result<Opened, Interrupted> {
+    async fn begin(&mut self, since: String) -> Result<LogCheckpoint, Interrupted> {
         let now = chrono::Utc::now();
         let at = match self.settings.since {
             Since::All => None,
@@ -215,8 +216,11 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         let origin = match at {
             None => Origin { id: 0, mark: 0, since },
             Some((mark, seconds)) => {
-                let mut probe =
-                    ProbeLog::<S, R> { source: &self.source, asking: &mut self.asking, rows: PhantomData };
+                let mut probe = ProbeLog::<S, R> {
+                    source: &self.source,
+                    requester: &mut self.requester,
+                    rows: PhantomData,
+                };
                 let id = match origin::find(&mut probe, R::LOG, mark).await {
                     Ok(id) => id,
                     Err(never) => match never {},
@@ -230,20 +234,20 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
     }
 
     /// One pass. Tells when it began.
-    async fn pass(&mut self, opened: &mut Opened) -> Result<Moment, Interrupted> {
-        let first = !opened.first_pass_complete;
-        let mut under_way: Option<Pass> = None;
+    async fn pass(&mut self, opened: &mut LogCheckpoint) -> Result<TimestampPair, Interrupted> {
+        let first = !opened.first_poll_complete;
+        let mut under_way: Option<Poll> = None;
         let mut behind = first;
-        let mut in_flight: VecDeque<Commit> = VecDeque::new();
+        let mut in_flight: VecDeque<PendingCommit> = VecDeque::new();
         let mut told = Instant::now();
         let mut ahead = None;
         let mut full = false;
         let pass = loop {
-            let after = under_way.as_ref().map_or(opened.position.floor(), Pass::asks_after);
+            let after = under_way.as_ref().map_or(opened.position.floor(), Poll::asks_after);
             let (page, sent, arrived) = self.page(after, full, &mut ahead).await;
             // It begins with the request that is answered: what failed before saw nothing, however long that took.
             let pass = under_way
-                .get_or_insert_with(|| Pass::begin(&opened.position, self.settings.overlap, first, sent));
+                .get_or_insert_with(|| Poll::begin(&opened.position, self.settings.overlap, first, sent));
             full = page.full;
             let step = pass.take(&mut opened.position, &mut self.memory, page, arrived);
             self.tell_malformed(step.malformed);
@@ -253,7 +257,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
                 self.status.update(|view| view.catching_up = true);
             }
             if let Some(record) = step.record {
-                while let Some(outcome) = in_flight.front_mut().and_then(Commit::outcome) {
+                while let Some(outcome) = in_flight.front_mut().and_then(PendingCommit::outcome) {
                     in_flight.pop_front();
                     outcome?;
                 }
@@ -276,7 +280,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             commit.done().await?;
         }
         let (began, end) = (pass.began(), (self.clock)());
-        opened.first_pass_complete = true;
+        opened.first_poll_complete = true;
         self.last_start = Some(began.unix);
         // The first pass ever is one starting value, and no rate sees it.
         let was_behind = behind && !first && pass.added() > 0;
@@ -284,9 +288,9 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
             self.shown_behind_until = end.monotonic + SHOW_BEHIND;
         }
         self.status.update(|view| {
-            view.last_pass = Some(end.unix);
+            view.last_poll = Some(end.unix);
             view.catching_up = began.monotonic < self.shown_behind_until;
-            view.trouble = None;
+            view.current_error = None;
         });
         let id = &self.settings.id;
         let (rows, cursor, seconds) = (pass.added(), opened.position.cursor(), end.unix - began.unix);
@@ -299,7 +303,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
     }
 
     /// True if nobody looked for so long that what is read now is no picture of now.
-    fn is_far_behind(&self, now: Moment) -> bool {
+    fn is_far_behind(&self, now: TimestampPair) -> bool {
         let far = i64::try_from((FAR_BEHIND + self.settings.interval).as_secs()).unwrap_or(i64::MAX);
         self.last_start.is_none_or(|last| now.unix.saturating_sub(last) > far)
     }
@@ -311,7 +315,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
         after: i64,
         full_before: bool,
         ahead: &mut Option<Fetching<R>>,
-    ) -> (Arranged<R>, Moment, Moment) {
+    ) -> (Arranged<R>, TimestampPair, TimestampPair) {
         let mut starting_after = after;
         loop {
             let query = PageQuery { starting_after, limit: self.limit.get(), newest_first: false };
@@ -330,7 +334,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
                 false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
                 _ => Ok(page),
             });
-            self.asking.ended(took, result.as_ref().err());
+            self.requester.ended(took, result.as_ref().err());
             match result {
                 Ok(page) => {
                     self.limit.worked();
@@ -343,14 +347,14 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
                         starting_after = 1;
                     }
                     self.limit.failed(&error);
-                    self.asking.wait(&error).await;
+                    self.requester.wait(&error).await;
                 }
             }
         }
     }
 
     fn fetch(&mut self, query: PageQuery) -> Fetching<R> {
-        self.asking.begins();
+        self.requester.begins();
         let source = self.source.clone();
         let (sender, last) = oneshot::channel();
         let clock = self.clock;
@@ -377,7 +381,7 @@ impl<S: Source, B: Book, R: Counted> Poller<S, B, R> {
     }
 }
 
-fn tell_progress(id: &LogId, pass: &Pass, opened: &Opened) {
+fn tell_progress(id: &LogId, pass: &Poll, opened: &LogCheckpoint) {
     let reached = chrono::DateTime::from_timestamp(opened.position.newest_clock(), 0);
     let reached = reached.map(|time| time.to_rfc3339()).unwrap_or_default();
     tracing::info!(account = %id.account, log = %id.log, rows = pass.added(), reached, "catching up");
@@ -400,8 +404,8 @@ struct Fetching<R> {
 struct Fetched<R> {
     result: Result<Arranged<R>, ApiError>,
     took: Duration,
-    sent: Moment,
-    arrived: Moment,
+    sent: TimestampPair,
+    arrived: TimestampPair,
 }
 
 /// How many rows to ask for: halved when the same position fails twice in a way that a smaller page may not.
@@ -444,7 +448,7 @@ impl Limit {
 /// The origin search's questions, asked of the real log.
 struct ProbeLog<'a, S, R> {
     source: &'a S,
-    asking: &'a mut Asking,
+    requester: &'a mut Requester,
     rows: PhantomData<fn() -> R>,
 }
 
@@ -465,7 +469,7 @@ impl<S: Source, R: Counted> ProbeLog<'_, S, R> {
                 }
                 Ok(rows)
             };
-            match self.asking.once(request).await {
+            match self.requester.once(request).await {
                 Ok(rows) => {
                     let mut rows = rows.into_iter().filter(|row| row.id() > query.starting_after);
                     let Some(first) = rows.next() else { return Found::Nothing };
@@ -476,7 +480,7 @@ impl<S: Source, R: Counted> ProbeLog<'_, S, R> {
                 Err(ApiError::Decode(DecodeFault::Order)) if query.starting_after == 0 => {
                     query.starting_after = 1
                 }
-                Err(error) => self.asking.wait(&error).await,
+                Err(error) => self.requester.wait(&error).await,
             }
         }
     }

@@ -80,7 +80,7 @@ impl Position {
         &self.window
     }
 
-    /// Notes a counted row; `stamp` is the earlier of its time and the local time when it was read.
+    /// PageStatistics a counted row; `stamp` is the earlier of its time and the local time when it was read.
     pub fn count(&mut self, id: i64, stamp: i64) {
         self.window.insert(id, stamp);
         self.cursor = self.cursor.max(id);

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cryptolens::{ApiError, Endpoint};
 
-use super::asking::Asking;
-use super::book::{Book, BookError};
+use super::checkpoint::{CheckpointError, CheckpointStore};
 use super::poller::Stopped;
+use super::requester::Requester;
 use super::source::Source;
 use super::status::ApiStatus;
 
@@ -17,24 +17,25 @@ use super::status::ApiStatus;
 const EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// Asks until told to stop, or until the ledger is gone.
-pub async fn follow_products<S: Source, B: Book>(
+pub async fn follow_products<S: Source, B: CheckpointStore>(
     account: Arc<str>,
     source: S,
     book: B,
     api: Arc<ApiStatus>,
     cancel: CancellationToken,
 ) -> Stopped {
-    let mut asking = Asking::new(Arc::clone(&account), Endpoint::GetProducts, api, None, source.token());
-    asking.optional();
+    let mut requester =
+        Requester::new(Arc::clone(&account), Endpoint::GetProducts, api, None, source.token());
+    requester.optional();
     let work = async {
         loop {
-            let wait = match asking.once(source.products()).await {
+            let wait = match requester.once(source.products()).await {
                 Ok(products) => {
                     match book.products(&account, products).await {
                         Ok(()) => {}
-                        Err(BookError::Closed) => return Stopped::LedgerClosed,
-                        Err(BookError::Failed) => {
-                            tokio::time::sleep(asking.pace.backoff()).await;
+                        Err(CheckpointError::Closed) => return Stopped::LedgerClosed,
+                        Err(CheckpointError::Failed) => {
+                            tokio::time::sleep(requester.pace.backoff()).await;
                             continue;
                         }
                     }
@@ -43,13 +44,13 @@ pub async fn follow_products<S: Source, B: Book>(
                 // A token without this permission is as good as any for counting.
                 Err(ApiError::Denied) => EVERY,
                 Err(error) => {
-                    asking.wait(&error).await;
+                    requester.wait(&error).await;
                     continue;
                 }
             };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = asking.token.changed() => {}
+                () = requester.token.changed() => {}
             }
         }
     };

@@ -41,19 +41,19 @@ impl Durations {
 
 /// Why a log makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum LastError {
     /// Its last request failed; the value of the label `result`.
     Api(&'static str),
     /// The ledger can't be read or written.
     Ledger,
 }
 
-impl Trouble {
+impl LastError {
     /// One word.
     pub const fn name(self) -> &'static str {
         match self {
-            Trouble::Api(label) => label,
-            Trouble::Ledger => "ledger",
+            LastError::Api(label) => label,
+            LastError::Ledger => "ledger",
         }
     }
 }
@@ -64,15 +64,15 @@ pub struct LogView {
     /// True if the last request was answered well.
     pub up: bool,
     /// True once there was an answer or an error in this process.
-    pub spoke: bool,
+    pub answered: bool,
     /// What is wrong now.
-    pub trouble: Option<Trouble>,
+    pub current_error: Option<LastError>,
     /// What was wrong last, and when, in Unix seconds; stays when all is well again.
-    pub last_error: Option<(Trouble, i64)>,
+    pub last_error: Option<(LastError, i64)>,
     /// True while the log is far behind.
     pub catching_up: bool,
     /// End of the last complete pass, in Unix seconds.
-    pub last_pass: Option<i64>,
+    pub last_poll: Option<i64>,
 }
 
 /// The status of one log, shared between its poller and those who show it.
@@ -85,11 +85,11 @@ impl Default for LogStatus {
     fn default() -> Self {
         let view = LogView {
             up: false,
-            spoke: false,
-            trouble: None,
+            answered: false,
+            current_error: None,
             last_error: None,
             catching_up: true,
-            last_pass: None,
+            last_poll: None,
         };
         LogStatus { view: Mutex::new(view) }
     }
@@ -105,8 +105,8 @@ impl LogStatus {
     pub(super) fn update(&self, change: impl FnOnce(&mut LogView)) {
         let mut view = lock(&self.view);
         change(&mut view);
-        if let Some(trouble) = view.trouble {
-            view.last_error = Some((trouble, chrono::Utc::now().timestamp()));
+        if let Some(current_error) = view.current_error {
+            view.last_error = Some((current_error, chrono::Utc::now().timestamp()));
         }
     }
 }
@@ -169,15 +169,15 @@ mod tests {
     #[test]
     fn the_last_error_stays_after_success() {
         let status = LogStatus::default();
-        status.update(|view| view.trouble = Some(Trouble::Api("timeout")));
+        status.update(|view| view.current_error = Some(LastError::Api("timeout")));
         let failed = status.view();
-        status.update(|view| view.trouble = None);
-        let (trouble, at) = status.view().last_error.unwrap();
-        assert_eq!((trouble, status.view().trouble), (Trouble::Api("timeout"), None));
-        assert_eq!(failed.last_error, Some((trouble, at)));
+        status.update(|view| view.current_error = None);
+        let (current_error, at) = status.view().last_error.unwrap();
+        assert_eq!((current_error, status.view().current_error), (LastError::Api("timeout"), None));
+        assert_eq!(failed.last_error, Some((current_error, at)));
         assert!((chrono::Utc::now().timestamp() - at).abs() < 60);
-        status.update(|view| view.trouble = Some(Trouble::Ledger));
-        assert!(matches!(status.view().last_error, Some((Trouble::Ledger, _))));
+        status.update(|view| view.current_error = Some(LastError::Ledger));
+        assert!(matches!(status.view().last_error, Some((LastError::Ledger, _))));
     }
 
     #[test]

@@ -22,7 +22,9 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cryptolens::Product;
-use crate::ingest::{Book, BookError, Commit, Durations, LogId, Opened, Origin, Record};
+use crate::ingest::{
+    Batch, CheckpointError, CheckpointStore, Durations, LogCheckpoint, LogId, Origin, PendingCommit,
+};
 use crate::tally::{Limits, catalogue};
 
 pub use schema::OpenError;
@@ -155,36 +157,36 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger could not be read; it is tried again with the next request.
-    pub async fn configure(&self, configured: Configured) -> Result<(), BookError> {
+    pub async fn configure(&self, configured: Configured) -> Result<(), CheckpointError> {
         self.ask(|reply| Request::Configure { configured, reply }).await
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(writer::Reply<T>) -> Request) -> Result<T, BookError> {
+    async fn ask<T>(&self, request: impl FnOnce(writer::Reply<T>) -> Request) -> Result<T, CheckpointError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| BookError::Closed)?;
-        answer.await.unwrap_or(Err(BookError::Closed))
+        self.requests.send(request(reply)).await.map_err(|_| CheckpointError::Closed)?;
+        answer.await.unwrap_or(Err(CheckpointError::Closed))
     }
 }
 
-impl Book for Ledger {
-    async fn open(&self, log: &LogId) -> Result<Option<Opened>, BookError> {
+impl CheckpointStore for Ledger {
+    async fn open(&self, log: &LogId) -> Result<Option<LogCheckpoint>, CheckpointError> {
         let log = log.clone();
         self.ask(|reply| Request::Open { log, reply }).await
     }
 
-    async fn begin(&self, log: &LogId, origin: Origin) -> Result<Opened, BookError> {
+    async fn begin(&self, log: &LogId, origin: Origin) -> Result<LogCheckpoint, CheckpointError> {
         let log = log.clone();
         self.ask(|reply| Request::Begin { log, origin, reply }).await
     }
 
-    async fn submit(&self, log: &LogId, epoch: u64, record: Record) -> Result<Commit, BookError> {
+    async fn submit(&self, log: &LogId, epoch: u64, record: Batch) -> Result<PendingCommit, CheckpointError> {
         let (reply, answer) = oneshot::channel();
         let page = PageRequest { log: log.clone(), epoch, record, reply };
-        self.requests.send(Request::Page(page)).await.map_err(|_| BookError::Closed)?;
-        Ok(Commit(answer))
+        self.requests.send(Request::Page(page)).await.map_err(|_| CheckpointError::Closed)?;
+        Ok(PendingCommit(answer))
     }
 
-    async fn products(&self, account: &Arc<str>, products: Vec<Product>) -> Result<(), BookError> {
+    async fn products(&self, account: &Arc<str>, products: Vec<Product>) -> Result<(), CheckpointError> {
         let account = Arc::clone(account);
         self.ask(|reply| Request::Products { account, products, reply }).await
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::cryptolens::LogKind;
-use crate::ingest::{Opened, Origin, Position};
+use crate::ingest::{LogCheckpoint, Origin, Position};
 use crate::tally::catalogue::Family;
 use crate::tally::{AccountTally, Histogram, MAX_BOUNDS, Products, Sink};
 
@@ -19,11 +19,11 @@ pub struct LogState {
     /// The highest id counted.
     pub cursor: i64,
     /// Whether any pass was ever complete.
-    pub first_pass_complete: bool,
+    pub first_poll_complete: bool,
     /// Time of the newest row counted, in Unix seconds.
     pub last_entry: Option<i64>,
     /// End of the last complete pass that was written down, in Unix seconds.
-    pub last_pass: Option<i64>,
+    pub last_poll: Option<i64>,
 }
 
 /// One account.
@@ -61,9 +61,9 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Accounts> {
         let state = LogState {
             origin: Origin { since: row.get(2)?, mark: row.get(3)?, id: row.get(4)? },
             cursor: row.get(5)?,
-            first_pass_complete: row.get(6)?,
+            first_poll_complete: row.get(6)?,
             last_entry: row.get(7)?,
-            last_pass: row.get(8)?,
+            last_poll: row.get(8)?,
         };
         account(&mut accounts, row.get(0)?).logs.insert(log, state);
     }
@@ -114,7 +114,7 @@ pub(super) fn open_log(
     connection: &Connection,
     account: &str,
     log: LogKind,
-) -> rusqlite::Result<Option<Opened>> {
+) -> rusqlite::Result<Option<LogCheckpoint>> {
     let mut select = connection.prepare_cached(
         "SELECT id, since, mark, origin, floor, floor_clock, cursor, first_pass_complete, last_pass
          FROM log WHERE account = ?1 AND log = ?2",
@@ -127,13 +127,13 @@ pub(super) fn open_log(
             Ok((id, origin, floor, floor_clock, cursor, row.get(7)?, row.get(8)?))
         })
         .optional()?;
-    let Some((id, origin, floor, floor_clock, cursor, first_pass_complete, last_pass)) = found else {
+    let Some((id, origin, floor, floor_clock, cursor, first_poll_complete, last_poll)) = found else {
         return Ok(None);
     };
     let mut select = connection.prepare_cached("SELECT row, stamp FROM window WHERE log = ?1")?;
     let window = select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let position = Position::restore(origin.id, floor, floor_clock, cursor, window);
-    Ok(Some(Opened { position, origin, first_pass_complete, last_pass, epoch: 0 }))
+    Ok(Some(LogCheckpoint { position, origin, first_poll_complete, last_poll, epoch: 0 }))
 }
 
 /// Writes down where counting of a log begins, unless that is known.
@@ -181,9 +181,9 @@ pub(super) fn move_log(
                 change.floor,
                 change.floor_clock,
                 change.state.cursor,
-                change.state.first_pass_complete,
+                change.state.first_poll_complete,
                 change.state.last_entry,
-                change.state.last_pass
+                change.state.last_poll
             ],
             |row| row.get(0),
         )?;

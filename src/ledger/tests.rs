@@ -9,10 +9,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::writer::Moment as Step;
+use super::writer::CommitStep as Step;
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Row};
-use crate::ingest::{Memory, Moment, Pass, arrange};
+use crate::ingest::{Poll, SessionState, TimestampPair, arrange};
 use crate::tally::AccountTally;
 
 const ACCOUNT: &str = "default";
@@ -110,7 +110,7 @@ enum Action {
     Wait(i64),
     /// A pass whose requests take so many seconds each, whose pages repeat rows, and which ends after so many
     /// requests at the latest, as if the process had been stopped.
-    Pass {
+    Poll {
         latency: i64,
         repeat: bool,
         most: usize,
@@ -127,13 +127,13 @@ struct World {
     skew: i64,
     overlap: Duration,
     limit: u16,
-    memory: Memory,
+    memory: SessionState,
 }
 
 impl World {
-    fn now(&self) -> Moment {
+    fn now(&self) -> TimestampPair {
         let monotonic = Duration::from_secs(u64::try_from(self.clock).unwrap());
-        Moment { unix: self.clock + self.skew, monotonic }
+        TimestampPair { unix: self.clock + self.skew, monotonic }
     }
 
     async fn pass(
@@ -143,14 +143,14 @@ impl World {
         latency: i64,
         repeat: bool,
         most: usize,
-    ) -> Result<bool, BookError> {
+    ) -> Result<bool, CheckpointError> {
         let id = log(LogKind::Events);
         let mut opened = match ledger.open(&id).await? {
             Some(opened) => opened,
             None => ledger.begin(&id, Origin { id: origin, mark: 0, since: "all".to_owned() }).await?,
         };
         let now = self.now();
-        let mut pass = Pass::begin(&opened.position, self.overlap, !opened.first_pass_complete, now);
+        let mut pass = Poll::begin(&opened.position, self.overlap, !opened.first_poll_complete, now);
         let mut in_flight = Vec::new();
         for _ in 0..most {
             self.clock += latency;
@@ -200,7 +200,7 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (0i64..90).prop_map(Action::Wait),
         1 => (3000i64..5000).prop_map(Action::Wait),
         6 => (0i64..40, any::<bool>(), prop_oneof![Just(1000usize), 1usize..6])
-            .prop_map(|(latency, repeat, most)| Action::Pass { latency, repeat, most }),
+            .prop_map(|(latency, repeat, most)| Action::Poll { latency, repeat, most }),
         1 => Just(Action::FailBeforeCommit),
         1 => Just(Action::FailAfterCommit),
         2 => Just(Action::Restart),
@@ -232,18 +232,18 @@ proptest! {
             skew,
             overlap: Duration::from_secs(u64::try_from(overlap).unwrap()),
             limit: 3,
-            memory: Memory::new(Moment { unix: 100, monotonic: Duration::from_secs(100) }),
+            memory: SessionState::new(TimestampPair { unix: 100, monotonic: Duration::from_secs(100) }),
             entries,
         };
         let folder = folder();
         let failing = Failing::default();
         let mut running = Running::start(folder.path(), failing.clone());
         let mut before = BTreeMap::new();
-        let end = [Action::Wait(1_000_000)].into_iter().chain((0..4).map(|_| Action::Pass { latency: 0, repeat: false, most: 1000 }));
+        let end = [Action::Wait(1_000_000)].into_iter().chain((0..4).map(|_| Action::Poll { latency: 0, repeat: false, most: 1000 }));
         for action in actions.into_iter().chain(end) {
             match action {
                 Action::Wait(seconds) => world.clock += seconds,
-                Action::Pass { latency, repeat, most } => {
+                Action::Poll { latency, repeat, most } => {
                     // A failed commit is what the poller takes for "open again".
                     let _ = block_on(world.pass(&running.ledger, origin, latency, repeat, most));
                 }
@@ -252,7 +252,7 @@ proptest! {
                 Action::Restart => {
                     running.stop();
                     running = Running::start(folder.path(), failing.clone());
-                    world.memory = Memory::new(world.now());
+                    world.memory = SessionState::new(world.now());
                 }
             }
             let now = counted(&running.ledger);
@@ -298,7 +298,10 @@ async fn read_forty(ledger: &Ledger, parsed: impl Fn()) {
         skew: 0,
         overlap: Duration::from_secs(60),
         limit: 3,
-        memory: Memory::new(Moment { unix: 1_000_000, monotonic: Duration::from_secs(1_000_000) }),
+        memory: SessionState::new(TimestampPair {
+            unix: 1_000_000,
+            monotonic: Duration::from_secs(1_000_000),
+        }),
     };
     loop {
         parsed();
@@ -362,12 +365,12 @@ fn a_full_disk_stops_counting_until_there_is_room() {
         skew: 0,
         overlap: Duration::from_secs(60),
         limit: 50,
-        memory: Memory::new(Moment { unix: 10_000, monotonic: Duration::from_secs(10_000) }),
+        memory: SessionState::new(TimestampPair { unix: 10_000, monotonic: Duration::from_secs(10_000) }),
     };
     assert_eq!(block_on(world.pass(&running.ledger, 0, 0, false, 1000)), Ok(true));
     world.clock = 20_000;
     let full = block_on(world.pass(&running.ledger, 0, 0, false, 1000));
-    assert_eq!(full, Err(BookError::Failed));
+    assert_eq!(full, Err(CheckpointError::Failed));
     let health = running.ledger.view().health();
     assert!(!health.up && health.failures > 0);
     let shown = counted(&running.ledger);
@@ -376,7 +379,7 @@ fn a_full_disk_stops_counting_until_there_is_room() {
     failing.largest_file.store(0, Ordering::SeqCst);
     let complete = loop {
         match block_on(world.pass(&running.ledger, 0, 0, false, 1000)) {
-            Err(BookError::Failed) => std::thread::sleep(Duration::from_millis(100)),
+            Err(CheckpointError::Failed) => std::thread::sleep(Duration::from_millis(100)),
             done => break done,
         }
     };
@@ -395,7 +398,7 @@ fn a_disk_that_comes_back_is_used_and_until_then_nothing_is_shown() {
     assert!(running.ledger.view().committed().is_none(), "absent, not 0");
     assert!(!running.ledger.view().health().up);
     let id = log(LogKind::WebApi);
-    assert!(matches!(block_on(running.ledger.open(&id)), Err(BookError::Failed)));
+    assert!(matches!(block_on(running.ledger.open(&id)), Err(CheckpointError::Failed)));
 
     std::fs::remove_file(&directory).unwrap();
     std::thread::sleep(Duration::from_millis(600));
@@ -525,9 +528,9 @@ fn a_ledger_is_up_again_when_what_failed_succeeds() {
         skew: 0,
         overlap: Duration::from_secs(60),
         limit: 3,
-        memory: Memory::new(Moment { unix: 10, monotonic: Duration::from_secs(10) }),
+        memory: SessionState::new(TimestampPair { unix: 10, monotonic: Duration::from_secs(10) }),
     };
-    assert_eq!(block_on(world.pass(&running.ledger, 0, 0, false, 9)), Err(BookError::Failed));
+    assert_eq!(block_on(world.pass(&running.ledger, 0, 0, false, 9)), Err(CheckpointError::Failed));
     let id = log(LogKind::Events);
     while block_on(running.ledger.open(&id)).is_err() {
         std::thread::sleep(Duration::from_millis(50));
@@ -549,12 +552,12 @@ fn pages_of_an_earlier_epoch_are_refused() {
         let mut old = ledger.begin(&id, origin.clone()).await.unwrap();
         let kept = ledger.begin(&id, Origin { id: 99, ..origin.clone() }).await.unwrap();
         assert_eq!(kept.origin, origin, "an origin that is known stays");
-        let mut pass = Pass::begin(&old.position, Duration::ZERO, true, Moment::now());
+        let mut pass = Poll::begin(&old.position, Duration::ZERO, true, TimestampPair::now());
         let page = arrange(Page { rows: vec![event(5, 5)], without_id: vec![] }, 100).unwrap();
-        let mut memory = Memory::new(Moment::now());
-        let record = pass.take(&mut old.position, &mut memory, page, Moment::now()).record.unwrap();
+        let mut memory = SessionState::new(TimestampPair::now());
+        let record = pass.take(&mut old.position, &mut memory, page, TimestampPair::now()).record.unwrap();
         let refused = ledger.submit(&id, old.epoch, record.clone()).await.unwrap().done().await;
-        assert_eq!(refused, Err(BookError::Failed));
+        assert_eq!(refused, Err(CheckpointError::Failed));
         let taken = ledger.submit(&id, kept.epoch, record).await.unwrap().done().await;
         assert_eq!(taken, Ok(()));
     });
@@ -576,8 +579,8 @@ fn everything_kept_comes_back_as_it_was() {
         ledger.products(&Arc::from(ACCOUNT), answered).await.unwrap();
         let id = log(LogKind::WebApi);
         let mut opened = ledger.begin(&id, Origin { id: 3, mark: 9, since: "30d".to_owned() }).await.unwrap();
-        let mut pass = Pass::begin(&opened.position, Duration::ZERO, true, Moment::now());
-        let mut memory = Memory::new(Moment::now());
+        let mut pass = Poll::begin(&opened.position, Duration::ZERO, true, TimestampPair::now());
+        let mut memory = SessionState::new(TimestampPair::now());
         let rows = (10..60).map(|id| crate::cryptolens::WebApiRow {
             product_id: id % 4,
             time: Some(id * 100),
@@ -588,7 +591,8 @@ fn everything_kept_comes_back_as_it_was() {
         });
         for rows in [rows.collect(), Vec::new()] {
             let page = arrange(Page { rows, without_id: vec![Some(12), Some(12)] }, 1000).unwrap();
-            let record = pass.take(&mut opened.position, &mut memory, page, Moment::now()).record.unwrap();
+            let record =
+                pass.take(&mut opened.position, &mut memory, page, TimestampPair::now()).record.unwrap();
             ledger.submit(&id, opened.epoch, record).await.unwrap().done().await.unwrap();
         }
     });

@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cryptolens::{LogKind, Product};
-use crate::ingest::{BookError, LogId, Opened, Origin, Record};
+use crate::ingest::{Batch, CheckpointError, LogCheckpoint, LogId, Origin};
 use crate::tally::{AccountTally, Limits, Products, Reading};
 
 use super::schema::{self, Files, MIGRATIONS, OpenError};
@@ -29,14 +29,14 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// How often an outage is told.
 const TELL_EVERY: Duration = Duration::from_secs(600);
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, BookError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, CheckpointError>>;
 
 /// Products by account, as configured.
 pub(super) type Configured = BTreeMap<Arc<str>, Vec<Product>>;
 
 pub(super) enum Request {
-    Open { log: LogId, reply: Reply<Option<Opened>> },
-    Begin { log: LogId, origin: Origin, reply: Reply<Opened> },
+    Open { log: LogId, reply: Reply<Option<LogCheckpoint>> },
+    Begin { log: LogId, origin: Origin, reply: Reply<LogCheckpoint> },
     Page(PageRequest),
     Products { account: Arc<str>, products: Vec<Product>, reply: Reply<()> },
     Configure { configured: Configured, reply: Reply<()> },
@@ -45,14 +45,14 @@ pub(super) enum Request {
 pub(super) struct PageRequest {
     pub(super) log: LogId,
     pub(super) epoch: u64,
-    pub(super) record: Record,
+    pub(super) record: Batch,
     pub(super) reply: Reply<()>,
 }
 
 /// The moments of a commit, for tests that fail or abort there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(test), allow(dead_code))]
-pub(super) enum Moment {
+pub(super) enum CommitStep {
     BeforeCommit,
     AfterCommit,
     BeforePublish,
@@ -65,7 +65,7 @@ pub(super) trait Observer: Send + 'static {
         Ok(())
     }
 
-    fn at(&self, _: Moment) -> rusqlite::Result<()> {
+    fn at(&self, _: CommitStep) -> rusqlite::Result<()> {
         Ok(())
     }
 }
@@ -262,17 +262,17 @@ impl<O: Observer> Writer<O> {
     }
 
     /// The store, opened again if need be.
-    fn store(&mut self) -> Result<&mut Store, BookError> {
+    fn store(&mut self) -> Result<&mut Store, CheckpointError> {
         if self.store.is_none() {
             if self.tried.is_some_and(|tried| tried.elapsed() < RETRY_EVERY) {
-                return Err(BookError::Failed);
+                return Err(CheckpointError::Failed);
             }
             self.tried = Some(Instant::now());
             if let Err(error) = self.open() {
                 self.failed(&error.to_string());
             }
         }
-        self.store.as_mut().ok_or(BookError::Failed)
+        self.store.as_mut().ok_or(CheckpointError::Failed)
     }
 
     fn epoch(&mut self, log: &LogId) -> u64 {
@@ -282,28 +282,28 @@ impl<O: Observer> Writer<O> {
         epoch
     }
 
-    fn open_log(&mut self, log: &LogId) -> Result<Option<Opened>, BookError> {
+    fn open_log(&mut self, log: &LogId) -> Result<Option<LogCheckpoint>, CheckpointError> {
         let store = self.store()?;
         match store::open_log(&store.connection, &log.account, log.log) {
             Ok(opened) => {
                 let epoch = self.epoch(log);
-                Ok(opened.map(|opened| Opened { epoch, ..opened }))
+                Ok(opened.map(|opened| LogCheckpoint { epoch, ..opened }))
             }
             Err(error) => Err(self.broken(&error)),
         }
     }
 
-    fn begin(&mut self, log: &LogId, origin: &Origin) -> Result<Opened, BookError> {
+    fn begin(&mut self, log: &LogId, origin: &Origin) -> Result<LogCheckpoint, CheckpointError> {
         self.write(|transaction| store::begin_log(transaction, &log.account, log.log, origin))?;
         // Read back what is kept: an origin that was known already stays.
-        let opened = self.open_log(log)?.ok_or(BookError::Failed)?;
+        let opened = self.open_log(log)?.ok_or(CheckpointError::Failed)?;
         let store = self.store()?;
         let state = store::LogState {
             origin: opened.origin.clone(),
             cursor: opened.position.cursor(),
-            first_pass_complete: opened.first_pass_complete,
+            first_poll_complete: opened.first_poll_complete,
             last_entry: None,
-            last_pass: opened.last_pass,
+            last_poll: opened.last_poll,
         };
         let account = store.accounts.entry(Arc::clone(&log.account)).or_default();
         account.logs.entry(log.log).or_insert(state);
@@ -311,7 +311,7 @@ impl<O: Observer> Writer<O> {
         Ok(opened)
     }
 
-    fn products(&mut self, account: &Arc<str>, answered: Vec<Product>) -> Result<(), BookError> {
+    fn products(&mut self, account: &Arc<str>, answered: Vec<Product>) -> Result<(), CheckpointError> {
         let limit = self.limits.products;
         let store = self.store()?;
         let mut products = Arc::clone(&store.accounts.entry(Arc::clone(account)).or_default().products);
@@ -335,7 +335,7 @@ impl<O: Observer> Writer<O> {
         Ok(())
     }
 
-    fn configure(&mut self, configured: Configured) -> Result<(), BookError> {
+    fn configure(&mut self, configured: Configured) -> Result<(), CheckpointError> {
         self.configured = configured;
         // Reading again is the simplest way to forget what was configured before.
         self.store = None;
@@ -347,7 +347,7 @@ impl<O: Observer> Writer<O> {
         let current = |page: &PageRequest| self.epochs.get(&page.log) == Some(&page.epoch);
         let (pages, stale): (Vec<_>, Vec<_>) = pages.into_iter().partition(current);
         for page in stale {
-            answer(page.reply, Err(BookError::Failed));
+            answer(page.reply, Err(CheckpointError::Failed));
         }
         if pages.is_empty() {
             return;
@@ -363,10 +363,10 @@ impl<O: Observer> Writer<O> {
         }
     }
 
-    fn commit(&mut self, pages: &[PageRequest]) -> Result<(), BookError> {
+    fn commit(&mut self, pages: &[PageRequest]) -> Result<(), CheckpointError> {
         let limits = self.limits;
         let accounts = &self.store()?.accounts;
-        let changes = count(accounts, pages, &limits).ok_or(BookError::Failed)?;
+        let changes = count(accounts, pages, &limits).ok_or(CheckpointError::Failed)?;
         let began = Instant::now();
         let committed = self.write_changes(&changes);
         self.shared.observe_commit(began.elapsed());
@@ -382,10 +382,10 @@ impl<O: Observer> Writer<O> {
         }
         self.succeeded();
         self.observer
-            .at(Moment::BeforePublish)
+            .at(CommitStep::BeforePublish)
             .and_then(|()| {
                 self.publish();
-                self.observer.at(Moment::AfterPublish)
+                self.observer.at(CommitStep::AfterPublish)
             })
             .map_err(|error| self.broken(&error))
     }
@@ -405,16 +405,16 @@ impl<O: Observer> Writer<O> {
             let before = store.accounts.get(account).map_or(&nothing, |account| &account.tally);
             change.delta.save(before, &mut SeriesSink { transaction: &transaction, account })?;
         }
-        self.observer.at(Moment::BeforeCommit)?;
+        self.observer.at(CommitStep::BeforeCommit)?;
         transaction.commit()?;
-        self.observer.at(Moment::AfterCommit)
+        self.observer.at(CommitStep::AfterCommit)
     }
 
     /// A small transaction of its own.
     fn write(
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
-    ) -> Result<(), BookError> {
+    ) -> Result<(), CheckpointError> {
         let store = self.store()?;
         let began = Instant::now();
         let written = store
@@ -432,14 +432,14 @@ impl<O: Observer> Writer<O> {
     }
 
     /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only the file knows.
-    fn broken(&mut self, error: &rusqlite::Error) -> BookError {
+    fn broken(&mut self, error: &rusqlite::Error) -> CheckpointError {
         self.store = None;
         self.tried = None;
         self.epochs.clear();
         self.unproven = true;
         self.doubt(error);
         self.failed(&error.to_string());
-        BookError::Failed
+        CheckpointError::Failed
     }
 
     fn failed(&mut self, reason: &str) {
@@ -473,7 +473,7 @@ impl<O: Observer> Writer<O> {
 const RESETS: &str = "resets";
 
 /// Whoever asked may be gone.
-fn answer<T>(reply: Reply<T>, result: Result<T, BookError>) {
+fn answer<T>(reply: Reply<T>, result: Result<T, CheckpointError>) {
     let _ = reply.send(result);
 }
 
@@ -510,7 +510,7 @@ fn count(
             new_products: &mut change.new_products,
         };
         reading.count(&record.rows, record.read_at);
-        reading.note(*log, &record.notes);
+        reading.note(*log, &record.statistics);
         change.products = Arc::new(products);
 
         let state = before.logs.get(log)?;
@@ -524,8 +524,8 @@ fn count(
         log.counted.extend_from_slice(&record.counted);
         log.state.cursor = record.cursor;
         log.state.last_entry = log.state.last_entry.max(record.newest_entry);
-        log.state.first_pass_complete |= record.pass_end.is_some();
-        log.state.last_pass = record.pass_end.or(log.state.last_pass);
+        log.state.first_poll_complete |= record.poll_end.is_some();
+        log.state.last_poll = record.poll_end.or(log.state.last_poll);
     }
     Some(changes)
 }

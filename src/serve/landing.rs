@@ -110,13 +110,13 @@ fn cells(name: &str, log: LogKind, view: &LogView, committed: Option<&Committed>
     html! {
         td { (log) }
         td {
-            @match (view.trouble, view.up) {
+            @match (view.current_error, view.up) {
                 (Some(trouble), _) => span class="state bad" { (trouble.name()) },
                 (None, true) => span class="state good" { "ok" },
                 (None, false) => span class="state quiet" { "waiting" },
             }
         }
-        td { (when(view.last_pass, now)) }
+        td { (when(view.last_poll, now)) }
         td { (when(newest, now)) }
         td class="number" {
             @if let Some(account) = account { (thousands(counted(account, log))) } @else { (NOTHING) }

@@ -119,7 +119,7 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     let mut waiting = Vec::new();
     for (account, status) in &board.accounts {
         for (log, status) in &status.logs {
-            if !status.view().spoke {
+            if !status.view().answered {
                 waiting.push(format!("{account}/{log}"));
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cryptolens::{EventRow, EventType, LogKind, ObjectRow, Rows, WebApiRow, state_code};
-use crate::ingest::Notes;
+use crate::ingest::PageStatistics;
 
 use super::account::AccountTally;
 use super::catalogue;
@@ -41,19 +41,19 @@ impl Reading<'_> {
     }
 
     /// Counts what was noticed beside the rows.
-    pub fn note(&mut self, log: LogKind, notes: &Notes) {
+    pub fn note(&mut self, log: LogKind, statistics: &PageStatistics) {
         let mut skipped = |reason, rows| {
             if rows > 0 {
                 *self.delta.skipped.entry(SkipKey { log, reason }) += rows;
             }
         };
-        skipped(SkipReason::NoId, notes.no_id);
-        skipped(SkipReason::BelowFloor, notes.below_floor);
-        if notes.duplicate > 0 {
-            *self.delta.duplicate.entry(log) += notes.duplicate;
+        skipped(SkipReason::NoId, statistics.no_id);
+        skipped(SkipReason::BelowFloor, statistics.below_floor);
+        if statistics.duplicate > 0 {
+            *self.delta.duplicate.entry(log) += statistics.duplicate;
         }
-        if notes.late > 0 {
-            *self.delta.late.entry(log) += notes.late;
+        if statistics.late > 0 {
+            *self.delta.late.entry(log) += statistics.late;
         }
     }
 
@@ -321,9 +321,11 @@ mod tests {
     #[test]
     fn notes_are_counted_where_there_is_something_to_note() {
         let mut account = Account::default();
-        account.reading().note(LogKind::Events, &Notes::default());
+        account.reading().note(LogKind::Events, &PageStatistics::default());
         assert!(account.delta.is_empty());
-        account.reading().note(LogKind::Events, &Notes { no_id: 1, below_floor: 2, duplicate: 3, late: 4 });
+        account
+            .reading()
+            .note(LogKind::Events, &PageStatistics { no_id: 1, below_floor: 2, duplicate: 3, late: 4 });
         let skipped = |reason| account.delta.skipped.get(&SkipKey { log: LogKind::Events, reason }).copied();
         assert_eq!(skipped(SkipReason::NoId), Some(1));
         assert_eq!(skipped(SkipReason::BelowFloor), Some(2));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Product, Row, Slot, Token};
-use crate::ingest::{LogView, Notes, Record};
+use crate::ingest::{Batch, LogView, PageStatistics};
 
 /// Local time at which each test begins, in Unix seconds.
 const START: i64 = 1_700_000_000;
@@ -14,12 +14,12 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The calendar goes with the clock of the test, whenever that began.
-fn clock() -> Moment {
+fn clock() -> TimestampPair {
     thread_local! {
         static BEGAN: Instant = Instant::now();
     }
     let monotonic = BEGAN.with(Instant::elapsed);
-    Moment { unix: START + i64::try_from(monotonic.as_secs()).unwrap(), monotonic }
+    TimestampPair { unix: START + i64::try_from(monotonic.as_secs()).unwrap(), monotonic }
 }
 
 type Answer = Result<Vec<(i64, i64)>, ApiError>;
@@ -42,12 +42,12 @@ struct World {
     /// When each request was made, after which id, and its limit.
     requests: Vec<(Duration, i64, u16)>,
     // The book's.
-    opened: Option<Opened>,
+    opened: Option<LogCheckpoint>,
     epoch: u64,
     failing_commits: usize,
     closed: bool,
     kept: Vec<i64>,
-    notes: Vec<Notes>,
+    statistics: Vec<PageStatistics>,
 }
 
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Source for Fake {
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
     ) -> Result<Page<R>, ApiError> {
-        let Moment { unix, monotonic: now } = clock();
+        let TimestampPair { unix, monotonic: now } = clock();
         let (answer, peeked, malformed) = self.world(|world| {
             world.requests.push((now, query.starting_after, query.limit));
             let shown = world.hidden.extract_if(.., |(visible_at, _)| *visible_at <= unix);
@@ -121,32 +121,39 @@ impl Source for Fake {
     }
 }
 
-impl Book for Fake {
-    async fn open(&self, _: &LogId) -> Result<Option<Opened>, BookError> {
+impl CheckpointStore for Fake {
+    async fn open(&self, _: &LogId) -> Result<Option<LogCheckpoint>, CheckpointError> {
         Ok(self.world(|world| {
             world.epoch += 1;
-            world.opened.clone().map(|opened| Opened { epoch: world.epoch, ..opened })
+            world.opened.clone().map(|opened| LogCheckpoint { epoch: world.epoch, ..opened })
         }))
-        .and_then(|opened| if self.world(|world| world.closed) { Err(BookError::Closed) } else { Ok(opened) })
+        .and_then(|opened| {
+            if self.world(|world| world.closed) { Err(CheckpointError::Closed) } else { Ok(opened) }
+        })
     }
 
-    async fn begin(&self, log: &LogId, origin: Origin) -> Result<Opened, BookError> {
+    async fn begin(&self, log: &LogId, origin: Origin) -> Result<LogCheckpoint, CheckpointError> {
         self.world(|world| {
             let position = crate::ingest::Position::at_origin(origin.id);
-            world.opened =
-                Some(Opened { position, origin, first_pass_complete: false, last_pass: None, epoch: 0 });
+            world.opened = Some(LogCheckpoint {
+                position,
+                origin,
+                first_poll_complete: false,
+                last_poll: None,
+                epoch: 0,
+            });
         });
         self.open(log).await.map(Option::unwrap)
     }
 
-    async fn submit(&self, _: &LogId, epoch: u64, record: Record) -> Result<Commit, BookError> {
+    async fn submit(&self, _: &LogId, epoch: u64, record: Batch) -> Result<PendingCommit, CheckpointError> {
         let outcome = self.world(|world| {
             if world.failing_commits > 0 {
                 world.failing_commits -= 1;
                 world.epoch += 1;
             }
             if epoch != world.epoch {
-                return Err(BookError::Failed);
+                return Err(CheckpointError::Failed);
             }
             let opened = world.opened.as_mut().unwrap();
             for (id, stamp) in &record.counted {
@@ -155,16 +162,16 @@ impl Book for Fake {
                 world.kept.push(*id);
             }
             opened.position.raise_floor_to(record.floor);
-            opened.first_pass_complete |= record.pass_end.is_some();
-            world.notes.push(record.notes);
+            opened.first_poll_complete |= record.poll_end.is_some();
+            world.statistics.push(record.statistics);
             Ok(())
         });
         let (reply, answer) = oneshot::channel();
         reply.send(outcome).unwrap();
-        Ok(Commit(answer))
+        Ok(PendingCommit(answer))
     }
 
-    async fn products(&self, _: &Arc<str>, _: Vec<Product>) -> Result<(), BookError> {
+    async fn products(&self, _: &Arc<str>, _: Vec<Product>) -> Result<(), CheckpointError> {
         Ok(())
     }
 }
@@ -236,7 +243,7 @@ async fn a_backlog_is_read_page_by_page_and_an_idle_log_costs_one_request_per_po
     let running = Running::start(World { rows: old(250), ..World::default() });
     let view = running.after(Duration::from_secs(1)).await;
     assert_eq!(running.kept(), all(250));
-    assert!(view.up && !view.catching_up && view.last_pass == Some(START));
+    assert!(view.up && !view.catching_up && view.last_poll == Some(START));
     let asked: Vec<_> = running.fake.requests().into_iter().map(|(_, after, _)| after).collect();
     assert_eq!(asked, [0, 100, 200, 250]);
     // Until the overlap has passed, what is above the floor is read again; then a poll is one request.
@@ -337,7 +344,7 @@ async fn a_commit_that_fails_is_read_again_from_the_floor() {
     let running = Running::start(World { rows: old(350), failing_commits: 2, ..World::default() });
     let view = running.after(MINUTE).await;
     assert_eq!(running.kept(), all(350));
-    assert_eq!((view.trouble, view.up), (None, true));
+    assert_eq!((view.current_error, view.up), (None, true));
     running.stop().await;
 }
 
@@ -345,7 +352,7 @@ async fn a_commit_that_fails_is_read_again_from_the_floor() {
 async fn a_ledger_that_fails_is_noticed_within_a_page() {
     let running = Running::start(World { rows: old(5000), failing_commits: usize::MAX, ..World::default() });
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(running.status.view().trouble, Some(Trouble::Ledger));
+    assert_eq!(running.status.view().current_error, Some(LastError::Ledger));
     let requests = running.fake.requests().len();
     assert!(requests <= 4, "{requests} requests for pages that can't be kept");
     running.stop().await;
@@ -383,8 +390,8 @@ async fn a_full_page_that_leads_nowhere_is_an_error_and_not_the_end() {
     let scripted = std::iter::repeat_n((Ok(rows.clone()), None), 4).collect();
     let running = Running::start(World { rows, scripted, ..World::default() });
     let view = running.after(Duration::from_millis(1)).await;
-    assert_eq!(view.trouble, Some(Trouble::Api("decode")), "the same page again and again");
-    assert!(view.catching_up && view.last_pass.is_none());
+    assert_eq!(view.current_error, Some(LastError::Api("decode")), "the same page again and again");
+    assert!(view.catching_up && view.last_poll.is_none());
     running.after(10 * MINUTE).await;
     assert_eq!(running.kept(), all(100));
     running.stop().await;
@@ -442,7 +449,8 @@ async fn rows_without_an_id_are_counted_once_however_often_they_are_read() {
             world.rows.push((id, START + id * 15));
         });
     }
-    let no_id: u64 = running.fake.world(|world| world.notes.iter().map(|notes| notes.no_id).sum());
+    let no_id: u64 =
+        running.fake.world(|world| world.statistics.iter().map(|statistics| statistics.no_id).sum());
     assert_eq!(no_id, 2);
     running.stop().await;
 }
@@ -520,7 +528,7 @@ proptest! {
             running.after(Duration::from_secs(left.unsigned_abs())).await;
             assert_eq!(running.kept(), promised);
             let view = running.status.view();
-            assert!(view.up && !view.catching_up && view.trouble.is_none(), "{view:?}");
+            assert!(view.up && !view.catching_up && view.current_error.is_none(), "{view:?}");
             running.stop().await;
         });
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::cryptolens::{Counted, Row};
 
 use super::arrange::Arranged;
+use super::batch::{Batch, PageStatistics};
 use super::position::Position;
-use super::record::{Notes, Record};
 
 /// Inside a long pass, rows this much older than the newest are not kept in the window, in seconds.
 const LONG_PASS_REACH: i64 = 3600;
@@ -25,7 +25,7 @@ const SKEW: i64 = 60;
 
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct TimestampPair {
     /// Local time in Unix seconds; may jump.
     pub unix: i64,
     /// Time since some fixed moment; never goes back.
@@ -34,7 +34,7 @@ pub struct Moment {
 
 /// What is remembered from pass to pass, as long as the process lives.
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub struct SessionState {
     /// When a row was last added, or when the process started, on the monotonic clock.
     last_added: Duration,
     /// Rows without an id by the id of the row before. They can't be told apart, so that a number that doesn't grow is
@@ -42,19 +42,19 @@ pub struct Memory {
     without_id: BTreeMap<i64, u64>,
 }
 
-impl Moment {
+impl TimestampPair {
     /// Now.
-    pub fn now() -> Moment {
+    pub fn now() -> TimestampPair {
         static START: std::sync::LazyLock<tokio::time::Instant> =
             std::sync::LazyLock::new(tokio::time::Instant::now);
-        Moment { unix: chrono::Utc::now().timestamp(), monotonic: START.elapsed() }
+        TimestampPair { unix: chrono::Utc::now().timestamp(), monotonic: START.elapsed() }
     }
 }
 
-impl Memory {
+impl SessionState {
     /// Of a process that starts now.
-    pub fn new(now: Moment) -> Memory {
-        Memory { last_added: now.monotonic, without_id: BTreeMap::new() }
+    pub fn new(now: TimestampPair) -> SessionState {
+        SessionState { last_added: now.monotonic, without_id: BTreeMap::new() }
     }
 
     /// How many of a page's rows without an id, each given by the id of the row before, are new.
@@ -75,7 +75,7 @@ impl Memory {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// To be written down; `None` if nothing changed.
-    pub record: Option<Record>,
+    pub record: Option<Batch>,
     /// True if this page ended the pass.
     pub complete: bool,
     /// Rows without an id that were not met before.
@@ -84,8 +84,8 @@ pub struct Step {
 
 /// A pass under way.
 #[derive(Debug, Clone)]
-pub struct Pass {
-    began: Moment,
+pub struct Poll {
+    began: TimestampPair,
     overlap: Duration,
     /// The clock of the cursor before the first request.
     clock_before: i64,
@@ -98,10 +98,10 @@ pub struct Pass {
     first: bool,
 }
 
-impl Pass {
+impl Poll {
     /// Begins at the floor, with a request that is made `now`; `first` if no pass over this log was ever complete.
-    pub fn begin(position: &Position, overlap: Duration, first: bool, now: Moment) -> Pass {
-        Pass {
+    pub fn begin(position: &Position, overlap: Duration, first: bool, now: TimestampPair) -> Poll {
+        Poll {
             began: now,
             overlap,
             clock_before: position.newest_clock(),
@@ -118,7 +118,7 @@ impl Pass {
     }
 
     /// When its first request was made.
-    pub fn began(&self) -> Moment {
+    pub fn began(&self) -> TimestampPair {
         self.began
     }
 
@@ -131,12 +131,12 @@ impl Pass {
     pub fn take<R: Counted>(
         &mut self,
         position: &mut Position,
-        memory: &mut Memory,
+        memory: &mut SessionState,
         page: Arranged<R>,
-        now: Moment,
+        now: TimestampPair,
     ) -> Step {
         let no_id = memory.meet(page.without_id.iter().map(|before| before.unwrap_or(self.asked)));
-        let mut notes = Notes { no_id, duplicate: page.repeated, ..Notes::default() };
+        let mut statistics = PageStatistics { no_id, duplicate: page.repeated, ..PageStatistics::default() };
         let floor_before = position.floor();
         let highest = page.rows.last().map(Row::id).filter(|id| *id > self.asked);
         let newest = page.rows.iter().filter_map(Row::time).max();
@@ -145,12 +145,12 @@ impl Pass {
         for row in page.rows {
             let id = row.id();
             if id <= floor_before {
-                notes.below_floor += 1;
+                statistics.below_floor += 1;
             } else if position.is_counted(id) {
                 // At or below what was asked for, it was in an earlier page of this pass; above, it is the overlap.
-                notes.duplicate += u64::from(id <= self.asked);
+                statistics.duplicate += u64::from(id <= self.asked);
             } else {
-                notes.late += u64::from(id < self.cursor_before);
+                statistics.late += u64::from(id < self.cursor_before);
                 let stamp = row.time().map_or(now.unix, |time| time.min(now.unix));
                 position.count(id, stamp);
                 counted.push((id, stamp));
@@ -171,18 +171,19 @@ impl Pass {
         if position.floor() != floor_before {
             memory.without_id = memory.without_id.split_off(&position.floor());
         }
-        let changed = !fresh.is_empty() || notes != Notes::default() || position.floor() != floor_before;
+        let changed =
+            !fresh.is_empty() || statistics != PageStatistics::default() || position.floor() != floor_before;
         let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
-        let record = (changed || (complete && self.first)).then(|| Record {
+        let record = (changed || (complete && self.first)).then(|| Batch {
             rows: R::wrap(fresh),
             read_at: now.unix,
-            notes,
+            statistics,
             floor: position.floor(),
             floor_clock: position.floor_clock(),
             cursor: position.cursor(),
             counted,
             newest_entry,
-            pass_end: complete.then_some(now.unix),
+            poll_end: complete.then_some(now.unix),
             more_follows: page.full && !complete,
         });
         Step { record, complete, malformed: no_id }
@@ -192,7 +193,7 @@ impl Pass {
     /// is never quiet gives no empty page, and a pass over it would go on for ever. To end here is as good: rule 1 goes by
     /// rows that were there before the pass, all of which it has read; rule 3 asks that it added nothing; and the next
     /// pass begins at the floor, wherever this one ended.
-    fn is_live(&self, newest: Option<i64>, now: Moment) -> bool {
+    fn is_live(&self, newest: Option<i64>, now: TimestampPair) -> bool {
         let happened_since =
             newest.is_some_and(|time| time > self.began.unix && time <= now.unix.saturating_add(SKEW));
         happened_since && self.asked >= self.cursor_before
@@ -200,7 +201,7 @@ impl Pass {
 
     /// Rule 2: catching up needs little memory. A row at or below the new floor is older than the newest by more than
     /// the overlap and the time since the pass began: it was visible before this pass, which has read up to there.
-    fn raise_floor_inside(&self, position: &mut Position, now: Moment) {
+    fn raise_floor_inside(&self, position: &mut Position, now: TimestampPair) {
         // The monotonic clock of a machine that was suspended stands still.
         let by_calendar = u64::try_from(now.unix.saturating_sub(self.began.unix)).unwrap_or(0);
         let took = now.monotonic.saturating_sub(self.began.monotonic).max(Duration::from_secs(by_calendar));
@@ -211,7 +212,7 @@ impl Pass {
     }
 
     /// Rules 1 and 3.
-    fn raise_floor_at_end(&self, position: &mut Position, memory: &Memory) {
+    fn raise_floor_at_end(&self, position: &mut Position, memory: &SessionState) {
         let quiet = self.began.monotonic.saturating_sub(memory.last_added);
         if self.added == 0 && quiet >= self.overlap {
             position.raise_floor_to(position.cursor());
@@ -240,12 +241,12 @@ mod tests {
         limit: u16,
         overlap: Duration,
         position: Position,
-        memory: Memory,
+        memory: SessionState,
         complete: bool,
     }
 
-    fn at(second: i64) -> Moment {
-        Moment { unix: second, monotonic: Duration::from_secs(u64::try_from(second).unwrap()) }
+    fn at(second: i64) -> TimestampPair {
+        TimestampPair { unix: second, monotonic: Duration::from_secs(u64::try_from(second).unwrap()) }
     }
 
     impl Reader {
@@ -255,14 +256,14 @@ mod tests {
                 limit,
                 overlap: Duration::from_secs(overlap),
                 position: Position::at_origin(0),
-                memory: Memory::new(at(0)),
+                memory: SessionState::new(at(0)),
                 complete: false,
             }
         }
 
         /// One pass, each request of which takes `latency` seconds. Returns requests, records and rows.
-        fn pass(&mut self, began: i64, latency: i64) -> (u32, Vec<Record>, usize) {
-            let mut pass = Pass::begin(&self.position, self.overlap, !self.complete, at(began));
+        fn pass(&mut self, began: i64, latency: i64) -> (u32, Vec<Batch>, usize) {
+            let mut pass = Poll::begin(&self.position, self.overlap, !self.complete, at(began));
             let (mut requests, mut records, mut rows) = (0, Vec::new(), 0);
             let mut now = began;
             loop {
@@ -319,7 +320,7 @@ mod tests {
         let (_, records, rows) = reader.pass(50_000 * 60, 0);
         assert_eq!(rows, 50_000);
         assert!(records.iter().all(|record| record.cursor - record.floor <= 1000 + 60));
-        assert!(records.last().unwrap().pass_end.is_some());
+        assert!(records.last().unwrap().poll_end.is_some());
         let followed = records.iter().filter(|record| record.more_follows).count();
         assert_eq!(
             followed, 50,
@@ -354,7 +355,7 @@ mod tests {
         reader.rows.sort_unstable();
         let (requests, records, rows) = reader.pass(1_010_000, 0);
         assert_eq!((requests, rows), (8, 1));
-        let below_floor: u64 = records.iter().map(|record| record.notes.below_floor).sum();
+        let below_floor: u64 = records.iter().map(|record| record.statistics.below_floor).sum();
         assert_eq!(below_floor, 0, "what is above the floor that was asked after is not below it");
         assert!(reader.position.floor() > floor);
     }
@@ -369,7 +370,7 @@ mod tests {
             let (requests, records, new) = reader.pass(100 + poll * 15, 1);
             rows += new;
             assert!(requests <= 20, "{requests} requests at poll {poll}");
-            assert!(records.last().unwrap().pass_end.is_some());
+            assert!(records.last().unwrap().poll_end.is_some());
             assert!(reader.position.window().len() <= 100 * 12, "poll {poll}");
         }
         assert_eq!(i64::try_from(rows).unwrap(), reader.position.cursor());
@@ -381,7 +382,7 @@ mod tests {
         let mut reader = Reader::of((1..=95).map(|id| (id, id % 3 * 503)), 10, 60);
         let (requests, _, rows) = reader.pass(1000, 10);
         assert_eq!((requests, rows), (10, 95), "nine full pages, and one that is short and of now");
-        let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2000));
+        let mut pass = Poll::begin(&reader.position, reader.overlap, false, at(2000));
         let rows = vec![EventRow { time: Some(1 << 40), ..EventRow::with_id(96) }];
         let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
         assert!(!pass.take(&mut reader.position, &mut reader.memory, page, at(2001)).complete);
@@ -390,7 +391,7 @@ mod tests {
     #[test]
     fn a_page_with_nothing_further_ends_the_pass() {
         let mut reader = Reader::of([(1, 10), (2, 20)], 10, 60);
-        let mut pass = Pass::begin(&reader.position, reader.overlap, true, at(1000));
+        let mut pass = Poll::begin(&reader.position, reader.overlap, true, at(1000));
         // A server that takes the id to start after for one to start at.
         let pages: [(&[i64], bool); 2] = [(&[1, 2], false), (&[2], true)];
         for (ids, complete) in pages {
@@ -406,7 +407,7 @@ mod tests {
     fn the_first_complete_pass_is_written_down_even_if_nothing_was_there() {
         let mut reader = Reader::of([], 10, 60);
         let (_, records, _) = reader.pass(100, 0);
-        assert_eq!(records.iter().map(|record| record.pass_end).collect::<Vec<_>>(), [Some(100)]);
+        assert_eq!(records.iter().map(|record| record.poll_end).collect::<Vec<_>>(), [Some(100)]);
         assert_eq!(reader.pass(115, 0).1, []);
     }
 
@@ -416,25 +417,25 @@ mod tests {
         reader.pass(1000, 0);
         reader.pass(1060, 0);
         assert_eq!(reader.position.floor(), 40);
-        let take = |reader: &mut Reader, pass: &mut Pass, ids: &[i64], without_id: &[Option<i64>]| {
+        let take = |reader: &mut Reader, pass: &mut Poll, ids: &[i64], without_id: &[Option<i64>]| {
             let rows = ids.iter().map(|id| EventRow::with_id(*id)).collect();
             let page = arrange(Page { rows, without_id: without_id.to_vec() }, 10).unwrap();
             pass.take(&mut reader.position, &mut reader.memory, page, at(2000))
                 .record
-                .map(|record| record.notes)
+                .map(|record| record.statistics)
         };
-        let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2000));
+        let mut pass = Poll::begin(&reader.position, reader.overlap, false, at(2000));
         let first = take(&mut reader, &mut pass, &[30, 50, 60, 60], &[Some(60), None]);
-        assert_eq!(first, Some(Notes { no_id: 2, below_floor: 1, duplicate: 1, late: 0 }));
+        assert_eq!(first, Some(PageStatistics { no_id: 2, below_floor: 1, duplicate: 1, late: 0 }));
         let again = take(&mut reader, &mut pass, &[50, 70], &[]);
-        assert_eq!(again, Some(Notes { duplicate: 1, ..Notes::default() }));
+        assert_eq!(again, Some(PageStatistics { duplicate: 1, ..PageStatistics::default() }));
         assert_eq!(take(&mut reader, &mut pass, &[], &[]), None);
 
-        let mut pass = Pass::begin(&reader.position, reader.overlap, false, at(2001));
+        let mut pass = Poll::begin(&reader.position, reader.overlap, false, at(2001));
         let late = take(&mut reader, &mut pass, &[50, 55, 60, 70], &[None, Some(60)]);
         assert_eq!(
             late,
-            Some(Notes { late: 1, ..Notes::default() }),
+            Some(PageStatistics { late: 1, ..PageStatistics::default() }),
             "the rows without an id are the same as before"
         );
     }
@@ -442,7 +443,7 @@ mod tests {
     #[test]
     fn a_time_in_the_future_does_not_spoil_the_clock() {
         let mut reader = Reader::of([(1, 10)], 10, 60);
-        let mut pass = Pass::begin(&reader.position, reader.overlap, true, at(100));
+        let mut pass = Poll::begin(&reader.position, reader.overlap, true, at(100));
         let rows = vec![
             EventRow { time: Some(1 << 40), ..EventRow::with_id(1) },
             EventRow { time: Some(90), ..EventRow::with_id(2) },

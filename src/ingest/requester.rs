@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Token, TransportFault};
 
 use super::pace::{Pace, Wait};
-use super::status::{ApiStatus, LogStatus, OK, Trouble};
+use super::status::{ApiStatus, LastError, LogStatus, OK};
 
 /// The same trouble is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Asks one endpoint for one account.
-pub(super) struct Asking {
+pub(super) struct Requester {
     pub(super) account: Arc<str>,
     pub(super) endpoint: Endpoint,
     pub(super) api: Arc<ApiStatus>,
@@ -29,16 +29,16 @@ pub(super) struct Asking {
     needed: bool,
 }
 
-impl Asking {
+impl Requester {
     pub(super) fn new(
         account: Arc<str>,
         endpoint: Endpoint,
         api: Arc<ApiStatus>,
         log: Option<Arc<LogStatus>>,
         token: Token,
-    ) -> Asking {
+    ) -> Requester {
         api.expect(endpoint);
-        Asking {
+        Requester {
             account,
             endpoint,
             api,
@@ -67,13 +67,13 @@ impl Asking {
         result
     }
 
-    /// To be called before a request is made that [`Asking::ended`] will be told of: a token that changes from now on
+    /// To be called before a request is made that [`Requester::ended`] will be told of: a token that changes from now on
     /// is news.
     pub(super) fn begins(&mut self) {
         self.token.mark_seen();
     }
 
-    /// Notes how a request went.
+    /// PageStatistics how a request went.
     pub(super) fn ended(&mut self, took: Duration, error: Option<&ApiError>) {
         tracing::debug!(
             account = %self.account,
@@ -86,8 +86,8 @@ impl Asking {
         if let Some(log) = &self.log {
             log.update(|view| {
                 view.up = error.is_none();
-                view.spoke = true;
-                view.trouble = error.map(|error| Trouble::Api(error.label()));
+                view.answered = true;
+                view.current_error = error.map(|error| LastError::Api(error.label()));
             });
         }
         match error {
@@ -134,9 +134,9 @@ impl Asking {
         if !self.needed {
             tracing::info!(%account, endpoint, result = label, %error, todo, "product names are not available");
         } else if needs_operator(error) {
-            tracing::error!(%account, endpoint, result = label, %error, todo, "request failed, asking again later");
+            tracing::error!(%account, endpoint, result = label, %error, todo, "request failed, requester again later");
         } else {
-            tracing::warn!(%account, endpoint, result = label, %error, todo, "request failed, asking again");
+            tracing::warn!(%account, endpoint, result = label, %error, todo, "request failed, requester again");
         }
     }
 }
@@ -173,12 +173,12 @@ mod tests {
     async fn troubles_that_take_turns_are_told_once_each() {
         let account = Arc::from("default");
         let token = Token::fixed("token".into());
-        let mut asking = Asking::new(account, Endpoint::GetEvents, Arc::default(), None, token);
-        let told = ["timeout", "transport", "timeout", "transport"].map(|label| asking.is_news(label));
+        let mut requester = Requester::new(account, Endpoint::GetEvents, Arc::default(), None, token);
+        let told = ["timeout", "transport", "timeout", "transport"].map(|label| requester.is_news(label));
         assert_eq!(told, [true, true, false, false]);
         tokio::time::advance(TELL_AGAIN).await;
-        assert!(asking.is_news("timeout") && asking.is_news("transport"));
-        asking.ended(Duration::ZERO, None);
-        assert!(asking.is_news("timeout"), "after a success it is news again");
+        assert!(requester.is_news("timeout") && requester.is_news("transport"));
+        requester.ended(Duration::ZERO, None);
+        assert!(requester.is_news("timeout"), "after a success it is news again");
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::cryptolens::{LogKind, Product};
 
-use super::record::{Opened, Origin, Record};
+use super::batch::{Batch, LogCheckpoint, Origin};
 
 /// One log of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub struct LogId {
 
 /// Why something was not written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BookError {
+pub enum CheckpointError {
     /// Nothing of it was kept, nor of what was handed over after it: open the log again and go on from there.
     #[error("the ledger could not be written")]
     Failed,
@@ -30,15 +30,15 @@ pub enum BookError {
 
 /// A record that was handed over, and is not yet known to be kept.
 #[derive(Debug)]
-pub struct Commit(pub(crate) oneshot::Receiver<Result<(), BookError>>);
+pub struct PendingCommit(pub(crate) oneshot::Receiver<Result<(), CheckpointError>>);
 
-impl Commit {
+impl PendingCommit {
     /// What became of it, if that is known already.
-    pub fn outcome(&mut self) -> Option<Result<(), BookError>> {
+    pub fn outcome(&mut self) -> Option<Result<(), CheckpointError>> {
         match self.0.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Err(BookError::Closed)),
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(CheckpointError::Closed)),
         }
     }
 
@@ -46,19 +46,26 @@ impl Commit {
     ///
     /// # Errors
     /// It is not.
-    pub async fn done(self) -> Result<(), BookError> {
-        self.0.await.unwrap_or(Err(BookError::Closed))
+    pub async fn done(self) -> Result<(), CheckpointError> {
+        self.0.await.unwrap_or(Err(CheckpointError::Closed))
     }
 }
 
 /// Keeps positions and counts, durably and together.
-pub trait Book: Clone + Send + Sync + 'static {
+pub trait CheckpointStore: Clone + Send + Sync + 'static {
     /// The log as it is kept; `None` if its origin is not known yet. Whatever was handed over under an earlier epoch
     /// is either part of it, or will be refused.
-    fn open(&self, log: &LogId) -> impl Future<Output = Result<Option<Opened>, BookError>> + Send;
+    fn open(
+        &self,
+        log: &LogId,
+    ) -> impl Future<Output = Result<Option<LogCheckpoint>, CheckpointError>> + Send;
 
     /// Writes down where counting begins. An origin that is known already stays.
-    fn begin(&self, log: &LogId, origin: Origin) -> impl Future<Output = Result<Opened, BookError>> + Send;
+    fn begin(
+        &self,
+        log: &LogId,
+        origin: Origin,
+    ) -> impl Future<Output = Result<LogCheckpoint, CheckpointError>> + Send;
 
     /// Hands over one step; returns as soon as there is room for the next. Steps of one log are kept in the order in
     /// which they were handed over; after one fails, the rest of the same epoch fails too.
@@ -66,13 +73,13 @@ pub trait Book: Clone + Send + Sync + 'static {
         &self,
         log: &LogId,
         epoch: u64,
-        record: Record,
-    ) -> impl Future<Output = Result<Commit, BookError>> + Send;
+        record: Batch,
+    ) -> impl Future<Output = Result<PendingCommit, CheckpointError>> + Send;
 
     /// Writes down the products that the account has.
     fn products(
         &self,
         account: &Arc<str>,
         products: Vec<Product>,
-    ) -> impl Future<Output = Result<(), BookError>> + Send;
+    ) -> impl Future<Output = Result<(), CheckpointError>> + Send;
 }

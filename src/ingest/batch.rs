@@ -6,7 +6,7 @@ use super::position::Position;
 
 /// What was noticed in a page beside the rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Notes {
+pub struct PageStatistics {
     /// Rows without an id.
     pub no_id: u64,
     /// Rows at or below the floor.
@@ -19,13 +19,13 @@ pub struct Notes {
 
 /// One step of a log: all of it is written in one transaction, or none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct Batch {
     /// Rows to count; each id is new.
     pub rows: Rows,
     /// Local time when they were read, in Unix seconds.
     pub read_at: i64,
     /// To be counted with them.
-    pub notes: Notes,
+    pub statistics: PageStatistics,
     /// The floor from now on.
     pub floor: i64,
     /// Its clock, in Unix seconds.
@@ -37,23 +37,23 @@ pub struct Record {
     /// Time of the newest of `rows`, as far as it is not in the future, in Unix seconds.
     pub newest_entry: Option<i64>,
     /// Set by the last step of a complete pass: when that was, in Unix seconds.
-    pub pass_end: Option<i64>,
+    pub poll_end: Option<i64>,
     /// True if the next step is likely to follow at once, so that both may share a transaction.
     pub more_follows: bool,
 }
 
 /// A log as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct LogCheckpoint {
     /// Where reading stands.
     pub position: Position,
     /// What `--since` meant when counting began.
     pub origin: Origin,
     /// Whether any pass was ever complete.
-    pub first_pass_complete: bool,
+    pub first_poll_complete: bool,
     /// End of the last complete pass that was written down, in Unix seconds.
-    pub last_pass: Option<i64>,
-    /// To be given back with every [`Record`]; see [`super::Book::submit`].
+    pub last_poll: Option<i64>,
+    /// To be given back with every [`Batch`]; see [`super::CheckpointStore::submit`].
     pub epoch: u64,
 }
 
