@@ -380,7 +380,7 @@ async fn a_new_token_in_the_file_cures_a_refusal() {
     let world = World::new(Options { token: Some(TOKEN.to_owned()), ..Options::empty() }).await;
     world.append(1..=3, HOUR);
     let exporter = Exporter::start(world.with_accounts(&["one"])).await;
-    exporter.until_value(REQUESTS, &[("endpoint", "GetWebAPILog"), ("result", "auth")], 1.0).await;
+    exporter.until_value(REQUESTS, &[("method", "GetWebAPILog"), ("result", "auth")], 1.0).await;
     // Asked again by itself only after minutes, longer than anything is waited for here.
     world.write_token("one", TOKEN);
     until_counted(&exporter, 3.0).await;
@@ -453,7 +453,7 @@ async fn one_failure_leaves_the_others_polling() {
     world.simulator().set_faults(vec![Fault::new(FaultKind::Hang).endpoint(Method::GetEvents)]);
     let exporter = Exporter::start(command).await;
     exporter
-        .until_value(REQUESTS, &[("account", "bad"), ("endpoint", "GetWebAPILog"), ("result", "auth")], 1.0)
+        .until_value(REQUESTS, &[("account", "bad"), ("method", "GetWebAPILog"), ("result", "auth")], 1.0)
         .await;
     for (ids, rows) in [(1..=3, 3.0), (4..=6, 6.0)] {
         world.append(ids, 0);
@@ -500,7 +500,7 @@ async fn what_is_wrong_is_told_once_with_what_to_do() {
         let mut command = serve(&url, folder.path());
         command.arg("--logs=web_api");
         let exporter = Exporter::start(command).await;
-        let labels = [("endpoint", "GetWebAPILog"), ("result", result)];
+        let labels = [("method", "GetWebAPILog"), ("result", result)];
         let page = exporter
             .until(result, |page| (page.value(REQUESTS, &labels) >= Some(asked)).then(|| page.clone()))
             .await;

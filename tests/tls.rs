@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 const UP: &str = "cryptolens_up";
-const TRANSPORT: &[(&str, &str)] = &[("endpoint", "GetWebAPILog"), ("result", "transport")];
+const TRANSPORT: &[(&str, &str)] = &[("method", "GetWebAPILog"), ("result", "transport")];
 
 /// A simulated account behind TLS, with two authorities: the one that vouches for it, and a stranger.
 struct World {

@@ -43,7 +43,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The method's name as the vendor writes it; the value of the label `endpoint`.
+    /// The method's name as the vendor writes it; the value of the label `method`.
     pub const fn name(self) -> &'static str {
         match self {
             Endpoint::GetWebApiLog => "GetWebAPILog",

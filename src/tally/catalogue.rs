@@ -127,10 +127,10 @@ families! {
     CATCHING_UP = "cryptolens_exporter_catching_up", Kind::Gauge, ["account", "log"], Process,
         "1 while the log is far behind, and for a minute after: rates then show when rows were read, not when they happened.";
     API_REQUESTS = "cryptolens_exporter_api_requests_total", Kind::Counter,
-        ["account", "endpoint", "result"], Process,
+        ["account", "method", "result"], Process,
         "Requests to the Web API by how they ended.";
     API_DURATION = "cryptolens_exporter_api_request_duration_seconds", Kind::Histogram(REQUEST_BOUNDS),
-        ["account", "endpoint"], Process,
+        ["account", "method"], Process,
         "How long a request to the Web API took, body included.";
     ROWS_SKIPPED = "cryptolens_exporter_rows_skipped_total", Kind::Counter, ["account", "log", "reason"], Ledger,
         "Rows that were not counted. no_id: nothing to tell it by; below_floor: the API sent a row that was not asked for.";
@@ -210,6 +210,54 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), FAMILIES.len());
+    }
+
+    /// With `honor_labels: false`, the default, such a label of ours becomes `exported_...`, and
+    /// every rule that matches it selects nothing. The Prometheus operator sets the first eight on
+    /// each target; the others are common external labels and relabelling targets.
+    #[test]
+    fn no_label_is_one_that_a_scrape_target_has() {
+        const OF_TARGETS: &[&str] = &[
+            "job",
+            "instance",
+            "namespace",
+            "service",
+            "pod",
+            "container",
+            "endpoint",
+            "node",
+            "cluster",
+            "prometheus",
+            "prometheus_replica",
+            "replica",
+            "region",
+            "zone",
+            "datacenter",
+            "env",
+            "environment",
+            "stage",
+            "tenant",
+            "team",
+            "app",
+            "application",
+            "host",
+            "hostname",
+            "name",
+            "component",
+            "release",
+            "address",
+            "target",
+            "path",
+            "scheme",
+            "port",
+            "monitor",
+        ];
+        for family in FAMILIES {
+            for label in family.labels {
+                assert!(!OF_TARGETS.contains(label), "{}: {label}", family.name);
+                assert!(!label.starts_with("exported_"), "{}: {label}", family.name);
+            }
+        }
     }
 
     #[test]
