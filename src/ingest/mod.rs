@@ -13,6 +13,7 @@ mod poller;
 mod position;
 mod products;
 mod requester;
+mod seen;
 mod source;
 mod status;
 
@@ -23,5 +24,6 @@ pub use poll::{Poll, SessionState, Step, TimestampPair};
 pub use poller::{Poller, PollerSettings, Stopped};
 pub use position::{NEVER, Position};
 pub use products::follow_products;
+pub use seen::{DamagedChunk, SeenChunk, SeenIds};
 pub use source::Source;
 pub use status::{ApiStatus, Durations, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS};
