@@ -278,13 +278,13 @@ async fn scrape() {
             })
             .collect();
         let record = Batch {
-            counted: rows.iter().map(|row| (row.id, 1_800_000_000)).collect(),
+            counted: rows.iter().map(|row| row.id).collect(),
             rows: Rows::Events(rows),
             read_at: 1_800_000_000,
             statistics: PageStatistics::default(),
             floor: id,
-            floor_clock: 1_800_000_000,
             cursor: id,
+            watermark: 1_800_000_000,
             newest_entry: Some(1_800_000_000),
             poll_end: Some(1_800_000_000),
             more_follows: false,

@@ -28,12 +28,12 @@ pub struct Batch {
     pub statistics: PageStatistics,
     /// The floor from now on.
     pub floor: i64,
-    /// Its clock, in Unix seconds.
-    pub floor_clock: i64,
     /// The cursor from now on.
     pub cursor: i64,
-    /// Ids of `rows`, each with its stamp in Unix seconds: those above the floor belong to the window.
-    pub counted: Vec<(i64, i64)>,
+    /// The running maximum of event time at the cursor, in Unix seconds.
+    pub watermark: i64,
+    /// Ids of `rows`, ascending: those above the floor belong to the seen ids.
+    pub counted: Vec<i64>,
     /// Time of the newest of `rows`, as far as it is not in the future, in Unix seconds.
     pub newest_entry: Option<i64>,
     /// Set by the last step of a complete pass: when that was, in Unix seconds.

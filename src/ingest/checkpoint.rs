@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::cryptolens::{LogKind, Product};
 
@@ -75,6 +75,10 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
         epoch: u64,
         record: Batch,
     ) -> impl Future<Output = Result<PendingCommit, CheckpointError>> + Send;
+
+    /// Changes whenever what was kept is gone and counting begins anew: each log has to be opened again, also one that
+    /// has nothing to hand over.
+    fn generation(&self) -> watch::Receiver<u64>;
 
     /// Writes down the products that the account has.
     fn products(

@@ -153,7 +153,7 @@ impl Poll {
                 statistics.late += u64::from(id < self.cursor_before);
                 let stamp = row.time().map_or(now.unix, |time| time.min(now.unix));
                 position.count(id, stamp);
-                counted.push((id, stamp));
+                counted.push(id);
                 fresh.push(row);
             }
         }
@@ -179,8 +179,8 @@ impl Poll {
             read_at: now.unix,
             statistics,
             floor: position.floor(),
-            floor_clock: position.floor_clock(),
             cursor: position.cursor(),
+            watermark: position.newest_clock(),
             counted,
             newest_entry,
             poll_end: complete.then_some(now.unix),
@@ -451,7 +451,7 @@ mod tests {
         ];
         let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
         let record = pass.take(&mut reader.position, &mut reader.memory, page, at(100)).record.unwrap();
-        assert_eq!(record.counted, [(1, 100), (2, 90), (3, 100)]);
+        assert_eq!((record.counted, record.watermark), (vec![1, 2, 3], 100));
         assert_eq!(record.newest_entry, Some(90));
     }
 }

@@ -63,13 +63,8 @@ impl SeenChunk {
     }
 
     fn fill(ids: &[i64], most: usize) -> Vec<SeenChunk> {
-        let mut chunks: Vec<SeenChunk> = Vec::new();
-        for id in ids {
-            if !chunks.last_mut().is_some_and(|chunk| chunk.len < most && chunk.push(*id)) {
-                chunks.iter_mut().last().into_iter().for_each(|full| full.bytes.shrink_to_fit());
-                chunks.push(SeenChunk::new(*id));
-            }
-        }
+        let mut chunks = Vec::new();
+        push_all(&mut chunks, ids, most, |chunks| chunks.last_mut(), Vec::push);
         chunks
     }
 
@@ -107,6 +102,13 @@ impl SeenChunk {
             id = id_after(id, read_number(&mut rest)?)?;
             Some(id)
         }))
+    }
+
+    /// Appends ascending ids above its last. Returns the chunks that take its place: itself, filled up, and others.
+    pub fn append(self, ids: &[i64]) -> Vec<SeenChunk> {
+        let mut chunks = vec![self];
+        push_all(&mut chunks, ids, MOST_IDS, |chunks| chunks.last_mut(), Vec::push);
+        chunks
     }
 
     /// Merges ascending ids into its own. Returns the chunks that take its place, and how many ids were new.
@@ -240,12 +242,7 @@ impl SeenIds {
     }
 
     fn append(&mut self, ids: &[i64]) {
-        for id in ids {
-            if !self.chunks.back_mut().is_some_and(|chunk| chunk.push(*id)) {
-                self.chunks.iter_mut().last().into_iter().for_each(|full| full.bytes.shrink_to_fit());
-                self.chunks.push_back(SeenChunk::new(*id));
-            }
-        }
+        push_all(&mut self.chunks, ids, MOST_IDS, VecDeque::back_mut, VecDeque::push_back);
         self.len += size(ids.len());
     }
 
@@ -264,7 +261,8 @@ impl SeenIds {
 
     /// Drops ids up to and including `floor`.
     pub fn forget_through(&mut self, floor: i64) {
-        while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.first <= floor) {
+        while self.chunks.front().is_some_and(|chunk| chunk.first <= floor) {
+            let Some(chunk) = self.chunks.pop_front() else { break };
             self.len = self.len.saturating_sub(size(chunk.len));
             if chunk.last > floor {
                 let left: Vec<i64> = chunk.ids().filter(|id| *id > floor).collect();
@@ -290,6 +288,25 @@ impl SeenIds {
             });
         }
         count
+    }
+}
+
+/// Puts ascending ids into the last of some chunks, and into new ones when it is full.
+fn push_all<C>(
+    chunks: &mut C,
+    ids: &[i64],
+    most: usize,
+    last: impl Fn(&mut C) -> Option<&mut SeenChunk>,
+    push: impl Fn(&mut C, SeenChunk),
+) {
+    for id in ids {
+        if last(chunks).is_some_and(|chunk| chunk.len < most && chunk.push(*id)) {
+            continue;
+        }
+        if let Some(full) = last(chunks) {
+            full.bytes.shrink_to_fit();
+        }
+        push(chunks, SeenChunk::new(*id));
     }
 }
 

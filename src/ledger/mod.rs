@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cryptolens::Product;
 use crate::ingest::{
@@ -49,6 +49,8 @@ struct Shared {
     up: AtomicBool,
     failures: AtomicU64,
     commits: Mutex<Durations>,
+    /// How often the ledger began anew under this process.
+    generation: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -135,6 +137,7 @@ impl Ledger {
             up: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             commits: Mutex::new(Durations::new(catalogue::COMMIT_BOUNDS)),
+            generation: watch::Sender::new(0),
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
         let LedgerOptions { directory, limits, configured } = options;
@@ -184,6 +187,10 @@ impl CheckpointStore for Ledger {
         let page = PageRequest { log: log.clone(), epoch, record, reply };
         self.requests.send(Request::Page(page)).await.map_err(|_| CheckpointError::Closed)?;
         Ok(PendingCommit(answer))
+    }
+
+    fn generation(&self) -> watch::Receiver<u64> {
+        self.shared.generation.subscribe()
     }
 
     async fn products(&self, account: &Arc<str>, products: Vec<Product>) -> Result<(), CheckpointError> {

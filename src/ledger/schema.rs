@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use super::store::{self, StoreError};
 
 /// "clns" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
@@ -19,8 +21,21 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits this long for another process to end.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A part of a migration.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Sql(&'static str),
+    /// What SQL cannot say.
+    Convert(fn(&Transaction<'_>) -> Result<(), StoreError>),
+}
+
 /// Each takes the schema from the version of its index to the next. Only ever appended to.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&[Step]] = &[
+    &[Step::Sql(VERSION_1)],
+    &[Step::Sql(VERSION_2), Step::Convert(store::convert_window), Step::Sql("DROP TABLE window")],
+];
+
+const VERSION_1: &str = "
 CREATE TABLE meta (
     key TEXT NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
@@ -68,7 +83,21 @@ CREATE TABLE histogram (
     buckets TEXT NOT NULL,
     PRIMARY KEY (account, family, labels)
 ) STRICT, WITHOUT ROWID;
-"];
+";
+
+/// Seen ids in chunks, in place of a row for each.
+const VERSION_2: &str = "
+ALTER TABLE log RENAME COLUMN floor_clock TO watermark;
+ALTER TABLE log RENAME COLUMN first_pass_complete TO first_poll_complete;
+ALTER TABLE log RENAME COLUMN last_pass TO last_poll;
+CREATE TABLE seen (
+    log INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    ids BLOB NOT NULL,
+    PRIMARY KEY (log, first)
+) STRICT, WITHOUT ROWID;
+";
 
 /// Why the ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +183,7 @@ impl Files {
     }
 
     /// Opens the database with its schema up to date.
-    pub(super) fn open(&self, migrations: &[&str]) -> Result<Connection, OpenError> {
+    pub(super) fn open(&self, migrations: &[&[Step]]) -> Result<Connection, OpenError> {
         let path = self.database();
         let classify = |error: rusqlite::Error| classify(&path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -208,21 +237,36 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether an error of SQLite means that the file itself is bad; everything else may pass.
-pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
+/// Whether an error means that the file itself is bad; everything else may pass.
+pub(super) fn is_corrupt(error: &StoreError) -> bool {
+    match error {
+        StoreError::Sqlite(error) => is_corrupt_file(error),
+        StoreError::Chunk(_) => true,
+        StoreError::AlreadyCounted => false,
+    }
+}
+
+fn is_corrupt_file(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn classify_store(path: &Path, error: &StoreError) -> OpenError {
+    match error {
+        StoreError::Sqlite(error) => classify(path, error),
+        error => OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() },
+    }
 }
 
 fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
     let (path, reason) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
-        _ if is_corrupt(error) => OpenError::Corrupt { path, reason },
+        _ if is_corrupt_file(error) => OpenError::Corrupt { path, reason },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
         _ => OpenError::Unusable { path, reason },
     }
 }
 
-fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), OpenError> {
+fn migrate(connection: &mut Connection, path: &Path, migrations: &[&[Step]]) -> Result<(), OpenError> {
     let classify = |error: rusqlite::Error| classify(path, &error);
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     let transaction =
@@ -246,7 +290,7 @@ fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Res
     }
     for (version, migration) in (0u32..).zip(migrations) {
         if version >= found {
-            transaction.execute_batch(migration).map_err(classify)?;
+            apply(&transaction, migration).map_err(|error| classify_store(path, &error))?;
         }
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(classify)?;
@@ -256,6 +300,13 @@ fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Res
         tracing::info!(ledger = %path.display(), from = found, to = known, "ledger schema migrated");
     }
     Ok(())
+}
+
+fn apply(transaction: &Transaction<'_>, migration: &[Step]) -> Result<(), StoreError> {
+    migration.iter().try_for_each(|step| match step {
+        Step::Sql(sql) => Ok(transaction.execute_batch(sql)?),
+        Step::Convert(convert) => convert(transaction),
+    })
 }
 
 /// After a commit returns, it is on the disk.
@@ -277,7 +328,7 @@ fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
 
-    fn open(folder: &Path, migrations: &[&str]) -> Result<Connection, OpenError> {
+    fn open(folder: &Path, migrations: &[&[Step]]) -> Result<Connection, OpenError> {
         Files::new(folder).open(migrations)
     }
 
@@ -292,14 +343,14 @@ mod tests {
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("application_id"), i64::from(APPLICATION_ID));
-        assert_eq!(number("user_version"), 1);
+        assert_eq!(number("user_version"), 2);
     }
 
     #[test]
     fn migrations_are_applied_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let one = "CREATE TABLE a (x) ; INSERT INTO a VALUES (1);";
-        let two = "ALTER TABLE a ADD COLUMN y DEFAULT 7;";
+        let one: &[Step] = &[Step::Sql("CREATE TABLE a (x) ; INSERT INTO a VALUES (1);")];
+        let two: &[Step] = &[Step::Sql("ALTER TABLE a ADD COLUMN y DEFAULT 7;")];
         open(folder.path(), &[one]).unwrap();
         for _ in 0..2 {
             let connection = open(folder.path(), &[one, two]).unwrap();
@@ -315,9 +366,9 @@ mod tests {
     #[test]
     fn a_migration_that_fails_leaves_the_old_schema() {
         let folder = tempfile::tempdir().unwrap();
-        let one = "CREATE TABLE a (x);";
+        let one: &[Step] = &[Step::Sql("CREATE TABLE a (x);")];
         open(folder.path(), &[one]).unwrap();
-        let bad = "CREATE TABLE b (x); CREATE TABLE a (x);";
+        let bad: &[Step] = &[Step::Sql("CREATE TABLE b (x); CREATE TABLE a (x);")];
         assert!(matches!(open(folder.path(), &[one, bad]), Err(OpenError::Unusable { .. })));
         let connection = open(folder.path(), &[one]).unwrap();
         let tables: i64 =
@@ -328,8 +379,9 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        open(folder.path(), &["CREATE TABLE a (x);", "CREATE TABLE b (x);"]).unwrap();
-        let refused = open(folder.path(), &["CREATE TABLE a (x);"]);
+        let one: &[Step] = &[Step::Sql("CREATE TABLE a (x);")];
+        open(folder.path(), &[one, &[Step::Sql("CREATE TABLE b (x);")]]).unwrap();
+        let refused = open(folder.path(), &[one]);
         assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::cryptolens::LogKind;
-use crate::ingest::{LogCheckpoint, Origin, Position};
+use crate::ingest::{DamagedChunk, LogCheckpoint, Origin, Position, SeenChunk, SeenIds};
 use crate::tally::catalogue::Family;
 use crate::tally::{AccountTally, Histogram, MAX_BOUNDS, Products, Sink};
 
@@ -41,9 +41,23 @@ pub struct AccountState {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LogChange {
     pub(super) floor: i64,
-    pub(super) floor_clock: i64,
-    pub(super) counted: Vec<(i64, i64)>,
+    pub(super) watermark: i64,
+    pub(super) counted: Vec<i64>,
     pub(super) state: LogState,
+}
+
+/// Why something could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    /// By SQLite.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// What was read is not what was written.
+    #[error(transparent)]
+    Chunk(#[from] DamagedChunk),
+    /// A row was handed over twice.
+    #[error("a row was to be counted that is counted already")]
+    AlreadyCounted,
 }
 
 pub(super) type Accounts = BTreeMap<Arc<str>, AccountState>;
@@ -52,7 +66,7 @@ pub(super) type Accounts = BTreeMap<Arc<str>, AccountState>;
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Accounts> {
     let mut accounts = Accounts::new();
     let mut logs = connection.prepare(
-        "SELECT account, log, since, mark, origin, cursor, first_pass_complete, last_entry, last_pass FROM log",
+        "SELECT account, log, since, mark, origin, cursor, first_poll_complete, last_entry, last_poll FROM log",
     )?;
     let mut rows = logs.query([])?;
     while let Some(row) = rows.next()? {
@@ -114,25 +128,25 @@ pub(super) fn open_log(
     connection: &Connection,
     account: &str,
     log: LogKind,
-) -> rusqlite::Result<Option<LogCheckpoint>> {
+) -> Result<Option<LogCheckpoint>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT id, since, mark, origin, floor, floor_clock, cursor, first_pass_complete, last_pass
+        "SELECT id, since, mark, origin, floor, watermark, cursor, first_poll_complete, last_poll
          FROM log WHERE account = ?1 AND log = ?2",
     )?;
     let found = select
         .query_row(params![account, log.name()], |row| {
             let id: i64 = row.get(0)?;
             let origin = Origin { since: row.get(1)?, mark: row.get(2)?, id: row.get(3)? };
-            let (floor, floor_clock, cursor): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
-            Ok((id, origin, floor, floor_clock, cursor, row.get(7)?, row.get(8)?))
+            let (floor, watermark, cursor): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
+            Ok((id, origin, floor, watermark, cursor, row.get(7)?, row.get(8)?))
         })
         .optional()?;
-    let Some((id, origin, floor, floor_clock, cursor, first_poll_complete, last_poll)) = found else {
+    let Some((id, origin, floor, watermark, cursor, first_poll_complete, last_poll)) = found else {
         return Ok(None);
     };
-    let mut select = connection.prepare_cached("SELECT row, stamp FROM window WHERE log = ?1")?;
-    let window = select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let position = Position::restore(origin.id, floor, floor_clock, cursor, window);
+    let mut seen = load_seen(connection, id)?;
+    seen.forget_through(floor);
+    let position = Position::restore(origin.id, floor, cursor, watermark, &seen);
     Ok(Some(LogCheckpoint { position, origin, first_poll_complete, last_poll, epoch: 0 }))
 }
 
@@ -146,7 +160,7 @@ pub(super) fn begin_log(
     let start = Position::at_origin(origin.id);
     transaction
         .prepare_cached(
-            "INSERT INTO log (account, log, since, mark, origin, floor, floor_clock, cursor)
+            "INSERT INTO log (account, log, since, mark, origin, floor, watermark, cursor)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
@@ -156,7 +170,7 @@ pub(super) fn begin_log(
             origin.mark,
             start.origin(),
             start.floor(),
-            start.floor_clock(),
+            start.newest_clock(),
             start.cursor()
         ])?;
     Ok(())
@@ -168,10 +182,10 @@ pub(super) fn move_log(
     account: &str,
     log: LogKind,
     change: &LogChange,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let id: i64 = transaction
         .prepare_cached(
-            "UPDATE log SET floor = ?3, floor_clock = ?4, cursor = ?5, first_pass_complete = ?6, last_entry = ?7, last_pass = ?8
+            "UPDATE log SET floor = ?3, watermark = ?4, cursor = ?5, first_poll_complete = ?6, last_entry = ?7, last_poll = ?8
              WHERE account = ?1 AND log = ?2 AND floor <= ?3 AND cursor <= ?5 RETURNING id",
         )?
         .query_row(
@@ -179,7 +193,7 @@ pub(super) fn move_log(
                 account,
                 log.name(),
                 change.floor,
-                change.floor_clock,
+                change.watermark,
                 change.state.cursor,
                 change.state.first_poll_complete,
                 change.state.last_entry,
@@ -187,15 +201,122 @@ pub(super) fn move_log(
             ],
             |row| row.get(0),
         )?;
-    transaction
-        .prepare_cached("DELETE FROM window WHERE log = ?1 AND row <= ?2")?
-        .execute(params![id, change.floor])?;
-    // Fails on an id that is there already: better no commit than one row counted twice.
-    let mut insert =
-        transaction.prepare_cached("INSERT INTO window (log, row, stamp) VALUES (?1, ?2, ?3)")?;
-    for (row, stamp) in change.counted.iter().filter(|(row, _)| *row > change.floor) {
-        insert.execute(params![id, row, stamp])?;
+    keep_seen(transaction, id, &change.counted, change.floor)
+}
+
+/// Adds ids to the seen ids of a log, and forgets those at or below the floor. An id that is there already is an error:
+/// better no commit than one row counted twice.
+fn keep_seen(transaction: &Transaction<'_>, log: i64, counted: &[i64], floor: i64) -> Result<(), StoreError> {
+    if !counted.is_sorted_by(|one, next| one < next) {
+        return Err(StoreError::AlreadyCounted);
     }
+    let mut rest = counted;
+    while let Some(id) = rest.first().copied() {
+        let Some(chunk) = chunk_of(transaction, log, id)? else {
+            let above = rest.partition_point(|id| *id <= floor);
+            for chunk in SeenChunk::pack(&rest[above..]) {
+                insert_chunk(transaction, log, &chunk)?;
+            }
+            break;
+        };
+        let next = chunk_after(transaction, log, chunk.first())?;
+        let belongs = next.map_or(rest.len(), |next| rest.partition_point(|id| *id < next));
+        let (here, after) = rest.split_at(belongs);
+        rest = after;
+        let chunks = if id > chunk.last() {
+            chunk.clone().append(here)
+        } else {
+            let (chunks, added) = chunk.merge(here);
+            if added < here.len() {
+                return Err(StoreError::AlreadyCounted);
+            }
+            chunks
+        };
+        for (at, new) in chunks.iter().enumerate().filter(|(_, new)| new.last() > floor) {
+            if at == 0 && *new == chunk {
+                continue;
+            }
+            insert_chunk(transaction, log, new)?;
+        }
+        if chunks.first().is_some_and(|new| new.first() != chunk.first()) {
+            delete_chunk(transaction, log, &chunk)?;
+        }
+    }
+    transaction
+        .prepare_cached("DELETE FROM seen WHERE log = ?1 AND last <= ?2")?
+        .execute(params![log, floor])?;
+    Ok(())
+}
+
+fn load_seen(connection: &Connection, log: i64) -> Result<SeenIds, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT first, last, ids FROM seen WHERE log = ?1 ORDER BY first")?;
+    let mut rows = select.query([log])?;
+    let mut seen = SeenIds::default();
+    while let Some(row) = rows.next()? {
+        seen.push_chunk(SeenChunk::decode(row.get(0)?, row.get(1)?, row.get(2)?)?)?;
+    }
+    Ok(seen)
+}
+
+/// The chunk that an id belongs to: the last one that begins at or before it, else the first.
+fn chunk_of(transaction: &Transaction<'_>, log: i64, id: i64) -> Result<Option<SeenChunk>, StoreError> {
+    for which in [
+        "SELECT first, last, ids FROM seen WHERE log = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+        "SELECT first, last, ids FROM seen WHERE log = ?1 AND first > ?2 ORDER BY first LIMIT 1",
+    ] {
+        let mut select = transaction.prepare_cached(which)?;
+        let mut rows = select.query(params![log, id])?;
+        if let Some(row) = rows.next()? {
+            return Ok(Some(SeenChunk::decode(row.get(0)?, row.get(1)?, row.get(2)?)?));
+        }
+    }
+    Ok(None)
+}
+
+/// The first id of the next chunk.
+fn chunk_after(transaction: &Transaction<'_>, log: i64, first: i64) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached("SELECT min(first) FROM seen WHERE log = ?1 AND first > ?2")?
+        .query_row(params![log, first], |row| row.get(0))
+}
+
+/// Takes the ids that the first version kept one by one, each with its time, into chunks; the watermark is the highest
+/// of the times.
+pub(super) fn convert_window(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut logs = transaction.prepare("SELECT id FROM log")?;
+    for log in logs.query_map([], |row| row.get(0))? {
+        let log: i64 = log?;
+        let mut window = transaction.prepare_cached("SELECT row FROM window WHERE log = ?1 ORDER BY row")?;
+        let ids = window.query_map([log], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+        for chunk in SeenChunk::pack(&ids) {
+            insert_chunk(transaction, log, &chunk)?;
+        }
+    }
+    transaction.execute(
+        "UPDATE log SET watermark =
+             max(watermark, coalesce((SELECT max(stamp) FROM window WHERE window.log = log.id), watermark))",
+        [],
+    )?;
+    Ok(())
+}
+
+/// Writes a chunk, also over the one that begins with the same id.
+pub(super) fn insert_chunk(
+    transaction: &Transaction<'_>,
+    log: i64,
+    chunk: &SeenChunk,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO seen (log, first, last, ids) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![log, chunk.first(), chunk.last(), chunk.bytes()])?;
+    Ok(())
+}
+
+fn delete_chunk(transaction: &Transaction<'_>, log: i64, chunk: &SeenChunk) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM seen WHERE log = ?1 AND first = ?2")?
+        .execute(params![log, chunk.first()])?;
     Ok(())
 }
 

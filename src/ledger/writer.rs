@@ -15,7 +15,7 @@ use crate::ingest::{Batch, CheckpointError, LogCheckpoint, LogId, Origin};
 use crate::tally::{AccountTally, Limits, Products, Reading};
 
 use super::schema::{self, Files, MIGRATIONS, OpenError};
-use super::store::{self, AccountState, Accounts, LogChange, SeriesSink};
+use super::store::{self, AccountState, Accounts, LogChange, SeriesSink, StoreError};
 use super::{Committed, Shared};
 
 /// Most pages of one transaction.
@@ -213,6 +213,8 @@ impl<O: Observer> Writer<O> {
                     "the ledger cannot be used and was moved aside; counting starts again, restore a backup to go on from there"
                 );
                 let store = self.open_store()?;
+                self.epochs.clear();
+                self.shared.generation.send_modify(|generation| *generation += 1);
                 Store { resets, ..store }
             }
             opened => opened?,
@@ -228,6 +230,7 @@ impl<O: Observer> Writer<O> {
         let written = self.store.as_ref().map(|store| store::set_meta(&store.connection, RESETS, resets));
         if let Some(Err(error)) = written {
             self.store = None;
+            let error = error.into();
             self.doubt(&error);
             return Err(OpenError::Unusable { path: self.files.database(), reason: error.to_string() });
         }
@@ -238,7 +241,7 @@ impl<O: Observer> Writer<O> {
     }
 
     /// Some damage shows only when the page that has it is read or written.
-    fn doubt(&mut self, error: &rusqlite::Error) {
+    fn doubt(&mut self, error: &StoreError) {
         if schema::is_corrupt(error) {
             self.corrupt = Some(error.to_string());
         }
@@ -250,10 +253,10 @@ impl<O: Observer> Writer<O> {
             self.observer.opened(connection)?;
             // A new file has no number yet; it may be new because another was moved aside just before the process ended.
             let resets = store::meta(connection, RESETS)?.unwrap_or_else(|| self.files.count_aside());
-            Ok((store::load(connection)?, resets))
+            Ok::<_, StoreError>((store::load(connection)?, resets))
         };
         let path = self.files.database();
-        let (accounts, resets) = read(&connection).map_err(|error: rusqlite::Error| {
+        let (accounts, resets) = read(&connection).map_err(|error: StoreError| {
             let reason = error.to_string();
             let corrupt = schema::is_corrupt(&error);
             if corrupt { OpenError::Corrupt { path, reason } } else { OpenError::Unusable { path, reason } }
@@ -387,11 +390,11 @@ impl<O: Observer> Writer<O> {
                 self.publish();
                 self.observer.at(CommitStep::AfterPublish)
             })
-            .map_err(|error| self.broken(&error))
+            .map_err(|error| self.broken(&error.into()))
     }
 
-    fn write_changes(&mut self, changes: &BTreeMap<Arc<str>, AccountChange>) -> rusqlite::Result<()> {
-        let Some(store) = self.store.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
+    fn write_changes(&mut self, changes: &BTreeMap<Arc<str>, AccountChange>) -> Result<(), StoreError> {
+        let Some(store) = self.store.as_mut() else { return Err(rusqlite::Error::InvalidQuery.into()) };
         let nothing = AccountTally::default();
         let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (account, change) in changes {
@@ -407,7 +410,7 @@ impl<O: Observer> Writer<O> {
         }
         self.observer.at(CommitStep::BeforeCommit)?;
         transaction.commit()?;
-        self.observer.at(CommitStep::AfterCommit)
+        Ok(self.observer.at(CommitStep::AfterCommit)?)
     }
 
     /// A small transaction of its own.
@@ -427,12 +430,12 @@ impl<O: Observer> Writer<O> {
                 self.succeeded();
                 Ok(())
             }
-            Err(error) => Err(self.broken(&error)),
+            Err(error) => Err(self.broken(&error.into())),
         }
     }
 
     /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only the file knows.
-    fn broken(&mut self, error: &rusqlite::Error) -> CheckpointError {
+    fn broken(&mut self, error: &StoreError) -> CheckpointError {
         self.store = None;
         self.tried = None;
         self.epochs.clear();
@@ -516,12 +519,14 @@ fn count(
         let state = before.logs.get(log)?;
         let log = change.logs.entry(*log).or_insert_with(|| LogChange {
             floor: record.floor,
-            floor_clock: record.floor_clock,
+            watermark: record.watermark,
             counted: Vec::new(),
             state: state.clone(),
         });
-        (log.floor, log.floor_clock) = (record.floor, record.floor_clock);
+        (log.floor, log.watermark) = (record.floor, record.watermark);
         log.counted.extend_from_slice(&record.counted);
+        // A poll that goes back to the floor hands over lower ids than before. Mostly the order is right already.
+        log.counted.sort();
         log.state.cursor = record.cursor;
         log.state.last_entry = log.state.last_entry.max(record.newest_entry);
         log.state.first_poll_complete |= record.poll_end.is_some();

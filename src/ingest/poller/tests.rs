@@ -54,6 +54,7 @@ struct World {
 struct Fake {
     world: Arc<Mutex<World>>,
     token: Token,
+    generation: tokio::sync::watch::Sender<u64>,
 }
 
 impl Fake {
@@ -156,9 +157,9 @@ impl CheckpointStore for Fake {
                 return Err(CheckpointError::Failed);
             }
             let opened = world.opened.as_mut().unwrap();
-            for (id, stamp) in &record.counted {
+            for id in &record.counted {
                 assert!(!world.kept.contains(id), "row {id} is counted twice");
-                opened.position.count(*id, *stamp);
+                opened.position.count(*id, record.watermark);
                 world.kept.push(*id);
             }
             opened.position.raise_floor_to(record.floor);
@@ -169,6 +170,10 @@ impl CheckpointStore for Fake {
         let (reply, answer) = oneshot::channel();
         reply.send(outcome).unwrap();
         Ok(PendingCommit(answer))
+    }
+
+    fn generation(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     async fn products(&self, _: &Arc<str>, _: Vec<Product>) -> Result<(), CheckpointError> {
@@ -192,7 +197,11 @@ impl Running {
 
     fn with_token(world: World, token: Token) -> Running {
         clock();
-        let fake = Fake { world: Arc::new(Mutex::new(world)), token };
+        let fake = Fake {
+            world: Arc::new(Mutex::new(world)),
+            token,
+            generation: tokio::sync::watch::Sender::new(0),
+        };
         let (status, api, cancel) = (Arc::default(), Arc::default(), CancellationToken::new());
         let settings = PollerSettings {
             id: LogId { account: "default".into(), log: LogKind::Events },
