@@ -160,6 +160,7 @@ impl Exposition {
             exposition::family(&catalogue::API_DURATION, durations),
             logs(&catalogue::UP, &|status| Some(truth(status.view().up))),
             logs(&catalogue::CATCHING_UP, &|status| Some(truth(status.view().catching_up))),
+            logs(&catalogue::NEWEST_ID, &|status| status.view().newest_id.map(float)),
             logs(&catalogue::LAST_POLL, &|status| status.view().last_poll.map(float)),
             one(&catalogue::LEDGER_UP, exposition::gauge(&catalogue::LEDGER_UP, &none, truth(health.up))),
             one(

@@ -11,7 +11,9 @@ pub struct Arranged<R> {
     pub repeated: u64,
     /// For each list element without an id: the id of the row before it, if there is one.
     pub without_id: Vec<Option<i64>>,
-    /// True if it has as many list elements as were asked for: more are likely to follow.
+    /// How many list elements it had.
+    pub listed: usize,
+    /// True if these are as many as were asked for: more are likely to follow.
     pub full: bool,
 }
 
@@ -21,16 +23,17 @@ pub struct Arranged<R> {
 /// [`DecodeFault::Order`] for a strictly descending page of two or more rows, and for a full page (one with at least
 /// `limit` list elements) in disorder.
 pub fn arrange<R: Row>(page: Page<R>, limit: u16) -> Result<Arranged<R>, ApiError> {
-    let full = page.listed() >= usize::from(limit);
+    let listed = page.listed();
+    let full = listed >= usize::from(limit);
     let Page { mut rows, without_id } = page;
     let ascending = rows.is_sorted_by(|one, next| one.id() < next.id());
     if ascending {
-        return Ok(Arranged { rows, repeated: 0, without_id, full });
+        return Ok(Arranged { rows, repeated: 0, without_id, listed, full });
     }
-    let listed = rows.len();
+    let with_id = rows.len();
     let mut seen = std::collections::HashSet::with_capacity(listed);
     rows.retain(|row| seen.insert(row.id()));
-    let repeated = u64::try_from(listed - rows.len()).unwrap_or(u64::MAX);
+    let repeated = u64::try_from(with_id - rows.len()).unwrap_or(u64::MAX);
     if !rows.is_sorted_by(|one, next| one.id() < next.id()) {
         let descending = rows.is_sorted_by(|one, next| one.id() > next.id());
         if full || descending {
@@ -38,7 +41,7 @@ pub fn arrange<R: Row>(page: Page<R>, limit: u16) -> Result<Arranged<R>, ApiErro
         }
         rows.sort_unstable_by_key(Row::id);
     }
-    Ok(Arranged { rows, repeated, without_id, full })
+    Ok(Arranged { rows, repeated, without_id, listed, full })
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! What a pass hands over to be written down: the rows of one page to count, and how the position moves with them.
+//! What a poll hands over to be kept: the rows of one page to count, and how the position moves.
+
+use std::collections::BTreeMap;
 
 use crate::cryptolens::Rows;
 
@@ -9,20 +11,26 @@ use super::position::Position;
 pub struct PageStatistics {
     /// Rows without an id.
     pub no_id: u64,
-    /// Rows at or below the floor.
+    /// Rows that were not asked for and are not above the floor.
     pub below_floor: u64,
-    /// Ids met before in the same pass.
+    /// Rows given up because an answer that holds them is larger than the body cap.
+    pub too_large: u64,
+    /// Ids met before in the same poll.
     pub duplicate: u64,
-    /// Counted rows below the cursor that the pass began with.
+    /// Counted rows below the cursor that the poll began with.
     pub late: u64,
 }
+
+/// Rows without a readable id, by the id of the row before each. They cannot be told apart, so a
+/// number that does not grow is taken for the same rows read again.
+pub type RowsWithoutId = BTreeMap<i64, u64>;
 
 /// One step of a log: all of it is written in one transaction, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Rows to count; each id is new.
     pub rows: Rows,
-    /// Local time when they were read, in Unix seconds.
+    /// Time when they were read, by the server's clock, in Unix seconds.
     pub read_at: i64,
     /// To be counted with them.
     pub statistics: PageStatistics,
@@ -30,13 +38,15 @@ pub struct Batch {
     pub floor: i64,
     /// The cursor from now on.
     pub cursor: i64,
-    /// The running maximum of event time at the cursor, in Unix seconds.
+    /// The watermark from now on, in Unix seconds.
     pub watermark: i64,
-    /// Ids of `rows`, ascending: those above the floor belong to the seen ids.
+    /// Ids of `rows`, ascending.
     pub counted: Vec<i64>,
+    /// All rows without an id that lie above the floor; `None` if they are the same as before.
+    pub without_id: Option<RowsWithoutId>,
     /// Time of the newest of `rows`, as far as it is not in the future, in Unix seconds.
     pub newest_entry: Option<i64>,
-    /// Set by the last step of a complete pass: when that was, in Unix seconds.
+    /// Set by the last step of a complete poll: when that was, in Unix seconds.
     pub poll_end: Option<i64>,
     /// True if the next step is likely to follow at once, so that both may share a transaction.
     pub more_follows: bool,
@@ -49,9 +59,11 @@ pub struct LogCheckpoint {
     pub position: Position,
     /// What `--since` meant when counting began.
     pub origin: Origin,
-    /// Whether any pass was ever complete.
+    /// Rows without an id that were counted as skipped, above the floor.
+    pub without_id: RowsWithoutId,
+    /// Whether any poll was ever complete.
     pub first_poll_complete: bool,
-    /// End of the last complete pass that was written down, in Unix seconds.
+    /// End of the last complete poll that was written down, in Unix seconds.
     pub last_poll: Option<i64>,
     /// To be given back with every [`Batch`]; see [`super::CheckpointStore::submit`].
     pub epoch: u64,

@@ -6,21 +6,27 @@
 mod arrange;
 mod batch;
 mod checkpoint;
-mod origin;
+mod finality;
+#[cfg(test)]
+pub(crate) mod flaw;
+mod limit;
+pub(crate) mod origin;
 mod pace;
 pub mod poll;
 mod poller;
 mod position;
+mod probe;
 mod products;
 mod requester;
 mod seen;
+mod server_clock;
 mod source;
 mod status;
 
 pub use arrange::{Arranged, arrange};
-pub use batch::{Batch, LogCheckpoint, Origin, PageStatistics};
+pub use batch::{Batch, LogCheckpoint, Origin, PageStatistics, RowsWithoutId};
 pub use checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
-pub use poll::{Poll, SessionState, Step, TimestampPair};
+pub use poll::{Exchange, Poll, PollStep, SessionState, TimestampPair};
 pub use poller::{Poller, PollerSettings, Stopped};
 pub use position::{NEVER, Position};
 pub use products::follow_products;

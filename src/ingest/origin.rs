@@ -1,271 +1,499 @@
-//! Where counting starts: one search that serves the three logs with documented parameters only.
+//! Where counting or reading starts: one search by id that serves the three logs with documented parameters only.
+//!
+//! The API has no question "which row is the first after this time". A probe therefore asks for the rows after a guessed
+//! id and looks at their times: the search gallops from the oldest row in doubling steps, bisects, and walks up the last
+//! pages. It takes at most [`MOST_REQUESTS`] requests.
+//!
+//! Promises: [`find`] never returns an id that it has no reason to believe is old; where it cannot tell (a row without a
+//! time, an id that the API refuses, no request left) it answers with a lower id, so that too much is counted rather than
+//! too little.
+//!
+//! Times of the Web API Log and the Object Log are the server's and follow the ids. Those of the Events Log are given by
+//! applications: single rows and whole batches may be days older, or hours ahead, than their neighbours. A probe of the
+//! Events Log therefore judges a whole page by the latest time on it that is not in the future, and the search looks at
+//! pages below what it found: at each of the next [`CLOSE_PAGES`] pages, then at growing distances. One that shows a time
+//! that is not old moves the search below it. What it cannot know: a stretch of rows that is shorter than about a third of
+//! an old batch of more than [`CLOSE_PAGES`] pages that follows it can be missed.
 
-use crate::cryptolens::LogKind;
+use crate::cryptolens::{LogKind, Page, Row};
 
-/// The first row after an id.
+/// No search asks more often. A log whose ids reach 2^40 takes about 40 requests to find a place in and 40 to confirm it.
+const MOST_REQUESTS: u32 = 130;
+
+/// The first step of the gallop, in ids.
+const FIRST_STEP: i64 = 1024;
+
+/// Ids above 2^53 are no ids: programs that read JSON numbers as floating point cannot tell them apart.
+const LARGEST_ID: i64 = 1 << 53;
+
+/// Pages that are read upwards in a row before the search gallops again. A busy log gets new rows for as long as anybody
+/// looks; those of the last moments count.
+const MOST_CLIMBS: u32 = 16;
+
+/// How often the search gallops again from where the walk upwards got to. More than once is needed only where the API
+/// refused ids or showed an empty list in between.
+const MOST_ROUNDS: u32 = 3;
+
+/// Pages without any plausible time that a search reads past, to judge them by what follows.
+const MOST_LOOKS_PAST: u32 = 16;
+
+/// Pages below the found place that are all looked at before the distances grow.
+const CLOSE_PAGES: usize = 8;
+
+/// How much of a page an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    /// Its id.
-    pub id: i64,
-    /// Its time in Unix seconds, or, where it has none, that of the row after it.
-    pub time: Option<i64>,
+pub(crate) enum Extent {
+    /// Two rows, so that an answer that descends can be told from one that ascends.
+    Two,
+    /// As many rows as a page holds.
+    Page,
 }
 
-/// What is after an id.
+impl Extent {
+    /// The `Limit` to ask for.
+    pub(crate) const fn limit(self, log: LogKind) -> u16 {
+        match self {
+            Extent::Two => 2,
+            Extent::Page => log.max_limit(),
+        }
+    }
+}
+
+/// A row as far as the search looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// A row.
-    Row(Head),
-    /// Nothing: an explicit empty list.
-    Nothing,
-    /// The API takes no such id ("the input parameters were incorrect").
+pub(crate) struct ProbeRow {
+    /// Its id.
+    pub(crate) id: i64,
+    /// Its time in Unix seconds, if it has one.
+    pub(crate) time: Option<i64>,
+}
+
+/// What a log shows after an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProbeAnswer {
+    /// At least one row, in ascending order of ids.
+    Rows(Vec<ProbeRow>),
+    /// An explicit empty list.
+    Empty,
+    /// A list whose rows all have ids at or below the one that was asked after.
+    NothingFurther,
+    /// A list in which no row has a readable id. The log is not empty.
+    Unreadable,
+    /// The API does not accept the id ("the input parameters were incorrect").
     Refused,
 }
 
-/// Asks the log. Errors other than [`Found::Refused`] are retried inside; what is left is a reason to give up.
-pub(super) trait Probe {
+impl ProbeAnswer {
+    /// The answer that a page gives to the question for rows after `after`.
+    pub(crate) fn of<R: Row>(page: &Page<R>, after: i64) -> ProbeAnswer {
+        if page.listed() == 0 {
+            return ProbeAnswer::Empty;
+        }
+        let ids = page.rows.iter().filter(|row| row.id() <= LARGEST_ID);
+        let mut rows: Vec<ProbeRow> = ids.map(|row| ProbeRow { id: row.id(), time: row.time() }).collect();
+        if rows.is_empty() {
+            return ProbeAnswer::Unreadable;
+        }
+        rows.retain(|row| row.id > after);
+        rows.sort_unstable_by_key(|row| row.id);
+        rows.dedup_by_key(|row| row.id);
+        if rows.is_empty() { ProbeAnswer::NothingFurther } else { ProbeAnswer::Rows(rows) }
+    }
+}
+
+/// Asks the log. Whoever implements it retries what may pass; an error is a reason to give up.
+pub(crate) trait Probe {
     /// Why it gave up.
     type Error;
 
-    /// The first row with an id above `after`; 0 asks from the beginning.
-    fn first_after(&mut self, after: i64) -> impl Future<Output = Result<Found, Self::Error>> + Send;
+    /// The rows with an id above `after`, the lowest first; 0 asks from the beginning.
+    fn page_after(
+        &mut self,
+        after: i64,
+        extent: Extent,
+    ) -> impl Future<Output = Result<ProbeAnswer, Self::Error>> + Send;
 
-    /// The row that the server says is the newest; the caller makes sure.
-    fn newest(&mut self) -> impl Future<Output = Result<Found, Self::Error>> + Send;
+    /// The row that the server says is the newest, asked for by `OrderBy`; the search makes sure.
+    fn newest(&mut self) -> impl Future<Output = Result<ProbeAnswer, Self::Error>> + Send;
+
+    /// Called after an answer that says the log is empty. `true` asks once more after the wait; `false` believes it.
+    fn pause_for_overlap(&mut self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
+    /// The present time in Unix seconds. A time after it is not plausible.
+    fn now(&self) -> i64;
 }
 
 /// What counts as old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// Every row that is there.
     Now,
     /// Rows with a time below this, in Unix seconds.
     Time(i64),
 }
 
-impl Mark {
-    /// A row without any time is not old: better to count too much than to lose it.
-    fn is_before(self, head: Head) -> bool {
-        match self {
-            Mark::Now => true,
-            Mark::Time(mark) => head.time.is_some_and(|time| time < mark),
-        }
-    }
-}
-
-const FIRST_STEP: i64 = 1024;
-
-/// A busy log gets new rows for as long as one looks; those of the last moments count, then.
-const MOST_CONFIRMATIONS: u32 = 16;
-
-/// The id at or below which rows are old: 0 if none is. At most about 130 requests.
+/// The id at or below which rows are old: 0 if none is.
 ///
 /// # Errors
 /// The probe's own.
-pub(super) async fn find<P: Probe + Send>(probe: &mut P, log: LogKind, mark: Mark) -> Result<i64, P::Error> {
-    let mut lo = None;
+pub(crate) async fn find<P: Probe + Send>(probe: &mut P, log: LogKind, mark: Mark) -> Result<i64, P::Error> {
+    let mut search = Search::new(probe, log, mark);
     if log == LogKind::WebApi
         && mark == Mark::Now
-        && let Found::Row(newest) = probe.newest().await?
+        && let Some(newest) = search.newest_first(0).await?
     {
-        if probe.first_after(newest.id).await? == Found::Nothing {
-            return Ok(newest.id);
-        }
-        // The server ignored the order, or a row came in between.
-        lo = Some(newest);
+        return Ok(newest);
     }
-    let lo = match lo {
-        Some(lo) => lo,
-        None => match oldest(probe).await? {
-            Some(oldest) if mark.is_before(oldest) => oldest,
-            _ => return Ok(0),
-        },
-    };
-    let (lo, hi) = gallop(probe, mark, lo.id).await?;
-    let lo = bisect(probe, mark, lo, hi).await?;
-    confirm(probe, mark, lo).await
-}
-
-/// An empty log is believed only when told twice.
-async fn oldest<P: Probe>(probe: &mut P) -> Result<Option<Head>, P::Error> {
-    for _ in 0..2 {
-        if let Found::Row(head) = probe.first_after(0).await? {
-            return Ok(Some(head));
-        }
+    if search.is_empty().await? {
+        return Ok(0);
     }
-    Ok(None)
-}
-
-/// Doubles its steps until a row is not old, or there is none.
-async fn gallop<P: Probe>(probe: &mut P, mark: Mark, mut lo: i64) -> Result<(i64, i64), P::Error> {
-    let mut step = FIRST_STEP;
-    loop {
-        let x = lo.saturating_add(step);
-        match probe.first_after(x).await? {
-            Found::Row(head) if mark.is_before(head) && head.id > lo => lo = head.id,
-            _ => return Ok((lo, x)),
-        }
-        step = step.saturating_mul(2);
-    }
-}
-
-/// Narrows down the last old row between `lo` (old) and `hi` (nothing old after it).
-async fn bisect<P: Probe>(probe: &mut P, mark: Mark, mut lo: i64, mut hi: i64) -> Result<i64, P::Error> {
-    while hi.saturating_sub(lo) > 1 {
-        let middle = lo + (hi - lo) / 2;
-        match probe.first_after(middle).await? {
-            Found::Row(head) if mark.is_before(head) && head.id > lo => lo = head.id,
-            _ => hi = middle,
-        }
+    let lo = search.forward(0).await?;
+    if log == LogKind::Events && search.mark != Mark::Now {
+        return search.confirm_below(lo).await;
     }
     Ok(lo)
 }
 
-async fn confirm<P: Probe>(probe: &mut P, mark: Mark, mut lo: i64) -> Result<i64, P::Error> {
-    for _ in 0..MOST_CONFIRMATIONS {
-        match probe.first_after(lo).await? {
-            Found::Row(head) if mark.is_before(head) && head.id > lo => lo = head.id,
-            _ => break,
+/// The newest id above `from` (the id of a row, or 0); none if the log shows no row there. An empty answer is believed
+/// after two questions without a wait.
+///
+/// # Errors
+/// The probe's own.
+#[allow(dead_code, reason = "for a poll that is far behind")]
+pub(crate) async fn newest_id<P: Probe + Send>(
+    probe: &mut P,
+    log: LogKind,
+    from: i64,
+) -> Result<Option<i64>, P::Error> {
+    let mut search = Search::new(probe, log, Mark::Now);
+    if log == LogKind::WebApi
+        && let Some(newest) = search.newest_first(from).await?
+    {
+        return Ok(Some(newest));
+    }
+    let newest = search.forward(from).await?;
+    Ok((newest > from).then_some(newest))
+}
+
+/// What the rows after an id say about the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Every row that was read is old; `last` is the id of the last of them that has a plausible time.
+    Before { last: i64 },
+    /// Some row is not old. `prefix` is the id of the last old row before it, where there is one.
+    NotBefore { prefix: Option<i64> },
+    /// There is no row, as far as this answer tells.
+    End,
+    /// The API refused the id.
+    Refused,
+}
+
+/// What a look below the found place shows.
+struct Look {
+    shows_recent: bool,
+    /// The last old row, if all are old.
+    old: Option<i64>,
+    /// The last id on the page.
+    reached: i64,
+    /// From the first id on the page to the last.
+    span: i64,
+    /// Rows that were judged.
+    rows: usize,
+}
+
+struct Search<'p, P> {
+    probe: &'p mut P,
+    mark: Mark,
+    /// How much of a page a guess reads.
+    extent: Extent,
+    asked: u32,
+    looks_past: u32,
+    /// The id of the oldest row, once it is known; below it there is nothing to look at.
+    oldest: i64,
+    /// From the first id to the last of the page that was read most recently; at least 1.
+    width: i64,
+    /// Rows on the largest page that was read.
+    largest_page: usize,
+}
+
+impl<'p, P: Probe + Send> Search<'p, P> {
+    fn new(probe: &'p mut P, log: LogKind, mark: Mark) -> Search<'p, P> {
+        let extent = if log == LogKind::Events && mark != Mark::Now { Extent::Page } else { Extent::Two };
+        Search { probe, mark, extent, asked: 0, looks_past: 0, oldest: 0, width: 1, largest_page: 1 }
+    }
+
+    const fn is_spent(&self) -> bool {
+        self.asked >= MOST_REQUESTS
+    }
+
+    async fn ask(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, P::Error> {
+        self.asked += 1;
+        let answer = self.probe.page_after(after, extent).await?;
+        if let ProbeAnswer::Rows(rows) = &answer
+            && let [first, .., last] = rows.as_slice()
+        {
+            if extent == Extent::Page {
+                self.width = last.id.saturating_sub(first.id).max(1);
+                self.largest_page = self.largest_page.max(rows.len());
+            }
+            if after == 0 {
+                self.oldest = first.id;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The newest row by the server's own order, if it is above `from` and nothing is after it.
+    async fn newest_first(&mut self, from: i64) -> Result<Option<i64>, P::Error> {
+        self.asked += 1;
+        let ProbeAnswer::Rows(rows) = self.probe.newest().await? else { return Ok(None) };
+        let Some(newest) = rows.last().map(|row| row.id).filter(|id| *id > from) else { return Ok(None) };
+        // A server that ignores the order shows the oldest row. One empty answer may be that of a replica that lags.
+        for _ in 0..2 {
+            match self.ask(newest, Extent::Two).await? {
+                ProbeAnswer::Empty | ProbeAnswer::NothingFurther => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(newest))
+    }
+
+    /// True if the log says that it is empty, and says so again after an overlap where the caller waits.
+    async fn is_empty(&mut self) -> Result<bool, P::Error> {
+        let started = self.probe.now();
+        if self.ask(0, Extent::Two).await? != ProbeAnswer::Empty {
+            return Ok(false);
+        }
+        if !self.probe.pause_for_overlap().await? {
+            return Ok(true);
+        }
+        if self.mark == Mark::Now {
+            // What came while the search waited is not old.
+            self.mark = Mark::Time(started);
+        }
+        Ok(self.ask(0, Extent::Two).await? == ProbeAnswer::Empty)
+    }
+
+    /// The last id of the old rows above `lo`, which is old itself, as if times followed ids.
+    async fn forward(&mut self, mut lo: i64) -> Result<i64, P::Error> {
+        match self.judge(lo, self.extent).await? {
+            Verdict::Before { last } => lo = last,
+            Verdict::NotBefore { prefix } => return Ok(prefix.unwrap_or(lo)),
+            // One empty answer may be that of a replica that lags.
+            Verdict::End => match self.judge(lo, self.extent).await? {
+                Verdict::Before { last } => lo = last,
+                Verdict::NotBefore { prefix } => return Ok(prefix.unwrap_or(lo)),
+                Verdict::End | Verdict::Refused => return Ok(lo),
+            },
+            Verdict::Refused => {}
+        }
+        for _ in 0..MOST_ROUNDS {
+            let (galloped, hi) = self.gallop(lo).await?;
+            let bisected = self.bisect(galloped, hi).await?;
+            let (climbed, settled) = self.climb(bisected).await?;
+            lo = climbed;
+            if settled {
+                break;
+            }
+        }
+        Ok(lo)
+    }
+
+    /// Doubles its steps until a row is not old, or there is none. Returns the last old id and where no old row was seen.
+    async fn gallop(&mut self, mut lo: i64) -> Result<(i64, i64), P::Error> {
+        let mut step = FIRST_STEP;
+        loop {
+            let x = lo.saturating_add(step);
+            if x >= LARGEST_ID || self.is_spent() {
+                return Ok((lo, LARGEST_ID.max(lo)));
+            }
+            match self.judge(x, self.extent).await? {
+                Verdict::Before { last } => lo = last,
+                Verdict::NotBefore { .. } | Verdict::End | Verdict::Refused => return Ok((lo, x)),
+            }
+            step = step.saturating_mul(2);
         }
     }
-    Ok(lo)
+
+    /// Narrows down the last old row between `lo` (old) and `hi` (no old row seen after it). Where whole pages are read, a
+    /// page is near enough: the walk upwards finds the rest.
+    async fn bisect(&mut self, mut lo: i64, mut hi: i64) -> Result<i64, P::Error> {
+        let mut enough = 1;
+        while hi.saturating_sub(lo) > enough && !self.is_spent() {
+            let middle = lo + (hi - lo) / 2;
+            match self.judge(middle, self.extent).await? {
+                Verdict::Before { last } => {
+                    lo = last;
+                    if self.extent == Extent::Page {
+                        enough = self.width;
+                    }
+                }
+                Verdict::NotBefore { .. } | Verdict::End | Verdict::Refused => hi = middle,
+            }
+        }
+        Ok(lo)
+    }
+
+    /// Walks up page by page from an old id. True if it came to a row that is not old, or to the end of the log.
+    async fn climb(&mut self, mut lo: i64) -> Result<(i64, bool), P::Error> {
+        let mut ends = 0;
+        for _ in 0..MOST_CLIMBS {
+            if self.is_spent() {
+                return Ok((lo, true));
+            }
+            match self.judge(lo, Extent::Page).await? {
+                Verdict::Before { last } if last > lo => {
+                    lo = last;
+                    ends = 0;
+                }
+                Verdict::Before { .. } | Verdict::Refused => return Ok((lo, true)),
+                Verdict::NotBefore { prefix } => return Ok((prefix.unwrap_or(lo), true)),
+                // One empty answer may be that of a replica that lags.
+                Verdict::End if ends == 0 => ends = 1,
+                Verdict::End => return Ok((lo, true)),
+            }
+        }
+        Ok((lo, false))
+    }
+
+    /// Looks at pages below what was found, which times that do not follow ids may have put too high, and goes on below
+    /// each that shows a time that is not old.
+    async fn confirm_below(&mut self, mut lo: i64) -> Result<i64, P::Error> {
+        while let Some(hi) = self.recent_below(lo).await? {
+            // Nothing is believed now but what is found below.
+            let floor = self.old_below(hi).await?;
+            let bisected = self.bisect(floor, hi).await?;
+            lo = if self.is_spent() { floor } else { self.climb(bisected).await?.0 };
+        }
+        Ok(lo)
+    }
+
+    /// An id below `lo` after which a page shows a time that is not old: each of the nearest pages is looked at, then those
+    /// at 12, 16, 24, 32 ... page widths.
+    async fn recent_below(&mut self, lo: i64) -> Result<Option<i64>, P::Error> {
+        let (mut upto, mut width) = (lo, self.width);
+        let (mut looks, mut rows) = (0, 0);
+        while looks < 2 * CLOSE_PAGES && rows < CLOSE_PAGES * self.largest_page {
+            if self.is_spent() || upto <= self.oldest {
+                return Ok(None);
+            }
+            let from = self.not_below_oldest(upto.saturating_sub(width));
+            looks += 1;
+            let look = self.look(from, upto).await?;
+            if look.shows_recent {
+                return Ok(Some(from));
+            }
+            if look.reached < upto && look.span < width {
+                // Ids lie closer together than they do above: the page ended before what was looked at.
+                width = look.span.max(1);
+                continue;
+            }
+            if 2 * look.rows < self.largest_page {
+                width = width.saturating_mul(2);
+            }
+            rows += look.rows;
+            upto = from;
+        }
+        let mut distance = lo.saturating_sub(upto);
+        for is_odd in [true, false].into_iter().cycle() {
+            if self.is_spent() || upto <= self.oldest {
+                break;
+            }
+            distance = if is_odd { distance / 2 * 3 } else { distance / 3 * 4 }.max(distance + 1);
+            upto = self.not_below_oldest(lo.saturating_sub(distance));
+            if self.look(upto, lo).await?.shows_recent {
+                return Ok(Some(upto));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An old id below `hi`, looked for at doubling distances; 0 if there is none.
+    async fn old_below(&mut self, hi: i64) -> Result<i64, P::Error> {
+        let mut distance = self.width;
+        while hi.saturating_sub(distance) > self.oldest && !self.is_spent() {
+            if let Some(old) = self.look(hi - distance, hi).await?.old {
+                return Ok(old);
+            }
+            distance = distance.saturating_mul(2);
+        }
+        Ok(0)
+    }
+
+    /// The oldest row is asked for by 0: a server may refuse ids that are gone.
+    const fn not_below_oldest(&self, id: i64) -> i64 {
+        if id < self.oldest { 0 } else { id }
+    }
+
+    /// Reads the page after an id and judges its rows up to `upto`.
+    async fn look(&mut self, after: i64, upto: i64) -> Result<Look, P::Error> {
+        let nothing = Look { shows_recent: false, old: None, reached: upto, span: self.width, rows: 0 };
+        let ProbeAnswer::Rows(rows) = self.ask(after, Extent::Page).await? else { return Ok(nothing) };
+        let reached = rows.last().map_or(upto, |row| row.id);
+        let below: Vec<ProbeRow> = rows.into_iter().filter(|row| row.id <= upto).collect();
+        let verdict = self.verdict(&below);
+        Ok(Look {
+            shows_recent: matches!(verdict, Some(Verdict::NotBefore { .. })),
+            old: match verdict {
+                Some(Verdict::Before { last }) => Some(last),
+                _ => None,
+            },
+            reached,
+            span: self.width,
+            rows: below.len(),
+        })
+    }
+
+    /// Asks for the rows after an id and judges them.
+    async fn judge(&mut self, after: i64, extent: Extent) -> Result<Verdict, P::Error> {
+        let (mut from, mut extent) = (after, extent);
+        loop {
+            let rows = match self.ask(from, extent).await? {
+                ProbeAnswer::Rows(rows) => rows,
+                ProbeAnswer::Unreadable if extent == Extent::Two => {
+                    extent = Extent::Page;
+                    continue;
+                }
+                ProbeAnswer::Unreadable if self.mark == Mark::Now => {
+                    return Ok(Verdict::Before { last: from });
+                }
+                ProbeAnswer::Empty | ProbeAnswer::NothingFurther if from == after => return Ok(Verdict::End),
+                ProbeAnswer::Refused if from == after => return Ok(Verdict::Refused),
+                // No row, or none whose time says anything.
+                _ => return Ok(Verdict::NotBefore { prefix: None }),
+            };
+            match (self.verdict(&rows), rows.last()) {
+                (Some(Verdict::NotBefore { prefix: Some(last) }), _) if extent == Extent::Two => {
+                    // Where times follow ids, the first row tells about what is below it.
+                    return Ok(Verdict::Before { last });
+                }
+                (None, Some(last)) if self.looks_past < MOST_LOOKS_PAST && !self.is_spent() => {
+                    self.looks_past += 1;
+                    from = last.id;
+                }
+                (verdict, _) => return Ok(verdict.unwrap_or(Verdict::NotBefore { prefix: None })),
+            }
+        }
+    }
+
+    /// Judges rows by the latest of their plausible times; none where no time is plausible.
+    fn verdict(&self, rows: &[ProbeRow]) -> Option<Verdict> {
+        let Mark::Time(mark) = self.mark else {
+            return rows.last().map(|row| Verdict::Before { last: row.id });
+        };
+        let now = self.probe.now();
+        let plausible =
+            rows.iter().filter_map(|row| row.time.filter(|time| *time <= now).map(|time| (row.id, time)));
+        let mut prefix = None;
+        for (id, time) in plausible {
+            if time >= mark {
+                return Some(Verdict::NotBefore { prefix });
+            }
+            prefix = Some(id);
+        }
+        prefix.map(|last| Verdict::Before { last })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    struct Log {
-        rows: Vec<(i64, Option<i64>)>,
-        requests: u32,
-        ignores_order: bool,
-        largest_parameter: i64,
-    }
-
-    impl Log {
-        fn of(rows: Vec<(i64, Option<i64>)>) -> Log {
-            Log { rows, requests: 0, ignores_order: false, largest_parameter: i64::MAX }
-        }
-
-        fn found(&self, at: usize) -> Found {
-            self.rows.get(at).map_or(Found::Nothing, |(id, time)| {
-                let time = time.or_else(|| self.rows.get(at + 1).and_then(|(_, time)| *time));
-                Found::Row(Head { id: *id, time })
-            })
-        }
-    }
-
-    impl Probe for Log {
-        type Error = Infallible;
-
-        async fn first_after(&mut self, after: i64) -> Result<Found, Infallible> {
-            self.requests += 1;
-            if after > self.largest_parameter {
-                return Ok(Found::Refused);
-            }
-            Ok(self.found(self.rows.partition_point(|(id, _)| *id <= after)))
-        }
-
-        async fn newest(&mut self) -> Result<Found, Infallible> {
-            self.requests += 1;
-            let last = self.rows.len().wrapping_sub(1);
-            Ok(self.found(if self.ignores_order { 0 } else { last }))
-        }
-    }
-
-    fn search(log: &mut Log, kind: LogKind, mark: Mark) -> i64 {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(find(log, kind, mark))
-            .unwrap()
-    }
-
-    #[test]
-    fn an_empty_log_is_told_twice() {
-        let mut log = Log::of(Vec::new());
-        assert_eq!(search(&mut log, LogKind::Events, Mark::Now), 0);
-        assert_eq!(log.requests, 2);
-    }
-
-    #[test]
-    fn now_takes_two_requests_where_the_order_is_honoured() {
-        let mut log = Log::of(vec![(5, Some(1)), (1 << 40, Some(2))]);
-        assert_eq!(search(&mut log, LogKind::WebApi, Mark::Now), 1 << 40);
-        assert_eq!(log.requests, 2);
-    }
-
-    #[test]
-    fn a_row_without_time_is_judged_by_the_next() {
-        let rows = vec![(1, Some(10)), (2, None), (3, Some(12)), (4, None), (5, Some(30)), (6, None)];
-        assert_eq!(search(&mut Log::of(rows.clone()), LogKind::Events, Mark::Time(20)), 3);
-        assert_eq!(search(&mut Log::of(rows), LogKind::Events, Mark::Time(99)), 5);
-    }
-
-    #[test]
-    fn a_long_log_takes_few_requests() {
-        for mark in [1, 50_000, 99_999] {
-            let mut log = Log::of((1..=100_000).map(|id| (id * 3, Some(id))).collect());
-            assert_eq!(search(&mut log, LogKind::Events, Mark::Time(mark)), (mark - 1) * 3);
-            assert!(log.requests <= 60, "{} requests", log.requests);
-        }
-    }
-
-    #[test]
-    fn a_busy_log_does_not_hold_up_the_search() {
-        struct Busy(i64);
-        impl Probe for Busy {
-            type Error = Infallible;
-
-            async fn first_after(&mut self, after: i64) -> Result<Found, Infallible> {
-                self.0 += 1;
-                let id = if after >= 1000 + self.0 { return Ok(Found::Nothing) } else { after.max(1000) + 1 };
-                Ok(Found::Row(Head { id, time: Some(self.0) }))
-            }
-
-            async fn newest(&mut self) -> Result<Found, Infallible> {
-                Ok(Found::Row(Head { id: 1000 + self.0, time: None }))
-            }
-        }
-        let mut busy = Busy(0);
-        let find = find(&mut busy, LogKind::WebApi, Mark::Now);
-        let origin = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(find).unwrap();
-        assert!(origin > 1000 && busy.0 < 130);
-    }
-
-    proptest! {
-        /// Ties, gaps, empty logs, ids past 2^31, a server that ignores the order or refuses large ids.
-        #[test]
-        fn equals_brute_force(
-            gaps in prop::collection::vec((1i64..50, 0i64..3), 0..60),
-            first in prop_oneof![0i64..5, 3_000_000_000i64..3_000_000_100, Just(i64::MAX / 4)],
-            scale in prop_oneof![Just(1i64), Just(1_000_003), Just(1 << 40)],
-            mark in prop_oneof![Just(Mark::Now), (0i64..80).prop_map(Mark::Time)],
-            ignores_order in any::<bool>(),
-            tight in any::<bool>(),
-            kind in prop_oneof![Just(LogKind::WebApi), Just(LogKind::Events)],
-        ) {
-            let mut rows = Vec::new();
-            let (mut id, mut time) = (first, 0);
-            for (gap, later) in gaps {
-                id += gap * scale;
-                time += later;
-                rows.push((id, Some(time)));
-            }
-            let last = rows.last().map_or(0, |(id, _)| *id);
-            let largest_parameter = if tight { last } else { i64::MAX };
-            let mut old = rows.iter().filter(|(_, time)| match mark {
-                Mark::Now => true,
-                Mark::Time(mark) => time.is_some_and(|time| time < mark),
-            });
-            let expected = old.next_back().map_or(0, |(id, _)| *id);
-            let mut log = Log { rows, requests: 0, ignores_order, largest_parameter };
-            prop_assert_eq!(search(&mut log, kind, mark), expected);
-            prop_assert!(log.requests <= 130, "{} requests", log.requests);
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
-//! One pass over a log, from floor to end: which page to ask for next, which of its rows are new, and how far the
-//! floor may move. Pure: it knows neither network nor ledger nor clock.
+//! One poll of a log, from the floor to its end: where to ask next, which rows of the answer are new,
+//! and how far the floor may follow. Pure: it knows neither network nor ledger nor clock.
 //!
-//! Promises: an id above the origin is handed over at most once, and exactly once if it becomes visible within the
-//! overlap of the rows around it. Rows that are revealed later cannot be seen by any cursor.
+//! Promises: an id above the origin is handed over at most once, and exactly once if it becomes
+//! visible, in every replica that answers, at most an overlap after the first row with a higher id
+//! did. Rows that are revealed later than that cannot be seen by any cursor. Where a poll ends decides
+//! nothing about the floor, so ending early loses nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,36 +12,27 @@ use std::time::Duration;
 use crate::cryptolens::{Counted, Row};
 
 use super::arrange::Arranged;
-use super::batch::{Batch, PageStatistics};
-use super::position::Position;
+use super::batch::{Batch, PageStatistics, RowsWithoutId};
+use super::finality::Witnesses;
+use super::position::{NEVER, Position};
 
-/// Inside a long pass, rows this much older than the newest are not kept in the window, in seconds.
-const LONG_PASS_REACH: i64 = 3600;
+/// Rows without an id are remembered one by one up to this many; a log that is full of them is
+/// counted by what the newest of them show.
+const MOST_WITHOUT_ID: usize = 10_000;
 
-/// Rule 2 holds only for pages that arrive this soon after the pass began: what was visible then can be much older
-/// than what is visible now.
-const LONG_PASS_TRUST: Duration = Duration::from_secs(15 * 60);
+/// More than so many pages of counted rows are not read again before any of them can become final.
+const PAGES_READ_AGAIN: u64 = 2;
 
-/// How far the server's clock may be ahead of ours, in seconds, for a row to tell that the end is reached.
-const SKEW: i64 = 60;
+/// A poll that has lasted for this long may last.
+const SHORT_POLL: Duration = Duration::from_secs(5);
 
-/// A moment, on both clocks.
+/// A point in time, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimestampPair {
-    /// Local time in Unix seconds; may jump.
+    /// Unix seconds; may jump.
     pub unix: i64,
     /// Time since some fixed moment; never goes back.
     pub monotonic: Duration,
-}
-
-/// What is remembered from pass to pass, as long as the process lives.
-#[derive(Debug, Clone, Default)]
-pub struct SessionState {
-    /// When a row was last added, or when the process started, on the monotonic clock.
-    last_added: Duration,
-    /// Rows without an id by the id of the row before. They can't be told apart, so that a number that doesn't grow is
-    /// taken for the same rows read again.
-    without_id: BTreeMap<i64, u64>,
 }
 
 impl TimestampPair {
@@ -51,15 +44,74 @@ impl TimestampPair {
     }
 }
 
+/// When a request was sent, by the try that was answered, and its answer received. The calendar is the
+/// server's, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// When the request was sent.
+    pub sent: TimestampPair,
+    /// When its answer was received.
+    pub received: TimestampPair,
+}
+
+/// What is remembered of a log from poll to poll, as long as the process lives.
+#[derive(Debug, Clone)]
+pub struct SessionState {
+    overlap: Duration,
+    witnesses: Witnesses,
+    without_id: RowsWithoutId,
+    /// Rows of the largest page so far: a server may cap pages below the Limit that is asked for.
+    largest_page: usize,
+    /// When the floor moved last, or could not though it was tried.
+    floor_tried: Duration,
+    /// When an answer was received last.
+    answered: Option<Duration>,
+    /// A position that the API refuses to be asked after.
+    refused: Option<i64>,
+    /// Rows that cannot be read: by the id before each, its own. Nothing readable lies in between.
+    unreadable: BTreeMap<i64, i64>,
+    #[cfg(test)]
+    pub(crate) flaw: Option<super::flaw::Flaw>,
+}
+
 impl SessionState {
     /// Of a process that starts now.
-    pub fn new(now: TimestampPair) -> SessionState {
-        SessionState { last_added: now.monotonic, without_id: BTreeMap::new() }
+    pub fn new(overlap: Duration, now: Duration) -> SessionState {
+        SessionState {
+            overlap,
+            witnesses: Witnesses::new(overlap),
+            without_id: RowsWithoutId::new(),
+            largest_page: 0,
+            floor_tried: now,
+            answered: None,
+            refused: None,
+            unreadable: BTreeMap::new(),
+            #[cfg(test)]
+            flaw: None,
+        }
+    }
+
+    /// Takes up what the ledger has: its cursor was shown by an answer before now. What answers have
+    /// shown in this process stays true, whatever became of the ledger.
+    pub fn resume(&mut self, position: &Position, without_id: RowsWithoutId, now: Duration) {
+        self.without_id = without_id;
+        self.witnesses.add(now, position.cursor());
+    }
+
+    /// Takes notice of an answer that showed `id` and is no page of a poll.
+    pub fn saw(&mut self, id: i64, received: Duration) {
+        self.witnesses.add(received, id);
+    }
+
+    /// The API refuses to be asked after this position: polls begin with the oldest row instead, for
+    /// as long as the floor is there.
+    pub fn refuse(&mut self, position: i64) {
+        self.refused = Some(position);
     }
 
     /// How many of a page's rows without an id, each given by the id of the row before, are new.
-    fn meet(&mut self, page: impl Iterator<Item = i64>) -> u64 {
-        let mut listed = BTreeMap::<i64, u64>::new();
+    fn meet_without_id(&mut self, page: impl Iterator<Item = i64>) -> u64 {
+        let mut listed = RowsWithoutId::new();
         page.for_each(|before| *listed.entry(before).or_default() += 1);
         let mut new = 0;
         for (before, rows) in listed {
@@ -67,58 +119,79 @@ impl SessionState {
             new += rows.saturating_sub(*met);
             *met = rows.max(*met);
         }
+        while self.without_id.len() > MOST_WITHOUT_ID {
+            self.without_id.pop_first();
+        }
         new
+    }
+
+    /// A poll that takes no longer than this is not worth the question for the newest id, which takes
+    /// up to some dozen requests. Without an overlap everything is final at first reading anyway.
+    fn short_poll(&self) -> Duration {
+        if self.overlap.is_zero() { Duration::MAX / 4 } else { (self.overlap / 10).min(SHORT_POLL) }
+    }
+
+    /// As [`PAGES_READ_AGAIN`] counts them; before the first page it is not known how large one is.
+    fn page_size(&self, limit: u16) -> u64 {
+        let largest = if self.largest_page == 0 { usize::from(limit) } else { self.largest_page };
+        u64::try_from(largest).unwrap_or(u64::MAX)
     }
 }
 
 /// What a page came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PollStep {
     /// To be written down; `None` if nothing changed.
-    pub record: Option<Batch>,
-    /// True if this page ended the pass.
+    pub batch: Option<Batch>,
+    /// True if this page ended the poll.
     pub complete: bool,
+    /// True if it ended the poll by showing nothing after the cursor.
+    pub nothing_new: bool,
     /// Rows without an id that were not met before.
     pub malformed: u64,
+    /// True if the newest id of the log is worth a question of its own: an overlap later, everything
+    /// up to it is final at first reading.
+    pub ask_newest: bool,
 }
 
-/// A pass under way.
+/// A poll under way.
 #[derive(Debug, Clone)]
 pub struct Poll {
-    began: TimestampPair,
-    overlap: Duration,
-    /// The clock of the cursor before the first request.
-    clock_before: i64,
+    /// When the first request that was answered was sent: failed tries before it saw nothing.
+    began: Option<TimestampPair>,
+    limit: u16,
     /// The cursor before the first request.
     cursor_before: i64,
-    asked: i64,
+    /// The position: what is asked after next.
+    at: i64,
     /// New rows so far.
     added: u64,
-    /// Whether the end of a complete pass must be written down even if nothing else changed.
+    /// Whether the end of the poll must be written down even if nothing else changed.
     first: bool,
+    /// True if nobody asked for so long that much may have come.
+    far_behind: bool,
+    /// The newest id of the log as far as this poll asked for it.
+    newest: Option<i64>,
 }
 
 impl Poll {
-    /// Begins at the floor, with a request that is made `now`; `first` if no pass over this log was ever complete.
-    pub fn begin(position: &Position, overlap: Duration, first: bool, now: TimestampPair) -> Poll {
+    /// Begins at the floor; `limit` is the largest page that is asked for, and `first` is true if no
+    /// poll of this log was ever complete.
+    pub fn begin(position: &Position, limit: u16, first: bool) -> Poll {
         Poll {
-            began: now,
-            overlap,
-            clock_before: position.newest_clock(),
+            began: None,
+            limit,
             cursor_before: position.cursor(),
-            asked: position.floor(),
+            at: position.floor(),
             added: 0,
             first,
+            far_behind: false,
+            newest: None,
         }
     }
 
-    /// The id after which to ask next.
-    pub fn asks_after(&self) -> i64 {
-        self.asked
-    }
-
-    /// When its first request was made.
-    pub fn began(&self) -> TimestampPair {
+    /// When the first request that was answered was sent; `None` before.
+    pub fn began(&self) -> Option<TimestampPair> {
         self.began
     }
 
@@ -127,106 +200,191 @@ impl Poll {
         self.added
     }
 
-    /// Takes the answer to the page asked for.
+    /// Takes notice of the newest id of the log, received at `received`.
+    pub fn newest(&mut self, session: &mut SessionState, newest: i64, received: Duration) {
+        session.saw(newest, received);
+        self.newest = self.newest.max(Some(newest));
+    }
+
+    /// The id after which to ask next, with a request that is sent at `now`.
+    pub fn asks_after(&mut self, position: &mut Position, session: &mut SessionState, now: Duration) -> i64 {
+        let (floor, cursor) = (position.floor(), position.cursor());
+        let settled = session.witnesses.settled(now);
+        if self.at > floor {
+            // Back: what lies below can become final now.
+            let reached = settled.is_some_and(|id| id >= self.at);
+            let stands_still = now.saturating_sub(session.floor_tried) >= session.overlap * 2
+                && settled.is_some_and(|id| id > floor);
+            if reached || stands_still {
+                self.at = floor;
+                session.floor_tried = now;
+            }
+        }
+        // Forward: nothing between here and the cursor can become final now.
+        let beyond = settled.is_none_or(|id| self.at >= id);
+        if beyond
+            && self.at < cursor
+            && position.seen().count_above(self.at) > PAGES_READ_AGAIN * session.page_size(self.limit)
+        {
+            self.at = cursor;
+        }
+        while let Some(unreadable) = session.unreadable.get(&self.at) {
+            if self.at <= position.floor() {
+                position.raise_floor_to(*unreadable);
+            }
+            self.at = *unreadable;
+        }
+        if session.refused == Some(self.at) { 0 } else { self.at }
+    }
+
+    /// Takes the answer to the request that was made after `asked`.
     pub fn take<R: Counted>(
         &mut self,
         position: &mut Position,
-        memory: &mut SessionState,
+        session: &mut SessionState,
+        asked: i64,
         page: Arranged<R>,
-        now: TimestampPair,
-    ) -> Step {
-        let no_id = memory.meet(page.without_id.iter().map(|before| before.unwrap_or(self.asked)));
+        exchange: Exchange,
+    ) -> PollStep {
+        let now = exchange.received;
+        if self.began.is_none() {
+            let sent = exchange.sent.monotonic;
+            self.began = Some(exchange.sent);
+            self.far_behind = session.answered.is_none_or(|last| last + session.overlap < sent);
+        }
+        session.answered = Some(now.monotonic);
+        session.largest_page = session.largest_page.max(page.listed);
+        let full = page.full || page.listed >= session.largest_page.max(1);
+
+        let no_id = session.meet_without_id(page.without_id.iter().map(|before| before.unwrap_or(asked)));
         let mut statistics = PageStatistics { no_id, duplicate: page.repeated, ..PageStatistics::default() };
         let floor_before = position.floor();
-        let highest = page.rows.last().map(Row::id).filter(|id| *id > self.asked);
-        let newest = page.rows.iter().filter_map(Row::time).max();
-        let mut counted = Vec::new();
+        let ids: Vec<i64> = page.rows.iter().map(Row::id).collect();
+        #[cfg(test)]
+        let times: Vec<Option<i64>> = page.rows.iter().map(Row::time).collect();
+        let highest = ids.last().copied().filter(|id| *id > asked);
         let mut fresh = Vec::with_capacity(page.rows.len());
-        for row in page.rows {
+        let mut counted = Vec::new();
+        let mut event_time = NEVER;
+        for (row, unseen) in page.rows.into_iter().zip(position.unseen(&ids)) {
             let id = row.id();
-            if id <= floor_before {
-                statistics.below_floor += 1;
-            } else if position.is_counted(id) {
-                // At or below what was asked for, it was in an earlier page of this pass; above, it is the overlap.
-                statistics.duplicate += u64::from(id <= self.asked);
-            } else {
-                statistics.late += u64::from(id < self.cursor_before);
-                let stamp = row.time().map_or(now.unix, |time| time.min(now.unix));
-                position.count(id, stamp);
-                counted.push(id);
-                fresh.push(row);
+            if !unseen {
+                // What was asked for and is known already is the overlap.
+                let unasked = u64::from(id <= asked);
+                let known =
+                    if id <= floor_before { &mut statistics.below_floor } else { &mut statistics.duplicate };
+                *known += unasked;
+                continue;
             }
+            statistics.late += u64::from(id < self.cursor_before);
+            event_time = event_time.max(row.time().map_or(now.unix, |time| time.min(now.unix)));
+            counted.push(id);
+            fresh.push(row);
         }
-        if !fresh.is_empty() {
-            self.added += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
-            memory.last_added = now.monotonic;
+        position.count(&counted, event_time);
+        self.added += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
+        if let Some(shown) = highest {
+            session.witnesses.add(now.monotonic, shown);
         }
-        self.asked = highest.unwrap_or(self.asked);
-        let complete = highest.is_none() || (!page.full && self.is_live(newest, now));
-        if complete {
-            self.raise_floor_at_end(position, memory);
-        } else {
-            self.raise_floor_inside(position, now);
+
+        #[cfg(test)]
+        let wrong = session.flaw.and_then(|flaw| {
+            let (floor, overlap) = (floor_before, i64::try_from(session.overlap.as_secs()).unwrap_or(0));
+            let page = super::flaw::PageIds { floor, asked, ids: &ids, times: &times, overlap };
+            flaw.final_id(&session.witnesses, &page, exchange)
+        });
+        #[cfg(not(test))]
+        let wrong = None;
+        let settled = wrong.unwrap_or_else(|| final_id(session, floor_before, asked, &ids, exchange));
+        if let Some(floor) = settled {
+            position.raise_floor_to(floor);
         }
         if position.floor() != floor_before {
-            memory.without_id = memory.without_id.split_off(&position.floor());
+            session.floor_tried = now.monotonic;
+            session.without_id = session.without_id.split_off(&position.floor());
+            session.unreadable = session.unreadable.split_off(&position.floor());
         }
+        session.witnesses.forget_before(exchange.sent.monotonic);
+
+        self.at = highest.unwrap_or(self.at);
+        let complete = highest.is_none() || (!full && self.at > self.cursor_before);
+        #[cfg(test)]
+        if complete && let Some(flaw) = session.flaw {
+            flaw.at_end(position, highest.is_none());
+        }
+        let nothing_new = highest.is_none() && asked == position.cursor();
+        let newest_reached = self.newest.is_none_or(|newest| newest <= self.at);
+        let lasts = self.began.is_some_and(|began| now.monotonic >= began.monotonic + session.short_poll());
+        let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
         let changed =
             !fresh.is_empty() || statistics != PageStatistics::default() || position.floor() != floor_before;
-        let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
-        let record = (changed || (complete && self.first)).then(|| Batch {
+        let batch = (changed || (complete && self.first)).then(|| Batch {
             rows: R::wrap(fresh),
             read_at: now.unix,
             statistics,
             floor: position.floor(),
             cursor: position.cursor(),
-            watermark: position.newest_clock(),
+            watermark: position.watermark(),
             counted,
+            without_id: (no_id > 0 || !session.without_id.is_empty()).then(|| session.without_id.clone()),
             newest_entry,
             poll_end: complete.then_some(now.unix),
-            more_follows: page.full && !complete,
+            more_follows: full && !complete,
         });
-        Step { record, complete, malformed: no_id }
-    }
-
-    /// True if the pass has read all that was counted before, and up to rows that did not exist when it began. A log that
-    /// is never quiet gives no empty page, and a pass over it would go on for ever. To end here is as good: rule 1 goes by
-    /// rows that were there before the pass, all of which it has read; rule 3 asks that it added nothing; and the next
-    /// pass begins at the floor, wherever this one ended.
-    fn is_live(&self, newest: Option<i64>, now: TimestampPair) -> bool {
-        let happened_since =
-            newest.is_some_and(|time| time > self.began.unix && time <= now.unix.saturating_add(SKEW));
-        happened_since && self.asked >= self.cursor_before
-    }
-
-    /// Rule 2: catching up needs little memory. A row at or below the new floor is older than the newest by more than
-    /// the overlap and the time since the pass began: it was visible before this pass, which has read up to there.
-    fn raise_floor_inside(&self, position: &mut Position, now: TimestampPair) {
-        // The monotonic clock of a machine that was suspended stands still.
-        let by_calendar = u64::try_from(now.unix.saturating_sub(self.began.unix)).unwrap_or(0);
-        let took = now.monotonic.saturating_sub(self.began.monotonic).max(Duration::from_secs(by_calendar));
-        if took <= LONG_PASS_TRUST {
-            let reach = LONG_PASS_REACH.max(seconds(self.overlap + LONG_PASS_TRUST));
-            position.raise_floor_below(position.newest_clock().saturating_sub(reach), self.asked);
+        PollStep {
+            batch,
+            complete,
+            nothing_new,
+            malformed: no_id,
+            ask_newest: self.far_behind && lasts && full && !complete && newest_reached,
         }
     }
 
-    /// Rules 1 and 3.
-    fn raise_floor_at_end(&self, position: &mut Position, memory: &SessionState) {
-        let quiet = self.began.monotonic.saturating_sub(memory.last_added);
-        if self.added == 0 && quiet >= self.overlap {
-            position.raise_floor_to(position.cursor());
-        } else {
-            let mark = self.clock_before.saturating_sub(seconds(self.overlap));
-            position.raise_floor_below(mark, position.cursor());
+    /// Goes on behind a row that cannot be read: the API has shown nothing between the position and
+    /// its id for longer than an overlap.
+    pub fn skip_unreadable<R: Counted>(
+        &mut self,
+        position: &mut Position,
+        session: &mut SessionState,
+        id: i64,
+        now: TimestampPair,
+    ) -> Option<Batch> {
+        if id > self.at {
+            session.unreadable.insert(self.at, id);
+            self.at = id;
         }
+        session.witnesses.add(now.monotonic, id);
+        if position.is_settled(id) {
+            return None;
+        }
+        // The id counts as met, so that a restart does not count it as skipped again.
+        position.count(&[id], NEVER);
+        Some(Batch {
+            rows: R::wrap(Vec::new()),
+            read_at: now.unix,
+            statistics: PageStatistics { too_large: 1, ..PageStatistics::default() },
+            floor: position.floor(),
+            cursor: position.cursor(),
+            watermark: position.watermark(),
+            counted: vec![id],
+            without_id: None,
+            newest_entry: None,
+            poll_end: None,
+            more_follows: false,
+        })
     }
 }
 
-/// Whole seconds, rounded up.
-fn seconds(duration: Duration) -> i64 {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    i64::try_from(seconds).unwrap_or(i64::MAX)
+/// The id up to which the log is final by this page, if that can be said of any: the page must continue
+/// what lies below the floor, and its rows must have been shown an overlap before it was asked for.
+/// What an answer showed may have been seen in one replica only, so it is final itself only if this
+/// page has it too.
+fn final_id(session: &SessionState, floor: i64, asked: i64, ids: &[i64], exchange: Exchange) -> Option<i64> {
+    if asked > floor {
+        return None;
+    }
+    let settled = session.witnesses.settled(exchange.sent.monotonic)?;
+    ids.iter().rev().find(|id| **id <= settled).copied()
 }
 
 #[cfg(test)]
@@ -235,223 +393,235 @@ mod tests {
     use crate::cryptolens::{EventRow, Page};
     use crate::ingest::arrange;
 
-    /// A log whose rows become visible as time goes by, read by passes.
+    /// A log whose rows become visible as time goes by, whatever their own times are, read by polls.
     struct Reader {
-        rows: Vec<(i64, i64)>,
+        /// Id, event time, and when it becomes visible.
+        rows: Vec<(i64, i64, i64)>,
         limit: u16,
-        overlap: Duration,
         position: Position,
-        memory: SessionState,
+        session: SessionState,
         complete: bool,
+        now: i64,
     }
 
     fn at(second: i64) -> TimestampPair {
-        TimestampPair { unix: second, monotonic: Duration::from_secs(u64::try_from(second).unwrap()) }
+        TimestampPair { unix: second, monotonic: Duration::from_secs(second.unsigned_abs()) }
+    }
+
+    /// What a poll cost and brought.
+    #[derive(Debug, Default, PartialEq)]
+    struct Cost {
+        requests: usize,
+        batches: usize,
+        rows: usize,
     }
 
     impl Reader {
         fn of(rows: impl IntoIterator<Item = (i64, i64)>, limit: u16, overlap: u64) -> Reader {
+            let visible = |(id, time)| (id, time, time);
             Reader {
-                rows: rows.into_iter().collect(),
+                rows: rows.into_iter().map(visible).collect(),
                 limit,
-                overlap: Duration::from_secs(overlap),
                 position: Position::at_origin(0),
-                memory: SessionState::new(at(0)),
+                session: SessionState::new(Duration::from_secs(overlap), Duration::ZERO),
                 complete: false,
+                now: 0,
             }
         }
 
-        /// One pass, each request of which takes `latency` seconds. Returns requests, records and rows.
-        fn pass(&mut self, began: i64, latency: i64) -> (u32, Vec<Batch>, usize) {
-            let mut pass = Poll::begin(&self.position, self.overlap, !self.complete, at(began));
-            let (mut requests, mut records, mut rows) = (0, Vec::new(), 0);
-            let mut now = began;
+        /// What the API shows to a request that is sent now.
+        fn page(&self, after: i64) -> Arranged<EventRow> {
+            let visible = self.rows.iter().filter(|(id, _, visible)| *id > after && *visible <= self.now);
+            let rows = visible.take(self.limit.into());
+            let rows = rows.map(|(id, time, _)| EventRow { time: Some(*time), ..EventRow::with_id(*id) });
+            arrange(Page { rows: rows.collect(), without_id: vec![] }, self.limit).unwrap()
+        }
+
+        /// A poll that begins at a second, whose requests take `latency` seconds each; the newest id is
+        /// answered where a poll asks for it.
+        fn poll_from(&mut self, began: i64, latency: i64) -> (Cost, Vec<Batch>) {
+            self.now = began;
+            let mut poll = Poll::begin(&self.position, self.limit, !self.complete);
+            let (mut cost, mut batches) = (Cost::default(), Vec::new());
             loop {
-                requests += 1;
-                now += latency;
-                let after = pass.asks_after();
-                let visible = self.rows.iter().filter(|(id, time)| *id > after && *time <= now);
-                let page = visible
-                    .take(self.limit.into())
-                    .map(|(id, time)| EventRow { time: Some(*time), ..EventRow::with_id(*id) });
-                let page = arrange(Page { rows: page.collect(), without_id: vec![] }, self.limit).unwrap();
-                let step = pass.take(&mut self.position, &mut self.memory, page, at(now));
-                if let Some(record) = step.record {
-                    rows += record.rows.len();
-                    records.push(record);
+                let sent = at(self.now);
+                let after = poll.asks_after(&mut self.position, &mut self.session, sent.monotonic);
+                let page = self.page(after);
+                self.now += latency;
+                let exchange = Exchange { sent, received: at(self.now) };
+                let step = poll.take(&mut self.position, &mut self.session, after, page, exchange);
+                cost.requests += 1;
+                cost.batches += usize::from(step.batch.is_some());
+                cost.rows += step.batch.as_ref().map_or(0, |batch| batch.rows.len());
+                batches.extend(step.batch);
+                if step.ask_newest {
+                    let visible = self.rows.iter().filter(|(_, _, visible)| *visible <= self.now);
+                    let newest = visible.map(|(id, _, _)| *id).max().unwrap();
+                    poll.newest(&mut self.session, newest, at(self.now).monotonic);
                 }
                 if step.complete {
                     self.complete = true;
-                    return (requests, records, rows);
+                    return (cost, batches);
                 }
             }
+        }
+
+        fn poll(&mut self, began: i64) -> Cost {
+            self.poll_from(began, 0).0
         }
     }
 
     #[test]
     fn an_idle_log_costs_one_request_per_poll_and_no_write() {
-        let mut reader = Reader::of((1..=250).map(|id| (id, 1000)), 100, 60);
-        assert_eq!(reader.pass(1000, 0).0, 4, "three pages and the empty one");
-        let mut costs = Vec::new();
-        for poll in 1..=8 {
-            let (requests, records, rows) = reader.pass(1000 + poll * 15, 0);
-            costs.push((requests, records.len(), rows));
+        let mut reader = Reader::of((1..=250).map(|id| (id, 900)), 100, 60);
+        assert_eq!(reader.poll(1000), Cost { requests: 3, batches: 3, rows: 250 });
+        assert_eq!(reader.poll(1015), Cost { requests: 1, batches: 0, rows: 0 }, "nothing can be final yet");
+        reader.poll(1060);
+        let last = reader.poll(1075);
+        assert_eq!(reader.position.floor(), 250, "the overlap has passed: {last:?}");
+        for poll in 6..12 {
+            assert_eq!(reader.poll(1000 + poll * 15), Cost { requests: 1, batches: 0, rows: 0 });
         }
-        // The last row was added at 1000, so the pass that begins at 1060 raises the floor to the cursor.
-        assert_eq!(costs[..4], [(4, 0, 0), (4, 0, 0), (4, 0, 0), (4, 1, 0)]);
-        assert_eq!(costs[4..], [(1, 0, 0); 4]);
+        assert!(reader.position.seen().is_empty());
     }
 
     #[test]
-    fn a_dense_minute_is_not_read_again_after_the_overlap() {
-        // 20 rows a second, for ever: what is read again is bounded by the overlap.
+    fn a_burst_is_not_read_again_at_every_poll_of_its_overlap() {
+        // 20 rows a second, for ever, and a page holds 100: 3 pages of news a poll.
         let mut reader = Reader::of((1..=20_000).map(|id| (id, id / 20)), 100, 60);
-        for poll in 1..60 {
-            let (requests, _, _) = reader.pass(poll * 15, 0);
-            let bound = (60 + 2 * 15) * 20 / 100 + 2;
-            assert!(requests <= bound, "{requests} requests at poll {poll}");
-            assert!(reader.position.window().len() <= (60 + 3 * 15) * 20, "poll {poll}");
+        let costs: Vec<usize> = (1..60).map(|poll| reader.poll(poll * 15).requests).collect();
+        let requests: usize = costs.iter().sum();
+        assert!(requests <= 59 * 9, "{costs:?}");
+        assert!(costs.iter().all(|cost| *cost <= 14), "{costs:?}");
+        assert!(reader.position.seen().len() <= 20 * (60 + 3 * 15), "{}", reader.position.seen().len());
+    }
+
+    #[test]
+    fn a_stalled_log_writer_that_writes_its_backlog_out_of_order_loses_nothing() {
+        // Ten minutes of rows become visible within 4 seconds, every second one 4 s after its neighbours.
+        let mut reader = Reader::of((1..=50).map(|id| (id, id)), 100, 60);
+        reader.poll(60);
+        reader.rows.extend((51..=100).map(|id| (id, id * 12 - 550, if id % 2 == 0 { 700 } else { 704 })));
+        let mut counted = 50;
+        for poll in 0..20 {
+            counted += reader.poll(700 + poll * 15).rows;
         }
+        assert_eq!(counted, 100);
     }
 
     #[test]
-    fn catching_up_keeps_a_small_window() {
-        let mut reader = Reader::of((1..=50_000).map(|id| (id, id * 60)), 1000, 60);
-        let (_, records, rows) = reader.pass(50_000 * 60, 0);
-        assert_eq!(rows, 50_000);
-        assert!(records.iter().all(|record| record.cursor - record.floor <= 1000 + 60));
-        assert!(records.last().unwrap().poll_end.is_some());
-        let followed = records.iter().filter(|record| record.more_follows).count();
-        assert_eq!(
-            followed, 50,
-            "each full page may share a transaction with the next, and the last step with none"
-        );
-        assert_eq!(records.len(), 51);
+    fn an_empty_or_a_lagging_answer_moves_no_floor() {
+        let mut reader = Reader::of((1..=10).map(|id| (id, 5)), 100, 60);
+        assert_eq!(reader.poll(10).rows, 10);
+        // Row 11 is in no replica yet; row 12 is, and an overlap later the first replica that lags answers.
+        reader.rows.push((12, 100, 100));
+        assert_eq!(reader.poll(100).rows, 1);
+        let whole = std::mem::take(&mut reader.rows);
+        for poll in 0..10 {
+            reader.poll(160 + poll * 15);
+        }
+        assert_eq!(reader.position.floor(), 10);
+        reader.rows = whole;
+        reader.rows.insert(10, (11, 100, 155));
+        assert_eq!(reader.poll(400).rows, 1, "row 11 came 55 s after row 12");
     }
 
     #[test]
-    fn an_overlap_is_never_shorter_than_it_was_given() {
-        let given = [(1000, 1), (1001, 2), (1999, 2), (2000, 2)];
-        assert!(given.iter().all(|(millis, whole)| seconds(Duration::from_millis(*millis)) == *whole));
+    fn a_long_first_poll_is_read_once_but_for_the_first_overlap_and_keeps_few_ids() {
+        let mut reader = Reader::of((1..=200_000).map(|id| (id, 5)), 1000, 60);
+        let (cost, batches) = reader.poll_from(1_000_000, 1);
+        assert_eq!(cost.rows, 200_000);
+        assert!(cost.requests <= 200 + 68, "{} requests", cost.requests);
+        assert!(reader.position.seen().len() <= 68_000, "{}", reader.position.seen().len());
+        assert_eq!(reader.position.floor(), 200_000, "all of it was final at first reading");
+        assert!(batches.iter().filter(|batch| batch.more_follows).count() >= 190);
     }
 
     #[test]
-    fn a_pass_that_takes_long_keeps_what_may_still_come() {
-        let mut reader = Reader::of((1..=100).map(|id| (id, id * 3600)), 10, 60);
-        let (_, records, _) = reader.pass(1_000_000, 200);
-        // Pages up to 15 minutes after the pass began move the floor, later ones don't.
-        let floors: Vec<_> = records.iter().map(|record| record.floor).collect();
-        assert_eq!(floors, [8, 18, 28, 38, 38, 38, 38, 38, 38, 38, 38]);
-    }
-
-    #[test]
-    fn the_pass_after_a_long_one_reads_what_showed_up_late() {
-        let mut reader = Reader::of((1..=100).map(|id| (id * 2, id * 3600)), 10, 60);
-        reader.pass(1_000_000, 200);
-        let floor = reader.position.floor();
-        assert!(reader.position.window().len() > 50, "the window is long");
-        // Not promised, so long after its neighbours, but there when the pass comes by.
-        reader.rows.push((151, 151 * 1800));
+    fn a_restart_reads_again_from_the_floor_once_that_can_be_final() {
+        let mut reader = Reader::of((1..=10).map(|id| (id, 5)), 100, 60);
+        reader.poll(10);
+        reader.rows.insert(5, (11, 20, 20));
         reader.rows.sort_unstable();
-        let (requests, records, rows) = reader.pass(1_010_000, 0);
-        assert_eq!((requests, rows), (8, 1));
-        let below_floor: u64 = records.iter().map(|record| record.statistics.below_floor).sum();
-        assert_eq!(below_floor, 0, "what is above the floor that was asked after is not below it");
-        assert!(reader.position.floor() > floor);
+        reader.session = SessionState::new(Duration::from_secs(60), at(30).monotonic);
+        reader.session.resume(&reader.position, RowsWithoutId::new(), at(30).monotonic);
+        assert_eq!(reader.poll(30).rows, 1);
+        assert_eq!(reader.poll(89).rows, 0);
+        assert_eq!(reader.position.floor(), 0, "the cursor was shown 59 s ago");
+        reader.poll(90);
+        assert_eq!(reader.position.floor(), 11);
     }
 
     #[test]
-    fn a_pass_over_a_log_that_is_never_quiet_ends() {
-        // 12 rows a second, and a second for each request: no page is ever empty.
-        let mut reader = Reader::of((1..=60_000).map(|id| (id, id / 12)), 5000, 60);
-        let (requests, _, mut rows) = reader.pass(100, 1);
-        assert!(requests <= 20, "{requests} requests, and {rows} rows of 1200");
-        for poll in 1..200 {
-            let (requests, records, new) = reader.pass(100 + poll * 15, 1);
-            rows += new;
-            assert!(requests <= 20, "{requests} requests at poll {poll}");
-            assert!(records.last().unwrap().poll_end.is_some());
-            assert!(reader.position.window().len() <= 100 * 12, "poll {poll}");
+    fn a_server_that_caps_pages_lower_than_asked_for_is_read_to_its_end() {
+        let mut reader = Reader::of((1..=95).map(|id| (id, 5)), 10, 60);
+        // The server caps at 10 what the poller asks for with 100.
+        let mut poll = Poll::begin(&reader.position, 100, true);
+        let mut rows = 0;
+        reader.now = 10;
+        loop {
+            let after = poll.asks_after(&mut reader.position, &mut reader.session, at(10).monotonic);
+            let page = Arranged { full: false, ..reader.page(after) };
+            let exchange = Exchange { sent: at(10), received: at(10) };
+            let step = poll.take(&mut reader.position, &mut reader.session, after, page, exchange);
+            rows += step.batch.map_or(0, |batch| batch.rows.len());
+            if step.complete {
+                break;
+            }
         }
-        assert_eq!(i64::try_from(rows).unwrap(), reader.position.cursor());
+        assert_eq!(rows, 95);
     }
 
     #[test]
-    fn a_backlog_is_read_to_its_end_whatever_its_times_say() {
-        // Full pages with times of right now and of a far future.
-        let mut reader = Reader::of((1..=95).map(|id| (id, id % 3 * 503)), 10, 60);
-        let (requests, _, rows) = reader.pass(1000, 10);
-        assert_eq!((requests, rows), (10, 95), "nine full pages, and one that is short and of now");
-        let mut pass = Poll::begin(&reader.position, reader.overlap, false, at(2000));
-        let rows = vec![EventRow { time: Some(1 << 40), ..EventRow::with_id(96) }];
-        let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
-        assert!(!pass.take(&mut reader.position, &mut reader.memory, page, at(2001)).complete);
-    }
-
-    #[test]
-    fn a_page_with_nothing_further_ends_the_pass() {
-        let mut reader = Reader::of([(1, 10), (2, 20)], 10, 60);
-        let mut pass = Poll::begin(&reader.position, reader.overlap, true, at(1000));
-        // A server that takes the id to start after for one to start at.
-        let pages: [(&[i64], bool); 2] = [(&[1, 2], false), (&[2], true)];
-        for (ids, complete) in pages {
-            let rows = ids.iter().map(|id| EventRow::with_id(*id)).collect();
-            let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
-            let step = pass.take(&mut reader.position, &mut reader.memory, page, at(1000));
-            assert_eq!(step.complete, complete, "{ids:?}");
+    fn a_position_that_the_api_refuses_is_gone_round_by_the_oldest_row() {
+        let mut reader = Reader::of((1..=10).map(|id| (id, 5)), 100, 60);
+        reader.poll(10);
+        // Retention took what was counted, and the API knows id 10 no more.
+        reader.rows = vec![(11, 20, 20), (12, 20, 20)];
+        let floor = reader.position.floor();
+        reader.session.refuse(floor);
+        let cost = reader.poll(30);
+        assert_eq!(cost.rows, 2);
+        for poll in 0..8 {
+            assert_eq!(reader.poll(45 + poll * 15).rows, 0);
         }
-        assert_eq!((pass.added(), pass.asks_after()), (2, 2));
+        assert_eq!(reader.position.floor(), 12, "and reading goes on behind it");
     }
 
     #[test]
-    fn the_first_complete_pass_is_written_down_even_if_nothing_was_there() {
-        let mut reader = Reader::of([], 10, 60);
-        let (_, records, _) = reader.pass(100, 0);
-        assert_eq!(records.iter().map(|record| record.poll_end).collect::<Vec<_>>(), [Some(100)]);
-        assert_eq!(reader.pass(115, 0).1, []);
+    fn the_watermark_takes_no_time_of_the_future() {
+        let mut reader = Reader::of([(1, 500), (2, 90)], 10, 60);
+        reader.rows = vec![(1, 500, 0), (2, 90, 0)];
+        let (_, batches) = reader.poll_from(100, 0);
+        let batch = batches.first().unwrap();
+        assert_eq!((batch.counted.clone(), batch.watermark), (vec![1, 2], 100));
+        assert_eq!(batch.newest_entry, Some(90));
     }
 
     #[test]
-    fn notes_tell_duplicates_late_rows_and_rows_below_the_floor() {
-        let mut reader = Reader::of((1..=4).map(|id| (id * 10, 0)), 10, 60);
-        reader.pass(1000, 0);
-        reader.pass(1060, 0);
-        assert_eq!(reader.position.floor(), 40);
-        let take = |reader: &mut Reader, pass: &mut Poll, ids: &[i64], without_id: &[Option<i64>]| {
-            let rows = ids.iter().map(|id| EventRow::with_id(*id)).collect();
-            let page = arrange(Page { rows, without_id: without_id.to_vec() }, 10).unwrap();
-            pass.take(&mut reader.position, &mut reader.memory, page, at(2000))
-                .record
-                .map(|record| record.statistics)
+    fn an_unreadable_row_is_skipped_once_and_polls_go_on_behind_it() {
+        let mut reader = Reader::of([(1, 5), (2, 5), (4, 5)], 1, 60);
+        let mut poll = Poll::begin(&reader.position, 1, true);
+        reader.now = 10;
+        let exchange = |second| Exchange { sent: at(second), received: at(second) };
+        let mut step = |reader: &mut Reader, second: i64| {
+            let after = poll.asks_after(&mut reader.position, &mut reader.session, at(second).monotonic);
+            let page = reader.page(after);
+            let step = poll.take(&mut reader.position, &mut reader.session, after, page, exchange(second));
+            (after, step.batch.map_or(0, |batch| batch.rows.len()))
         };
-        let mut pass = Poll::begin(&reader.position, reader.overlap, false, at(2000));
-        let first = take(&mut reader, &mut pass, &[30, 50, 60, 60], &[Some(60), None]);
-        assert_eq!(first, Some(PageStatistics { no_id: 2, below_floor: 1, duplicate: 1, late: 0 }));
-        let again = take(&mut reader, &mut pass, &[50, 70], &[]);
-        assert_eq!(again, Some(PageStatistics { duplicate: 1, ..PageStatistics::default() }));
-        assert_eq!(take(&mut reader, &mut pass, &[], &[]), None);
-
-        let mut pass = Poll::begin(&reader.position, reader.overlap, false, at(2001));
-        let late = take(&mut reader, &mut pass, &[50, 55, 60, 70], &[None, Some(60)]);
-        assert_eq!(
-            late,
-            Some(PageStatistics { late: 1, ..PageStatistics::default() }),
-            "the rows without an id are the same as before"
-        );
-    }
-
-    #[test]
-    fn a_time_in_the_future_does_not_spoil_the_clock() {
-        let mut reader = Reader::of([(1, 10)], 10, 60);
-        let mut pass = Poll::begin(&reader.position, reader.overlap, true, at(100));
-        let rows = vec![
-            EventRow { time: Some(1 << 40), ..EventRow::with_id(1) },
-            EventRow { time: Some(90), ..EventRow::with_id(2) },
-            EventRow::with_id(3),
-        ];
-        let page = arrange(Page { rows, without_id: vec![] }, 10).unwrap();
-        let record = pass.take(&mut reader.position, &mut reader.memory, page, at(100)).record.unwrap();
-        assert_eq!((record.counted, record.watermark), (vec![1, 2, 3], 100));
-        assert_eq!(record.newest_entry, Some(90));
+        assert_eq!((step(&mut reader, 10), step(&mut reader, 10)), ((0, 1), (1, 1)));
+        let mut skipping = poll.clone();
+        let skip = |reader: &mut Reader, poll: &mut Poll, second| {
+            poll.skip_unreadable::<EventRow>(&mut reader.position, &mut reader.session, 3, at(second))
+        };
+        let batch = skip(&mut reader, &mut skipping, 100).unwrap();
+        assert_eq!((batch.statistics.too_large, batch.counted), (1, vec![3]));
+        assert_eq!(skip(&mut reader, &mut poll, 100), None, "it is counted as skipped once");
+        // Each poll goes round it, and the floor passes it.
+        for second in [100, 170, 240, 310] {
+            assert!(reader.poll(second).requests <= 4);
+        }
+        assert_eq!(reader.position.floor(), 4);
     }
 }

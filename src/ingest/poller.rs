@@ -1,7 +1,7 @@
-//! One task per account and log: finds the origin, then makes pass after pass, until told to stop.
+//! One task per account and log: finds the origin, then polls again and again, until it is stopped.
 //!
-//! Promises: it is the only place that retries; it never goes on from a position that is not kept; it ends by itself
-//! only when the ledger is gone.
+//! Promises: requests are retried here, and nowhere else in the flow; it never goes on from a position
+//! that is not kept; it ends by itself only when the ledger is gone.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -14,43 +14,56 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Since;
-use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
+use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery, Row};
 use crate::task::joined;
 
 use super::arrange::{Arranged, arrange};
 use super::batch::{LogCheckpoint, Origin};
 use super::checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
-use super::origin::{self, Found, Head, Mark, Probe};
+use super::limit::Limit;
+use super::origin::{self, Extent, Mark};
 use super::pace::Pace;
-use super::poll::{Poll, SessionState, TimestampPair};
+use super::poll::{Exchange, Poll, PollStep, SessionState, TimestampPair};
+use super::probe::LogProbe;
 use super::requester::Requester;
+use super::server_clock::ServerClock;
 use super::source::Source;
 use super::status::{ApiStatus, LastError, LogStatus};
 
 /// Pages that may be handed over and not yet kept: those of one transaction, and as many for the next.
-const MOST_IN_FLIGHT: usize = 40;
+const MOST_PENDING: usize = 40;
 
-/// A log that was not read for longer than this, beside its interval, is far behind.
-const FAR_BEHIND: Duration = Duration::from_secs(5 * 60);
+/// A log that was not read for longer than this, beside its interval, is far behind, and rows that are
+/// older are its backlog.
+const FAR_BEHIND_SECONDS: i64 = 5 * 60;
 
-/// For how long after a backlog it is still shown: whoever looks at rates would take it for traffic, and must have seen
-/// it. Prometheus scrapes once a minute if it isn't told otherwise.
+/// For how long after a backlog it is still shown: whoever looks at rates would take it for traffic,
+/// and must have seen it. Prometheus scrapes once a minute if nothing else is configured.
 const SHOW_BEHIND: Duration = Duration::from_secs(60);
 
-/// How often a long pass says where it is.
+/// How often a long poll reports where it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a malformed row is worth a line.
 const MALFORMED_EVERY: Duration = Duration::from_secs(60);
 
-/// What one poller is told.
+/// The row at the cursor is asked for again after so many overlaps ...
+const CURSOR_CHECK_OVERLAPS: u32 = 5;
+
+/// ... each counted as at least this long.
+const SHORTEST_CURSOR_CHECK: Duration = Duration::from_secs(60);
+
+/// A log that was replaced is logged again after this long.
+const WARN_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What one poller works by.
 #[derive(Debug, Clone)]
 pub struct PollerSettings {
     /// Which log to read.
     pub id: LogId,
-    /// From the start of one pass to the start of the next.
+    /// From the start of one poll to the start of the next.
     pub interval: Duration,
-    /// How far back each pass reads again.
+    /// How long after the first row with a higher id a row may become visible and still be counted.
     pub overlap: Duration,
     /// Where counting begins, if the ledger doesn't know yet.
     pub since: Since,
@@ -59,8 +72,8 @@ pub struct PollerSettings {
 /// Why a poller stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
-    /// It was told to.
-    #[error("told to stop")]
+    /// The process or a reload stops it.
+    #[error("stopped")]
     Cancelled,
     /// There is nobody left to count for.
     #[error("the ledger is closed")]
@@ -87,17 +100,19 @@ impl From<CheckpointError> for Interrupted {
 pub struct Poller<S, B, R> {
     settings: PollerSettings,
     source: S,
-    book: B,
+    store: B,
     status: Arc<LogStatus>,
     requester: Requester,
     cancel: CancellationToken,
-    memory: SessionState,
+    session: SessionState,
+    server_clock: ServerClock,
     limit: Limit,
-    /// Start of the last complete pass: in this process, or by the ledger when it ended.
+    cursor_check: CursorCheck,
+    /// Start of the last complete poll: in this process, or by the ledger when it ended.
     last_start: Option<i64>,
-    /// On the monotonic clock; passes that begin before are shown as catching up.
+    /// On the monotonic clock; polls that begin before are shown as catching up.
     shown_behind_until: Duration,
-    malformed_told: Option<Instant>,
+    malformed_logged: Option<Instant>,
     clock: fn() -> TimestampPair,
     rows: PhantomData<fn() -> R>,
 }
@@ -107,32 +122,35 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
     pub fn new(
         settings: PollerSettings,
         source: S,
-        book: B,
+        store: B,
         status: Arc<LogStatus>,
         api: Arc<ApiStatus>,
         cancel: CancellationToken,
     ) -> Self {
         let account = Arc::clone(&settings.id.account);
-        let requester =
-            Requester::new(account, R::LOG.endpoint(), api, Some(Arc::clone(&status)), source.token());
+        let log_status = Some(Arc::clone(&status));
+        let requester = Requester::new(account, R::LOG.endpoint(), api, log_status, source.token());
+        let session = SessionState::new(settings.overlap, TimestampPair::now().monotonic);
         Poller {
             settings,
             source,
-            book,
+            store,
             status,
             requester,
             cancel,
-            memory: SessionState::new(TimestampPair::now()),
+            session,
+            server_clock: ServerClock::default(),
             limit: Limit::new(R::LOG.max_limit()),
+            cursor_check: CursorCheck::default(),
             last_start: None,
             shown_behind_until: Duration::ZERO,
-            malformed_told: None,
+            malformed_logged: None,
             clock: TimestampPair::now,
             rows: PhantomData,
         }
     }
 
-    /// Reads until told to stop, or until the ledger is gone.
+    /// Reads until it is stopped, or until the ledger is gone.
     pub async fn run(mut self) -> Stopped {
         let cancel = self.cancel.clone();
         // Dropping the work at any await point is safe: what is kept is decided by the ledger alone.
@@ -151,6 +169,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                     self.status.update(|view| {
                         view.answered = true;
                         view.current_error = Some(LastError::Ledger);
+                        view.catching_up = false;
                     });
                     tokio::time::sleep(pace.backoff()).await;
                 }
@@ -158,18 +177,25 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         }
     }
 
-    /// Opens the log, and reads it pass by pass until interrupted.
+    /// Opens the log, and polls it until interrupted.
     async fn read(&mut self, pace: &mut Pace) -> Interrupted {
-        let mut opened = match self.open().await {
-            Ok(opened) => opened,
+        let mut generation = self.store.generation();
+        generation.mark_unchanged();
+        let mut checkpoint = match self.open().await {
+            Ok(checkpoint) => checkpoint,
             Err(interrupted) => return interrupted,
         };
         loop {
-            match self.pass(&mut opened).await {
+            match self.poll(&mut checkpoint).await {
                 Ok(began) => {
                     pace.reset();
                     let took = (self.clock)().monotonic.saturating_sub(began.monotonic);
-                    tokio::time::sleep(self.settings.interval.saturating_sub(took)).await;
+                    let pause = tokio::time::sleep(self.settings.interval.saturating_sub(took));
+                    tokio::select! {
+                        () = pause => {}
+                        // What was kept is gone: a quiet log would notice with its next row only.
+                        Ok(()) = generation.changed() => return Interrupted::Reopen,
+                    }
                 }
                 Err(interrupted) => return interrupted,
             }
@@ -177,28 +203,29 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
     }
 
     async fn open(&mut self) -> Result<LogCheckpoint, Interrupted> {
-        // What was met since the last commit may not have been kept.
-        self.memory = SessionState::new((self.clock)());
         let since = since_text(self.settings.since);
         let id = &self.settings.id;
-        let opened = match self.book.open(id).await? {
-            Some(opened) => {
-                if opened.origin.since != since {
+        let checkpoint = match self.store.open(id).await? {
+            Some(checkpoint) => {
+                if checkpoint.origin.since != since {
                     tracing::warn!(
                         account = %id.account,
                         log = %id.log,
-                        kept = opened.origin.since,
+                        kept = checkpoint.origin.since,
                         given = since,
                         "--since differs from where counting began, and changes nothing; to start over, stop the exporter and delete the ledger"
                     );
                 }
-                opened
+                checkpoint
             }
             None => self.begin(since).await?,
         };
-        self.last_start = self.last_start.or(opened.last_poll);
-        self.status.update(|view| view.last_poll = view.last_poll.or(opened.last_poll));
-        Ok(opened)
+        let now = (self.clock)().monotonic;
+        self.session.resume(&checkpoint.position, checkpoint.without_id.clone(), now);
+        self.cursor_check = CursorCheck::default();
+        self.last_start = self.last_start.or(checkpoint.last_poll);
+        self.status.update(|view| view.last_poll = view.last_poll.or(checkpoint.last_poll));
+        Ok(checkpoint)
     }
 
     /// Finds out where counting begins, and has it written down before the first row is counted.
@@ -216,107 +243,154 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         let origin = match at {
             None => Origin { id: 0, mark: 0, since },
             Some((mark, seconds)) => {
-                let mut probe = ProbeLog::<S, R> {
-                    source: &self.source,
-                    requester: &mut self.requester,
-                    rows: PhantomData,
-                };
-                let id = match origin::find(&mut probe, R::LOG, mark).await {
-                    Ok(id) => id,
-                    Err(never) => match never {},
+                let id = loop {
+                    if let Ok(id) = origin::find(&mut self.probe(true), R::LOG, mark).await {
+                        break id;
+                    }
                 };
                 Origin { id, mark: seconds.max(0), since }
             }
         };
         let id = &self.settings.id;
         tracing::info!(account = %id.account, log = %id.log, since = origin.since, origin = origin.id, "counting begins");
-        Ok(self.book.begin(id, origin).await?)
+        Ok(self.store.begin(id, origin).await?)
     }
 
-    /// One pass. Tells when it began.
-    async fn pass(&mut self, opened: &mut LogCheckpoint) -> Result<TimestampPair, Interrupted> {
-        let first = !opened.first_poll_complete;
-        let mut under_way: Option<Poll> = None;
+    /// Questions beside the polls; `patient` ones are asked until they are answered.
+    fn probe(&mut self, patient: bool) -> LogProbe<'_, S, R> {
+        LogProbe {
+            source: &self.source,
+            requester: &mut self.requester,
+            overlap: self.settings.overlap,
+            clock: self.clock,
+            patient,
+            rows: PhantomData,
+        }
+    }
+
+    /// The newest id above the cursor, and when that was known; `None` if that cannot be found out now.
+    async fn newest_id(&mut self, cursor: i64) -> Option<(i64, Duration)> {
+        let newest = origin::newest_id(&mut self.probe(false), R::LOG, cursor).await.ok()??;
+        Some((newest, (self.clock)().monotonic))
+    }
+
+    /// One poll. Returns when it began.
+    async fn poll(&mut self, checkpoint: &mut LogCheckpoint) -> Result<TimestampPair, Interrupted> {
+        let first = !checkpoint.first_poll_complete;
+        let mut poll = Poll::begin(&checkpoint.position, R::LOG.max_limit(), first);
         let mut behind = first;
-        let mut in_flight: VecDeque<PendingCommit> = VecDeque::new();
-        let mut told = Instant::now();
+        let mut shown_behind = false;
+        let mut pending: VecDeque<PendingCommit> = VecDeque::new();
+        let mut reported = Instant::now();
         let mut ahead = None;
         let mut full = false;
-        let pass = loop {
-            let after = under_way.as_ref().map_or(opened.position.floor(), Poll::asks_after);
-            let (page, sent, arrived) = self.page(after, full, &mut ahead).await;
-            // It begins with the request that is answered: what failed before saw nothing, however long that took.
-            let pass = under_way
-                .get_or_insert_with(|| Poll::begin(&opened.position, self.settings.overlap, first, sent));
-            full = page.full;
-            let step = pass.take(&mut opened.position, &mut self.memory, page, arrived);
-            self.tell_malformed(step.malformed);
-            behind |= self.is_far_behind(arrived);
-            if behind && pass.added() > 0 {
-                // Known only once a row is there: a quiet log is never behind, however long nobody looked.
+        let (began, nothing_new) = loop {
+            let now = self.now().monotonic;
+            let after = poll.asks_after(&mut checkpoint.position, &mut self.session, now);
+            let (step, received) = match self.page(after, full, &mut ahead).await {
+                Answer::Page { page, exchange } => {
+                    full = page.full;
+                    let position = &mut checkpoint.position;
+                    (poll.take(position, &mut self.session, after, page, exchange), exchange.received)
+                }
+                Answer::Refused => {
+                    self.session.refuse(after);
+                    continue;
+                }
+                Answer::Unreadable { id } => {
+                    let now = self.now();
+                    self.log_unreadable(id);
+                    let position = &mut checkpoint.position;
+                    let batch = poll.skip_unreadable::<R>(position, &mut self.session, id, now);
+                    (PollStep { batch, ..PollStep::default() }, now)
+                }
+            };
+            self.warn_malformed(step.malformed);
+            let began = poll.began().unwrap_or(received);
+            behind |= self.is_far_behind(began);
+            // Only while old rows are counted: a quiet log is never behind, however long nobody asked,
+            // and rows of the last minutes are no backlog.
+            let is_old = received.unix.saturating_sub(checkpoint.position.watermark()) > FAR_BEHIND_SECONDS;
+            if behind && is_old && step.batch.as_ref().is_some_and(|batch| !batch.rows.is_empty()) {
+                shown_behind = true;
                 self.status.update(|view| view.catching_up = true);
             }
-            if let Some(record) = step.record {
-                while let Some(outcome) = in_flight.front_mut().and_then(PendingCommit::outcome) {
-                    in_flight.pop_front();
+            if let Some(batch) = step.batch {
+                while let Some(outcome) = pending.front_mut().and_then(PendingCommit::outcome) {
+                    pending.pop_front();
                     outcome?;
                 }
-                if in_flight.len() >= MOST_IN_FLIGHT
-                    && let Some(oldest) = in_flight.pop_front()
+                if pending.len() >= MOST_PENDING
+                    && let Some(oldest) = pending.pop_front()
                 {
                     oldest.done().await?;
                 }
-                in_flight.push_back(self.book.submit(&self.settings.id, opened.epoch, record).await?);
+                pending.push_back(self.store.submit(&self.settings.id, checkpoint.epoch, batch).await?);
             }
-            if told.elapsed() >= PROGRESS_EVERY {
-                told = Instant::now();
-                tell_progress(&self.settings.id, pass, opened);
+            if reported.elapsed() >= PROGRESS_EVERY {
+                reported = Instant::now();
+                log_progress(&self.settings.id, &poll, checkpoint);
             }
             if step.complete {
-                break pass;
+                break (began, step.nothing_new);
+            }
+            if step.ask_newest
+                && let Some((newest, received)) = self.newest_id(checkpoint.position.cursor()).await
+            {
+                poll.newest(&mut self.session, newest, received);
             }
         };
-        for commit in in_flight {
+        for commit in pending {
             commit.done().await?;
         }
-        let (began, end) = (pass.began(), (self.clock)());
-        opened.first_poll_complete = true;
+        let end = self.now();
+        checkpoint.first_poll_complete = true;
         self.last_start = Some(began.unix);
-        // The first pass ever is one starting value, and no rate sees it.
-        let was_behind = behind && !first && pass.added() > 0;
-        if was_behind {
+        // The first poll ever is one starting value, and no rate sees it.
+        if shown_behind && !first {
             self.shown_behind_until = end.monotonic + SHOW_BEHIND;
         }
+        let cursor = checkpoint.position.cursor();
         self.status.update(|view| {
             view.last_poll = Some(end.unix);
             view.catching_up = began.monotonic < self.shown_behind_until;
             view.current_error = None;
+            // An empty answer shows no id: what was found of a log that was replaced stays.
+            view.newest_id = if nothing_new { view.newest_id.or(Some(cursor)) } else { Some(cursor) };
         });
         let id = &self.settings.id;
-        let (rows, cursor, seconds) = (pass.added(), opened.position.cursor(), end.unix - began.unix);
-        if first || was_behind {
+        let (rows, seconds) = (poll.added(), end.unix - began.unix);
+        if first || shown_behind {
             tracing::info!(account = %id.account, log = %id.log, rows, cursor, seconds, "caught up");
         } else {
-            tracing::debug!(account = %id.account, log = %id.log, rows, cursor, seconds, "pass complete");
+            tracing::debug!(account = %id.account, log = %id.log, rows, cursor, seconds, "poll complete");
+        }
+        if nothing_new {
+            self.check_cursor(cursor).await;
+        } else {
+            self.cursor_check = CursorCheck::default();
         }
         Ok(began)
     }
 
-    /// True if nobody looked for so long that what is read now is no picture of now.
+    /// Now, by the server's clock as far as it is known.
+    fn now(&self) -> TimestampPair {
+        self.server_clock.at((self.clock)())
+    }
+
+    /// True if nobody asked for so long that what is read now is no picture of now.
     fn is_far_behind(&self, now: TimestampPair) -> bool {
-        let far = i64::try_from((FAR_BEHIND + self.settings.interval).as_secs()).unwrap_or(i64::MAX);
+        let interval = i64::try_from(self.settings.interval.as_secs()).unwrap_or(i64::MAX);
+        let far = FAR_BEHIND_SECONDS.saturating_add(interval);
         self.last_start.is_none_or(|last| now.unix.saturating_sub(last) > far)
     }
 
-    /// The page after an id, however often it must be asked for, with the moments when it was asked for and arrived. Where
-    /// the page before was full, the next one is asked for while this one is read: it is what `ahead` holds afterwards.
-    async fn page(
-        &mut self,
-        after: i64,
-        full_before: bool,
-        ahead: &mut Option<Fetching<R>>,
-    ) -> (Arranged<R>, TimestampPair, TimestampPair) {
+    /// The page after an id, however often it must be asked for. Where the page before was full, the
+    /// next one is asked for while this one is read: it is what `ahead` holds afterwards.
+    async fn page(&mut self, after: i64, full_before: bool, ahead: &mut Option<Fetching<R>>) -> Answer<R> {
         let mut starting_after = after;
+        let mut too_large_since = None;
+        let mut refused = 0_u32;
         loop {
             let query = PageQuery { starting_after, limit: self.limit.get(), newest_first: false };
             let early = ahead.take().filter(|early| early.query == query);
@@ -329,27 +403,48 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
             {
                 *ahead = Some(self.fetch(PageQuery { starting_after: last, ..query }));
             }
-            let Fetched { result, took, sent, arrived } = joined(fetching.task).await;
+            let Fetched { result, took, exchange } = joined(fetching.task).await;
             let result = result.and_then(|page| match leads_on(&page, starting_after) {
                 false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
                 _ => Ok(page),
             });
             self.requester.ended(took, result.as_ref().err());
-            match result {
+            let error = match result {
                 Ok(page) => {
                     self.limit.worked();
-                    return (page, sent, arrived);
+                    return Answer::Page { page, exchange: self.server_clock.correct(exchange) };
                 }
-                Err(error) => {
-                    *ahead = None;
-                    if after == 0 && error == ApiError::Decode(DecodeFault::Order) {
-                        // Without a cursor the order may be another; no row has an id below 1.
-                        starting_after = 1;
+                Err(error) => error,
+            };
+            *ahead = None;
+            match error {
+                // The id may be gone. Once more: a server may refuse what it takes a moment later.
+                ApiError::BadRequest { status: None } if after > 0 => {
+                    refused += 1;
+                    if refused >= 2 {
+                        return Answer::Refused;
                     }
-                    self.limit.failed(&error);
-                    self.requester.wait(&error).await;
                 }
+                // Without a cursor the order may be another; no row has an id below 1.
+                ApiError::Decode(DecodeFault::Order) if after == 0 => starting_after = 1,
+                // Complete answers alone tell that it is the row which is too large, and only time
+                // tells it from a server that fails in a strange way.
+                ApiError::Decode(DecodeFault::TooLarge) if self.limit.get() == 1 => {
+                    let since: &mut Duration = too_large_since.get_or_insert(exchange.received.monotonic);
+                    if exchange.received.monotonic.saturating_sub(*since) > self.settings.overlap
+                        && let Some(id) = self.unreadable_id(starting_after).await
+                    {
+                        self.limit.worked();
+                        return Answer::Unreadable { id };
+                    }
+                }
+                _ => {}
             }
+            if self.requester.is_stuck(&error) {
+                self.status.update(|view| view.catching_up = false);
+            }
+            self.limit.failed(&error);
+            self.requester.wait(&error).await;
         }
     }
 
@@ -366,30 +461,153 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                 let _ = sender.send(row.id());
             };
             let result = source.peeked_page(query, peek).await.and_then(|page| arrange(page, query.limit));
-            Fetched { result, took: began.elapsed(), sent, arrived: clock() }
+            Fetched { result, took: began.elapsed(), exchange: Exchange { sent, received: clock() } }
         }));
         Fetching { query, last, task }
     }
 
-    fn tell_malformed(&mut self, rows: u64) {
-        let due = self.malformed_told.is_none_or(|told| told.elapsed() >= MALFORMED_EVERY);
+    /// The id of the first row after `after`, whose answer is larger than the body cap: the lowest id
+    /// after which there is something else to read. `None` if that cannot be found out now.
+    async fn unreadable_id(&mut self, after: i64) -> Option<i64> {
+        let (mut unreadable, mut step) = (after, 1_i64);
+        let mut readable = loop {
+            let next = unreadable.saturating_add(step);
+            if self.is_readable_after(next).await? {
+                break next;
+            }
+            unreadable = next;
+            step = step.saturating_mul(2);
+        };
+        while readable.saturating_sub(unreadable) > 1 {
+            let middle = unreadable + (readable - unreadable) / 2;
+            if self.is_readable_after(middle).await? {
+                readable = middle;
+            } else {
+                unreadable = middle;
+            }
+        }
+        Some(readable)
+    }
+
+    /// Whether the row after an id can be read, or there is none; `None` if the answer tells neither.
+    async fn is_readable_after(&mut self, id: i64) -> Option<bool> {
+        let query = PageQuery { starting_after: id, limit: 1, newest_first: false };
+        let source = self.source.clone();
+        match self.requester.once(source.page::<R>(query)).await {
+            Ok(_) | Err(ApiError::BadRequest { status: None }) => Some(true),
+            Err(ApiError::Decode(DecodeFault::TooLarge)) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// Makes sure, at once and then now and then, that the row at the cursor is still there: where it
+    /// is not, and all that the log has lies below, nothing would ever count again.
+    async fn check_cursor(&mut self, cursor: i64) {
+        let now = self.now().monotonic;
+        if cursor <= 0 || self.cursor_check.due.is_some_and(|due| now < due) {
+            return;
+        }
+        let overlap = self.settings.overlap.max(SHORTEST_CURSOR_CHECK);
+        let Some(newest) = self.newest_around(cursor).await else { return };
+        self.cursor_check.due = Some(now + overlap * CURSOR_CHECK_OVERLAPS);
+        let replaced = newest.is_some_and(|newest| newest < cursor);
+        if let Some(newest) = newest {
+            self.status.update(|view| view.newest_id = Some(newest));
+        }
+        if !replaced {
+            self.cursor_check.below_since = None;
+            return;
+        }
+        // A replica that lags shows the same for a while.
+        let since = *self.cursor_check.below_since.get_or_insert(now);
+        if now.saturating_sub(since) < overlap {
+            self.cursor_check.due = Some(since + overlap);
+            return;
+        }
+        let due = self.cursor_check.warned.is_none_or(|at| now.saturating_sub(at) >= WARN_AGAIN);
+        if due {
+            self.cursor_check.warned = Some(now);
+            let id = &self.settings.id;
+            tracing::warn!(
+                account = %id.account,
+                log = %id.log,
+                newest_id = newest,
+                cursor,
+                "the newest row of the log is below the last row counted: the log was replaced, or the token belongs to another account; nothing is counted until that is mended"
+            );
+        }
+    }
+
+    /// The newest id of a log that shows nothing after the cursor: the cursor, if its row is still
+    /// there; `Some(None)` if the log is empty; `None` if that cannot be found out now.
+    async fn newest_around(&mut self, cursor: i64) -> Option<Option<i64>> {
+        let limit = Extent::Two.limit(R::LOG);
+        let query = PageQuery { starting_after: cursor - 1, limit, newest_first: false };
+        let source = self.source.clone();
+        match self.requester.once(source.page::<R>(query)).await {
+            Ok(page) => {
+                if let Some(id) = page.rows.iter().map(Row::id).filter(|id| *id >= cursor).max() {
+                    return Some(Some(id));
+                }
+            }
+            Err(ApiError::BadRequest { status: None }) => {}
+            Err(_) => return None,
+        }
+        origin::newest_id(&mut self.probe(false), R::LOG, 0).await.ok()
+    }
+
+    fn warn_malformed(&mut self, rows: u64) {
+        let due = self.malformed_logged.is_none_or(|logged| logged.elapsed() >= MALFORMED_EVERY);
         if rows > 0 && due {
-            self.malformed_told = Some(Instant::now());
+            self.malformed_logged = Some(Instant::now());
             let id = &self.settings.id;
             tracing::warn!(account = %id.account, log = %id.log, rows, "rows without an id cannot be counted");
         }
     }
+
+    fn log_unreadable(&self, row: i64) {
+        let id = &self.settings.id;
+        tracing::error!(
+            account = %id.account,
+            log = %id.log,
+            row,
+            "a row is larger than the answers that are read, also alone; it is skipped and not counted"
+        );
+    }
 }
 
-fn tell_progress(id: &LogId, pass: &Poll, opened: &LogCheckpoint) {
-    let reached = chrono::DateTime::from_timestamp(opened.position.newest_clock(), 0);
+fn log_progress(id: &LogId, poll: &Poll, checkpoint: &LogCheckpoint) {
+    let reached = chrono::DateTime::from_timestamp(checkpoint.position.watermark(), 0);
     let reached = reached.map(|time| time.to_rfc3339()).unwrap_or_default();
-    tracing::info!(account = %id.account, log = %id.log, rows = pass.added(), reached, "catching up");
+    tracing::info!(account = %id.account, log = %id.log, rows = poll.added(), reached, "catching up");
 }
 
 /// False for a full page without any row that is further: to take it for the end would be to stand still in silence.
 fn leads_on<R: Counted>(page: &Arranged<R>, after: i64) -> bool {
     !page.full || page.rows.last().is_some_and(|row| row.id() > after)
+}
+
+/// What came of asking for a page.
+enum Answer<R> {
+    Page {
+        page: Arranged<R>,
+        exchange: Exchange,
+    },
+    /// The API takes no such position.
+    Refused,
+    /// The row after the position is too large to be read.
+    Unreadable {
+        id: i64,
+    },
+}
+
+/// Whether the row at the cursor is still there, and when to look again.
+#[derive(Debug, Clone, Copy, Default)]
+struct CursorCheck {
+    due: Option<Duration>,
+    /// Since when the newest id is known to be below the cursor.
+    below_since: Option<Duration>,
+    warned: Option<Duration>,
 }
 
 /// A page that was asked for. Given up when dropped.
@@ -404,98 +622,7 @@ struct Fetching<R> {
 struct Fetched<R> {
     result: Result<Arranged<R>, ApiError>,
     took: Duration,
-    sent: TimestampPair,
-    arrived: TimestampPair,
-}
-
-/// How many rows to ask for: halved when the same position fails twice in a way that a smaller page may not.
-#[derive(Debug, Clone, Copy)]
-struct Limit {
-    most: u16,
-    now: u16,
-    failures: u32,
-}
-
-impl Limit {
-    fn new(most: u16) -> Limit {
-        Limit { most, now: most, failures: 0 }
-    }
-
-    fn get(self) -> u16 {
-        self.now
-    }
-
-    fn is_most(self) -> bool {
-        self.now == self.most
-    }
-
-    fn worked(&mut self) {
-        self.failures = 0;
-        self.now = self.now.saturating_mul(2).min(self.most);
-    }
-
-    fn failed(&mut self, error: &ApiError) {
-        if error.may_be_size() {
-            self.failures += 1;
-        }
-        if self.failures >= 2 {
-            self.failures = 0;
-            self.now = (self.now / 2).max(1);
-        }
-    }
-}
-
-/// The origin search's questions, asked of the real log.
-struct ProbeLog<'a, S, R> {
-    source: &'a S,
-    requester: &'a mut Requester,
-    rows: PhantomData<fn() -> R>,
-}
-
-/// Two rows, so that an answer that descends can be told from one that ascends.
-const PROBE_LIMIT: u16 = 2;
-
-impl<S: Source, R: Counted> ProbeLog<'_, S, R> {
-    async fn ask(&mut self, mut query: PageQuery) -> Found {
-        let refusable = query.starting_after > 0 && !query.newest_first;
-        loop {
-            let source = self.source.clone();
-            let request = async {
-                let page = source.page::<R>(query).await?;
-                let rows: Vec<R> = page.rows;
-                let descends = rows.is_sorted_by(|one, next| one.id() > next.id()) && rows.len() > 1;
-                if descends && !query.newest_first {
-                    return Err(ApiError::Decode(DecodeFault::Order));
-                }
-                Ok(rows)
-            };
-            match self.requester.once(request).await {
-                Ok(rows) => {
-                    let mut rows = rows.into_iter().filter(|row| row.id() > query.starting_after);
-                    let Some(first) = rows.next() else { return Found::Nothing };
-                    let time = first.time().or_else(|| rows.next().and_then(|next| next.time()));
-                    return Found::Row(Head { id: first.id(), time });
-                }
-                Err(ApiError::BadRequest { status: None }) if refusable => return Found::Refused,
-                Err(ApiError::Decode(DecodeFault::Order)) if query.starting_after == 0 => {
-                    query.starting_after = 1
-                }
-                Err(error) => self.requester.wait(&error).await,
-            }
-        }
-    }
-}
-
-impl<S: Source, R: Counted> Probe for ProbeLog<'_, S, R> {
-    type Error = std::convert::Infallible;
-
-    async fn first_after(&mut self, after: i64) -> Result<Found, Self::Error> {
-        Ok(self.ask(PageQuery { starting_after: after, limit: PROBE_LIMIT, newest_first: false }).await)
-    }
-
-    async fn newest(&mut self) -> Result<Found, Self::Error> {
-        Ok(self.ask(PageQuery { starting_after: 0, limit: 1, newest_first: true }).await)
-    }
+    exchange: Exchange,
 }
 
 /// `--since` as it is kept, to see whether it changed.

@@ -69,10 +69,12 @@ pub struct LogView {
     pub current_error: Option<LastError>,
     /// What was wrong last, and when, in Unix seconds; stays when all is well again.
     pub last_error: Option<(LastError, i64)>,
-    /// True while the log is far behind.
+    /// True while old rows are counted.
     pub catching_up: bool,
-    /// End of the last complete pass, in Unix seconds.
+    /// End of the last complete poll, in Unix seconds.
     pub last_poll: Option<i64>,
+    /// The newest id that the API showed.
+    pub newest_id: Option<i64>,
 }
 
 /// The status of one log, shared between its poller and those who show it.
@@ -88,8 +90,9 @@ impl Default for LogStatus {
             answered: false,
             current_error: None,
             last_error: None,
-            catching_up: true,
+            catching_up: false,
             last_poll: None,
+            newest_id: None,
         };
         LogStatus { view: Mutex::new(view) }
     }

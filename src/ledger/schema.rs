@@ -90,6 +90,7 @@ const VERSION_2: &str = "
 ALTER TABLE log RENAME COLUMN floor_clock TO watermark;
 ALTER TABLE log RENAME COLUMN first_pass_complete TO first_poll_complete;
 ALTER TABLE log RENAME COLUMN last_pass TO last_poll;
+ALTER TABLE log ADD COLUMN without_id TEXT NOT NULL DEFAULT '[]';
 CREATE TABLE seen (
     log INTEGER NOT NULL,
     first INTEGER NOT NULL,

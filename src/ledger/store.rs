@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::cryptolens::LogKind;
-use crate::ingest::{DamagedChunk, LogCheckpoint, Origin, Position, SeenChunk, SeenIds};
+use crate::ingest::{DamagedChunk, LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
 use crate::tally::catalogue::Family;
 use crate::tally::{AccountTally, Histogram, MAX_BOUNDS, Products, Sink};
 
@@ -43,6 +43,7 @@ pub(super) struct LogChange {
     pub(super) floor: i64,
     pub(super) watermark: i64,
     pub(super) counted: Vec<i64>,
+    pub(super) without_id: Option<RowsWithoutId>,
     pub(super) state: LogState,
 }
 
@@ -130,7 +131,7 @@ pub(super) fn open_log(
     log: LogKind,
 ) -> Result<Option<LogCheckpoint>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT id, since, mark, origin, floor, watermark, cursor, first_poll_complete, last_poll
+        "SELECT id, since, mark, origin, floor, watermark, cursor, first_poll_complete, last_poll, without_id
          FROM log WHERE account = ?1 AND log = ?2",
     )?;
     let found = select
@@ -138,16 +139,18 @@ pub(super) fn open_log(
             let id: i64 = row.get(0)?;
             let origin = Origin { since: row.get(1)?, mark: row.get(2)?, id: row.get(3)? };
             let (floor, watermark, cursor): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
-            Ok((id, origin, floor, watermark, cursor, row.get(7)?, row.get(8)?))
+            let without_id: Vec<(i64, u64)> = from_json(row.get_ref(9)?.as_str()?);
+            Ok((id, origin, floor, watermark, cursor, row.get(7)?, row.get(8)?, without_id))
         })
         .optional()?;
-    let Some((id, origin, floor, watermark, cursor, first_poll_complete, last_poll)) = found else {
+    let Some((id, origin, floor, watermark, cursor, first_poll_complete, last_poll, without_id)) = found
+    else {
         return Ok(None);
     };
-    let mut seen = load_seen(connection, id)?;
-    seen.forget_through(floor);
-    let position = Position::restore(origin.id, floor, cursor, watermark, &seen);
-    Ok(Some(LogCheckpoint { position, origin, first_poll_complete, last_poll, epoch: 0 }))
+    let seen = load_seen(connection, id)?;
+    let position = Position::restore(origin.id, floor, cursor, watermark, seen);
+    let without_id = without_id.into_iter().collect();
+    Ok(Some(LogCheckpoint { position, origin, without_id, first_poll_complete, last_poll, epoch: 0 }))
 }
 
 /// Writes down where counting of a log begins, unless that is known.
@@ -170,7 +173,7 @@ pub(super) fn begin_log(
             origin.mark,
             start.origin(),
             start.floor(),
-            start.newest_clock(),
+            start.watermark(),
             start.cursor()
         ])?;
     Ok(())
@@ -183,9 +186,11 @@ pub(super) fn move_log(
     log: LogKind,
     change: &LogChange,
 ) -> Result<(), StoreError> {
+    let without_id = change.without_id.as_ref().map(|rows| to_json(&rows.iter().collect::<Vec<_>>()));
     let id: i64 = transaction
         .prepare_cached(
-            "UPDATE log SET floor = ?3, watermark = ?4, cursor = ?5, first_poll_complete = ?6, last_entry = ?7, last_poll = ?8
+            "UPDATE log SET floor = ?3, watermark = ?4, cursor = ?5, first_poll_complete = ?6, last_entry = ?7, last_poll = ?8,
+                 without_id = coalesce(?9, without_id)
              WHERE account = ?1 AND log = ?2 AND floor <= ?3 AND cursor <= ?5 RETURNING id",
         )?
         .query_row(
@@ -197,7 +202,8 @@ pub(super) fn move_log(
                 change.state.cursor,
                 change.state.first_poll_complete,
                 change.state.last_entry,
-                change.state.last_poll
+                change.state.last_poll,
+                without_id
             ],
             |row| row.get(0),
         )?;

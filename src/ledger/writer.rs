@@ -521,9 +521,11 @@ fn count(
             floor: record.floor,
             watermark: record.watermark,
             counted: Vec::new(),
+            without_id: None,
             state: state.clone(),
         });
         (log.floor, log.watermark) = (record.floor, record.watermark);
+        log.without_id = record.without_id.clone().or(log.without_id.take());
         log.counted.extend_from_slice(&record.counted);
         // A poll that goes back to the floor hands over lower ids than before. Mostly the order is right already.
         log.counted.sort();

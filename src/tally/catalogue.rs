@@ -119,13 +119,15 @@ families! {
     LAST_ENTRY = "cryptolens_log_last_entry_timestamp_seconds", Kind::Gauge, ["account", "log"], Ledger,
         "Time of the newest row counted, as far as it is not in the future.";
     LAST_POLL = "cryptolens_exporter_last_poll_timestamp_seconds", Kind::Gauge, ["account", "log"], Process,
-        "End of the last complete pass over the log; absent before the first.";
+        "End of the last complete poll of the log; absent before the first.";
     CURSOR = "cryptolens_exporter_cursor_id", Kind::Gauge, ["account", "log"], Ledger,
         "The highest id counted.";
+    NEWEST_ID = "cryptolens_exporter_newest_id", Kind::Gauge, ["account", "log"], Process,
+        "The newest id that the API showed. Below cryptolens_exporter_cursor_id, the log was replaced or is another account's.";
     ORIGIN = "cryptolens_exporter_origin_timestamp_seconds", Kind::Gauge, ["account", "log"], Ledger,
         "The time that counting starts at, by --since; 0 means the whole log.";
     CATCHING_UP = "cryptolens_exporter_catching_up", Kind::Gauge, ["account", "log"], Process,
-        "1 while the log is far behind, and for a minute after: rates then show when rows were read, not when they happened.";
+        "1 while old rows are counted, and for a minute after: rates then show when rows were read, not when they happened.";
     API_REQUESTS = "cryptolens_exporter_api_requests_total", Kind::Counter,
         ["account", "method", "result"], Process,
         "Requests to the Web API by how they ended.";
@@ -133,9 +135,9 @@ families! {
         ["account", "method"], Process,
         "How long a request to the Web API took, body included.";
     ROWS_SKIPPED = "cryptolens_exporter_rows_skipped_total", Kind::Counter, ["account", "log", "reason"], Ledger,
-        "Rows that were not counted. no_id: nothing to tell it by; below_floor: the API sent a row that was not asked for.";
+        "Rows that were not counted. no_id: nothing to tell it by; below_floor: the API sent a row that was not asked for; too_large: its answer is too large to be read.";
     ROWS_DUPLICATE = "cryptolens_exporter_rows_duplicate_total", Kind::Counter, ["account", "log"], Ledger,
-        "Ids met twice in one pass, and counted once.";
+        "Ids met twice in one poll, and counted once.";
     ROWS_LATE = "cryptolens_exporter_rows_late_total", Kind::Counter, ["account", "log"], Ledger,
         "Rows that showed up below the cursor, and were counted.";
     SERIES = "cryptolens_exporter_series", Kind::Gauge, ["family"], Ledger,

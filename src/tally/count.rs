@@ -49,6 +49,7 @@ impl Reading<'_> {
         };
         skipped(SkipReason::NoId, statistics.no_id);
         skipped(SkipReason::BelowFloor, statistics.below_floor);
+        skipped(SkipReason::TooLarge, statistics.too_large);
         if statistics.duplicate > 0 {
             *self.delta.duplicate.entry(log) += statistics.duplicate;
         }
@@ -323,12 +324,14 @@ mod tests {
         let mut account = Account::default();
         account.reading().note(LogKind::Events, &PageStatistics::default());
         assert!(account.delta.is_empty());
-        account
-            .reading()
-            .note(LogKind::Events, &PageStatistics { no_id: 1, below_floor: 2, duplicate: 3, late: 4 });
+        account.reading().note(
+            LogKind::Events,
+            &PageStatistics { no_id: 1, below_floor: 2, too_large: 5, duplicate: 3, late: 4 },
+        );
         let skipped = |reason| account.delta.skipped.get(&SkipKey { log: LogKind::Events, reason }).copied();
         assert_eq!(skipped(SkipReason::NoId), Some(1));
         assert_eq!(skipped(SkipReason::BelowFloor), Some(2));
+        assert_eq!(skipped(SkipReason::TooLarge), Some(5));
         assert_eq!(account.delta.duplicate.get(&LogKind::Events), Some(&3));
         assert_eq!(account.delta.late.get(&LogKind::Events), Some(&4));
         assert!(!account.delta.is_empty());

@@ -374,7 +374,11 @@ mod tests {
     #[test]
     fn notes_are_shown_at_zero_for_each_log_polled() {
         let families = exhibit(&[(LogKind::Events, false)], AccountTally::default(), 0);
-        let expected = vec![("events no_id".to_owned(), 0.0), ("events below_floor".to_owned(), 0.0)];
+        let expected = vec![
+            ("events no_id".to_owned(), 0.0),
+            ("events below_floor".to_owned(), 0.0),
+            ("events too_large".to_owned(), 0.0),
+        ];
         assert_eq!(values(&families, catalogue::ROWS_SKIPPED.name), expected);
         assert_eq!(values(&families, catalogue::ROWS_LATE.name), [("events".to_owned(), 0.0)]);
         let limits = families.iter().find(|family| family.name() == catalogue::SERIES_LIMIT.name).unwrap();

@@ -118,17 +118,20 @@ pub enum SkipReason {
     NoId,
     /// Its id is at or below the floor: the API sent what was not asked for.
     BelowFloor,
+    /// An answer that holds it is larger than what is read, also if it is the only row.
+    TooLarge,
 }
 
 impl SkipReason {
     /// All reasons.
-    pub const ALL: [SkipReason; 2] = [SkipReason::NoId, SkipReason::BelowFloor];
+    pub const ALL: [SkipReason; 3] = [SkipReason::NoId, SkipReason::BelowFloor, SkipReason::TooLarge];
 
     /// The value of the label `reason`.
     pub const fn name(self) -> &'static str {
         match self {
             SkipReason::NoId => "no_id",
             SkipReason::BelowFloor => "below_floor",
+            SkipReason::TooLarge => "too_large",
         }
     }
 }

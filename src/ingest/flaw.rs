@@ -1,0 +1,91 @@
+//! Rules that look right and lose rows: each is what the real rule would be with one idea missing. The
+//! simulation must find a lost row with each of them, or it proves nothing. For tests only.
+
+use super::finality::Witnesses;
+use super::poll::Exchange;
+use super::position::Position;
+
+/// What the floor goes by, wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Rows whose time is an overlap ago are taken for final.
+    FloorByRowTimes,
+    /// A poll that ends on an empty page moves the floor to the cursor.
+    EmptyPageMovesFloor,
+    /// A poll that ends on a short page moves the floor to the cursor.
+    ShortPageMovesFloor,
+    /// A page is judged by when it was received, not by when it was asked for.
+    PageByReceipt,
+    /// An answer counts from the moment when its request was sent.
+    WitnessBySending,
+    /// A page moves the floor although the poll went forward past rows.
+    BrokenChain,
+    /// The newest id that an answer showed is taken for final itself, seen or not.
+    NewestIsFinal,
+    /// The ids above the floor are lost at a restart.
+    SeenLost,
+}
+
+impl Flaw {
+    /// All of them.
+    pub(crate) const ALL: [Flaw; 8] = [
+        Flaw::FloorByRowTimes,
+        Flaw::EmptyPageMovesFloor,
+        Flaw::ShortPageMovesFloor,
+        Flaw::PageByReceipt,
+        Flaw::WitnessBySending,
+        Flaw::BrokenChain,
+        Flaw::NewestIsFinal,
+        Flaw::SeenLost,
+    ];
+
+    /// The id that a page is final up to, by this rule; `None` where the rule is not about that.
+    pub(super) fn final_id(
+        self,
+        witnesses: &Witnesses,
+        page: &PageIds<'_>,
+        exchange: Exchange,
+    ) -> Option<Option<i64>> {
+        let &PageIds { floor, asked, ids, times, overlap } = page;
+        let last_up_to = |settled: Option<i64>| {
+            settled.and_then(|settled| ids.iter().rev().find(|id| **id <= settled).copied())
+        };
+        let (sent, received) = (exchange.sent.monotonic, exchange.received.monotonic);
+        match self {
+            Flaw::FloorByRowTimes => {
+                let old = exchange.received.unix - overlap;
+                let prefix = times.iter().take_while(|time| time.is_some_and(|time| time < old)).count();
+                Some(prefix.checked_sub(1).and_then(|last| ids.get(last)).copied())
+            }
+            Flaw::PageByReceipt if asked <= floor => Some(last_up_to(witnesses.settled(received))),
+            Flaw::BrokenChain => Some(last_up_to(witnesses.settled(sent))),
+            Flaw::NewestIsFinal if asked <= floor => {
+                let settled = witnesses.settled(sent);
+                Some(settled.zip(ids.last()).map(|(settled, last)| settled.min(*last)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the end of a poll does to the floor.
+    pub(super) fn at_end(self, position: &mut Position, empty: bool) {
+        let moves = match self {
+            Flaw::EmptyPageMovesFloor => empty,
+            Flaw::ShortPageMovesFloor => !empty,
+            _ => false,
+        };
+        if moves {
+            position.raise_floor_to(position.cursor());
+        }
+    }
+}
+
+/// What a rule may look at.
+pub(super) struct PageIds<'a> {
+    pub(super) floor: i64,
+    pub(super) asked: i64,
+    pub(super) ids: &'a [i64],
+    pub(super) times: &'a [Option<i64>],
+    /// In seconds.
+    pub(super) overlap: i64,
+}
