@@ -36,6 +36,8 @@ pub mod ledger;
 pub mod logging;
 pub mod report;
 pub mod serve;
+#[cfg(test)]
+mod simulation;
 pub mod simulator;
 pub mod snapshot;
 pub mod tally;

@@ -58,11 +58,8 @@ impl Flaw {
                 Some(prefix.checked_sub(1).and_then(|last| ids.get(last)).copied())
             }
             Flaw::PageByReceipt if asked <= floor => Some(last_up_to(witnesses.settled(received))),
-            Flaw::BrokenChain => Some(last_up_to(witnesses.settled(sent))),
-            Flaw::NewestIsFinal if asked <= floor => {
-                let settled = witnesses.settled(sent);
-                Some(settled.zip(ids.last()).map(|(settled, last)| settled.min(*last)))
-            }
+            Flaw::BrokenChain => Some(settled_and_shown(witnesses.settled(sent), ids)),
+            Flaw::NewestIsFinal if asked <= floor => Some(settled_and_shown(witnesses.settled(sent), ids)),
             _ => None,
         }
     }
@@ -80,6 +77,10 @@ impl Flaw {
     }
 }
 
+fn settled_and_shown(settled: Option<i64>, ids: &[i64]) -> Option<i64> {
+    settled.zip(ids.last()).map(|(settled, last)| settled.min(*last))
+}
+
 /// What a rule may look at.
 pub(super) struct PageIds<'a> {
     pub(super) floor: i64,
@@ -88,4 +89,14 @@ pub(super) struct PageIds<'a> {
     pub(super) times: &'a [Option<i64>],
     /// In seconds.
     pub(super) overlap: i64,
+}
+
+impl super::batch::LogCheckpoint {
+    /// As it would be if the ids above the floor were not kept.
+    pub(super) fn without_seen(self) -> Self {
+        let (floor, cursor) = (self.position.floor(), self.position.cursor());
+        let watermark = self.position.watermark();
+        let seen = super::seen::SeenIds::default();
+        Self { position: Position::restore(self.position.origin(), floor, cursor, watermark, seen), ..self }
+    }
 }

@@ -22,6 +22,11 @@ impl Limit {
         self.now
     }
 
+    /// Where it begins, in rows.
+    pub(super) fn most(self) -> u16 {
+        self.most
+    }
+
     /// True if it is not reduced.
     pub(super) fn is_most(self) -> bool {
         self.now == self.most

@@ -45,12 +45,24 @@ impl Pace {
     pub(super) fn backoff(&mut self) -> Duration {
         let longest = self.longest();
         self.failures = self.failures.saturating_add(1);
-        longest.mul_f64(rand::random::<f64>())
+        longest.mul_f64(jitter())
     }
 
     fn longest(&self) -> Duration {
         FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST)
     }
+}
+
+/// A part of a wait, from 0 to 1.
+#[cfg(not(test))]
+fn jitter() -> f64 {
+    rand::random()
+}
+
+/// Drawn from the seed of a simulation, where there is one.
+#[cfg(test)]
+fn jitter() -> f64 {
+    crate::simulation::jitter().unwrap_or_else(rand::random)
 }
 
 #[cfg(test)]

@@ -284,6 +284,11 @@ impl Poll {
         position.count(&counted, event_time);
         self.added += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
         if let Some(shown) = highest {
+            #[cfg(test)]
+            let now = match session.flaw {
+                Some(super::flaw::Flaw::WitnessBySending) => exchange.sent,
+                _ => now,
+            };
             session.witnesses.add(now.monotonic, shown);
         }
 

@@ -150,11 +150,27 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         }
     }
 
+    /// On the clock of a simulation, with pages of so many rows, and perhaps with a wrong rule.
+    #[cfg(test)]
+    pub(crate) fn simulated(
+        mut self,
+        clock: fn() -> TimestampPair,
+        limit: u16,
+        flaw: Option<super::flaw::Flaw>,
+    ) -> Self {
+        self.clock = clock;
+        self.limit = Limit::new(limit);
+        self.session = SessionState::new(self.settings.overlap, clock().monotonic);
+        self.session.flaw = flaw;
+        self
+    }
+
     /// Reads until it is stopped, or until the ledger is gone.
     pub async fn run(mut self) -> Stopped {
         let cancel = self.cancel.clone();
         // Dropping the work at any await point is safe: what is kept is decided by the ledger alone.
         tokio::select! {
+            biased;
             () = cancel.cancelled() => Stopped::Cancelled,
             stopped = self.work() => stopped,
         }
@@ -192,6 +208,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                     let took = (self.clock)().monotonic.saturating_sub(began.monotonic);
                     let pause = tokio::time::sleep(self.settings.interval.saturating_sub(took));
                     tokio::select! {
+                        biased;
                         () = pause => {}
                         // What was kept is gone: a quiet log would notice with its next row only.
                         Ok(()) = generation.changed() => return Interrupted::Reopen,
@@ -219,6 +236,11 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                 checkpoint
             }
             None => self.begin(since).await?,
+        };
+        #[cfg(test)]
+        let checkpoint = match self.session.flaw {
+            Some(super::flaw::Flaw::SeenLost) => checkpoint.without_seen(),
+            _ => checkpoint,
         };
         let now = (self.clock)().monotonic;
         self.session.resume(&checkpoint.position, checkpoint.without_id.clone(), now);
@@ -277,7 +299,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
     /// One poll. Returns when it began.
     async fn poll(&mut self, checkpoint: &mut LogCheckpoint) -> Result<TimestampPair, Interrupted> {
         let first = !checkpoint.first_poll_complete;
-        let mut poll = Poll::begin(&checkpoint.position, R::LOG.max_limit(), first);
+        let mut poll = Poll::begin(&checkpoint.position, self.limit.most(), first);
         let mut behind = first;
         let mut shown_behind = false;
         let mut pending: VecDeque<PendingCommit> = VecDeque::new();

@@ -154,7 +154,7 @@ impl Requester {
         let begin = || Failing { since: Instant::now(), requests: 0, logged_at: BTreeMap::new() };
         let failing = self.failing.get_or_insert_with(begin);
         failing.requests += 1;
-        let at_once = matches!(error.retry(), Retry::Refused);
+        let at_once = matches!(error.retry(), Retry::Refused) || cannot_pass(error);
         let logged = failing.logged_at.get(error.label()).is_some_and(|at| at.elapsed() < LOG_AGAIN);
         let due = !logged && (at_once || failing.since.elapsed() >= LOG_AFTER);
         if due {
@@ -164,27 +164,23 @@ impl Requester {
     }
 }
 
-/// What doesn't pass by itself.
+/// What an operator must mend.
 fn needs_operator(error: &ApiError) -> bool {
-    match error {
-        ApiError::Auth
-        | ApiError::Denied
-        | ApiError::Subscription
-        | ApiError::BadRequest { .. }
-        | ApiError::Decode(DecodeFault::Html) => true,
-        ApiError::Transport { fault, .. } => match fault {
-            TransportFault::UnknownAuthority
-            | TransportFault::CertificateTime
-            | TransportFault::CertificateName
-            | TransportFault::NoTls
-            | TransportFault::ProxyLogin => true,
-            TransportFault::Connection | TransportFault::ProxyRefusal => false,
-        },
-        ApiError::RateLimited { .. }
-        | ApiError::Server { .. }
-        | ApiError::Timeout
-        | ApiError::Decode(_)
-        | ApiError::Api => false,
+    let refused = matches!(error.retry(), Retry::Refused);
+    let misled = matches!(error, ApiError::BadRequest { .. } | ApiError::Decode(DecodeFault::Html));
+    refused || misled || cannot_pass(error)
+}
+
+/// What no flaky network brings about: a certificate, or the way to the API, is wrong.
+fn cannot_pass(error: &ApiError) -> bool {
+    let ApiError::Transport { fault, .. } = error else { return false };
+    match fault {
+        TransportFault::UnknownAuthority
+        | TransportFault::CertificateTime
+        | TransportFault::CertificateName
+        | TransportFault::NoTls
+        | TransportFault::ProxyLogin => true,
+        TransportFault::Connection | TransportFault::ProxyRefusal => false,
     }
 }
 

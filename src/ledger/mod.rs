@@ -9,7 +9,9 @@ mod store;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod inline;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -132,6 +134,17 @@ impl Ledger {
         options: LedgerOptions,
         observer: O,
     ) -> Result<(Ledger, JoinHandle<()>), OpenError> {
+        let path = options.directory.clone();
+        let (writer, ledger) = Ledger::prepare(options, observer)?;
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Unusable { path, reason: error.to_string() })?;
+        Ok((ledger, thread))
+    }
+
+    /// Opens the ledger; the writer still has to run.
+    fn prepare<O: Observer>(options: LedgerOptions, observer: O) -> Result<(Writer<O>, Ledger), OpenError> {
         let shared = Arc::new(Shared {
             published: ArcSwapOption::empty(),
             up: AtomicBool::new(false),
@@ -141,14 +154,9 @@ impl Ledger {
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
         let LedgerOptions { directory, limits, configured } = options;
-        let mut writer =
-            Writer::new(directory.clone(), limits, configured, receiver, Arc::clone(&shared), observer);
+        let mut writer = Writer::new(directory, limits, configured, receiver, Arc::clone(&shared), observer);
         writer.first_open()?;
-        let thread = std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| OpenError::Unusable { path: directory, reason: error.to_string() })?;
-        Ok((Ledger { requests, shared }, thread))
+        Ok((writer, Ledger { requests, shared }))
     }
 
     /// To look at it.

@@ -21,12 +21,12 @@ fn log(log: LogKind) -> LogId {
     LogId { account: ACCOUNT.into(), log }
 }
 
-fn options(directory: &Path) -> LedgerOptions {
+pub(crate) fn options(directory: &Path) -> LedgerOptions {
     LedgerOptions { directory: directory.to_owned(), limits: Limits::default(), configured: BTreeMap::new() }
 }
 
 /// On a file system in memory where there is one: these tests commit a lot, and none of them cuts the power.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
@@ -37,9 +37,9 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// Fails the next steps that it is told to fail.
 #[derive(Clone, Default)]
-struct Failing {
-    before_commit: Arc<AtomicU32>,
-    after_commit: Arc<AtomicU32>,
+pub(crate) struct Failing {
+    pub(crate) before_commit: Arc<AtomicU32>,
+    pub(crate) after_commit: Arc<AtomicU32>,
     largest_file: Arc<AtomicU32>,
 }
 
@@ -87,7 +87,11 @@ impl Running {
 
 /// Every row has an event name of its own, so that the tally tells how often each was counted.
 fn counted(ledger: &Ledger) -> BTreeMap<i64, u64> {
-    let committed = ledger.view().committed().unwrap();
+    counted_in(&ledger.view())
+}
+
+pub(crate) fn counted_in(view: &LedgerView) -> BTreeMap<i64, u64> {
+    let committed = view.committed().unwrap();
     let Some(account) = committed.accounts.get(ACCOUNT) else { return BTreeMap::new() };
     let name = |name: &str| name.parse().unwrap();
     account.tally.events.iter().map(|(key, rows)| (name(&key.event), *rows)).collect()

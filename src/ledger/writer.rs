@@ -147,19 +147,23 @@ impl<O: Observer> Writer<O> {
     /// Serves until the last handle is gone.
     pub(super) fn run(mut self) {
         while let Some(first) = self.requests.blocking_recv() {
-            let (pages, other) = self.gather(first);
-            if !pages.is_empty() {
-                self.pages(pages);
+            self.serve(first);
+        }
+    }
+
+    pub(super) fn serve(&mut self, first: Request) {
+        let (pages, other) = self.gather(first);
+        if !pages.is_empty() {
+            self.pages(pages);
+        }
+        match other {
+            Some(Request::Open { log, reply }) => answer(reply, self.open_log(&log)),
+            Some(Request::Begin { log, origin, reply }) => answer(reply, self.begin(&log, &origin)),
+            Some(Request::Products { account, products, reply }) => {
+                answer(reply, self.products(&account, products));
             }
-            match other {
-                Some(Request::Open { log, reply }) => answer(reply, self.open_log(&log)),
-                Some(Request::Begin { log, origin, reply }) => answer(reply, self.begin(&log, &origin)),
-                Some(Request::Products { account, products, reply }) => {
-                    answer(reply, self.products(&account, products));
-                }
-                Some(Request::Configure { configured, reply }) => answer(reply, self.configure(configured)),
-                Some(Request::Page(_)) | None => {}
-            }
+            Some(Request::Configure { configured, reply }) => answer(reply, self.configure(configured)),
+            Some(Request::Page(_)) | None => {}
         }
     }
 

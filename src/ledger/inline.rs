@@ -1,0 +1,74 @@
+//! The ledger without its thread, for the simulation: each request is served where it is made, so that
+//! one seed is one order of events. What it does with a request is the writer's own code.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
+use super::tests::{Failing, options};
+use super::writer::{PageRequest, Request, Writer};
+use super::{Ledger, LedgerView};
+use crate::cryptolens::Product;
+use crate::ingest::{Batch, CheckpointError, CheckpointStore, LogCheckpoint, LogId, Origin, PendingCommit};
+
+/// A writer that is called, not asked.
+#[derive(Clone)]
+pub(crate) struct InlineLedger {
+    writer: Arc<Mutex<Writer<Failing>>>,
+    ledger: Ledger,
+}
+
+impl InlineLedger {
+    /// Opens the ledger in a directory.
+    pub(crate) fn open_in(directory: &Path, failing: Failing) -> InlineLedger {
+        let (writer, ledger) = Ledger::prepare(options(directory), failing).unwrap();
+        InlineLedger { writer: Arc::new(Mutex::new(writer)), ledger }
+    }
+
+    /// What is committed.
+    pub(crate) fn view(&self) -> LedgerView {
+        self.ledger.view()
+    }
+
+    fn serve<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, CheckpointError>>) -> Request,
+    ) -> oneshot::Receiver<Result<T, CheckpointError>> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).serve(request(reply));
+        answer
+    }
+
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, CheckpointError>>) -> Request,
+    ) -> Result<T, CheckpointError> {
+        self.serve(request).try_recv().unwrap_or(Err(CheckpointError::Closed))
+    }
+}
+
+impl CheckpointStore for InlineLedger {
+    async fn open(&self, log: &LogId) -> Result<Option<LogCheckpoint>, CheckpointError> {
+        self.ask(|reply| Request::Open { log: log.clone(), reply })
+    }
+
+    async fn begin(&self, log: &LogId, origin: Origin) -> Result<LogCheckpoint, CheckpointError> {
+        self.ask(|reply| Request::Begin { log: log.clone(), origin, reply })
+    }
+
+    async fn submit(&self, log: &LogId, epoch: u64, record: Batch) -> Result<PendingCommit, CheckpointError> {
+        // The writer would wait for the page that is to follow.
+        let record = Batch { more_follows: false, ..record };
+        let log = log.clone();
+        Ok(PendingCommit(self.serve(|reply| Request::Page(PageRequest { log, epoch, record, reply }))))
+    }
+
+    fn generation(&self) -> watch::Receiver<u64> {
+        self.ledger.generation()
+    }
+
+    async fn products(&self, _: &Arc<str>, _: Vec<Product>) -> Result<(), CheckpointError> {
+        Ok(())
+    }
+}

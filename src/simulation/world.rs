@@ -1,0 +1,505 @@
+//! One simulated world: a log whose rows become visible in each replica at a time of its own, what goes
+//! wrong with requests, commits and processes, and what must have been counted in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::Poll as TaskPoll;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tokio_util::sync::CancellationToken;
+
+use super::{BEGINNING, elapsed, local_clock, set_skew};
+use crate::config::Since;
+use crate::cryptolens::{
+    ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token, TransportFault,
+};
+use crate::ingest::flaw::Flaw;
+use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Source};
+use crate::ledger::inline::InlineLedger;
+use crate::ledger::tests::{Failing, counted_in, folder};
+
+/// The named worlds. Each has requests that take a while and restarts now and then, beside what it is
+/// named for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Steady,
+    BurstAfterQuiet,
+    BurstAfterTrickle,
+    /// The log writer stops and writes its backlog at once, out of order.
+    StalledWriter,
+    /// Rows come as fast as they are read.
+    GrowingBacklog,
+    Backdated,
+    FutureTimes,
+    ClockJumps,
+    EmptyAnswers,
+    LaggingReplica,
+    AlternatingReplicas,
+    FrozenReplica,
+    /// One replica shows the newest row long before the others.
+    NewestInOneReplica,
+    Failures,
+    Timeouts,
+    Restarts,
+    FailingCommits,
+    Gaps,
+    CappedPages,
+    /// Rows later than promised: counted at most once.
+    BrokenPromise,
+    NoOverlap,
+    RowsWithoutId,
+    RepeatedRows,
+    /// All of it.
+    Everything,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 24] = [
+        Kind::Steady,
+        Kind::BurstAfterQuiet,
+        Kind::BurstAfterTrickle,
+        Kind::StalledWriter,
+        Kind::GrowingBacklog,
+        Kind::Backdated,
+        Kind::FutureTimes,
+        Kind::ClockJumps,
+        Kind::EmptyAnswers,
+        Kind::LaggingReplica,
+        Kind::AlternatingReplicas,
+        Kind::FrozenReplica,
+        Kind::NewestInOneReplica,
+        Kind::Failures,
+        Kind::Timeouts,
+        Kind::Restarts,
+        Kind::FailingCommits,
+        Kind::Gaps,
+        Kind::CappedPages,
+        Kind::BrokenPromise,
+        Kind::NoOverlap,
+        Kind::RowsWithoutId,
+        Kind::RepeatedRows,
+        Kind::Everything,
+    ];
+
+    /// Worlds in which a wrong rule can lose or double a row.
+    pub(super) fn that_show(flaw: Flaw) -> &'static [Kind] {
+        match flaw {
+            Flaw::FloorByRowTimes => &[Kind::StalledWriter, Kind::Backdated],
+            Flaw::EmptyPageMovesFloor => &[Kind::EmptyAnswers, Kind::AlternatingReplicas],
+            Flaw::ShortPageMovesFloor => &[Kind::Steady, Kind::StalledWriter],
+            Flaw::PageByReceipt | Flaw::WitnessBySending => &[Kind::Timeouts, Kind::Everything],
+            Flaw::BrokenChain => &[Kind::BurstAfterQuiet, Kind::BurstAfterTrickle],
+            Flaw::NewestIsFinal => &[Kind::NewestInOneReplica],
+            Flaw::SeenLost => &[Kind::Restarts],
+        }
+    }
+
+    fn is(self, kinds: &[Kind]) -> bool {
+        self == Kind::Everything || kinds.contains(&self)
+    }
+}
+
+/// What became of a world.
+pub(super) struct Outcome {
+    /// What is wrong; `None` if each row was counted as promised.
+    pub(super) fault: Option<String>,
+    pub(super) rows: u64,
+    pub(super) requests: u64,
+    pub(super) kills: u64,
+}
+
+/// A row of the log; times are seconds since the world began.
+#[derive(Debug, Clone)]
+struct Entry {
+    id: i64,
+    time: i64,
+    /// When each replica shows it, in milliseconds.
+    visible: Vec<u64>,
+}
+
+/// The log, its replicas, and what goes wrong with a request.
+struct Server {
+    kind: Kind,
+    random: ChaCha8Rng,
+    entries: Vec<Entry>,
+    replicas: usize,
+    /// Rows without an id, each by the id of the row before.
+    without_id: BTreeSet<i64>,
+    overlap: u64,
+    /// A server's own largest page.
+    cap: usize,
+    /// From then on nothing goes wrong any more, in milliseconds.
+    calm_from: u64,
+    requests: u64,
+}
+
+impl Server {
+    fn chance(&mut self, of: f64) -> bool {
+        self.random.random_bool(of)
+    }
+
+    /// How long a request takes to the server and back, in milliseconds.
+    fn latency(&mut self, calm: bool) -> (u64, u64) {
+        let slow = !calm && self.kind.is(&[Kind::Timeouts]) && self.chance(0.25);
+        let most = if slow { self.overlap * 700 + 1000 } else { 400 };
+        (self.random.random_range(0..most), self.random.random_range(0..most))
+    }
+
+    fn failure(&mut self) -> Option<ApiError> {
+        let often = if self.kind.is(&[Kind::Failures]) { 0.25 } else { 0.01 };
+        if !self.chance(often) {
+            return None;
+        }
+        let errors = [
+            ApiError::Timeout,
+            ApiError::Server { status: Some(502), retry_after: None, html: true },
+            ApiError::RateLimited { retry_after: Some(Duration::from_secs(7)) },
+            ApiError::Decode(DecodeFault::NotJson),
+            ApiError::Decode(DecodeFault::Empty),
+            ApiError::Decode(DecodeFault::TooLarge),
+            ApiError::Api,
+            ApiError::Transport { cause: "reset".to_owned(), fault: TransportFault::Connection },
+        ];
+        Some(errors[self.random.random_range(0..errors.len())].clone())
+    }
+
+    /// What a replica shows at a moment (milliseconds) after an id.
+    fn shows(&mut self, query: PageQuery, now: u64) -> (Vec<(i64, i64)>, Vec<Option<i64>>) {
+        let replica = match self.kind {
+            Kind::AlternatingReplicas => usize::try_from(self.requests).unwrap() % self.replicas,
+            // Single questions are mostly answered by the replica that is ahead, pages by another.
+            Kind::NewestInOneReplica if query.limit == 2 => 0,
+            Kind::NewestInOneReplica => usize::from(!self.chance(0.03)),
+            _ => self.random.random_range(0..self.replicas),
+        };
+        let calm = now >= self.calm_from;
+        if !calm && self.kind.is(&[Kind::EmptyAnswers]) && self.chance(0.2) {
+            return (Vec::new(), Vec::new());
+        }
+        let limit = usize::from(query.limit).min(self.cap);
+        let visible = |entry: &&Entry| entry.visible[replica] <= now && entry.id > query.starting_after;
+        let mut rows: Vec<(i64, i64)> = if query.newest_first {
+            self.entries.iter().rev().filter(visible).take(limit).map(|row| (row.id, row.time)).collect()
+        } else {
+            self.entries.iter().filter(visible).take(limit).map(|row| (row.id, row.time)).collect()
+        };
+        let without_id = rows.iter().filter(|(id, _)| self.without_id.contains(id)).map(|(id, _)| Some(*id));
+        let without_id: Vec<Option<i64>> = without_id.collect();
+        if self.kind.is(&[Kind::RepeatedRows]) && self.chance(0.2) && rows.len() < limit {
+            rows.extend(rows.first().copied());
+        }
+        (rows, without_id)
+    }
+}
+
+/// An account of the simulated API.
+#[derive(Clone)]
+struct Api {
+    server: Arc<Mutex<Server>>,
+    token: Token,
+}
+
+impl Source for Api {
+    async fn peeked_page<R: Row>(
+        &self,
+        query: PageQuery,
+        peek: impl FnOnce(R) + Send,
+    ) -> Result<Page<R>, ApiError> {
+        let (there, back, failure) = {
+            let mut server = self.server.lock().unwrap();
+            server.requests += 1;
+            let calm = milliseconds(elapsed()) >= server.calm_from;
+            let (there, back) = server.latency(calm);
+            (there, back, if calm { None } else { server.failure() })
+        };
+        tokio::time::sleep(Duration::from_millis(there)).await;
+        let (rows, without_id) = self.server.lock().unwrap().shows(query, milliseconds(elapsed()));
+        tokio::time::sleep(Duration::from_millis(back)).await;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if let Some((last, _)) = rows.last() {
+            peek(R::with_id(*last));
+        }
+        // Whoever listens gets a turn before the page is read as a whole.
+        tokio::task::yield_now().await;
+        Ok(Page { rows: rows.into_iter().map(row).collect(), without_id })
+    }
+
+    async fn products(&self) -> Result<Vec<Product>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    fn token(&self) -> Token {
+        self.token.clone()
+    }
+}
+
+/// A row whose event is named after its id, so that the tally says how often each was counted.
+fn row<R: Row>((id, time): (i64, i64)) -> R {
+    let mut row = R::with_id(id);
+    if let Some(Slot::Int(set)) = R::slot("time") {
+        set(&mut row, Some(BEGINNING + time));
+    }
+    if let Some(Slot::Text(set)) = R::slot("eventName") {
+        set(&mut row, Some(id.to_string()));
+    }
+    row
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
+}
+
+/// A world that has not run yet.
+pub(super) struct World {
+    kind: Kind,
+    random: ChaCha8Rng,
+    overlap: u64,
+    limit: u16,
+    server: Server,
+    /// When the last row is visible everywhere, in seconds.
+    last_visible: u64,
+}
+
+impl World {
+    pub(super) fn new(kind: Kind, mut random: ChaCha8Rng) -> World {
+        use rand::SeedableRng;
+        let overlap = match kind {
+            Kind::NoOverlap => 0,
+            _ => [10, 30, 60][random.random_range(0..3)],
+        };
+        let limit = [3, 4, 6, 10, 30][random.random_range(0..5)];
+        let entries = entries(kind, &mut random, overlap);
+        let replicas = entries.first().map_or(1, |entry| entry.visible.len());
+        let last = entries.iter().flat_map(|entry| entry.visible.iter().copied()).max().unwrap_or(0);
+        let last_visible = last / 1000 + 1;
+        let without_id = if kind.is(&[Kind::RowsWithoutId]) {
+            entries.iter().map(|entry| entry.id).filter(|_| random.random_bool(0.1)).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let cap =
+            if kind.is(&[Kind::CappedPages]) { random.random_range(1..=usize::from(limit)) } else { 1000 };
+        let server = Server {
+            kind,
+            random: ChaCha8Rng::seed_from_u64(random.random()),
+            entries,
+            replicas,
+            without_id,
+            overlap,
+            cap,
+            calm_from: (last_visible + 2 * overlap) * 1000,
+            requests: 0,
+        };
+        World { kind, random, overlap, limit, server, last_visible }
+    }
+
+    /// Runs until everything is visible and all could have been read in calm, then compares.
+    pub(super) async fn run(mut self, flaw: Option<Flaw>) -> Outcome {
+        let entries = self.server.entries.clone();
+        let promised = promised(&entries, self.overlap * 1000);
+        let rows_without_id = u64::try_from(self.server.without_id.len()).unwrap();
+        let calm_from = self.last_visible + 2 * self.overlap;
+        let end = Duration::from_secs(calm_from + 12 * self.overlap + 1200);
+        let server = Arc::new(Mutex::new(self.server));
+        let api = Api { server: Arc::clone(&server), token: Token::fixed("token".to_owned().into()) };
+        let folder = folder();
+        let failing = Failing::default();
+        let log = LogId { account: "default".into(), log: LogKind::Events };
+        let mut before = BTreeMap::new();
+        let mut fault = None;
+        let mut kills = 0;
+        while elapsed() < end && fault.is_none() {
+            let ledger = InlineLedger::open_in(folder.path(), failing.clone());
+            let now = elapsed().as_secs();
+            let calm = now >= calm_from;
+            if self.kind.is(&[Kind::ClockJumps]) && !calm {
+                set_skew(self.random.random_range(-4000..4000));
+            }
+            if self.kind.is(&[Kind::FailingCommits]) && !calm && self.random.random_bool(0.5) {
+                let counter =
+                    if self.random.random_bool(0.5) { &failing.before_commit } else { &failing.after_commit };
+                counter.store(self.random.random_range(1..4), Ordering::SeqCst);
+            }
+            let settings = PollerSettings {
+                id: log.clone(),
+                interval: Duration::from_secs(15),
+                overlap: Duration::from_secs(self.overlap),
+                since: Since::All,
+            };
+            let cancel = CancellationToken::new();
+            let poller = Poller::<_, _, EventRow>::new(
+                settings,
+                api.clone(),
+                ledger.clone(),
+                Arc::default(),
+                Arc::default(),
+                cancel,
+            );
+            let work = Box::pin(poller.simulated(local_clock, self.limit, flaw).run());
+            let often = if self.kind.is(&[Kind::Restarts]) { 3 * self.overlap + 20 } else { 900 };
+            // Killed after a while, or in the middle of what it does when it is next woken.
+            let lives =
+                if calm { end } else { Duration::from_millis(self.random.random_range(1..often * 1000)) };
+            let turns = if calm { u32::MAX } else { self.random.random_range(1..400) };
+            kills += u64::from(!calm);
+            let life =
+                tokio::time::timeout(lives.min(end.saturating_sub(elapsed())), Turns { work, left: turns });
+            let _ = life.await;
+            let now = counted_in(&ledger.view());
+            if let Some((id, _)) = before.iter().find(|(id, rows)| now.get(id) < Some(rows)) {
+                fault = Some(format!("row {id} was taken back"));
+            }
+            before = now;
+            if elapsed() >= end && fault.is_none() {
+                let checkpoint = ledger.open(&log).await.unwrap().unwrap();
+                let (floor, cursor) = (checkpoint.position.floor(), checkpoint.position.cursor());
+                if floor < cursor {
+                    fault = Some(format!("the floor stands still at {floor}, the cursor is {cursor}"));
+                }
+                let committed = ledger.view().committed().unwrap();
+                let no_id: u64 = committed.accounts.get("default").map_or(0, |account| {
+                    let skipped = account.tally.skipped.iter();
+                    skipped.filter(|(key, _)| key.reason.name() == "no_id").map(|(_, rows)| *rows).sum()
+                });
+                if no_id != rows_without_id {
+                    fault = Some(format!("{no_id} rows without an id were counted, not {rows_without_id}"));
+                }
+            }
+        }
+        if fault.is_none() {
+            let counted: BTreeSet<i64> = before.keys().copied().collect();
+            let lost: Vec<_> = promised.difference(&counted).collect();
+            let doubled: Vec<_> = before.iter().filter(|(_, rows)| **rows != 1).collect();
+            if !lost.is_empty() || !doubled.is_empty() {
+                fault = Some(format!("lost: {lost:?}, counted more than once: {doubled:?}"));
+            }
+        }
+        let requests = server.lock().unwrap().requests;
+        Outcome { fault, rows: u64::try_from(entries.len()).unwrap(), requests, kills }
+    }
+}
+
+/// Ends a future after so many turns.
+struct Turns<F> {
+    work: F,
+    left: u32,
+}
+
+impl<F: Future + Unpin> Future for Turns<F> {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> TaskPoll<()> {
+        if self.left == 0 {
+            return TaskPoll::Ready(());
+        }
+        self.left -= 1;
+        std::pin::Pin::new(&mut self.work).poll(context).map(|_| ())
+    }
+}
+
+/// Ids of the rows that every replica shows at most an overlap after the first replica showed the first
+/// row with a higher id.
+fn promised(entries: &[Entry], overlap: u64) -> BTreeSet<i64> {
+    let mut first_above = u64::MAX;
+    let mut promised = BTreeSet::new();
+    for entry in entries.iter().rev() {
+        let everywhere = entry.visible.iter().copied().max().unwrap_or(0);
+        if everywhere <= first_above.saturating_add(overlap) {
+            promised.insert(entry.id);
+        }
+        first_above = first_above.min(entry.visible.iter().copied().min().unwrap_or(u64::MAX));
+    }
+    promised
+}
+
+/// The rows of a world, by id.
+fn entries(kind: Kind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
+    let replicas = match kind {
+        Kind::LaggingReplica | Kind::AlternatingReplicas | Kind::FrozenReplica | Kind::Everything => {
+            random.random_range(2..4)
+        }
+        Kind::NewestInOneReplica => 2,
+        _ => 1,
+    };
+    let count = random.random_range(1..160_usize);
+    let from_the_start = kind == Kind::NewestInOneReplica;
+    let begins = if from_the_start { 0 } else { random.random_range(0..200_u64) };
+    let (mut id, mut second) = (0_i64, begins);
+    // Since then, and until then, the log writer writes nothing.
+    let stall = random.random_range(0..600_u64);
+    let stall_ends = stall + random.random_range(60..900_u64);
+    let freeze = random.random_range(0..900_u64) * 1000;
+    let thaw = freeze + random.random_range(0..=overlap) * 1000;
+    let mut entries = Vec::with_capacity(count);
+    for number in 0..count {
+        let wide = kind.is(&[Kind::Gaps]) && random.random_bool(0.3);
+        id += if wide { random.random_range(1..1_000_000_i64) } else { random.random_range(1..4_i64) };
+        second += match kind {
+            Kind::BurstAfterQuiet => {
+                if number == count / 2 {
+                    1500
+                } else {
+                    u64::from(random.random_bool(0.05))
+                }
+            }
+            Kind::BurstAfterTrickle => {
+                if number < count / 4 {
+                    random.random_range(5..40_u64)
+                } else {
+                    u64::from(random.random_bool(0.1))
+                }
+            }
+            // A backlog, so that the newest id is asked for while it is read.
+            Kind::NewestInOneReplica if number < count * 3 / 4 => 0,
+            Kind::NewestInOneReplica => random.random_range(1..=overlap / 2),
+            Kind::GrowingBacklog => u64::from(random.random_bool(0.5)),
+            _ => random.random_range(0..20_u64),
+        };
+        let mut shown = second;
+        if kind.is(&[Kind::StalledWriter]) && (stall..stall_ends).contains(&second) {
+            shown = stall_ends + random.random_range(0..5_u64);
+        }
+        let most =
+            if kind == Kind::BrokenPromise && random.random_bool(0.1) { overlap * 20 + 60 } else { overlap };
+        let mut visible: Vec<u64> = (0..replicas)
+            .map(|_| {
+                let late = if random.random_bool(0.4) { random.random_range(0..=most * 1000) } else { 0 };
+                shown * 1000 + late
+            })
+            .collect();
+        if kind.is(&[Kind::FrozenReplica])
+            && let Some(frozen) = visible.last_mut()
+            && (freeze..thaw).contains(frozen)
+        {
+            *frozen = thaw;
+        }
+        let time = i64::try_from(second).unwrap();
+        let time = match kind {
+            Kind::Backdated => {
+                time - i64::from(random.random_bool(0.4)) * random.random_range(0..400_000_i64)
+            }
+            Kind::FutureTimes => {
+                time + i64::from(random.random_bool(0.4)) * random.random_range(0..40_000_i64)
+            }
+            Kind::Everything => time + random.random_range(-50_000..50_000_i64),
+            _ => time,
+        };
+        entries.push(Entry { id, time, visible });
+    }
+    if kind == Kind::NewestInOneReplica {
+        // The other replica shows a row as late as is promised.
+        for number in count * 3 / 4..count {
+            let above = entries.get(number + 1).map_or(u64::MAX / 2, |above| above.visible[0]);
+            entries[number].visible[0] = entries[number].time.unsigned_abs() * 1000;
+            let latest = above.min(entries[number].visible[0] + overlap * 500) + overlap * 1000;
+            let late = random.random_bool(0.5);
+            entries[number].visible[1] = if late { latest } else { entries[number].visible[0] };
+        }
+    }
+    entries
+}
