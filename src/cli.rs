@@ -266,7 +266,8 @@ pub struct ApiArgs {
     /// Base URL of the Web API
     ///
     /// An http or https URL without query, user name or password, with single slashes in its path. With http:// the token travels unencrypted, so a
-    /// host other than this machine gives a warning. The proxy named in HTTPS_PROXY is used.
+    /// host other than this machine gives a warning. The proxy named in HTTPS_PROXY is used, except for
+    /// what NO_PROXY lists.
     ///
     /// Default: https://api.cryptolens.io/api. Example: --api.url=http://localhost:8080/api
     #[arg(long = "api.url", env = "CRYPTOLENS_API_URL", value_name = "URL")]

@@ -38,7 +38,7 @@ async fn running(options: Options) -> Running {
 }
 
 fn client_with_timeout(running: &Running, timeout: Duration) -> Client {
-    let options = ClientOptions { url: running.url().parse().unwrap(), timeout, ca_pem: None };
+    let options = ClientOptions { url: running.url().parse().unwrap(), timeout, ca_pem: None, proxy: None };
     Client::new(&options, Token::fixed(parse_token(TOKEN).unwrap())).unwrap()
 }
 

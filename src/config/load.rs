@@ -11,7 +11,9 @@ use super::file::{self, FileAccount, FileProduct, FileSettings};
 use super::problem::{ConfigError, FileOrigin, Origin, Problem, looks_like_a_token};
 use super::token::{TokenError, TokenSource, read_token_file};
 use super::value::{self, Found};
-use super::{Account, AccountName, Api, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web};
+use super::{
+    Account, AccountName, Api, CaFile, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web,
+};
 use crate::cli::{DemoArgs, LogArgs, PollArgs, ServeArgs, TOKEN_VARIABLE, WebArgs};
 use crate::cryptolens::{LogKind, token};
 use crate::http;
@@ -147,7 +149,7 @@ fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
             "api.url uses http:// to {host}: the access token travels unencrypted, use https://"
         ));
     }
-    warnings.extend(super::proxy::unusable(&api.url, environment).map(|variable| {
+    warnings.extend(super::proxy::choose(&api.url, environment).unusable.into_iter().map(|variable| {
         format!(
             "{variable} names no proxy that can be used, as http://proxy.example.com:3128 does; requests may go without one \
              (what it holds is not shown, as that may be a password)"
@@ -212,18 +214,20 @@ impl Sources<'_> {
         let timeout =
             timeout.and_then(|found| self.valid(value::timeout(&found))).unwrap_or(DEFAULT_API_TIMEOUT);
         let ca_file = ca_file.and_then(|found| self.ca_file(&found, directory));
-        Some(Api { url: url?, timeout, ca_file })
+        let url = url?;
+        let proxy = super::proxy::choose(&url, self.environment).proxy;
+        Some(Api { url, timeout, ca_file, proxy })
     }
 
-    fn ca_file(&mut self, found: &Found, directory: &Path) -> Option<PathBuf> {
+    fn ca_file(&mut self, found: &Found, directory: &Path) -> Option<CaFile> {
         let path = self.path(found, directory)?;
-        let problem = match self.environment.read_file(&path) {
-            Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Some(path),
-            Ok(_) => "it holds no PEM certificate (\"-----BEGIN CERTIFICATE-----\")".to_owned(),
-            Err(error) => reason(&error),
-        };
-        self.problems.push(Problem::BadFile { origin: found.origin.clone(), path, reason: problem });
-        None
+        let text = self.environment.read_file(&path).map_err(|error| reason(&error));
+        let read =
+            text.and_then(|text| CaFile::parse(path.clone(), &text).map_err(|error| error.to_string()));
+        read.map_err(|reason| {
+            self.problems.push(Problem::BadFile { origin: found.origin.clone(), path, reason });
+        })
+        .ok()
     }
 
     fn web(&mut self, args: &WebArgs, in_file: &FileSettings) -> Web {

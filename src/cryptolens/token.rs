@@ -9,6 +9,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
+use crate::text_file::{self, BYTE_ORDER_MARK};
+
 /// How often a token file is looked at. It is a few bytes, and a symlink swapped by Kubernetes has no other sign.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,12 +27,13 @@ pub enum TokenFault {
     Characters,
 }
 
-/// Reads a token as it stands in a file or an environment variable: white space around it is dropped.
+/// Reads a token as it stands in a file or an environment variable: white space and byte order marks around it are
+/// dropped.
 ///
 /// # Errors
 /// [`TokenFault`] where no request could be made with it.
 pub fn parse(text: &str) -> Result<SecretString, TokenFault> {
-    let token = text.trim();
+    let token = text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK);
     if token.is_empty() {
         return Err(TokenFault::Empty);
     }
@@ -108,7 +111,7 @@ async fn follow(path: PathBuf, sender: watch::Sender<SecretString>) {
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = text_file::read(path).map_err(|error| error.to_string())?;
     parse(&text).map_err(|fault| fault.to_string())
 }
 
@@ -118,7 +121,11 @@ mod tests {
 
     #[test]
     fn tokens_are_trimmed_and_checked() {
-        assert_eq!(parse(" WyIx\n").unwrap().expose_secret(), "WyIx");
+        for text in [" WyIx\n", "\u{feff}WyIx\r\n", "\u{feff} WyIx\t\u{feff}\n", "WyIx\u{a0}"] {
+            assert_eq!(parse(text).unwrap().expose_secret(), "WyIx", "{text:?}");
+        }
+        assert_eq!(parse("\u{feff}\r\n").unwrap_err(), TokenFault::Empty);
+        assert_eq!(parse("Wy\u{feff}Ix").unwrap_err(), TokenFault::Characters);
         assert_eq!(parse(" \n").unwrap_err(), TokenFault::Empty);
         assert_eq!(parse("two words").unwrap_err(), TokenFault::Characters);
         assert_eq!(parse("a\u{0}b").unwrap_err(), TokenFault::Characters);
@@ -142,7 +149,7 @@ mod tests {
         tokio::time::sleep(LOOK_EVERY * 3).await;
         assert_eq!(token.current().expose_secret(), "one");
 
-        std::fs::write(&path, "two\n").unwrap();
+        std::fs::write(&path, "\u{feff}two\r\n").unwrap();
         token.changed().await;
         assert_eq!(token.current().expose_secret(), "two");
         follow.abort();
