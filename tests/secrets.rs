@@ -90,11 +90,31 @@ fn a_token_in_any_disguise_is_found() {
     assert_clean("here", b"nothing of it");
 }
 
-/// All kinds of faults, those first that need a request which is made only in the beginning.
+/// All kinds of faults, those first that need a request which is made only in the beginning. Left out are those whose row
+/// keeps a log from being read for good, that need a cursor which is gone, or that only take memory.
 fn all_faults() -> Vec<Fault> {
-    use FaultKind::{IgnoredOrder, NewestFirst, ShortCursor, ShuffledFullPage};
+    use FaultKind::{
+        DeepRow, GoneCursor, GzipZeros, HighestId, IgnoredOrder, MalformedControlCharacter, MalformedEscape,
+        MalformedNotANumber, MalformedUtf8, NewestFirst, OversizedRow, ReplacedLog, ShortCursor,
+        ShuffledFullPage, StaleConnection, UnknownCursor,
+    };
     let early = [NewestFirst, IgnoredOrder, ShortCursor, ShuffledFullPage];
-    let rest = FaultKind::value_variants().iter().filter(|kind| !early.contains(kind));
+    let left_out = [
+        DeepRow,
+        GoneCursor,
+        GzipZeros,
+        HighestId,
+        MalformedControlCharacter,
+        MalformedEscape,
+        MalformedNotANumber,
+        MalformedUtf8,
+        OversizedRow,
+        ReplacedLog,
+        StaleConnection,
+        UnknownCursor,
+    ];
+    let rest = FaultKind::value_variants().iter();
+    let rest = rest.filter(|kind| !early.contains(kind) && !left_out.contains(kind));
     let early = early.iter().map(|kind| Fault::new(*kind).count(1));
     early.chain(rest.map(|kind| Fault::new(*kind).count(2))).collect()
 }
@@ -177,7 +197,8 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
 async fn check_shows_neither_token_nor_person() {
     let running = start(options()).await.unwrap();
     let url = format!("--api.url={}", running.url());
-    for kind in FaultKind::value_variants() {
+    // 33 MB of zeros tell nothing, but take long.
+    for kind in FaultKind::value_variants().iter().filter(|kind| **kind != FaultKind::GzipZeros) {
         running.simulator.set_faults(vec![Fault::new(*kind)]);
         let mut command = command(&["check", &url, "--log.level=trace", "--api.timeout=1s"]);
         command.env("CRYPTOLENS_TOKEN", TOKEN);
