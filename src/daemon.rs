@@ -134,6 +134,7 @@ pub async fn run_on(
 
     let closing = CancellationToken::new();
     let router = serve::router(Arc::clone(&exposition), &settings.web.telemetry_path);
+    let listener = serve::StallListener::new(listener);
     let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 
