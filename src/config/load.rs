@@ -8,13 +8,14 @@ use secrecy::ExposeSecret as _;
 
 use super::environment::{Environment, reason, set_variable};
 use super::file::{self, FileAccount, FileProduct, FileSettings};
-use super::problem::{ConfigError, FileOrigin, Origin, Problem, looks_like_a_token};
+use super::problem::{ConfigError, FileOrigin, Origin, Problem};
 use super::token::{TokenError, TokenSource, read_token_file};
 use super::value::{self, Found};
 use super::{
     Account, AccountName, Api, CaFile, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web,
 };
 use crate::cli::{DemoArgs, LogArgs, PollArgs, ServeArgs, TOKEN_VARIABLE, WebArgs};
+use crate::cryptolens::token::looks_like_a_token;
 use crate::cryptolens::{LogKind, token};
 use crate::http;
 
@@ -65,6 +66,9 @@ pub fn load(args: &ServeArgs, environment: &dyn Environment) -> Result<Settings,
     let (in_file, directory) = match config_path {
         None => (FileSettings::default(), PathBuf::new()),
         Some(found) => {
+            if looks_like_a_token(&found.text) {
+                return Err(ConfigError::Invalid(vec![found.bad("the path of a file")]));
+            }
             let path = PathBuf::from(&found.text);
             let text = environment.read_file(&path).map_err(|error| ConfigError::UnreadableFile {
                 origin: found.origin,
@@ -194,7 +198,8 @@ impl Sources<'_> {
     /// A path; one in the file is relative to the directory of the file.
     fn path(&mut self, found: &Found, directory: &Path) -> Option<PathBuf> {
         let path = found.text.trim();
-        if path.is_empty() {
+        // A directory or a message with this name would tell a token.
+        if path.is_empty() || looks_like_a_token(path) {
             self.problems.push(found.bad("a path"));
             return None;
         }
@@ -412,6 +417,10 @@ impl Sources<'_> {
         first_lines: &mut BTreeMap<AccountName, u64>,
     ) -> Option<AccountName> {
         let found = entry.name.as_ref()?;
+        if looks_like_a_token(&found.text) {
+            self.problems.push(found.bad("a name of letters, digits, and _ . -"));
+            return None;
+        }
         let name = AccountName::try_new(&found.text).map_err(|error| {
             let expected = error.to_string();
             found.bad(expected.trim_start_matches("expected "))
