@@ -266,9 +266,9 @@ pub struct ConfigArgs {
 pub struct ApiArgs {
     /// Base URL of the Web API
     ///
-    /// An http or https URL without query, user name or password, with single slashes in its path. With http:// the token travels unencrypted, so a
-    /// host other than this machine gives a warning. The proxy named in HTTPS_PROXY is used, except for
-    /// what NO_PROXY lists.
+    /// An http or https URL without query, user name or password, with single slashes in its path.
+    /// With http:// the token travels unencrypted, so a host other than this machine gives a
+    /// warning. The proxy named in HTTPS_PROXY is used, except for what NO_PROXY lists.
     ///
     /// Default: https://api.cryptolens.io/api. Example: --api.url=http://localhost:8080/api
     #[arg(long = "api.url", env = "CRYPTOLENS_API_URL", value_name = "URL")]
@@ -442,8 +442,8 @@ where
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut parser()))
 }
 
-/// A token that is typed, wherever and for whatever, would be in messages, names of files or labels. Only the simulator
-/// takes one: an invented one.
+/// A token that is typed, wherever and for whatever, would be in messages, names of files or
+/// labels. Only the simulator takes one: an invented one.
 fn refuse_typed_tokens(typed: &[OsString]) -> Result<(), clap::Error> {
     if typed.get(1).is_some_and(|command| command == "simulate") {
         return Ok(());

@@ -44,8 +44,8 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    // The memory of this process holds tokens, and a core file is as readable as its directory. Where the system cannot do
-    // without, it cannot be helped.
+    // The memory of this process holds tokens, and a core file is as readable as its directory.
+    // Where the system cannot do without, it cannot be helped.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cli = match cli::try_parse_from(std::env::args_os()) {
         Ok(cli) => cli,

@@ -1,13 +1,15 @@
 //! Small text files that people write: tokens, certificates, configuration.
 //!
-//! Editors and shells leave marks that nobody sees: a byte order mark in front, UTF-16 (what PowerShell's `>` wrote for
-//! years), carriage returns. A mark at the beginning is dropped here, UTF-16 is refused by name. What the text means,
-//! and what white space in it means, is up to the reader of the text.
+//! Editors and shells leave marks that nobody sees: a byte order mark in front, UTF-16 (what
+//! PowerShell's `>` wrote for years), carriage returns. A mark at the beginning is dropped here,
+//! UTF-16 is refused by name. What the text means, and what white space in it means, is up to the
+//! reader of the text.
 
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Tokens, certificates and configurations are far smaller; a device such as `/dev/zero` has no end.
+/// Tokens, certificates and configurations are far smaller; a device such as `/dev/zero` has no
+/// end.
 const LARGEST_FILE: u64 = 4 << 20;
 
 /// The character that marks the order of bytes. It has no width and no meaning in UTF-8.
@@ -16,8 +18,8 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Reads a file as UTF-8 text without its byte order mark.
 ///
 /// # Errors
-/// The file cannot be read, is larger than 4 MiB, or is not UTF-8. An error of kind `InvalidData` carries a text that
-/// says what the file is instead and never shows its content.
+/// The file cannot be read, is larger than 4 MiB, or is not UTF-8. An error of kind `InvalidData`
+/// carries a text that says what the file is instead and never shows its content.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
@@ -39,7 +41,8 @@ fn decode(bytes: Vec<u8>) -> io::Result<String> {
     Ok(text)
 }
 
-/// True for a byte order mark of UTF-16, and for ASCII text in UTF-16 without one: every second byte is zero.
+/// True for a byte order mark of UTF-16, and for ASCII text in UTF-16 without one: every second
+/// byte is zero.
 fn is_utf16(bytes: &[u8]) -> bool {
     let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     marked

@@ -90,8 +90,9 @@ fn a_token_in_any_disguise_is_found() {
     assert_clean("here", b"nothing of it");
 }
 
-/// All kinds of faults, those first that need a request which is made only in the beginning. Left out are those whose row
-/// keeps a log from being read for good, that need a cursor which is gone, or that only take memory.
+/// All kinds of faults, those first that need a request which is made only in the beginning. Left
+/// out are those whose row keeps a log from being read for good, that need a cursor which is gone,
+/// or that only take memory.
 fn all_faults() -> Vec<Fault> {
     use FaultKind::{
         DeepRow, GoneCursor, GzipZeros, HighestId, IgnoredOrder, MalformedControlCharacter, MalformedEscape,

@@ -1,8 +1,9 @@
 //! The file of certificate authorities: read once, with every certificate that it seems to hold.
 //!
-//! Promises that no certificate of the file is passed over in silence. The PEM reader takes a line for the beginning of
-//! a certificate only if it begins with five dashes, so an indented certificate, one behind a byte order mark or one that
-//! follows another without a line break would be missing without a word. It doesn't know whether a certificate is valid.
+//! Promises that no certificate of the file is passed over in silence. The PEM reader takes a line
+//! for the beginning of a certificate only if it begins with five dashes, so an indented
+//! certificate, one behind a byte order mark or one that follows another without a line break would
+//! be missing without a word. It doesn't know whether a certificate is valid.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,8 +33,8 @@ pub(super) enum CaFileError {
 }
 
 impl CaFile {
-    /// Takes the certificates from the text of a file. Text around them is ignored, as are blanks, byte order marks and
-    /// carriage returns at the ends of lines.
+    /// Takes the certificates from the text of a file. Text around them is ignored, as are blanks,
+    /// byte order marks and carriage returns at the ends of lines.
     pub(super) fn parse(path: PathBuf, text: &str) -> Result<CaFile, CaFileError> {
         let seeming = text.matches(BEGIN).count();
         if seeming == 0 {

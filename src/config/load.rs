@@ -159,6 +159,15 @@ fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
              (what it holds is not shown, as that may be a password)"
         )
     }));
+    // The TLS library reads this variable itself, and takes an empty one for a file without authorities.
+    let file = environment.var("SSL_CERT_FILE");
+    if api.url.scheme() == "https" && api.ca_file.is_none() && file.is_some_and(|file| file.trim().is_empty())
+    {
+        warnings.push(
+            "SSL_CERT_FILE is set to nothing, so that no certificate authority is trusted: unset it, or name a file"
+                .to_owned(),
+        );
+    }
     warnings
 }
 

@@ -1,8 +1,9 @@
-//! Which proxy requests to the API go through, by the variables that curl and most other programs read.
+//! Which proxy requests to the API go through, by the variables that curl and most other programs
+//! read.
 //!
-//! Of the two spellings of a variable (`HTTPS_PROXY`, `https_proxy`) the first that says something counts: one that is
-//! empty or blank says nothing, as templates of charts and units leave such behind. It never shows what a variable
-//! holds, as that may be a password.
+//! Of the two spellings of a variable (`HTTPS_PROXY`, `https_proxy`) the first that says something
+//! counts: one that is empty or blank says nothing, as templates of charts and units leave such
+//! behind. It never shows what a variable holds, as that may be a password.
 
 use std::net::IpAddr;
 
@@ -69,9 +70,10 @@ fn proxy_url(value: &str) -> Option<Url> {
     url.ok().filter(|url| url.has_host() && !place.starts_with(['/', '\\']))
 }
 
-/// Whether the list of `NO_PROXY` names the host of this URL. Entries stand between commas or blanks: `*` is every host
-/// and every address; an address or a network (`10.0.0.0/8`) is itself; any other is a domain with all below it,
-/// however many dots or `*.` it begins with. An entry with a port is for that port only.
+/// Whether the list of `NO_PROXY` names the host of this URL. Entries stand between commas or
+/// blanks: `*` is every host and every address; an address or a network (`10.0.0.0/8`) is itself;
+/// any other is a domain with all below it, however many dots or `*.` it begins with. An entry with
+/// a port is for that port only.
 fn is_excepted(url: &Url, list: &str) -> bool {
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return false };
     let mut entries = list.split(|c: char| c == ',' || c.is_whitespace());

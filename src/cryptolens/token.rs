@@ -1,8 +1,10 @@
-//! The access token of one account, and its file; and how a token is recognised that stands where it should not.
+//! The access token of one account, and its file; and how a token is recognised that stands where
+//! it should not.
 //!
-//! Promises: a token never appears in `Debug` output; a token file is read again when its content changes, and a bad
-//! new content leaves the old token in use. It doesn't know the vendor's own rule for tokens, which is not documented:
-//! those of the documentation are the Base64 text of a JSON list that begins with a string.
+//! Promises: a token never appears in `Debug` output; a token file is read again when its content
+//! changes, and a bad new content leaves the old token in use. It doesn't know the vendor's own
+//! rule for tokens, which is not documented: those of the documentation are the Base64 text of a
+//! JSON list that begins with a string.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -30,8 +32,8 @@ pub enum TokenFault {
     Characters,
 }
 
-/// Reads a token as it stands in a file or an environment variable: white space and byte order marks around it are
-/// dropped.
+/// Reads a token as it stands in a file or an environment variable: white space and byte order
+/// marks around it are dropped.
 ///
 /// # Errors
 /// [`TokenFault`] where no request could be made with it.
@@ -50,7 +52,8 @@ pub fn parse(text: &str) -> Result<SecretString, TokenFault> {
 const BEGINNING: &str = "WyI";
 /// A token is longer, and a word is not.
 const SHORTEST_TOKEN: usize = 16;
-/// Letters of both cases and digits in a row: longer than any word, and shorter than what any key has somewhere.
+/// Letters of both cases and digits in a row: longer than any word, and shorter than what any key
+/// has somewhere.
 const LONGEST_WORD: usize = 24;
 
 /// What stands in a message in place of a token.
@@ -62,8 +65,9 @@ pub fn looks_like_a_token(text: &str) -> bool {
     find(text).is_some()
 }
 
-/// The text without anything in it that may be an access token, for messages that repeat what was typed. It takes away
-/// more than [`looks_like_a_token`] finds: also other long text of mixed letters and digits.
+/// The text without anything in it that may be an access token, for messages that repeat what was
+/// typed. It takes away more than [`looks_like_a_token`] finds: also other long text of mixed
+/// letters and digits.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     let mut redacted = Cow::Borrowed(text);

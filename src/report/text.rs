@@ -126,8 +126,8 @@ pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { several })
 }
 
-/// A text of a log, fit for a terminal: what isn't seen but changes what is, such as control characters, is replaced as
-/// in labels, and it is cut at 100 characters.
+/// A text of a log, fit for a terminal: what isn't seen but changes what is, such as control
+/// characters, is replaced as in labels, and it is cut at 100 characters.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 100;
     let mut cut = text::fit(text, LONGEST).into_owned();

@@ -1,8 +1,8 @@
 //! The HTTP side: metrics, landing page, health.
 //!
-//! Promises: every answer comes from memory, also while the Web API hangs or the ledger is down; a reader that takes
-//! nothing costs the others nothing, and is cut off; no text that came from the Web API is on a page, but names in
-//! metrics, escaped by their format.
+//! Promises: every answer comes from memory, also while the Web API hangs or the ledger is down; a
+//! reader that takes nothing costs the others nothing, and is cut off; no text that came from the
+//! Web API is on a page, but names in metrics, escaped by their format.
 
 mod landing;
 mod pages;

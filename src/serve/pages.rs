@@ -1,8 +1,8 @@
 //! Bounds what pages take while nobody reads them.
 //!
-//! A page is rendered for each request, and held until its reader has it. When the pages that are held take more than
-//! 64 MiB (readers that take nothing hold theirs for 30 s), requests share a page that is up to 5 s old instead of
-//! adding one each, however many they are.
+//! A page is rendered for each request, and held until its reader has it. When the pages that are
+//! held take more than 64 MiB (readers that take nothing hold theirs for 30 s), requests share a
+//! page that is up to 5 s old instead of adding one each, however many they are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

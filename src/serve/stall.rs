@@ -1,11 +1,14 @@
-//! Cuts off readers that take nothing: a connection on which a write makes no progress for 30 s is reset.
+//! Cuts off readers that take nothing: a connection on which a write makes no progress for 30 s is
+//! reset.
 //!
-//! Without this, whoever asks for a page and never reads it keeps the page, its connection and its descriptor for as long
-//! as it likes. A slow reader that keeps reading is never cut. The send buffer of each connection is small, so that a
-//! reader makes progress that can be seen: with the 4 MB that Linux may grow it to, one that reads 10 kB/s would free
-//! enough room for the next write only every two minutes.
+//! Without this, whoever asks for a page and never reads it keeps the page, its connection and its
+//! descriptor for as long as it likes. A slow reader that keeps reading is never cut. The send
+//! buffer of each connection is small, so that a reader makes progress that can be seen: with the 4
+//! MB that Linux may grow it to, one that reads 10 kB/s would free enough room for the next write
+//! only every two minutes.
 //!
-//! It doesn't know HTTP: a connection on which nothing is to be written is none of its business, however silent.
+//! It doesn't know HTTP: a connection on which nothing is to be written is none of its business,
+//! however silent.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -21,8 +24,8 @@ use tokio::time::{Instant, Sleep};
 /// How long a reader may take nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes that the system keeps for a reader. Linux doubles it for its own bookkeeping. 30 s of patience then ask for
-/// about 2 kB/s, and a round trip of 100 ms still allows 1 MB/s.
+/// Bytes that the system keeps for a reader. Linux doubles it for its own bookkeeping. 30 s of
+/// patience then ask for about 2 kB/s, and a round trip of 100 ms still allows 1 MB/s.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Accepts connections that are cut off when their reader stalls.

@@ -123,8 +123,8 @@ enum Reply {
     Error(&'static str),
 }
 
-/// Answers a request: the simulator's whole behaviour, but for what happens to the connection. `reused` says whether
-/// the connection had a request before.
+/// Answers a request: the simulator's whole behaviour, but for what happens to the connection.
+/// `reused` says whether the connection had a request before.
 pub(super) fn answer(
     simulator: &Shared,
     method: Method,
@@ -286,7 +286,8 @@ fn dated(answer: Outgoing, ahead: i64) -> Outgoing {
     answer.with_header("date", date.to_string())
 }
 
-/// The page as it is seen at another time or place: by a replica, behind a log writer that stalls, in another log.
+/// The page as it is seen at another time or place: by a replica, behind a log writer that stalls,
+/// in another log.
 fn elsewhere(
     simulator: &Shared,
     log: LogKind,

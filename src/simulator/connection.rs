@@ -1,5 +1,5 @@
-//! Connections that can be closed from within a request, without an answer, as by a server that dies or that has given
-//! up an idle connection at the very moment when the next request comes.
+//! Connections that can be closed from within a request, without an answer, as by a server that
+//! dies or that has given up an idle connection at the very moment when the next request comes.
 
 use std::io;
 use std::net::SocketAddr;

@@ -67,7 +67,8 @@ pub enum FaultKind {
     GzipZeros,
     /// The connection is closed without an answer
     Unanswered,
-    /// The same, but never for the first request of a connection: a server that has given up an idle connection
+    /// The same, but never for the first request of a connection: a server that has given up an
+    /// idle connection
     StaleConnection,
     /// The right answer with a Date header that is ahead (seconds, 3600)
     DateAhead,
@@ -152,9 +153,11 @@ pub enum FaultKind {
     LeadingReplica,
     /// The newest row of the near future, and none of those between (seconds, 60)
     LoneNewest,
-    /// Rows since the fault was set show up in bursts, within 5 s and out of order (seconds between bursts, 600)
+    /// Rows since the fault was set show up in bursts, within 5 s and out of order (seconds between
+    /// bursts, 600)
     StallingWriter,
-    /// The log of another account, or of one made anew: rows since the fault was set, with ids that start here (id, 1)
+    /// The log of another account, or of one made anew: rows since the fault was set, with ids that
+    /// start here (id, 1)
     ReplacedLog,
 }
 
@@ -188,7 +191,8 @@ impl FaultKind {
         })
     }
 
-    /// Whether this can be the kind's value: a final HTTP status, an id, or a size that does not exhaust the machine.
+    /// Whether this can be the kind's value: a final HTTP status, an id, or a size that does not
+    /// exhaust the machine.
     fn allows(self, value: u64) -> bool {
         use FaultKind::*;
         match self {

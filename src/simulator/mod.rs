@@ -91,8 +91,8 @@ pub struct Spike {
     pub failure_share: f64,
 }
 
-/// Rows that are added all at once, with times of their own: events that an application registers days later, or with
-/// a clock that is ahead; a backlog that a log writer writes out of order.
+/// Rows that are added all at once, with times of their own: events that an application registers
+/// days later, or with a clock that is ahead; a backlog that a log writer writes out of order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Batch {
     /// How many; 100,000 at most. Their ids are the next ones, in a row.
@@ -218,7 +218,8 @@ impl Simulator {
         Ok(count)
     }
 
-    /// Adds ordinary rows whose times and visibility are independent of each other and of now; returns how many.
+    /// Adds ordinary rows whose times and visibility are independent of each other and of now;
+    /// returns how many.
     pub fn batch(&self, log: LogKind, batch: &Batch) -> usize {
         let now = self.now();
         let count = batch.rows.min(LARGEST_BATCH);

@@ -1,18 +1,20 @@
 //! Keeps names from differing in what nobody sees.
 //!
-//! Characters that control or that Unicode lists as default-ignorable (joiners, selectors, fillers, marks of direction)
-//! have no shape of their own, so that two names that look the same could be two series. Each of them becomes U+FFFD,
-//! which is seen, except where writing needs it:
+//! Characters that control or that Unicode lists as default-ignorable (joiners, selectors, fillers,
+//! marks of direction) have no shape of their own, so that two names that look the same could be
+//! two series. Each of them becomes U+FFFD, which is seen, except where writing needs it:
 //!
-//! * joiners where they change the shape of letters: between letters of joining scripts such as Arabic, and after the
-//!   virama of Indic scripts (after UAX #31 and RFC 5892, appendix A);
+//! * joiners where they change the shape of letters: between letters of joining scripts such as
+//!   Arabic, and after the virama of Indic scripts (after UAX #31 and RFC 5892, appendix A);
 //! * whole emoji that Unicode recommends, which get their fully qualified form;
-//! * selectors of an emoji's presentation that differ from its default, and Mongolian selectors after a letter.
+//! * selectors of an emoji's presentation that differ from its default, and Mongolian selectors
+//!   after a letter.
 //!
-//! A variation selector elsewhere chooses a glyph of the same character, and a joiner between letters that join, or
-//! don't join, anyhow changes nothing: both are left out, so that such names become the same. Promises: what comes out
-//! comes out of itself unchanged. It doesn't know fonts: two Indic spellings may look alike where a font lacks a
-//! ligature. Blanks are seen, whatever their width, and letters that resemble letters of other scripts are too.
+//! A variation selector elsewhere chooses a glyph of the same character, and a joiner between
+//! letters that join, or don't join, anyhow changes nothing: both are left out, so that such names
+//! become the same. Promises: what comes out comes out of itself unchanged. It doesn't know fonts:
+//! two Indic spellings may look alike where a font lacks a ligature. Blanks are seen, whatever
+//! their width, and letters that resemble letters of other scripts are too.
 
 use std::borrow::Cow;
 
@@ -38,7 +40,8 @@ pub(crate) fn fit(text: &str, most: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text.get(..end).unwrap_or_default());
     }
     let mut characters: Vec<char> = text.chars().collect();
-    // A character that is replaced, or a cut, may take away what others need. Each round has fewer unseen ones.
+    // A character that is replaced, or a cut, may take away what others need. Each round has fewer
+    // unseen ones.
     loop {
         let next = round(&characters, most);
         if next == characters {
@@ -129,7 +132,8 @@ fn joiner(left: &[char], c: char, right: &[char]) -> Fate {
     }
 }
 
-/// Whether the nearest letter joins towards the joiner, and whether it is of a joining script at all.
+/// Whether the nearest letter joins towards the joiner, and whether it is of a joining script at
+/// all.
 fn joining<'a>(nearest_first: impl Iterator<Item = &'a char>, towards: JoiningType) -> (bool, bool) {
     let types = CodePointMapData::<JoiningType>::new();
     let kind = nearest_first.map(|c| types.get(*c)).find(|kind| *kind != JoiningType::Transparent);
@@ -139,8 +143,8 @@ fn joining<'a>(nearest_first: impl Iterator<Item = &'a char>, towards: JoiningTy
     }
 }
 
-/// After the virama of a consonant, before a letter: which form of the two is meant. A joiner also shows the half form
-/// of the last consonant.
+/// After the virama of a consonant, before a letter: which form of the two is meant. A joiner also
+/// shows the half form of the last consonant.
 fn is_needed_after_virama(left: &[char], c: char, right: &[char]) -> bool {
     let mut before = left.iter().rev().copied().skip_while(|c| is_mark(*c) && !is_virama(*c));
     if !before.next().is_some_and(is_virama) {
@@ -216,8 +220,8 @@ fn is_pictographic(c: char) -> bool {
     CodePointSetData::new::<ExtendedPictographic>().contains(c)
 }
 
-/// An emoji of several characters with unseen ones among them, at the beginning: its fully qualified form, and how many
-/// characters it takes.
+/// An emoji of several characters with unseen ones among them, at the beginning: its fully
+/// qualified form, and how many characters it takes.
 fn whole_emoji(characters: &[char]) -> Option<(&'static str, usize)> {
     let mut length = element(characters)?;
     let first = length;
@@ -411,7 +415,8 @@ mod tests {
             }
             let hidden: String = hidden.into_iter().collect();
             let (one, other) = (shown(&text), shown(&hidden));
-            // What is kept is kept for what it changes: the form of Arabic letters, the style of these two.
+            // What is kept is kept for what it changes: the form of Arabic letters, the style of
+            // these two.
             let changed = other.contains([NON_JOINER, JOINER, TEXT_STYLE, EMOJI_STYLE]);
             prop_assert!(one == other || other.contains(char::REPLACEMENT_CHARACTER) || changed,
                 "{} {}", one.escape_unicode(), other.escape_unicode());
