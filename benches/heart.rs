@@ -118,6 +118,7 @@ impl StandIn {
             url: format!("{}/api", self.url).parse().unwrap(),
             timeout: Duration::from_secs(30),
             ca_pem: None,
+            proxy: None,
         };
         Client::new(&options, Token::fixed(TOKEN.to_owned().into())).unwrap()
     }

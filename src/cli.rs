@@ -22,6 +22,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cryptolens::token::looks_like_a_token;
 use crate::healthcheck::HealthcheckArgs;
 use crate::report::{AuditArgs, ExportArgs, ReportArgs};
 use crate::simulator::SimulateArgs;
@@ -265,8 +266,9 @@ pub struct ConfigArgs {
 pub struct ApiArgs {
     /// Base URL of the Web API
     ///
-    /// An http or https URL without query, user name or password, with single slashes in its path. With http:// the token travels unencrypted, so a
-    /// host other than this machine gives a warning. The proxy named in HTTPS_PROXY is used.
+    /// An http or https URL without query, user name or password, with single slashes in its path.
+    /// With http:// the token travels unencrypted, so a host other than this machine gives a
+    /// warning. The proxy named in HTTPS_PROXY is used, except for what NO_PROXY lists.
     ///
     /// Default: https://api.cryptolens.io/api. Example: --api.url=http://localhost:8080/api
     #[arg(long = "api.url", env = "CRYPTOLENS_API_URL", value_name = "URL")]
@@ -433,9 +435,27 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let typed: Vec<OsString> = typed.into_iter().map(Into::into).collect();
+    refuse_typed_tokens(&typed)?;
     let matches = parser().try_get_matches_from(typed)?;
     refuse_two_beginnings(&matches)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut parser()))
+}
+
+/// A token that is typed, wherever and for whatever, would be in messages, names of files or
+/// labels. Only the simulator takes one: an invented one.
+fn refuse_typed_tokens(typed: &[OsString]) -> Result<(), clap::Error> {
+    if typed.get(1).is_some_and(|command| command == "simulate") {
+        return Ok(());
+    }
+    let Some(place) = typed.iter().position(|text| looks_like_a_token(&text.to_string_lossy())) else {
+        return Ok(());
+    };
+    let message = format!(
+        "argument {place} looks like an access token (not shown): every user of a machine can read command lines; hand it \
+         over in {TOKEN_VARIABLE} or in a file named by --api.token-file"
+    );
+    Err(parser().error(ErrorKind::ValueValidation, message))
 }
 
 /// Several flags say where a report begins, and one overrides the variable of another; typed together they are a mistake.

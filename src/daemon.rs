@@ -4,7 +4,6 @@
 //! old ones if the new ones are bad; a task that ends by itself ends the process rather than counting on in silence.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,9 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, ConfigError, Settings, TokenSource};
-use crate::cryptolens::{
-    Client, ClientError, ClientOptions, EventRow, LogKind, ObjectRow, Product, Token, WebApiRow,
-};
+use crate::cryptolens::{Client, ClientError, EventRow, LogKind, ObjectRow, Product, Token, WebApiRow};
 use crate::ingest::{LogId, Poller, PollerSettings, Source, Stopped, follow_products};
 use crate::ledger::{Ledger, LedgerOptions, OpenError};
 use crate::serve::{self, ListenError};
@@ -43,14 +40,6 @@ pub enum DaemonError {
         account: String,
         /// Why.
         error: ClientError,
-    },
-    /// The CA file can't be read any more.
-    #[error("cannot read the CA file {path}: {error}")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
     },
     /// The operating system refuses to tell of signals.
     #[error("cannot listen for signals: {0}")]
@@ -145,6 +134,7 @@ pub async fn run_on(
 
     let closing = CancellationToken::new();
     let router = serve::router(Arc::clone(&exposition), &settings.web.telemetry_path);
+    let listener = serve::StallListener::new(listener);
     let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 
@@ -220,15 +210,7 @@ pub(crate) type Follow = Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send
 
 /// One client per account, in their order.
 pub(crate) fn clients(settings: &Settings) -> Result<Vec<(Client, Follow)>, DaemonError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| DaemonError::CaFile { path: path.to_owned(), error })
-    };
-    let api = &settings.api;
-    let options = ClientOptions {
-        url: api.url.clone(),
-        timeout: api.timeout,
-        ca_pem: api.ca_file.as_deref().map(read).transpose()?,
-    };
+    let options = settings.api.client_options();
     let client = |account: &Account| {
         let (token, follow): (Token, Follow) = match &account.token {
             TokenSource::Value(token) => (Token::fixed(token.clone()), None),

@@ -143,7 +143,7 @@ fn settings(
         products: Vec::new(),
     };
     Ok(Settings {
-        api: Api { url: Url::parse(url)?, timeout: Duration::from_secs(30), ca_file: None },
+        api: Api { url: Url::parse(url)?, timeout: Duration::from_secs(30), ca_file: None, proxy: None },
         accounts: vec![account],
         storage_path,
         web: demo.web.clone(),

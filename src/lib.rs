@@ -43,3 +43,4 @@ pub mod snapshot;
 pub mod tally;
 mod task;
 mod text;
+mod text_file;

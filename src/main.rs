@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use cryptolens_exporter::cli::{self, CheckArgs, Command, DemoArgs, ServeArgs};
 use cryptolens_exporter::config::{self, LogFormat, LogSettings, SystemEnvironment};
+use cryptolens_exporter::cryptolens::token;
 use cryptolens_exporter::report::{self, Task};
 use cryptolens_exporter::{check, daemon, demo, healthcheck, logging, simulator};
 
@@ -43,9 +44,12 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
+    // The memory of this process holds tokens, and a core file is as readable as its directory.
+    // Where the system cannot do without, it cannot be helped.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cli = match cli::try_parse_from(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => return refused(&error),
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Command::Serve(_) = cli.command {
@@ -79,12 +83,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says what is wrong with what was typed, or what was asked for (`--help`).
+fn refused(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let redacted = without_tokens(&text);
+    if redacted == text {
+        error.exit();
+    }
+    let _ = write!(std::io::stderr(), "{redacted}");
+    ExitCode::from(BAD)
+}
+
+/// What may be repeated of what was typed.
+fn without_tokens(text: &str) -> String {
+    // One that the rules do not recognise is at least known.
+    let own = std::env::var(cli::TOKEN_VARIABLE).ok().filter(|token| token.trim().len() >= 8);
+    let text = own.map_or_else(|| text.to_owned(), |own| text.replace(own.trim(), "(not shown)"));
+    token::redact(&text).into_owned()
+}
+
 fn end(failure: &Failure) -> ExitCode {
+    let text = without_tokens(&failure.text);
     if failure.logged {
-        tracing::error!(error = failure.text, "ended");
+        tracing::error!(error = text, "ended");
     } else {
         // Nobody is left to tell if this fails too.
-        let _ = writeln!(std::io::stderr(), "error: {}", failure.text);
+        let _ = writeln!(std::io::stderr(), "error: {text}");
     }
     ExitCode::from(failure.code)
 }

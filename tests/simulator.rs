@@ -15,7 +15,7 @@ use cryptolens_exporter::cryptolens::{
     WebApiRow,
 };
 use cryptolens_exporter::simulator::{
-    CANARIES, Fault, FaultKind, Method, Options, Running, Simulator, Spike, SpikeError, start,
+    Batch, CANARIES, Fault, FaultKind, Method, Options, Running, Simulator, Spike, SpikeError, start,
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ async fn running(options: Options) -> Running {
 }
 
 fn client_with_timeout(running: &Running, timeout: Duration) -> Client {
-    let options = ClientOptions { url: running.url().parse().unwrap(), timeout, ca_pem: None };
+    let options = ClientOptions { url: running.url().parse().unwrap(), timeout, ca_pem: None, proxy: None };
     Client::new(&options, Token::fixed(parse_token(TOKEN).unwrap())).unwrap()
 }
 
@@ -430,6 +430,8 @@ enum Expected {
     Rows(fn(&[i64]) -> bool),
     /// The page with one more row, of which the client makes this.
     OneMore(fn(&Page<WebApiRow>) -> bool),
+    /// What the client makes of it is for the client's tests.
+    OwnTest,
 }
 
 fn ascending(ids: &[i64]) -> bool {
@@ -455,7 +457,7 @@ fn added(page: &Page<WebApiRow>) -> Option<&WebApiRow> {
 }
 
 fn expected(kind: FaultKind) -> Expected {
-    use Expected::{Error, OneMore, Rows};
+    use Expected::{Error, OneMore, OwnTest, Rows};
     use FaultKind::*;
     match kind {
         UnableToAuthenticate => Error("auth"),
@@ -467,8 +469,22 @@ fn expected(kind: FaultKind) -> Expected {
         ProxyPage | EmptyBody | TruncatedJson | CutBody | OversizedBody | GzipBomb | MissingList
         | NullList => Error("decode"),
         Hang => Error("timeout"),
+        Unanswered => Error("transport"),
+        GoneCursor | UnknownCursor => Error("bad_request"),
         Redirect | RedirectKeepingMethod => Error("bad_request"),
-        Slow | Gzip | OtherListName | PascalCase | EmptyMessage | IgnoredOrder => Rows(ascending),
+        Slow | Gzip | OtherListName | PascalCase | EmptyMessage | IgnoredOrder | DateAhead | DateBehind
+        | FrozenReplica | LeadingReplica | LoneNewest | StallingWriter => Rows(ascending),
+        EmptyList | LaggingReplica | ReplacedLog => Rows(<[i64]>::is_empty),
+        CappedPage => Rows(|ids| ids == [10, 20, 30]),
+        StaleConnection
+        | GzipZeros
+        | HighestId
+        | OversizedRow
+        | DeepRow
+        | MalformedControlCharacter
+        | MalformedEscape
+        | MalformedNotANumber
+        | MalformedUtf8 => OwnTest,
         DuplicateAdjacent => Rows(|ids| repeated(ids) && ids.is_sorted()),
         DuplicateApart => Rows(|ids| repeated(ids) && !ids.is_sorted()),
         DescendingPage | NewestFirst => Rows(|ids| ids.iter().rev().is_sorted() && ids.len() == 30),
@@ -491,19 +507,24 @@ fn expected(kind: FaultKind) -> Expected {
 
 #[tokio::test]
 async fn each_fault_is_what_the_client_takes_it_for() {
-    for kind in FaultKind::value_variants().iter().copied() {
+    let has_own_test = |kind: &FaultKind| matches!(expected(*kind), Expected::OwnTest);
+    for kind in FaultKind::value_variants().iter().copied().filter(|kind| !has_own_test(kind)) {
         let running = with_handmade_rows(30).await;
         let timeout =
             if kind == FaultKind::Hang { Duration::from_millis(300) } else { Duration::from_secs(30) };
         let client = client_with_timeout(&running, timeout);
         let mut fault = Fault::new(kind).endpoint(Method::GetWebApiLog).count(1);
-        if kind == FaultKind::Slow {
-            fault = fault.value(400);
+        match kind {
+            FaultKind::Slow => fault = fault.value(400),
+            FaultKind::CappedPage => fault = fault.value(3),
+            _ => {}
         }
         running.simulator.set_faults(vec![fault]);
         let query = match kind {
             FaultKind::ShuffledFullPage => query(0, 30),
             FaultKind::ShortCursor => query(i64::from(i32::MAX) + 1, 1000),
+            FaultKind::GoneCursor => query(5, 1000),
+            FaultKind::UnknownCursor => query(15, 1000),
             FaultKind::IgnoredOrder => PageQuery { newest_first: true, ..query(0, 1000) },
             _ => query(0, 1000),
         };
@@ -529,6 +550,230 @@ async fn each_fault_is_what_the_client_takes_it_for() {
         let healthy: Page<WebApiRow> = client.page(self::query(0, 1000)).await.unwrap();
         assert!(healthy.rows.len() >= 30, "{kind:?}");
     }
+}
+
+/// Adds ordinary rows of the Web API Log that become visible at once.
+fn add_rows(running: &Running, ids: std::ops::RangeInclusive<i64>) {
+    let row = |id: i64| {
+        to_raw_value(&json!({ "id": id, "productId": 3349, "time": START, "state": 2014 })).unwrap()
+    };
+    running.simulator.append(LogKind::WebApi, ids.map(row).collect(), None);
+}
+
+/// Lets so many seconds pass for a simulator whose clock stands still.
+fn pass(running: &Running, seconds: i64) {
+    running.simulator.freeze(Some(running.simulator.now() + seconds));
+}
+
+fn set(running: &Running, fault: Fault) {
+    running.simulator.set_faults(vec![fault]);
+}
+
+/// What is visible under a fault, and then under none.
+async fn seen(running: &Running, form: &str) -> Vec<i64> {
+    web_api_log(running, &format!("Limit=1000&{form}")).await
+}
+
+#[tokio::test]
+async fn a_replica_lags_stands_still_or_is_ahead() {
+    let running = running(Options::empty()).await;
+    add_rows(&running, 1..=3);
+    pass(&running, 100);
+    add_rows(&running, 4..=6);
+    set(&running, Fault::new(FaultKind::LaggingReplica).value(60));
+    assert_eq!(seen(&running, "").await, [1, 2, 3]);
+    set(&running, Fault::new(FaultKind::LaggingReplica).value(60).every(2));
+    let turns =
+        [seen(&running, "").await.len(), seen(&running, "").await.len(), seen(&running, "").await.len()];
+    assert!(turns == [3, 6, 3] || turns == [6, 3, 6], "{turns:?}");
+
+    set(&running, Fault::new(FaultKind::FrozenReplica));
+    pass(&running, 100);
+    add_rows(&running, 7..=9);
+    assert_eq!(seen(&running, "StartingAfter=4").await, [5, 6]);
+
+    set(&running, Fault::new(FaultKind::LeadingReplica).value(60));
+    let soon = Some(running.simulator.now() + 50);
+    let row = |id: i64| to_raw_value(&json!({ "id": id, "time": START })).unwrap();
+    running.simulator.append(LogKind::WebApi, (10..=12).map(row).collect(), soon);
+    assert_eq!(seen(&running, "StartingAfter=7").await, [8, 9, 10, 11, 12]);
+    set(&running, Fault::new(FaultKind::LoneNewest).value(60));
+    assert_eq!(seen(&running, "StartingAfter=7").await, [8, 9, 12]);
+    assert_eq!(web_api_log(&running, "OrderBy=Id descending&Limit=1").await, [12]);
+    assert_eq!(web_api_log(&running, "StartingAfter=7&Limit=2").await, [8, 9]);
+    running.simulator.set_faults(Vec::new());
+    assert_eq!(seen(&running, "StartingAfter=7").await, [8, 9]);
+}
+
+#[tokio::test]
+async fn a_writer_that_stalls_shows_rows_in_bursts_and_out_of_order() {
+    let running = running(Options::empty()).await;
+    add_rows(&running, 1..=2);
+    set(&running, Fault::new(FaultKind::StallingWriter).value(600));
+    assert_eq!(seen(&running, "").await, [1, 2], "what was there stays");
+    for id in 3..=40 {
+        pass(&running, 10);
+        add_rows(&running, id..=id);
+    }
+    assert_eq!(seen(&running, "").await, [1, 2]);
+    pass(&running, 600 - 380);
+    let mut shown = seen(&running, "").await.len();
+    let mut out_of_order = false;
+    for _ in 0..4 {
+        let before = seen(&running, "").await;
+        pass(&running, 1);
+        let after = seen(&running, "").await;
+        let highest = before.last().unwrap();
+        out_of_order |= after.iter().any(|id| id < highest && !before.contains(id));
+        assert!(after.len() >= shown);
+        shown = after.len();
+    }
+    assert_eq!(shown, 40);
+    assert!(out_of_order, "the backlog is not written in order");
+}
+
+#[tokio::test]
+async fn a_log_can_be_replaced_by_one_whose_ids_start_again() {
+    let running = with_handmade_rows(30).await;
+    set(&running, Fault::new(FaultKind::ReplacedLog).value(5));
+    pass(&running, 10);
+    add_rows(&running, 1001..=1004);
+    assert_eq!(seen(&running, "").await, [5, 6, 7, 8]);
+    assert_eq!(seen(&running, "StartingAfter=6").await, [7, 8]);
+    assert_eq!(seen(&running, "EndingBefore=7").await, [6, 5]);
+    assert!(seen(&running, "StartingAfter=300").await.is_empty());
+
+    let running = self::running(two_weeks()).await;
+    set(&running, Fault::new(FaultKind::ReplacedLog));
+    pass(&running, 3600);
+    let first = seen(&running, "").await;
+    assert!(first.len() > 10 && first[0] < 100_000, "{first:?}");
+    assert_eq!(seen(&running, &format!("StartingAfter={}", first[3])).await, first[4..]);
+}
+
+#[tokio::test]
+async fn a_cursor_can_be_refused_when_its_row_is_gone() {
+    let running = with_handmade_rows(30).await;
+    let refused = async |cursor: i64| {
+        let answer = post(&running, "/api/ai/GetWebAPILog", &format!("StartingAfter={cursor}")).await;
+        answer["message"] == "The input parameters were incorrect."
+    };
+    set(&running, Fault::new(FaultKind::GoneCursor));
+    assert_eq!(
+        (refused(0).await, refused(9).await, refused(10).await, refused(15).await),
+        (false, true, false, false)
+    );
+    set(&running, Fault::new(FaultKind::UnknownCursor));
+    assert_eq!(
+        (refused(0).await, refused(9).await, refused(10).await, refused(15).await),
+        (false, true, false, true)
+    );
+}
+
+#[tokio::test]
+async fn rows_that_are_no_json_or_too_much_stay_in_the_log() {
+    let url = |running: &Running| format!("http://{}/api/ai/GetWebAPILog", running.addr);
+    for (kind, value, expected) in [
+        (FaultKind::MalformedControlCharacter, None, &b"\"two\nlines\""[..]),
+        (FaultKind::MalformedEscape, None, br#""C:\queue""#),
+        (FaultKind::MalformedNotANumber, None, b":NaN,"),
+        (FaultKind::MalformedUtf8, None, b"\"caf\xe9\""),
+        (FaultKind::OversizedRow, Some(2), &[b'x'; 2 << 20]),
+        (FaultKind::DeepRow, Some(70), &[b'['; 70]),
+        (FaultKind::HighestId, None, br#""id":9223372036854775807,"#),
+        (FaultKind::HighestId, Some(1 << 60), br#""id":1152921504606846976,"#),
+    ] {
+        let running = with_handmade_rows(3).await;
+        set(&running, Fault { value, ..Fault::new(kind).count(1) });
+        for time in ["first", "again"] {
+            let answer =
+                http().post(url(&running)).body(format!("token={TOKEN}&Limit=9")).send().await.unwrap();
+            let body = answer.bytes().await.unwrap();
+            let found = body.windows(expected.len()).filter(|window| *window == expected).count();
+            assert_eq!(found, 1, "{kind:?} {time}");
+        }
+        let truth = running.simulator.truth(LogKind::WebApi, None);
+        assert_eq!((truth.rows, truth.without_id), (4, 0), "{kind:?}: its id can be read");
+        add_rows(&running, 900..=900);
+        assert_eq!(running.simulator.truth(LogKind::WebApi, None).rows, 5);
+    }
+    let running = with_handmade_rows(3).await;
+    set(&running, Fault::new(FaultKind::GzipZeros).value(1));
+    let packed_too = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+    let answer = packed_too.post(url(&running)).body(format!("token={TOKEN}")).send().await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    let packed = answer.bytes().await.unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).unwrap();
+    assert!(packed.len() < 50_000 && text.starts_with(r#"{"logs":[0,0,0,"#) && text.len() > 1 << 20);
+}
+
+#[tokio::test]
+async fn a_connection_is_given_up_without_notice() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let running = with_handmade_rows(1).await;
+    set(&running, Fault::new(FaultKind::StaleConnection));
+    let body = format!("token={TOKEN}");
+    let request = format!(
+        "POST /api/ai/GetWebAPILog HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect(running.addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut first = [0; 4096];
+        let read = stream.read(&mut first).await.unwrap();
+        let head = String::from_utf8_lossy(&first[..read]).to_lowercase();
+        assert!(head.starts_with("http/1.1 200") && !head.contains("connection: close"), "{head}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        // What was still to be read of the first answer, and then the end.
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1"), "the second is not answered");
+    }
+    assert_eq!(running.simulator.requests()["GetWebAPILog"], 4);
+}
+
+#[tokio::test]
+async fn the_server_clock_can_be_wrong() {
+    let running = with_handmade_rows(1).await;
+    for (kind, expected) in [(FaultKind::DateAhead, 600), (FaultKind::DateBehind, -600)] {
+        set(&running, Fault::new(kind).value(600));
+        let url = format!("http://{}/api/ai/GetWebAPILog", running.addr);
+        let answer = http().post(url).body(format!("token={TOKEN}")).send().await.unwrap();
+        let dates: Vec<_> = answer.headers().get_all("date").iter().collect();
+        assert_eq!(dates.len(), 1);
+        let date = chrono::DateTime::parse_from_rfc2822(dates[0].to_str().unwrap()).unwrap();
+        let ahead = date.timestamp() - chrono::Utc::now().timestamp();
+        assert!((ahead - expected).abs() <= 5, "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_has_times_and_visibility_of_its_own() {
+    let running = running(Options::empty()).await;
+    let body =
+        json!({ "log": "events", "rows": 50, "time_offset": -432_000, "visible_in": 10, "spread": 20 });
+    assert_eq!(control(&running, "POST", "batch", &body).await, (200, r#"{"rows":50}"#.to_owned()));
+    assert_eq!(control(&running, "POST", "batch", json!({ "log": "events", "row": 1 })).await.0, 400);
+    let events = async || post(&running, "/api/ai/GetEvents", "Limit=100").await["events"].clone();
+    assert_eq!(ids(&events().await).len(), 0);
+    pass(&running, 20);
+    let some = ids(&events().await);
+    assert!(!some.is_empty() && some.len() < 50);
+    assert!(some.windows(2).any(|pair| pair[1] - pair[0] > 1), "in no order: {some:?}");
+    pass(&running, 20);
+    let all = events().await;
+    assert_eq!(ids(&all), (1..=50).collect::<Vec<_>>());
+    assert_eq!(all[0]["time"], running.simulator.now() - 40 - 432_000);
+    assert_eq!(
+        running
+            .simulator
+            .batch(LogKind::Objects, &Batch { rows: 3, time_offset: 32_400, ..Batch::default() }),
+        3
+    );
+    let ahead = post(&running, "/api/ai/GetObjectLog", "").await["events"][0]["created"].as_i64();
+    assert_eq!(ahead, Some(running.simulator.now() + 32_400));
 }
 
 #[tokio::test]

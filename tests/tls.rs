@@ -237,7 +237,7 @@ async fn requests_go_through_the_proxy() {
 async fn a_proxy_that_cannot_be_used_is_told_of_without_its_password() {
     let world = World::new().await;
     let mut command = world.serve(Some("own"));
-    command.env("HTTPS_PROXY", "http://me:hunter2 @proxy:3128");
+    command.env("HTTPS_PROXY", "http://me:hunter2@pro xy:3128");
     let exporter = Exporter::start(command).await;
     exporter.until_value(UP, &[("log", "web_api")], 1.0).await;
     let told = async || {
@@ -257,4 +257,59 @@ async fn what_is_on_this_machine_is_asked_without_a_proxy() {
     command.env("CRYPTOLENS_TOKEN", TOKEN).env("HTTP_PROXY", format!("http://{nobody}"));
     let (code, table, _) = run(command).await;
     assert_eq!(code, Some(0), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_proxy_variable_does_not_hide_the_other_spelling() {
+    let world = World::new().await;
+    let (address, opened) = proxy(None).await;
+    let mut command = world.check(&world.url(), "own");
+    command.env("HTTPS_PROXY", "").env("https_proxy", format!("http://{address}"));
+    let (code, table, _) = run(command).await;
+    assert_eq!((code, opened.load(Ordering::Relaxed) > 0), (Some(0), true), "{table}");
+
+    let before = opened.load(Ordering::Relaxed);
+    let mut command = world.check(&world.url(), "own");
+    command.env("HTTPS_PROXY", format!("http://{address}")).env("NO_PROXY", "").env("no_proxy", "localhost");
+    let (code, table, _) = run(command).await;
+    assert_eq!((code, opened.load(Ordering::Relaxed)), (Some(0), before), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_star_in_no_proxy_holds_for_an_address() {
+    let world = World::new().await;
+    let (address, opened) = proxy(None).await;
+    let by_address = world.url().replace("localhost", "127.0.0.1");
+    let mut command = world.check(&by_address, "own");
+    command.env("HTTPS_PROXY", format!("http://{address}")).env("NO_PROXY", "*");
+    let (_, table, _) = run(command).await;
+    // The certificate is for localhost, so there was an answer.
+    has(&table, &["check the host in --api.url"]);
+    assert_eq!(opened.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_is_taken_in_token_and_ca_files() {
+    let world = World::new().await;
+    let authorities = ["own", "stranger"].map(|name| std::fs::read_to_string(world.ca(name)).unwrap());
+    let (token, marked) = (world.ca("token"), world.ca("marked"));
+    for text in [
+        format!("\u{feff}{}", authorities.concat()),
+        format!("\u{feff}{}", authorities.concat().replace('\n', "\r\n")),
+        format!("{}\u{feff}{}", authorities[1], authorities[0]),
+    ] {
+        std::fs::write(&marked, text).unwrap();
+        std::fs::write(&token, format!("\u{feff}{TOKEN}\r\n")).unwrap();
+        let mut command = world.check(&world.url(), "marked");
+        command.env_remove("CRYPTOLENS_TOKEN").arg(format!("--api.token-file={}", token.display()));
+        let (code, table, errors) = run(command).await;
+        assert_eq!(code, Some(0), "{table}{errors}");
+    }
+    let utf_16: Vec<u8> = format!("\u{feff}{TOKEN}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&token, utf_16).unwrap();
+    let mut command = world.check(&world.url(), "own");
+    command.env_remove("CRYPTOLENS_TOKEN").arg(format!("--api.token-file={}", token.display()));
+    let (code, _, errors) = run(command).await;
+    assert_eq!(code, Some(2), "{errors}");
+    has(&errors, &["it is UTF-16 text; save it as UTF-8"]);
 }

@@ -2,11 +2,10 @@
 //!
 //! Promises that nothing else in [`crate::config`] touches the process environment or the disk.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
-/// Configuration, tokens and certificates are far smaller; a device such as `/dev/zero` has no end.
-const LARGEST_FILE: u64 = 4 << 20;
+use crate::text_file;
 
 /// Variables and files that configuration may come from.
 pub trait Environment {
@@ -31,12 +30,7 @@ impl Environment for SystemEnvironment {
     }
 
     fn read_file(&self, path: &Path) -> io::Result<String> {
-        let mut text = String::new();
-        let read = std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-        if u64::try_from(read).is_ok_and(|read| read > LARGEST_FILE) {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
-        }
-        Ok(text)
+        text_file::read(path)
     }
 }
 
@@ -51,7 +45,6 @@ pub(super) fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
         _ => error.to_string(),
     }
 }

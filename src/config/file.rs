@@ -7,9 +7,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::problem::{FileOrigin, Origin, Place, Problem, looks_like_a_token};
+use super::problem::{FileOrigin, Origin, Place, Problem};
 use super::value::Found;
 use super::yaml::{self, Key, Node, Value};
+use crate::cryptolens::token::redact;
 
 const TOP: &[&str] =
     &["accounts", "api", "log", "logs", "objects", "poll", "since", "states", "storage", "web"];
@@ -382,7 +383,7 @@ fn join(path: &str, key: &str) -> String {
 /// A key as a message may show it: as it is if it looks like a key at all. Any other may be a token that slipped in.
 fn shown_key(key: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    if !key.is_empty() && key.len() <= 40 && key.bytes().all(plain) && !looks_like_a_token(key) {
+    if !key.is_empty() && key.len() <= 40 && key.bytes().all(plain) && redact(key) == key {
         key
     } else {
         "(not shown, as it is no name)"

@@ -8,11 +8,14 @@ use secrecy::ExposeSecret as _;
 
 use super::environment::{Environment, reason, set_variable};
 use super::file::{self, FileAccount, FileProduct, FileSettings};
-use super::problem::{ConfigError, FileOrigin, Origin, Problem, looks_like_a_token};
+use super::problem::{ConfigError, FileOrigin, Origin, Problem};
 use super::token::{TokenError, TokenSource, read_token_file};
 use super::value::{self, Found};
-use super::{Account, AccountName, Api, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web};
+use super::{
+    Account, AccountName, Api, CaFile, DemoSettings, Intervals, LogSettings, Product, Settings, Since, Web,
+};
 use crate::cli::{DemoArgs, LogArgs, PollArgs, ServeArgs, TOKEN_VARIABLE, WebArgs};
+use crate::cryptolens::token::looks_like_a_token;
 use crate::cryptolens::{LogKind, token};
 use crate::http;
 
@@ -63,6 +66,9 @@ pub fn load(args: &ServeArgs, environment: &dyn Environment) -> Result<Settings,
     let (in_file, directory) = match config_path {
         None => (FileSettings::default(), PathBuf::new()),
         Some(found) => {
+            if looks_like_a_token(&found.text) {
+                return Err(ConfigError::Invalid(vec![found.bad("the path of a file")]));
+            }
             let path = PathBuf::from(&found.text);
             let text = environment.read_file(&path).map_err(|error| ConfigError::UnreadableFile {
                 origin: found.origin,
@@ -147,12 +153,21 @@ fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
             "api.url uses http:// to {host}: the access token travels unencrypted, use https://"
         ));
     }
-    warnings.extend(super::proxy::unusable(&api.url, environment).map(|variable| {
+    warnings.extend(super::proxy::choose(&api.url, environment).unusable.into_iter().map(|variable| {
         format!(
             "{variable} names no proxy that can be used, as http://proxy.example.com:3128 does; requests may go without one \
              (what it holds is not shown, as that may be a password)"
         )
     }));
+    // The TLS library reads this variable itself, and takes an empty one for a file without authorities.
+    let file = environment.var("SSL_CERT_FILE");
+    if api.url.scheme() == "https" && api.ca_file.is_none() && file.is_some_and(|file| file.trim().is_empty())
+    {
+        warnings.push(
+            "SSL_CERT_FILE is set to nothing, so that no certificate authority is trusted: unset it, or name a file"
+                .to_owned(),
+        );
+    }
     warnings
 }
 
@@ -192,7 +207,8 @@ impl Sources<'_> {
     /// A path; one in the file is relative to the directory of the file.
     fn path(&mut self, found: &Found, directory: &Path) -> Option<PathBuf> {
         let path = found.text.trim();
-        if path.is_empty() {
+        // A directory or a message with this name would tell a token.
+        if path.is_empty() || looks_like_a_token(path) {
             self.problems.push(found.bad("a path"));
             return None;
         }
@@ -212,18 +228,20 @@ impl Sources<'_> {
         let timeout =
             timeout.and_then(|found| self.valid(value::timeout(&found))).unwrap_or(DEFAULT_API_TIMEOUT);
         let ca_file = ca_file.and_then(|found| self.ca_file(&found, directory));
-        Some(Api { url: url?, timeout, ca_file })
+        let url = url?;
+        let proxy = super::proxy::choose(&url, self.environment).proxy;
+        Some(Api { url, timeout, ca_file, proxy })
     }
 
-    fn ca_file(&mut self, found: &Found, directory: &Path) -> Option<PathBuf> {
+    fn ca_file(&mut self, found: &Found, directory: &Path) -> Option<CaFile> {
         let path = self.path(found, directory)?;
-        let problem = match self.environment.read_file(&path) {
-            Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Some(path),
-            Ok(_) => "it holds no PEM certificate (\"-----BEGIN CERTIFICATE-----\")".to_owned(),
-            Err(error) => reason(&error),
-        };
-        self.problems.push(Problem::BadFile { origin: found.origin.clone(), path, reason: problem });
-        None
+        let text = self.environment.read_file(&path).map_err(|error| reason(&error));
+        let read =
+            text.and_then(|text| CaFile::parse(path.clone(), &text).map_err(|error| error.to_string()));
+        read.map_err(|reason| {
+            self.problems.push(Problem::BadFile { origin: found.origin.clone(), path, reason });
+        })
+        .ok()
     }
 
     fn web(&mut self, args: &WebArgs, in_file: &FileSettings) -> Web {
@@ -408,6 +426,10 @@ impl Sources<'_> {
         first_lines: &mut BTreeMap<AccountName, u64>,
     ) -> Option<AccountName> {
         let found = entry.name.as_ref()?;
+        if looks_like_a_token(&found.text) {
+            self.problems.push(found.bad("a name of letters, digits, and _ . -"));
+            return None;
+        }
         let name = AccountName::try_new(&found.text).map_err(|error| {
             let expected = error.to_string();
             found.bad(expected.trim_start_matches("expected "))

@@ -12,6 +12,7 @@
 //! accepted is for `check` to find out.
 
 mod account;
+mod ca_file;
 mod environment;
 mod file;
 mod load;
@@ -31,12 +32,13 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use account::{Account, AccountName, BadAccountName, Product};
+pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};
 pub use load::{load, load_demo};
 pub use problem::{ConfigError, FileOrigin, Origin, Place, Problem};
 pub use token::{TokenError, TokenSource, read_token_file};
 
-use crate::cryptolens::LogKind;
+use crate::cryptolens::{ClientOptions, LogKind};
 
 /// Settings of `serve` and `check`.
 #[derive(Debug, Clone)]
@@ -84,8 +86,10 @@ pub struct Api {
     pub url: Url,
     /// Longest time that one request may take; 1 s to 10 min.
     pub timeout: Duration,
-    /// PEM file with the only certificate authorities to trust; none for those of the system.
-    pub ca_file: Option<PathBuf>,
+    /// The only certificate authorities to trust; none for those of the system.
+    pub ca_file: Option<CaFile>,
+    /// The proxy for requests to `url`; none to ask without one. Its password is part of it.
+    pub proxy: Option<Url>,
 }
 
 impl fmt::Debug for Api {
@@ -95,6 +99,19 @@ impl fmt::Debug for Api {
             .field("timeout", &self.timeout)
             .field("ca_file", &self.ca_file)
             .finish()
+    }
+}
+
+impl Api {
+    /// The same for the client.
+    #[must_use]
+    pub fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            url: self.url.clone(),
+            timeout: self.timeout,
+            ca_pem: self.ca_file.as_ref().map(|file| file.pem().as_bytes().to_vec()),
+            proxy: self.proxy.clone(),
+        }
     }
 }
 

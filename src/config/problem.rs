@@ -11,12 +11,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::token::TokenError;
+use crate::cryptolens::token::redact;
 
 /// The configuration can't be used.
 #[derive(Debug, Clone, Error)]
 pub enum ConfigError {
     /// The file named by `--config.file` can't be read.
-    #[error("{origin}: cannot read {}: {reason}", path.display())]
+    #[error("{origin}: cannot read {}: {reason}", redact(&path.to_string_lossy()))]
     UnreadableFile {
         /// Who named the file.
         origin: Origin,
@@ -235,7 +236,8 @@ impl Problem {
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let lines = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    redact(&lines).into_owned()
 }
 
 fn did_you_mean(hint: Option<&str>) -> String {
@@ -245,15 +247,10 @@ fn did_you_mean(hint: Option<&str>) -> String {
 /// A value as a message may show it: quoted, on one line, short, and hidden if it looks like an access token.
 pub(super) fn shown(value: &str) -> String {
     const LONGEST: usize = 80;
-    if looks_like_a_token(value) {
+    if redact(value) != value {
         return "text that looks like an access token (not shown)".to_owned();
     }
     let short: String = value.chars().take(LONGEST).collect();
     let more = if short.len() < value.len() { "..." } else { "" };
     format!("\"{}{more}\"", short.escape_debug())
-}
-
-/// Tokens are the Base64 text of a JSON list with a string in front, so all of them begin alike.
-pub(super) fn looks_like_a_token(value: &str) -> bool {
-    value.contains("WyI") && value.trim().len() >= 16
 }

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::cryptolens::token::{self, TokenFault};
+use crate::cryptolens::token::{self, TokenFault, looks_like_a_token};
 
 use super::environment::{Environment, reason};
-use super::problem::looks_like_a_token;
 
 /// Where an account's token comes from, and what it was when the configuration was read.
 #[derive(Clone)]

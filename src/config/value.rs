@@ -14,6 +14,7 @@ use url::Url;
 use super::problem::{Origin, Problem, shown};
 use super::{LogFormat, LogLevel, Since};
 use crate::cryptolens::LogKind;
+use crate::cryptolens::token::looks_like_a_token;
 
 /// A text that was found, and where. Without `Debug`, as the text may be a token.
 #[derive(Clone)]
@@ -118,6 +119,9 @@ pub(super) fn api_url(found: &Found) -> Result<Url, Problem> {
             found.bad_as("a URL with a query or fragment (not shown)", format!("{EXPECTED}, without them"))
         );
     }
+    if looks_like_a_token(text) {
+        return Err(found.bad(EXPECTED));
+    }
     let mut url = Url::parse(text).map_err(|_| found.bad(EXPECTED))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(found.bad(EXPECTED));
@@ -161,6 +165,9 @@ pub(super) fn telemetry_path(found: &Found) -> Result<String, Problem> {
     if segments == "-" || segments.starts_with("-/") {
         return Err(found
             .bad("a path such as /metrics; /-/healthy, /-/ready and what else begins with /-/ are taken"));
+    }
+    if looks_like_a_token(path) {
+        return Err(found.bad("a path such as /metrics"));
     }
     // Whatever else an URL may hold would be escaped, resolved or taken for a pattern on the way.
     let plain = |segment: &str| {
@@ -211,7 +218,8 @@ where
 /// A text that is needed for showing.
 pub(super) fn text(found: &Found, expected: &str) -> Result<String, Problem> {
     let text = found.text.trim();
-    if text.is_empty() { Err(found.bad(expected)) } else { Ok(text.to_owned()) }
+    // It is shown to everybody, so that a token must not slip in.
+    if text.is_empty() || looks_like_a_token(text) { Err(found.bad(expected)) } else { Ok(text.to_owned()) }
 }
 
 #[cfg(test)]

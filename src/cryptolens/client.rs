@@ -118,6 +118,8 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// The only roots to trust, as PEM, in place of the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// The proxy to ask through. No other is used: the variables of the process do not matter here.
+    pub proxy: Option<Url>,
 }
 
 /// Why no client could be made.
@@ -150,10 +152,11 @@ impl Client {
             .referer(false)
             .timeout(options.timeout)
             .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-            .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")));
-        if options.url.scheme() == "http" && http::is_loopback(&options.url) {
-            // The demo, a simulator, a license server beside this process: no proxy could reach them.
-            builder = builder.no_proxy();
+            .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")))
+            .no_proxy();
+        if let Some(proxy) = &options.proxy {
+            let proxy = reqwest::Proxy::all(proxy.clone());
+            builder = builder.proxy(proxy.map_err(|error| ClientError::Setup(http::cause(&error)))?);
         }
         if let Some(pem) = &options.ca_pem {
             let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| ClientError::CaFile)?;

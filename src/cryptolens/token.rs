@@ -1,13 +1,20 @@
-//! The access token of one account, and its file.
+//! The access token of one account, and its file; and how a token is recognised that stands where
+//! it should not.
 //!
-//! Promises: a token never appears in `Debug` output; a token file is read again when its content changes, and a bad
-//! new content leaves the old token in use.
+//! Promises: a token never appears in `Debug` output; a token file is read again when its content
+//! changes, and a bad new content leaves the old token in use. It doesn't know the vendor's own
+//! rule for tokens, which is not documented: those of the documentation are the Base64 text of a
+//! JSON list that begins with a string.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
+
+use crate::text_file::{self, BYTE_ORDER_MARK};
 
 /// How often a token file is looked at. It is a few bytes, and a symlink swapped by Kubernetes has no other sign.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -25,12 +32,13 @@ pub enum TokenFault {
     Characters,
 }
 
-/// Reads a token as it stands in a file or an environment variable: white space around it is dropped.
+/// Reads a token as it stands in a file or an environment variable: white space and byte order
+/// marks around it are dropped.
 ///
 /// # Errors
 /// [`TokenFault`] where no request could be made with it.
 pub fn parse(text: &str) -> Result<SecretString, TokenFault> {
-    let token = text.trim();
+    let token = text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK);
     if token.is_empty() {
         return Err(TokenFault::Empty);
     }
@@ -38,6 +46,67 @@ pub fn parse(text: &str) -> Result<SecretString, TokenFault> {
         return Err(TokenFault::Characters);
     }
     Ok(SecretString::from(token))
+}
+
+/// The Base64 text of `["`, with which a token begins.
+const BEGINNING: &str = "WyI";
+/// A token is longer, and a word is not.
+const SHORTEST_TOKEN: usize = 16;
+/// Letters of both cases and digits in a row: longer than any word, and shorter than what any key
+/// has somewhere.
+const LONGEST_WORD: usize = 24;
+
+/// What stands in a message in place of a token.
+const NOT_SHOWN: &str = "(text that looks like an access token, not shown)";
+
+/// True if there is an access token in the text, typed where something else was wanted.
+#[must_use]
+pub fn looks_like_a_token(text: &str) -> bool {
+    find(text).is_some()
+}
+
+/// The text without anything in it that may be an access token, for messages that repeat what was
+/// typed. It takes away more than [`looks_like_a_token`] finds: also other long text of mixed
+/// letters and digits.
+#[must_use]
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut redacted = Cow::Borrowed(text);
+    while let Some(place) = find(&redacted).or_else(|| find_key(&redacted)) {
+        redacted.to_mut().replace_range(place, NOT_SHOWN);
+    }
+    redacted
+}
+
+fn is_of_base64(c: char) -> bool {
+    // The last three stand for others in URLs.
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '%')
+}
+
+fn find(text: &str) -> Option<Range<usize>> {
+    text.match_indices(BEGINNING).map(|(start, _)| start).find_map(|start| {
+        let (before, after) = text.split_at_checked(start)?;
+        let length = after.find(|c| !is_of_base64(c)).unwrap_or(after.len());
+        let begins = !before.ends_with(|c: char| c.is_ascii_alphanumeric());
+        (begins && length >= SHORTEST_TOKEN).then_some(start..start + length)
+    })
+}
+
+/// A long text of letters of both cases and digits, with what belongs to it on both sides.
+fn find_key(text: &str) -> Option<Range<usize>> {
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '='));
+    let word = words.find(|word| {
+        let has = |test: fn(&u8) -> bool| word.as_bytes().iter().any(test);
+        word.len() >= LONGEST_WORD
+            && has(u8::is_ascii_uppercase)
+            && has(u8::is_ascii_lowercase)
+            && has(u8::is_ascii_digit)
+    })?;
+    let start = word.as_ptr().addr() - text.as_ptr().addr();
+    let (before, after) = text.split_at_checked(start)?;
+    let foreign = before.char_indices().rev().find(|(_, c)| !is_of_base64(*c));
+    let from = foreign.map_or(0, |(at, c)| at + c.len_utf8());
+    let length = after.find(|c| !is_of_base64(c)).unwrap_or(after.len());
+    Some(from..start + length)
 }
 
 /// The token in use now. Clones see its changes.
@@ -108,7 +177,7 @@ async fn follow(path: PathBuf, sender: watch::Sender<SecretString>) {
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = text_file::read(path).map_err(|error| error.to_string())?;
     parse(&text).map_err(|fault| fault.to_string())
 }
 
@@ -118,10 +187,50 @@ mod tests {
 
     #[test]
     fn tokens_are_trimmed_and_checked() {
-        assert_eq!(parse(" WyIx\n").unwrap().expose_secret(), "WyIx");
+        for text in [" WyIx\n", "\u{feff}WyIx\r\n", "\u{feff} WyIx\t\u{feff}\n", "WyIx\u{a0}"] {
+            assert_eq!(parse(text).unwrap().expose_secret(), "WyIx", "{text:?}");
+        }
+        assert_eq!(parse("\u{feff}\r\n").unwrap_err(), TokenFault::Empty);
+        assert_eq!(parse("Wy\u{feff}Ix").unwrap_err(), TokenFault::Characters);
         assert_eq!(parse(" \n").unwrap_err(), TokenFault::Empty);
         assert_eq!(parse("two words").unwrap_err(), TokenFault::Characters);
         assert_eq!(parse("a\u{0}b").unwrap_err(), TokenFault::Characters);
+    }
+
+    const TOKEN: &str = "WyI0MjQyIiwi+Q0FOQVJZLXRva2Vu/Il0=";
+
+    #[test]
+    fn a_token_in_the_wrong_place_is_recognised() {
+        for text in
+            [TOKEN.to_owned(), format!(" \"{TOKEN}\""), format!("token={TOKEN}"), format!("./{TOKEN}")]
+        {
+            assert!(looks_like_a_token(&text), "{text}");
+        }
+        for text in
+            ["WyI", "/etc/exporter.yml", "xWyI0MjQyIiwiQ0FOQVJZ", "https://api.cryptolens.io/api", "30d"]
+        {
+            assert!(!looks_like_a_token(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_token_is_taken_out_of_a_message() {
+        let other = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9/x+y";
+        for (text, expected) in [
+            (format!("error: unexpected argument '{TOKEN}' found"), "error: unexpected argument '*' found"),
+            (format!("--api.token={TOKEN}, {TOKEN} é{TOKEN}"), "--api.token=*, * é*"),
+            (format!("cannot read é{other}: no such file"), "cannot read é*: no such file"),
+        ] {
+            assert_eq!(redact(&text), expected.replace('*', NOT_SHOWN));
+        }
+        for plain in [
+            "cannot read /var/lib/cryptolens-exporter/Config2026/ledger.db: permission denied",
+            "create one at https://app.cryptolens.io/User/AccessToken#/ (CRYPTOLENS_TOKEN)",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "ICVLD-VVSZR-ZTICT-YKGXL",
+        ] {
+            assert_eq!(redact(plain), plain);
+        }
     }
 
     #[test]
@@ -142,7 +251,7 @@ mod tests {
         tokio::time::sleep(LOOK_EVERY * 3).await;
         assert_eq!(token.current().expose_secret(), "one");
 
-        std::fs::write(&path, "two\n").unwrap();
+        std::fs::write(&path, "\u{feff}two\r\n").unwrap();
         token.changed().await;
         assert_eq!(token.current().expose_secret(), "two");
         follow.abort();

@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{BAD, GOOD, GRID, INK, OTHER, PAPER};
 use super::text::Column;
+use crate::text;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1f2430; --weak: #5b6270; --grid: #d9dde3;
@@ -93,7 +94,9 @@ pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Strin
                 } } }
                 tbody { @for row in rows { tr { @for (column, text) in columns.iter().zip(row) {
                     @match column {
-                        Column::Text(_) => td class=(if is_whole(&text) { "whole" } else { "long" }) { (text) },
+                        Column::Text(_) => td class=(if is_whole(&text) { "whole" } else { "long" }) {
+                            (text::fit(&text, usize::MAX))
+                        },
                         Column::Number(_) => td.number { (text) },
                     }
                 } } } }

@@ -15,7 +15,7 @@ use super::text::Screen;
 use super::window::Window;
 use crate::cli::ServeArgs;
 use crate::config::{self, Product, SystemEnvironment};
-use crate::cryptolens::{Client, ClientError, ClientOptions, Token};
+use crate::cryptolens::{Client, Token};
 
 const BACKOFF: Duration = Duration::from_secs(1);
 
@@ -55,12 +55,7 @@ impl Setup {
             IdentitiesArg::Full => Identities::Full,
             IdentitiesArg::Masked => Identities::masked(&token),
         };
-        let ca_pem = settings.api.ca_file.as_deref().map(std::fs::read).transpose();
-        let options = ClientOptions {
-            url: settings.api.url.clone(),
-            timeout: settings.api.timeout,
-            ca_pem: ca_pem.map_err(|_| ClientError::CaFile)?,
-        };
+        let options = settings.api.client_options();
         Ok(Setup {
             client: Client::new(&options, Token::fixed(token))?,
             stop,

@@ -6,7 +6,7 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-use crate::text::is_unseen;
+use crate::text;
 pub(super) use crate::text::thousands;
 
 /// The columns that bars are drawn for where nobody says how many there are.
@@ -126,12 +126,11 @@ pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { several })
 }
 
-/// A text of a log, fit for a terminal: what isn't seen but changes what is, such as control characters, is replaced,
-/// and it is cut at 100 characters.
+/// A text of a log, fit for a terminal: what isn't seen but changes what is, such as control
+/// characters, is replaced as in labels, and it is cut at 100 characters.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 100;
-    let shown = |c: char| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c };
-    let mut cut: String = text.chars().take(LONGEST).map(shown).collect();
+    let mut cut = text::fit(text, LONGEST).into_owned();
     if text.chars().nth(LONGEST).is_some() {
         cut.push('…');
     }

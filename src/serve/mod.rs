@@ -1,9 +1,12 @@
 //! The HTTP side: metrics, landing page, health.
 //!
-//! Promises: every answer comes from memory, also while the Web API hangs or the ledger is down; no text that came from
-//! the Web API is on a page, but names in metrics, escaped by their format.
+//! Promises: every answer comes from memory, also while the Web API hangs or the ledger is down; a
+//! reader that takes nothing costs the others nothing, and is cut off; no text that came from the
+//! Web API is on a page, but names in metrics, escaped by their format.
 
 mod landing;
+mod pages;
+mod stall;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -11,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
@@ -26,6 +28,9 @@ use tokio::net::TcpListener;
 
 use crate::snapshot::Exposition;
 
+use pages::Pages;
+pub use stall::{StallListener, StallStream};
+
 /// The one format that every Prometheus reads.
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -36,6 +41,8 @@ struct Site {
     exposition: Arc<Exposition>,
     telemetry_path: String,
     was_ready: AtomicBool,
+    plain: Pages,
+    packed: Pages,
 }
 
 /// Why there is nothing to serve on.
@@ -56,8 +63,13 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// All pages.
 pub fn router(exposition: Arc<Exposition>, telemetry_path: &str) -> Router {
-    let site =
-        Site { exposition, telemetry_path: telemetry_path.to_owned(), was_ready: AtomicBool::new(false) };
+    let site = Site {
+        exposition,
+        telemetry_path: telemetry_path.to_owned(),
+        was_ready: AtomicBool::new(false),
+        plain: Pages::default(),
+        packed: Pages::default(),
+    };
     Router::new()
         .route("/", get(landing_page))
         .route("/-/healthy", get(async || "healthy\n"))
@@ -67,7 +79,13 @@ pub fn router(exposition: Arc<Exposition>, telemetry_path: &str) -> Router {
 }
 
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let page = match site.exposition.render() {
+    let packed = takes_gzip(&headers);
+    let page = if packed {
+        site.packed.get(|| site.exposition.render().map(|page| gzip(page.as_bytes())))
+    } else {
+        site.plain.get(|| site.exposition.render().map(String::into_bytes))
+    };
+    let page = match page {
         Ok(page) => page,
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered; please report this");
@@ -75,10 +93,8 @@ async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response 
         }
     };
     let common = [(CONTENT_TYPE, TEXT_FORMAT), (VARY, "accept-encoding")];
-    if takes_gzip(&headers)
-        && let Ok(body) = gzip(page.as_bytes())
-    {
-        return (common, [(CONTENT_ENCODING, "gzip")], body).into_response();
+    if packed {
+        return (common, [(CONTENT_ENCODING, "gzip")], page).into_response();
     }
     (common, page).into_response()
 }
@@ -95,10 +111,12 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-fn gzip(page: &[u8]) -> std::io::Result<Bytes> {
+fn gzip(page: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
-    encoder.write_all(page)?;
-    Ok(encoder.finish()?.into())
+    // Writing into memory has no way to fail.
+    let written = encoder.write_all(page);
+    debug_assert!(written.is_ok());
+    encoder.finish().unwrap_or_default()
 }
 
 async fn landing_page(State(site): State<Arc<Site>>) -> Response {
@@ -153,7 +171,7 @@ mod tests {
     #[test]
     fn gzip_is_whole() {
         let page = "cryptolens_up 1\n".repeat(1000);
-        let packed = gzip(page.as_bytes()).unwrap();
+        let packed = gzip(page.as_bytes());
         let mut text = String::new();
         std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).unwrap();
         assert_eq!(text, page);

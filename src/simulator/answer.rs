@@ -18,12 +18,12 @@ use crate::cryptolens::LogKind;
 
 use super::Shared;
 use super::catalogue::{Key, PASSWORD_CANARY, PRODUCTS};
-use super::faults::{Fault, FaultKind, Lot};
+use super::faults::{FaultKind, Hit, Lot};
 use super::method::Method;
 use super::query::{BadParameter, PageQuery, Parameters, read_event};
 use super::random::Random;
 use super::row::{Fields, Row, WebApiFields, ordinary_members};
-use super::store::{Direction, IdRange};
+use super::store::{Direction, IdRange, View};
 
 const UNABLE_TO_AUTHENTICATE: &str = "Unable to authenticate.";
 const ACCESS_DENIED: &str = "Access denied.";
@@ -62,6 +62,8 @@ pub(super) enum Delivery {
     After(Duration),
     /// The connection breaks in the middle of the body.
     Cut,
+    /// The connection is closed without a word.
+    Closed,
     Never,
 }
 
@@ -122,12 +124,24 @@ enum Reply {
 }
 
 /// Answers a request: the simulator's whole behaviour, but for what happens to the connection.
-pub(super) fn answer(simulator: &Shared, method: Method, parameters: &Parameters, lot: Lot) -> Outgoing {
+/// `reused` says whether the connection had a request before.
+pub(super) fn answer(
+    simulator: &Shared,
+    method: Method,
+    parameters: &Parameters,
+    lot: Lot,
+    reused: bool,
+) -> Outgoing {
     let now = simulator.clock.now();
     let reply = reply(simulator, method, parameters, now).unwrap_or(Reply::Error(BAD_PARAMETERS));
-    match simulator.faults.choose(lot, now, |kind| reply.can_suffer(kind)) {
+    let applies = |kind| match kind {
+        FaultKind::StaleConnection => reused,
+        FaultKind::GoneCursor | FaultKind::UnknownCursor => reply.has_lost_its_cursor(simulator, kind, now),
+        kind => reply.can_suffer(kind),
+    };
+    match simulator.faults.choose(lot, now, applies) {
         None => plain(simulator, reply, now),
-        Some(fault) => faulty(simulator, reply, &fault, simulator.faults.random(lot), now),
+        Some(hit) => faulty(simulator, reply, &hit, simulator.faults.random(lot), now),
     }
 }
 
@@ -178,6 +192,18 @@ impl Reply {
             _ => true,
         }
     }
+
+    /// Whether a server that looks for the row of a cursor does not find it.
+    fn has_lost_its_cursor(&self, simulator: &Shared, kind: FaultKind, now: i64) -> bool {
+        let Reply::Page { log, query, .. } = self else { return false };
+        let Some(cursor) = query.cursor() else { return false };
+        let store = simulator.log(*log);
+        let view = store.view(now);
+        match kind {
+            FaultKind::GoneCursor => store.lowest_id(view).is_none_or(|lowest| cursor < lowest),
+            _ => !store.shows(cursor, view),
+        }
+    }
 }
 
 fn plain(simulator: &Shared, reply: Reply, now: i64) -> Outgoing {
@@ -192,8 +218,9 @@ fn plain(simulator: &Shared, reply: Reply, now: i64) -> Outgoing {
     }
 }
 
-fn faulty(simulator: &Shared, reply: Reply, fault: &Fault, random: Random, now: i64) -> Outgoing {
+fn faulty(simulator: &Shared, reply: Reply, hit: &Hit, random: Random, now: i64) -> Outgoing {
     use FaultKind::*;
+    let fault = &hit.fault;
     let value = fault.value.or(fault.kind.default_value()).unwrap_or_default();
     let status = u16::try_from(value).unwrap_or(200);
     let told = |message| Outgoing::told(message).with_status(status);
@@ -235,13 +262,77 @@ fn faulty(simulator: &Shared, reply: Reply, fault: &Fault, random: Random, now: 
         OversizedBody => Outgoing::json(padded(value)),
         GzipBomb => Outgoing::json(padded(value)).gzipped(),
         Gzip => plain(simulator, reply, now).gzipped(),
+        GzipZeros => Outgoing::json(zeros(value)).gzipped(),
+        Unanswered | StaleConnection => Outgoing { delivery: Delivery::Closed, ..Outgoing::json(Vec::new()) },
+        DateAhead => dated(plain(simulator, reply, now), value.try_into().unwrap_or_default()),
+        DateBehind => dated(plain(simulator, reply, now), -i64::try_from(value).unwrap_or_default()),
         _ => match reply {
             Reply::Page { log, query, rows } => {
-                faulty_page(simulator, log, query, rows, fault.kind, random, now)
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                match elsewhere(simulator, log, &query, hit, value, now) {
+                    Some(page) => page,
+                    None => faulty_page(simulator, log, query, rows, (fault.kind, value), random, now),
+                }
             }
             other => plain(simulator, other, now),
         },
     }
+}
+
+/// An answer from a server whose clock differs by so many seconds.
+fn dated(answer: Outgoing, ahead: i64) -> Outgoing {
+    let date = chrono::Utc::now().checked_add_signed(chrono::TimeDelta::seconds(ahead));
+    let date = date.unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT");
+    answer.with_header("date", date.to_string())
+}
+
+/// The page as it is seen at another time or place: by a replica, behind a log writer that stalls,
+/// in another log.
+fn elsewhere(
+    simulator: &Shared,
+    log: LogKind,
+    query: &PageQuery,
+    hit: &Hit,
+    value: i64,
+    now: i64,
+) -> Option<Outgoing> {
+    use FaultKind::*;
+    let store = simulator.log(log);
+    let view: View = match hit.fault.kind {
+        LaggingReplica => store.view(now.saturating_sub(value)),
+        FrozenReplica => store.view(hit.since),
+        LeadingReplica => store.view(now.saturating_add(value)),
+        StallingWriter => store.view(now).stalling(hit.since, value),
+        LoneNewest => {
+            let mut rows = simulator.rows(log, query, now);
+            let ahead = store.view(now.saturating_add(value));
+            let newest = simulator.rows_in(log, &query.clone().newest(), ahead).pop();
+            let newest = newest.filter(|newest| rows.iter().all(|row| row.id < newest.id));
+            match newest {
+                Some(newest) if query.descends() => rows.insert(0, newest),
+                Some(newest) => rows.push(newest),
+                None => {}
+            }
+            rows.truncate(query.limit);
+            return Some(Outgoing::json(Envelope::of(log).body(simulator, query, &rows)));
+        }
+        ReplacedLog => {
+            let begins = hit.since.saturating_add(1);
+            let view = store.view(now).beginning(begins);
+            let first = store.first_id_since(begins, view).unwrap_or(i64::MAX);
+            let shift = first.saturating_sub(value);
+            let rows = simulator.rows_in(log, &query.clone().shifted(shift, first), view);
+            let renamed = |row: Row| {
+                let id = row.id.saturating_sub(shift);
+                row.with_id(id)
+            };
+            let rows: Vec<Row> = rows.into_iter().map(renamed).collect();
+            return Some(Outgoing::json(Envelope::of(log).body(simulator, query, &rows)));
+        }
+        _ => return None,
+    };
+    let rows = simulator.rows_in(log, query, view);
+    Some(Outgoing::json(Envelope::of(log).body(simulator, query, &rows)))
 }
 
 fn faulty_page(
@@ -249,7 +340,7 @@ fn faulty_page(
     log: LogKind,
     mut query: PageQuery,
     mut rows: Vec<Row>,
-    kind: FaultKind,
+    (kind, value): (FaultKind, i64),
     mut random: Random,
     now: i64,
 ) -> Outgoing {
@@ -282,7 +373,13 @@ fn faulty_page(
             query = query.without_order();
             rows = simulator.rows(log, &query, now);
         }
-        ShortCursor => return Outgoing::told(BAD_PARAMETERS),
+        ShortCursor | GoneCursor | UnknownCursor => return Outgoing::told(BAD_PARAMETERS),
+        CappedPage => rows.truncate(usize::try_from(value).unwrap_or(usize::MAX)),
+        EmptyList => rows.clear(),
+        HighestId => {
+            simulator.log(log).insert(ordinary(log, value, now));
+            rows = simulator.rows(log, &query, now);
+        }
         OtherListName => {
             envelope.list_name = match log {
                 LogKind::WebApi => "events",
@@ -294,7 +391,14 @@ fn faulty_page(
         MissingList => envelope.list = List::Missing,
         NullList => envelope.list = List::Null,
         _ => {
-            if let Some(make) = malformed(kind, log, now) {
+            if let Some(bytes) = unreadable(kind, value) {
+                simulator.log(log).insert_new(now, |id| {
+                    let row = ordinary(log, id, now);
+                    let text = row.to_json(&simulator.catalogue);
+                    row.disguised(with_member(&text, &bytes))
+                });
+                rows = simulator.rows(log, &query, now);
+            } else if let Some(make) = malformed(kind, log, now) {
                 simulator.log(log).insert_new(now, make);
                 rows = simulator.rows(log, &query, now);
             }
@@ -384,6 +488,33 @@ fn malformed(kind: FaultKind, log: LogKind, now: i64) -> Option<impl FnOnce(i64)
     })
 }
 
+/// A row with nothing wrong.
+fn ordinary(log: LogKind, id: i64, now: i64) -> Row {
+    // A JSON value always has a text.
+    Row::appended(to_raw_value(&ordinary_members(log, id, now)).unwrap_or_default(), id, now, now)
+}
+
+/// The value of one more member that makes a row a nuisance, or no JSON at all.
+fn unreadable(kind: FaultKind, value: i64) -> Option<Vec<u8>> {
+    use FaultKind::*;
+    let size = usize::try_from(value).unwrap_or_default();
+    Some(match kind {
+        MalformedControlCharacter => b"\"two\nlines\"".to_vec(),
+        MalformedEscape => br#""C:\queue""#.to_vec(),
+        MalformedNotANumber => b"NaN".to_vec(),
+        MalformedUtf8 => b"\"caf\xe9\"".to_vec(),
+        OversizedRow => [b"\"", "x".repeat(size.saturating_mul(MEBIBYTE)).as_bytes(), b"\""].concat(),
+        DeepRow => ["[".repeat(size), "]".repeat(size)].concat().into_bytes(),
+        _ => return None,
+    })
+}
+
+/// The text of a JSON object with one more member in front, byte for byte.
+fn with_member(object: &str, value: &[u8]) -> Vec<u8> {
+    let members = object.strip_prefix('{').unwrap_or(object).as_bytes();
+    [br#"{"note":"#, value, b",", members].concat()
+}
+
 fn replace_all(row: &mut Map<String, Value>, new: impl Fn(&Value) -> Value) {
     for (_, value) in row.iter_mut().filter(|(name, _)| *name != "id") {
         *value = new(value);
@@ -417,6 +548,15 @@ fn padded(mebibytes: u64) -> Vec<u8> {
     let length = usize::try_from(mebibytes).unwrap_or(1).saturating_mul(MEBIBYTE);
     let mut body = br#"{"logs":["#.to_vec();
     body.resize(length, b' ');
+    body.extend_from_slice(br#"],"result":0,"message":null}"#);
+    body
+}
+
+/// A page of so many MiB, whose list holds zeros in place of rows.
+fn zeros(mebibytes: u64) -> Vec<u8> {
+    let count = usize::try_from(mebibytes).unwrap_or(1).saturating_mul(MEBIBYTE / 2);
+    let mut body = br#"{"logs":[0"#.to_vec();
+    body.extend(std::iter::repeat_n(*b",0", count).flatten());
     body.extend_from_slice(br#"],"result":0,"message":null}"#);
     body
 }

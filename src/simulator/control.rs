@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::cryptolens::LogKind;
 
 use super::faults::read_faults;
-use super::{Simulator, Spike};
+use super::{Batch, Simulator, Spike};
 
 const INDEX: &str = "\
 A stand-in for the Cryptolens Web API, with invented customers.
@@ -28,12 +28,15 @@ A stand-in for the Cryptolens Web API, with invented customers.
   GET    /simulator/truth?log=&up_to_id=   what a client should have counted by now
   GET    /simulator/rows?log=              all rows so far, one JSON object per line, with visible_at
   POST   /simulator/rows                   adds rows as they are: {\"log\":\"web_api\",\"rows\":[...],\"visible_at\":null}
+  POST   /simulator/batch                  adds ordinary rows with times of their own, which show up in no order:
+                                           {\"log\":\"events\",\"rows\":300,\"time_offset\":-432000,\"visible_in\":0,\"spread\":4}
   GET    /simulator/requests               requests so far, by method
   POST   /simulator/spike                  failures from now on: {\"product\":3349,\"seconds\":300,\"failure_share\":0.5}
   GET    /simulator/clock                  the simulator's time
   PUT    /simulator/clock                  stops traffic or lets it go on: {\"frozen\":true,\"at\":null}
   GET    /simulator/faults                 what goes wrong
-  PUT    /simulator/faults                 [{\"kind\":\"hang\",\"probability\":0.1,\"endpoint\":\"GetEvents\",\"count\":3}]
+  PUT    /simulator/faults                 [{\"kind\":\"hang\",\"probability\":0.1,\"endpoint\":\"GetEvents\",\"count\":3}];
+                                           also value, seconds (how long), every (2: each second request)
   DELETE /simulator/faults                 nothing goes wrong any more
 ";
 
@@ -43,6 +46,7 @@ pub(super) fn routes() -> Router<Simulator> {
         .route("/simulator", get(INDEX))
         .route("/simulator/truth", get(truth))
         .route("/simulator/rows", get(rows).post(append).layer(DefaultBodyLimit::disable()))
+        .route("/simulator/batch", post(batch))
         .route("/simulator/requests", get(requests))
         .route("/simulator/spike", post(spike))
         .route("/simulator/clock", get(clock).put(set_clock))
@@ -132,6 +136,27 @@ async fn append(State(simulator): State<Simulator>, body: Bytes) -> Result<Respo
         Ok(simulator.append(log_named(&log)?, rows, visible_at))
     });
     Ok(json_reply(&json!({ "rows": count.await?? })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchBody {
+    log: String,
+    rows: u32,
+    #[serde(default)]
+    time_offset: i64,
+    #[serde(default)]
+    visible_in: u32,
+    #[serde(default)]
+    spread: u32,
+}
+
+async fn batch(State(simulator): State<Simulator>, body: Bytes) -> Result<Response<Body>, Refused> {
+    let BatchBody { log, rows, time_offset, visible_in, spread } = read(&body)?;
+    let log = log_named(&log)?;
+    let batch = Batch { rows, time_offset, visible_in, spread };
+    let count = blocking(move || simulator.batch(log, &batch)).await?;
+    Ok(json_reply(&json!({ "rows": count })))
 }
 
 async fn requests(State(simulator): State<Simulator>) -> Response<Body> {

@@ -63,6 +63,17 @@ pub enum FaultKind {
     GzipBomb,
     /// The right answer, compressed
     Gzip,
+    /// A small gzip body whose list holds nothing but zeros (MiB, 31)
+    GzipZeros,
+    /// The connection is closed without an answer
+    Unanswered,
+    /// The same, but never for the first request of a connection: a server that has given up an
+    /// idle connection
+    StaleConnection,
+    /// The right answer with a Date header that is ahead (seconds, 3600)
+    DateAhead,
+    /// The right answer with a Date header that is behind (seconds, 3600)
+    DateBehind,
     // From here on, what only the page of a log can have: see `is_about_pages`.
     /// Some row twice in a row
     DuplicateAdjacent,
@@ -86,6 +97,8 @@ pub enum FaultKind {
     PascalCase,
     /// The message is "" instead of null
     EmptyMessage,
+    /// Success with an empty list
+    EmptyList,
     /// Success without a list
     #[serde(alias = "lost")]
     #[value(alias = "lost")]
@@ -112,6 +125,40 @@ pub enum FaultKind {
     MalformedHugeNumbers,
     /// Adds a row to the log that is not an object
     MalformedNotAnObject,
+    /// Adds a row to the log that is not JSON: a line feed within a text
+    MalformedControlCharacter,
+    /// Adds a row to the log that is not JSON: `\\q` within a text
+    MalformedEscape,
+    /// Adds a row to the log that is not JSON: NaN for a number
+    MalformedNotANumber,
+    /// Adds a row to the log that is not UTF-8
+    MalformedUtf8,
+    /// Adds a row to the log with a text that is too large (MiB, 33)
+    OversizedRow,
+    /// Adds a row to the log with lists in lists in lists (levels, 200)
+    DeepRow,
+    /// Adds a row to the log whose id is the highest there can be (id, 9223372036854775807)
+    HighestId,
+    /// At most this many rows, whatever the Limit (rows, 100)
+    CappedPage,
+    /// A cursor below the oldest row that is left is an incorrect parameter
+    GoneCursor,
+    /// A cursor that is no row's id, or is no longer, is an incorrect parameter
+    UnknownCursor,
+    /// The page of a replica that lags behind (seconds, 120)
+    LaggingReplica,
+    /// The page of a replica that has stood still since the fault was set
+    FrozenReplica,
+    /// The page of a replica that shows rows before the others do (seconds, 60)
+    LeadingReplica,
+    /// The newest row of the near future, and none of those between (seconds, 60)
+    LoneNewest,
+    /// Rows since the fault was set show up in bursts, within 5 s and out of order (seconds between
+    /// bursts, 600)
+    StallingWriter,
+    /// The log of another account, or of one made anew: rows since the fault was set, with ids that
+    /// start here (id, 1)
+    ReplacedLog,
 }
 
 impl FaultKind {
@@ -130,16 +177,33 @@ impl FaultKind {
             Slow => 1000,
             OversizedBody => 33,
             GzipBomb => 64,
+            GzipZeros => 31,
+            OversizedRow => 33,
+            DeepRow => 200,
+            HighestId => i64::MAX.unsigned_abs(),
+            CappedPage => 100,
+            DateAhead | DateBehind => 3600,
+            LaggingReplica => 120,
+            LeadingReplica | LoneNewest => 60,
+            StallingWriter => 600,
+            ReplacedLog => 1,
             _ => return None,
         })
     }
 
-    /// Whether this can be the kind's value: a final HTTP status, or a size that does not exhaust the machine.
+    /// Whether this can be the kind's value: a final HTTP status, an id, or a size that does not
+    /// exhaust the machine.
     fn allows(self, value: u64) -> bool {
         use FaultKind::*;
         match self {
-            RateLimited | RateLimitedDate | Slow => value <= 86_400_000,
-            OversizedBody | GzipBomb => (1..=1024).contains(&value),
+            RateLimited | RateLimitedDate | Slow | DateAhead | DateBehind => value <= 86_400_000,
+            LaggingReplica | LeadingReplica | LoneNewest | StallingWriter => {
+                (1..=86_400_000).contains(&value)
+            }
+            OversizedBody | GzipBomb | GzipZeros | OversizedRow => (1..=1024).contains(&value),
+            DeepRow => (1..=1_000_000).contains(&value),
+            CappedPage => (1..=1000).contains(&value),
+            HighestId | ReplacedLog => (1..=i64::MAX.unsigned_abs()).contains(&value),
             kind if kind.default_value().is_some() => (200..=599).contains(&value),
             _ => false,
         }
@@ -166,6 +230,9 @@ pub struct Fault {
     /// Only requests to this method; otherwise all requests to the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Method>,
+    /// Only every n-th request to a method: 2 for two replicas that take turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
     /// How often it happens before it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -181,7 +248,15 @@ fn always() -> f64 {
 impl Fault {
     /// A fault that hits every request.
     pub fn new(kind: FaultKind) -> Self {
-        Self { kind, probability: always(), value: None, endpoint: None, count: None, seconds: None }
+        Self {
+            kind,
+            probability: always(),
+            value: None,
+            endpoint: None,
+            every: None,
+            count: None,
+            seconds: None,
+        }
     }
 
     /// Hits a share of the requests only.
@@ -202,6 +277,13 @@ impl Fault {
     #[must_use]
     pub fn endpoint(mut self, endpoint: Method) -> Self {
         self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Hits every n-th request only.
+    #[must_use]
+    pub fn every(mut self, every: u64) -> Self {
+        self.every = Some(every);
         self
     }
 
@@ -285,8 +367,17 @@ struct Armed {
 #[derive(Debug)]
 struct ArmedFault {
     fault: Fault,
+    /// When it was set.
+    since: i64,
     /// Time from which on it no longer happens.
     until: i64,
+}
+
+/// A fault that hits a request, and when it was set.
+#[derive(Debug, Clone)]
+pub(super) struct Hit {
+    pub(super) fault: Fault,
+    pub(super) since: i64,
 }
 
 /// One request's lot: which method, and how many requests came for it before.
@@ -309,6 +400,7 @@ impl FaultBox {
 
     pub(super) fn set(&self, faults: Vec<Fault>, now: i64) {
         let armed = faults.into_iter().map(|fault| ArmedFault {
+            since: now,
             until: fault.seconds.map_or(i64::MAX, |seconds| now.saturating_add(seconds)),
             fault,
         });
@@ -330,17 +422,18 @@ impl FaultBox {
     }
 
     /// The fault that hits the request, if one does, taken off its count.
-    pub(super) fn choose(&self, lot: Lot, now: i64, applies: impl Fn(FaultKind) -> bool) -> Option<Fault> {
+    pub(super) fn choose(&self, lot: Lot, now: i64, applies: impl Fn(FaultKind) -> bool) -> Option<Hit> {
         let mut armed = self.inner();
         let hit = armed.faults.iter_mut().enumerate().find(|(place, armed)| {
             let fault = &armed.fault;
-            let concerns = fault.endpoint.is_none_or(|endpoint| endpoint == lot.method);
+            let concerns = fault.endpoint.is_none_or(|endpoint| endpoint == lot.method)
+                && fault.every.is_none_or(|every| lot.number.is_multiple_of(every));
             let roll = unit_of(self.hash(lot, *place as u64));
             armed.is_live(now) && concerns && applies(fault.kind) && roll < fault.probability
         });
-        let (_, ArmedFault { fault, .. }) = hit?;
+        let (_, ArmedFault { fault, since, .. }) = hit?;
         fault.count = fault.count.map(|count| count.saturating_sub(1));
-        Some(fault.clone())
+        Some(Hit { fault: fault.clone(), since: *since })
     }
 
     /// A random stream for the details of the fault that hit this request.
@@ -401,9 +494,13 @@ mod tests {
         assert_eq!(fault, Fault::new(FaultKind::AccessDenied).value(403).probability(0.25));
         assert_eq!("hang".parse(), Ok(Fault::new(FaultKind::Hang)));
         assert_eq!("slow=2".parse::<Fault>(), Err(FaultError::BadProbability("2".into())));
-        for (text, value) in
-            [("slow:x", "x"), ("hang:1", "1"), ("access_denied:99", "99"), ("gzip_bomb:0", "0")]
-        {
+        for (text, value) in [
+            ("slow:x", "x"),
+            ("hang:1", "1"),
+            ("access_denied:99", "99"),
+            ("gzip_bomb:0", "0"),
+            ("stalling_writer:0", "0"),
+        ] {
             assert_eq!(text.parse::<Fault>(), Err(FaultError::BadValue(value.into())), "{text}");
         }
         assert_eq!("lost".parse(), Ok(Fault::new(FaultKind::MissingList)));
@@ -424,6 +521,19 @@ mod tests {
         let faults = FaultBox::new(1, vec![Fault::new(FaultKind::Hang).count(2)], 0);
         assert_eq!((0..5).filter(|_| hits(&faults, Method::GetKey, 0)).count(), 2);
         assert!(faults.list(0).is_empty());
+    }
+
+    #[test]
+    fn every_second_request_meets_the_other_replica() {
+        let faults = FaultBox::new(1, vec![Fault::new(FaultKind::LaggingReplica).every(2)], 0);
+        let met: Vec<bool> = (0..6).map(|_| hits(&faults, Method::GetEvents, 0)).collect();
+        assert_eq!(met, [false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_hit_knows_since_when_its_fault_is_set() {
+        let faults = FaultBox::new(1, vec![Fault::new(FaultKind::FrozenReplica)], 40);
+        assert_eq!(faults.choose(faults.draw(Method::GetEvents), 90, any).unwrap().since, 40);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod answer;
 mod catalogue;
 mod clock;
+mod connection;
 mod control;
 mod faults;
 mod method;
@@ -47,7 +48,7 @@ use catalogue::{Catalogue, PRODUCTS};
 use clock::Clock;
 use faults::FaultBox;
 use query::PageQuery;
-use random::Random;
+use random::{Random, hash_of};
 use row::{Row, ordinary_members};
 use store::{Direction, IdRange, LogStore, View};
 use traffic::{Generator, Plan};
@@ -56,6 +57,7 @@ const EVENTS_PER_REQUEST: f64 = 1.0 / 3.0;
 const CHANGES_PER_REQUEST: f64 = 1.0 / 60.0;
 /// A spike writes all its rows when it is started.
 const LONGEST_SPIKE: u32 = 86_400;
+const LARGEST_BATCH: u32 = 100_000;
 
 /// The simulated Web API. Clones share everything.
 #[derive(Debug, Clone)]
@@ -87,6 +89,20 @@ pub struct Spike {
     pub seconds: u32,
     /// About which part of the product's requests fails, 0 to 1; six failures a minute at least.
     pub failure_share: f64,
+}
+
+/// Rows that are added all at once, with times of their own: events that an application registers
+/// days later, or with a clock that is ahead; a backlog that a log writer writes out of order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// How many; 100,000 at most. Their ids are the next ones, in a row.
+    pub rows: u32,
+    /// What their times differ from now, in seconds: below 0 for the past.
+    pub time_offset: i64,
+    /// How many seconds from now they become visible; the time does not matter for that.
+    pub visible_in: u32,
+    /// Over how many more seconds they become visible, in no order.
+    pub spread: u32,
 }
 
 /// Why a spike cannot be added.
@@ -202,6 +218,24 @@ impl Simulator {
         Ok(count)
     }
 
+    /// Adds ordinary rows whose times and visibility are independent of each other and of now;
+    /// returns how many.
+    pub fn batch(&self, log: LogKind, batch: &Batch) -> usize {
+        let now = self.now();
+        let count = batch.rows.min(LARGEST_BATCH);
+        let time = now.saturating_add(batch.time_offset);
+        let seed = self.shared.options.seed;
+        for _ in 0..count {
+            self.shared.log(log).insert_new(now, |id| {
+                let disorder = hash_of(&[seed, 0xba7c, id.unsigned_abs()]) % (u64::from(batch.spread) + 1);
+                let visible_in = i64::from(batch.visible_in) + i64::try_from(disorder).unwrap_or_default();
+                let raw = to_raw_value(&ordinary_members(log, id, time)).unwrap_or_default();
+                Row::appended(raw, id, now, now.saturating_add(visible_in))
+            });
+        }
+        usize::try_from(count).unwrap_or_default()
+    }
+
     /// What a client that missed nothing has counted by now, up to and including an id.
     #[must_use]
     pub fn truth(&self, log: LogKind, up_to_id: Option<i64>) -> Truth {
@@ -255,7 +289,11 @@ impl Shared {
     }
 
     fn rows(&self, log: LogKind, query: &PageQuery, now: i64) -> Vec<Row> {
-        query.rows(self.log(log), &self.catalogue, now)
+        self.rows_in(log, query, self.log(log).view(now))
+    }
+
+    fn rows_in(&self, log: LogKind, query: &PageQuery, view: View) -> Vec<Row> {
+        query.rows(self.log(log), &self.catalogue, view)
     }
 
     /// Adds an event that a client registered.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::catalogue::Catalogue;
 use super::row::Row;
-use super::store::{Direction, IdRange, LogStore};
+use super::store::{Direction, IdRange, LogStore, View};
 use crate::cryptolens::LogKind;
 
 const DEFAULT_LIMIT: usize = 10;
@@ -183,6 +183,32 @@ impl PageQuery {
         !self.has_order && self.range == IdRange::ALL
     }
 
+    /// The id that rows are asked for after.
+    pub(super) fn cursor(&self) -> Option<i64> {
+        Some(self.range.above).filter(|id| *id != i64::MIN)
+    }
+
+    /// Whether the first row of the answer has the highest id.
+    pub(super) fn descends(&self) -> bool {
+        self.direction == Direction::Descending
+    }
+
+    /// The same question for the newest row alone.
+    pub(super) fn newest(mut self) -> Self {
+        self.limit = 1;
+        self.newest_first()
+    }
+
+    /// The same question to a log whose ids are this much higher, and begin at `first`.
+    pub(super) fn shifted(mut self, shift: i64, first: i64) -> Self {
+        let shifted = |id: i64| id.saturating_add(shift);
+        self.range.above = self.cursor().map_or(first.saturating_sub(1), shifted);
+        if self.range.below != i64::MAX {
+            self.range.below = shifted(self.range.below);
+        }
+        self
+    }
+
     /// The same question to a server that does not know `OrderBy`.
     pub(super) fn without_order(mut self) -> Self {
         self.order = Order::Id;
@@ -197,13 +223,13 @@ impl PageQuery {
         self
     }
 
-    pub(super) fn rows(&self, store: &LogStore, catalogue: &Catalogue, now: i64) -> Vec<Row> {
+    pub(super) fn rows(&self, store: &LogStore, catalogue: &Catalogue, view: View) -> Vec<Row> {
         // The times of generated rows rise with their ids; only a test's rows need sorting.
         if self.order == Order::Time && !store.is_generated() {
-            return self.rows_by_time(store, catalogue, now);
+            return self.rows_by_time(store, catalogue, view);
         }
         let mut rows = Vec::new();
-        store.scan(self.range, self.direction, store.view(now), |row| {
+        store.scan(self.range, self.direction, view, |row| {
             if self.is_past(row) {
                 return ControlFlow::Break(());
             }
@@ -229,9 +255,9 @@ impl PageQuery {
             }
     }
 
-    fn rows_by_time(&self, store: &LogStore, catalogue: &Catalogue, now: i64) -> Vec<Row> {
+    fn rows_by_time(&self, store: &LogStore, catalogue: &Catalogue, view: View) -> Vec<Row> {
         let mut rows = Vec::new();
-        store.scan(self.range, Direction::Ascending, store.view(now), |row| {
+        store.scan(self.range, Direction::Ascending, view, |row| {
             if self.filter.matches(row, catalogue) {
                 rows.push(row.clone());
             }
@@ -365,7 +391,8 @@ mod tests {
 
     fn ask(log: LogKind, encoded: &str) -> Result<Vec<i64>, BadParameter> {
         let query = PageQuery::read(log, &parameters(encoded))?;
-        let rows = query.rows(&store(), &Catalogue::new(1, 1.0), 5000);
+        let store = store();
+        let rows = query.rows(&store, &Catalogue::new(1, 1.0), store.view(5000));
         Ok(rows.iter().map(|row| row.id).collect())
     }
 

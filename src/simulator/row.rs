@@ -70,7 +70,8 @@ pub(super) struct ObjectFields {
 /// A row that was handed in: its text, and what the truth and the usual filters need of it.
 #[derive(Debug)]
 pub(super) struct AppendedFields {
-    raw: Box<RawValue>,
+    /// JSON, or what a server that is broken takes for JSON.
+    raw: Box<[u8]>,
     has_id: bool,
     product_id: Option<i64>,
     state: Option<i64>,
@@ -80,7 +81,8 @@ impl Row {
     /// A row that will be served exactly as given. Without a readable id it stands after `previous_id`; without a
     /// readable time it counts as written at `now`.
     pub(super) fn appended(raw: Box<RawValue>, previous_id: i64, now: i64, visible_at: i64) -> Row {
-        let members = Members::read(raw.get());
+        let raw: Box<str> = raw.into();
+        let members = Members::read(&raw);
         Row {
             id: members.id.unwrap_or(previous_id),
             time: members.time.or(members.created).unwrap_or(now),
@@ -89,9 +91,30 @@ impl Row {
                 has_id: members.id.is_some(),
                 product_id: members.product_id,
                 state: members.state,
-                raw,
+                raw: raw.into(),
             })),
         }
+    }
+
+    /// The same row, served with other bytes in place of its JSON.
+    pub(super) fn disguised(mut self, bytes: Vec<u8>) -> Row {
+        if let Fields::Appended(fields) = &self.fields {
+            self.fields = Fields::Appended(Arc::new(AppendedFields { raw: bytes.into(), ..**fields }));
+        }
+        self
+    }
+
+    /// The same row with another id.
+    pub(super) fn with_id(mut self, id: i64) -> Row {
+        self.id = id;
+        if let Fields::Appended(fields) = &self.fields
+            && let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(&fields.raw)
+            && members.contains_key("id")
+        {
+            members.insert("id".to_owned(), id.into());
+            return self.disguised(Value::Object(members).to_string().into_bytes());
+        }
+        self
     }
 }
 
@@ -224,7 +247,7 @@ impl Row {
             Fields::WebApi(fields) => write_json(&self.web_api_view(*fields, catalogue), out),
             Fields::Event(fields) => write_json(&self.event_view(fields, catalogue), out),
             Fields::Object(fields) => write_json(&self.object_view(fields), out),
-            Fields::Appended(fields) => out.extend_from_slice(fields.raw.get().as_bytes()),
+            Fields::Appended(fields) => out.extend_from_slice(&fields.raw),
         }
     }
 
@@ -322,7 +345,7 @@ impl Row {
     /// A text of the row, by the API's name; `None` if it is missing, null or no text.
     pub(super) fn text<'a>(&'a self, name: &str, catalogue: &'a Catalogue) -> Option<Cow<'a, str>> {
         if let Fields::Appended(fields) = &self.fields {
-            let members: Raw = serde_json::from_str(fields.raw.get()).ok()?;
+            let members: Raw = serde_json::from_slice(&fields.raw).ok()?;
             return serde_json::from_str(members.get(name)?.get()).ok().map(Cow::Owned);
         }
         match name {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Method as HttpMethod, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answer::{Outgoing, REDIRECT_TARGET, answer};
+use super::connection::{self, Connection};
 use super::method::Method;
 use super::options::{Options, SimulateArgs};
 use super::query::Parameters;
@@ -117,7 +118,8 @@ async fn listen(address: SocketAddr, options: Options) -> Result<Running, Simula
     let simulator = Simulator::new(options);
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
-    let router = simulator.router();
+    let listener = connection::Listener(listener);
+    let router = simulator.router().into_make_service_with_connect_info::<Connection>();
     let server =
         tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
     Ok(Running { addr, simulator, server, stop: stop.drop_guard() })
@@ -128,14 +130,15 @@ pub(super) fn router(simulator: Simulator) -> Router {
 }
 
 async fn api(State(simulator): State<Simulator>, request: Request) -> Result<Response<Body>, Infallible> {
-    Ok(wire::send(match received(&simulator, request).await {
-        Ok(outgoing) => outgoing,
-        Err(refused) => return Ok(refused.into_response()),
-    })
-    .await)
+    let connection = request.extensions().get::<ConnectInfo<Connection>>().map(|info| info.0.clone());
+    let reused = connection.as_ref().is_some_and(Connection::begin_request);
+    match received(&simulator, request, reused).await {
+        Ok(outgoing) => Ok(wire::send(outgoing, connection.as_ref()).await),
+        Err(refused) => Ok(refused.into_response()),
+    }
 }
 
-async fn received(simulator: &Simulator, request: Request) -> Result<Outgoing, StatusCode> {
+async fn received(simulator: &Simulator, request: Request, reused: bool) -> Result<Outgoing, StatusCode> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     if path == REDIRECT_TARGET {
@@ -158,6 +161,6 @@ async fn received(simulator: &Simulator, request: Request) -> Result<Outgoing, S
     let lot = simulator.shared.faults.draw(method);
     let shared = simulator.shared.clone();
     // A page may have to be made first, which takes longer than a task may keep others waiting.
-    let answered = tokio::task::spawn_blocking(move || answer(&shared, method, &parameters, lot));
+    let answered = tokio::task::spawn_blocking(move || answer(&shared, method, &parameters, lot, reused));
     Ok(answered.await.unwrap_or_else(|_| Outgoing::something_went_wrong()))
 }

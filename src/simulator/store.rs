@@ -11,11 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use serde_json::value::RawValue;
 
+use super::random::hash_of;
 use super::row::Row;
 use super::traffic::{Draft, Generator};
 
 /// Rows of generated blocks that stay in memory, per log.
 const CACHED_ROWS: usize = 200_000;
+
+/// Rows are added after the highest id up to this one, so that a row with an absurd id leaves room.
+const HIGHEST_ORDINARY_ID: i64 = 1 << 62;
 
 /// Ids strictly between `above` and `below`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,16 +49,52 @@ pub(super) struct View {
     pub(super) now: i64,
     /// Rows that were written before are gone.
     oldest: i64,
+    /// Rows that were visible before are another log's.
+    begins: i64,
+    stall: Option<Stall>,
+}
+
+/// A log writer that keeps rows back and then writes them all, in no order.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    since: i64,
+    seconds: i64,
+}
+
+/// A burst takes up to this many seconds more than none.
+const BURST: u64 = 5;
+
+impl Stall {
+    /// When a row shows up that would have been visible at this time.
+    fn end(self, row: &Row) -> i64 {
+        if row.visible_at <= self.since {
+            return row.visible_at;
+        }
+        let waited = (row.visible_at - self.since) % self.seconds;
+        let disorder = i64::try_from(hash_of(&[row.id.unsigned_abs()]) % BURST).unwrap_or_default();
+        row.visible_at.saturating_sub(waited).saturating_add(self.seconds).saturating_add(disorder)
+    }
 }
 
 impl View {
     /// Everything that has been visible so far, even if it is gone now.
     pub(super) fn ever(now: i64) -> Self {
-        Self { now, oldest: i64::MIN }
+        Self { now, oldest: i64::MIN, begins: i64::MIN, stall: None }
+    }
+
+    /// Without the rows that were visible before.
+    pub(super) fn beginning(self, begins: i64) -> Self {
+        Self { begins, ..self }
+    }
+
+    /// With rows kept back since then, and written every so many seconds.
+    pub(super) fn stalling(self, since: i64, seconds: i64) -> Self {
+        Self { stall: Some(Stall { since, seconds: seconds.max(1) }), ..self }
     }
 
     fn shows(self, row: &Row) -> bool {
-        row.visible_at <= self.now && row.time >= self.oldest
+        let visible_at = self.stall.map_or(row.visible_at, |stall| stall.end(row));
+        visible_at <= self.now && row.time >= self.oldest && row.visible_at >= self.begins
     }
 }
 
@@ -73,8 +113,9 @@ impl Added {
         self.count += 1;
     }
 
+    /// The last id after which others can come.
     fn last_id(&self) -> Option<i64> {
-        self.rows.last_key_value().map(|((id, _), _)| *id)
+        self.rows.range(..=(HIGHEST_ORDINARY_ID, u64::MAX)).next_back().map(|((id, _), _)| *id)
     }
 
     fn contains(&self, id: i64) -> bool {
@@ -118,7 +159,8 @@ impl LogStore {
 
     /// What a request at this time sees.
     pub(super) fn view(&self, now: i64) -> View {
-        View { now, oldest: self.retention.map_or(i64::MIN, |seconds| now.saturating_sub(seconds)) }
+        let oldest = self.retention.map_or(i64::MIN, |seconds| now.saturating_sub(seconds));
+        View { oldest, ..View::ever(now) }
     }
 
     /// Adds rows as they were handed in; returns how many.
@@ -151,6 +193,40 @@ impl LogStore {
         for draft in drafts {
             let id = self.free_id(draft.time, 0, &added);
             added.insert(Row { id, time: draft.time, visible_at: draft.time, fields: draft.fields });
+        }
+    }
+
+    /// Adds a row whose id was chosen elsewhere.
+    pub(super) fn insert(&self, row: Row) {
+        self.write().insert(row);
+    }
+
+    /// Whether a row with this id is in view.
+    pub(super) fn shows(&self, id: i64, view: View) -> bool {
+        let mut found = false;
+        let range = IdRange { above: id.saturating_sub(1), below: id.saturating_add(1) };
+        self.scan(range, Direction::Ascending, view, |row| {
+            found = row.id == id;
+            ControlFlow::Break(())
+        });
+        found
+    }
+
+    /// The lowest id in view.
+    pub(super) fn lowest_id(&self, view: View) -> Option<i64> {
+        let mut lowest = None;
+        self.scan(IdRange::ALL, Direction::Ascending, view, |row| {
+            lowest = Some(row.id);
+            ControlFlow::Break(())
+        });
+        lowest
+    }
+
+    /// The id at which a log would begin that begins at this time.
+    pub(super) fn first_id_since(&self, time: i64, view: View) -> Option<i64> {
+        match &self.generator {
+            Some(generator) => Some(generator.geometry().first_id_of_second(time)),
+            None => self.lowest_id(view.beginning(time)),
         }
     }
 

@@ -9,13 +9,19 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use futures_util::{StreamExt as _, stream};
 
 use super::answer::{Delivery, Outgoing};
+use super::connection::Connection;
 
 /// Long enough for what was written before to leave the machine.
 const BEFORE_THE_CUT: Duration = Duration::from_millis(50);
 
-pub(super) async fn send(outgoing: Outgoing) -> Response<Body> {
+/// `connection` is what the request came on, where that is known.
+pub(super) async fn send(outgoing: Outgoing, connection: Option<&Connection>) -> Response<Body> {
     match outgoing.delivery {
         Delivery::AtOnce | Delivery::Cut => {}
+        Delivery::Closed => {
+            connection.inspect(|connection| connection.close());
+            std::future::pending().await
+        }
         Delivery::After(delay) => tokio::time::sleep(delay).await,
         // The connection's task goes away together with the client.
         Delivery::Never => std::future::pending().await,

@@ -68,7 +68,7 @@ impl Geometry {
         self.block_of_time(self.start.saturating_add(second))
     }
 
-    fn first_id_of_second(&self, time: i64) -> i64 {
+    pub(super) fn first_id_of_second(&self, time: i64) -> i64 {
         self.first_id + (time - self.start) * self.ids_per_second
     }
 
