@@ -286,6 +286,7 @@ async fn scrape() {
             floor: id,
             cursor: id,
             watermark: 1_800_000_000,
+            without_id: None,
             newest_entry: Some(1_800_000_000),
             poll_end: Some(1_800_000_000),
             more_follows: false,

@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_may_pass_by_itself_is_logged_once_it_has_lasted_a_minute() {
+        let bad_request = ApiError::BadRequest { status: Some(404) };
+        for error in [connection(), bad_request, ApiError::Decode(DecodeFault::Html)] {
+            let mut requester = requester();
+            assert!(!requester.is_news(&error), "{error}");
+            tokio::time::advance(LOG_AFTER).await;
+            assert!(requester.is_news(&error), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn errors_that_last_and_take_turns_are_logged_once_an_hour_each() {
         let mut requester = requester();
         assert!(!requester.is_news(&ApiError::Timeout));
