@@ -37,6 +37,10 @@ struct World {
     peeked: Option<i64>,
     /// For how long nothing is answered but this.
     outage: Option<(Duration, ApiError)>,
+    /// A row whose answer is above the body cap.
+    oversized: Option<i64>,
+    /// Ids that the API refuses to be asked after are those below its oldest row.
+    refuses_gone: bool,
     /// Rows without an id at the end of each page that is not empty.
     malformed: usize,
     /// When each request was made, after which id, and its limit.
@@ -101,8 +105,16 @@ impl Source for Fake {
             if let Some((answer, peeked)) = world.scripted.pop_front() {
                 return (answer, peeked, 0);
             }
+            let oldest = world.rows.first().map_or(0, |(id, _)| *id);
+            if world.refuses_gone && query.starting_after > 0 && query.starting_after < oldest {
+                return (Err(ApiError::BadRequest { status: None }), None, 0);
+            }
             let after = world.rows.iter().filter(|(id, _)| *id > query.starting_after);
-            (Ok(after.take(query.limit.into()).copied().collect()), world.peeked.take(), world.malformed)
+            let rows: Vec<_> = after.take(query.limit.into()).copied().collect();
+            if rows.iter().any(|(id, _)| world.oversized == Some(*id)) {
+                return (Err(ApiError::Decode(DecodeFault::TooLarge)), None, 0);
+            }
+            (Ok(rows), world.peeked.take(), world.malformed)
         });
         let rows = answer?;
         if let Some(last) = peeked.or(rows.last().map(|(id, _)| *id)) {
@@ -486,6 +498,133 @@ async fn it_ends_by_itself_only_when_the_ledger_is_gone() {
     });
     running.after(MINUTE).await;
     assert_eq!(running.task.await.unwrap(), Stopped::LedgerClosed);
+}
+
+fn skipped_as_too_large(fake: &Fake) -> u64 {
+    fake.world(|world| world.statistics.iter().map(|statistics| statistics.too_large).sum())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_above_the_body_cap_is_skipped_visibly_and_the_poll_goes_on_behind_it() {
+    let running = Running::start(World { rows: old(300), oversized: Some(150), ..World::default() });
+    running.after(MINUTE).await;
+    assert_eq!(running.kept(), all(149), "not before an overlap has passed");
+    assert_eq!(skipped_as_too_large(&running.fake), 0);
+    running.after(20 * MINUTE).await;
+    let expected: Vec<i64> = (1..=300).collect();
+    assert_eq!(running.kept(), expected, "the id of the skipped row counts as met");
+    assert_eq!(skipped_as_too_large(&running.fake), 1);
+    running.fake.requests();
+    running.after(4 * INTERVAL).await;
+    let requests = running.fake.requests().len();
+    assert!(requests <= 5, "{requests} requests in four polls: the floor went past it");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_gone_and_refused_stops_no_log() {
+    let running = Running::start(World { rows: old(10), ..World::default() });
+    running.after(3 * MINUTE).await;
+    running.fake.world(|world| {
+        world.refuses_gone = true;
+        world.rows = (20..=25).map(|id| (id, START)).collect();
+    });
+    running.after(3 * MINUTE).await;
+    assert_eq!(running.kept().len(), 16);
+    running.fake.world(|world| world.rows.push((26, START)));
+    running.after(MINUTE).await;
+    assert_eq!(running.kept().len(), 17);
+    running.fake.requests();
+    running.after(4 * INTERVAL).await;
+    assert!(running.fake.requests().len() <= 5, "one request a poll, as ever");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_whose_newest_id_is_below_the_cursor_is_shown_and_counts_nothing_twice() {
+    let rows = (1000..=1010).map(|id| (id, START - 10)).collect();
+    let running = Running::start(World { rows, ..World::default() });
+    assert_eq!(running.after(3 * MINUTE).await.newest_id, Some(1010));
+    // The account was made anew, or the token is another account's.
+    running.fake.world(|world| world.rows = (1..=7).map(|id| (id, START)).collect());
+    let view = running.after(10 * MINUTE).await;
+    assert_eq!((view.newest_id, view.up), (Some(7), true));
+    assert_eq!(running.kept().len(), 11);
+    // An empty log is retention, and what was shown last stays.
+    running.fake.world(|world| world.rows.clear());
+    assert_eq!(running.after(10 * MINUTE).await.newest_id, Some(7));
+    running.fake.world(|world| world.rows = vec![(1011, START)]);
+    assert_eq!(running.after(MINUTE).await.newest_id, Some(1011));
+    assert_eq!(running.kept().len(), 12);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn catching_up_is_shown_only_while_old_rows_are_counted() {
+    let outage = Some((Duration::from_secs(120), ApiError::Timeout));
+    let running = Running::start(World { rows: old(10), outage, ..World::default() });
+    assert!(!running.after(MINUTE).await.catching_up, "not before the first answer");
+    running.after(5 * MINUTE).await;
+    // The token is refused in the middle of a backlog.
+    let now = clock().unix;
+    running.fake.world(|world| {
+        world.outage = Some((clock().monotonic + 20 * MINUTE, ApiError::Timeout));
+        world.rows.extend((11..=400).map(|id| (id, now - 3600)));
+    });
+    running.after(19 * MINUTE).await;
+    running.fake.world(|world| {
+        let page = |from: i64| (from..from + 100).map(|id| (id, now - 3600)).collect::<Vec<_>>();
+        world.outage = None;
+        world.scripted = VecDeque::from([(Ok(page(11)), None), (Err(ApiError::Auth), None)]);
+    });
+    let mut shown = Vec::new();
+    for _ in 0..20 * 60 {
+        let view = running.after(Duration::from_secs(1)).await;
+        shown.push((view.catching_up, view.current_error));
+    }
+    let refused = |error: &Option<LastError>| *error == Some(LastError::Api("auth"));
+    assert!(shown.iter().any(|(_, error)| refused(error)));
+    assert!(shown.iter().all(|(catching_up, error)| !(*catching_up && refused(error))));
+    assert!(shown.iter().any(|(catching_up, _)| *catching_up));
+    assert_eq!(running.kept(), all(400));
+    running.stop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Cut bodies, timeouts, 502, error pages, for hours and at any limit, and now and then an answer that is
+    /// too large by accident: no row is ever given up.
+    #[test]
+    fn a_flaky_proxy_never_makes_a_row_be_skipped(
+        errors in prop::collection::vec((0usize..7, any::<bool>()), 10..120),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let of = |which: usize| match which {
+                0 => ApiError::Timeout,
+                1 => ApiError::Decode(DecodeFault::NotJson),
+                2 => ApiError::Server { status: Some(502), retry_after: None, html: true },
+                3 => ApiError::Decode(DecodeFault::Html),
+                4 => ApiError::Decode(DecodeFault::Empty),
+                5 => ApiError::Api,
+                _ => ApiError::Decode(DecodeFault::NoList),
+            };
+            let rows = old(300);
+            let mut scripted = VecDeque::new();
+            for (which, accident) in errors {
+                scripted.push_back((Err(of(which)), None));
+                if accident && scripted.len() % 50 == 0 {
+                    scripted.push_back((Err(ApiError::Decode(DecodeFault::TooLarge)), None));
+                }
+            }
+            let running = Running::start(World { rows, scripted, ..World::default() });
+            running.after(Duration::from_secs(3 * 3600)).await;
+            assert_eq!(running.kept(), all(300));
+            assert_eq!(skipped_as_too_large(&running.fake), 0);
+            running.stop().await;
+        });
+    }
 }
 
 #[derive(Debug, Clone)]
