@@ -188,6 +188,7 @@ def refusals(arguments):
            (good + given("storage.foreignLedger=steal"), "/storage/foreignLedger"),
            (good + given("prometheusRule.enabled=true", "prometheusRule.disabled={CryptolensNonsense}"), 'no alert "CryptolensNonsense"'),
            (good + given("prometheusRule.enabled=true", "prometheusRule.for.CryptolensNonsense=1m"), 'no alert "CryptolensNonsense"'),
+           (good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=1m", "serviceMonitor.scrapeTimeout=1m1s"), "longer than the interval"),
            (good + given("prometheusRule.budget=0"), "/prometheusRule/budget")]
     for options, wanted in bad:
         code, said = template(arguments[0], options)
@@ -198,7 +199,8 @@ def refusals(arguments):
                 given("config.api.token_file=/run/token"), given("extraArgs={--api.token-file=/run/token}"),
                 given("extraEnv[0].name=CRYPTOLENS_TOKEN", "extraEnv[0].valueFrom.secretKeyRef.name=t"),
                 given("extraEnvFrom[0].secretRef.name=t"), good + ["--set-json", 'config={"api": null}'],
-                good + ["--set-json", "livenessProbe=null"]]
+                good + ["--set-json", "livenessProbe=null"], good + ["--set-json", "podSecurityContext=null", "--set", "openshift.adapt=enabled"],
+                good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=5s")]
     for options in accepted:
         code, said = template(arguments[0], options)
         if code:
@@ -305,10 +307,39 @@ def places(helm, mount):
         container = of_kind(rendered(helm, {**TOKEN, **given}), "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]
         if container["image"] != wanted:
             yield f"{given}: {container['image']}, not {wanted}"
+    mine = {"extraVolumes": [{"name": "disk", "hostPath": {"path": "/disk"}}], "extraVolumeMounts": [{"name": "disk", "mountPath": f"{mount}/"}]}
+    container = of_kind(rendered(helm, {**TOKEN, **mine}), "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]
+    if [one["name"] for one in container["volumeMounts"]] != ["config", "tokens", "disk"]:
+        yield f"a mount of the user at the ledger's place: {container['volumeMounts']}"
     for options, wanted in (([], True), (["--api-versions", "security.openshift.io/v1"], False)):
         pod = of_kind(rendered(helm, TOKEN, *options), "StatefulSet")[0]["spec"]["template"]["spec"]
         if any(name in pod["securityContext"] for name in ("runAsUser", "runAsGroup", "fsGroup")) != wanted:
             yield f"{options}: ids that OpenShift refuses, or none elsewhere: {pod['securityContext']}"
+
+
+def dependency(arguments):
+    """As a dependency of another chart: switched by its condition, and with what is global there."""
+    with tempfile.TemporaryDirectory() as folder:
+        parent = pathlib.Path(folder)
+        (parent / "charts").mkdir()
+        (parent / "charts" / CHART.name).symlink_to(CHART)
+        (parent / "Chart.yaml").write_text(yaml.safe_dump({
+            "apiVersion": "v2", "name": "parent", "version": "1.0.0",
+            "dependencies": [{"name": CHART.name, "version": "*", "condition": f"{CHART.name}.enabled"}]}))
+        for own, count in (({"enabled": False}, 0), ({"enabled": True, **TOKEN}, 1), (TOKEN, 1)):
+            (parent / "values.yaml").write_text(yaml.safe_dump({
+                "global": {"imageRegistry": "all.example", "imagePullSecrets": ["shared"], "other": 1}, CHART.name: own}))
+            done = subprocess.run([arguments[0], "template", "x", folder], capture_output=True, text=True, check=False)
+            if done.returncode:
+                yield f"{own}: {done.stderr}"
+                continue
+            made = of_kind(read(done.stdout), "StatefulSet")
+            if len(made) != count:
+                yield f"{own}: {len(made)} StatefulSets"
+            for document in made:
+                pod = document["spec"]["template"]["spec"]
+                if not pod["containers"][0]["image"].startswith("all.example/") or pod["imagePullSecrets"] != [{"name": "shared"}]:
+                    yield f"{own}: global values are not used"
 
 
 def monitors(arguments):
@@ -417,7 +448,7 @@ def notes(arguments):
 
 def main():
     checks = {"manifests": manifests, "refusals": refusals, "policies": policies, "equal": equal, "values": values,
-              "settings": settings, "monitors": monitors, "rules": rules, "notes": notes}
+              "settings": settings, "dependency": dependency, "monitors": monitors, "rules": rules, "notes": notes}
     problems = list(checks[sys.argv[1]](sys.argv[2:]))
     for problem in problems:
         print(problem)

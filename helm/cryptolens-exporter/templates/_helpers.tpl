@@ -51,7 +51,7 @@ a Service may not.
 {{- else if contains $name .Release.Name -}}
 {{- $fullname = .Release.Name -}}
 {{- end -}}
-{{- $fullname | replace "." "-" | trunc 52 | trimSuffix "-" -}}
+{{- $fullname | lower | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "cryptolens-exporter.namespace" -}}
@@ -141,7 +141,7 @@ true
 
 {{/* OpenShift assigns ids and refuses others. A list of the root and a security context. */}}
 {{- define "cryptolens-exporter.securityContext" -}}
-{{- $context := last . -}}
+{{- $context := last . | default dict -}}
 {{- if include "cryptolens-exporter.openshift" (first .) -}}
 {{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
 {{- end -}}
@@ -337,6 +337,31 @@ default. Takes a list: root, flag, variable, section (or empty) and key of the f
 {{- with $env -}}
 {{- toYaml . -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Mounts of the container. One of the user at the same place goes before the chart's. */}}
+{{- define "cryptolens-exporter.volumeMounts" -}}
+{{- $own := list (dict "name" "ledger" "mountPath" (include "cryptolens-exporter.storagePath" .)) -}}
+{{- if .Values.demo -}}
+{{- $own = append $own (dict "name" "tmp" "mountPath" "/tmp") -}}
+{{- else -}}
+{{- $own = append $own (dict "name" "config" "mountPath" "/etc/cryptolens-exporter/config.yml" "subPath" "config.yml" "readOnly" true) -}}
+{{- end -}}
+{{- if include "cryptolens-exporter.tokenSecret" . -}}
+{{- /* The whole directory, not one file of it: only so does Kubernetes bring a changed token. */ -}}
+{{- $own = append $own (dict "name" "tokens" "mountPath" "/etc/cryptolens-exporter/tokens" "readOnly" true) -}}
+{{- end -}}
+{{- $places := list -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $places = append $places (trimSuffix "/" .mountPath) -}}
+{{- end -}}
+{{- $mounts := list -}}
+{{- range $own -}}
+{{- if not (has .mountPath $places) -}}
+{{- $mounts = append $mounts . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (concat $mounts .Values.extraVolumeMounts) -}}
 {{- end -}}
 
 {{/* Arguments of the container, as a list. The demo takes no file, so it gets flags for what it takes from one. */}}

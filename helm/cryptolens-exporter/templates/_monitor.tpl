@@ -12,14 +12,32 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{- define "cryptolens-exporter.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+[a-z]+" . -1 -}}
+{{- $sum = add $sum (mul (regexFind "[0-9]+" .) (index $units (regexFind "[a-z]+" .))) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end -}}
+
 {{/* One endpoint of a ServiceMonitor or PodMonitor: a list of the root and its values. */}}
 {{- define "cryptolens-exporter.endpoint" -}}
 {{- $root := first . -}}
 {{- $values := last . -}}
 port: http
 path: {{ default (include "cryptolens-exporter.telemetryPath" $root) $values.path }}
-interval: {{ $values.interval }}
-scrapeTimeout: {{ $values.scrapeTimeout }}
+{{- if and $values.interval $values.scrapeTimeout }}
+{{- if gt (include "cryptolens-exporter.milliseconds" $values.scrapeTimeout | int64) (include "cryptolens-exporter.milliseconds" $values.interval | int64) }}
+{{- fail (printf "\n\nThe scrape may take %s, longer than the interval of %s, which the Prometheus operator refuses." $values.scrapeTimeout $values.interval) }}
+{{- end }}
+{{- end }}
+{{- with $values.interval }}
+interval: {{ . }}
+{{- end }}
+{{- with $values.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
 {{- with $values.scheme }}
 scheme: {{ . }}
 {{- end }}
