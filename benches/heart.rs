@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cryptolens_exporter::config::ListenAddress;
 use cryptolens_exporter::cryptolens::{
     Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
 };
@@ -301,7 +302,7 @@ async fn scrape() {
     };
     let board = Board { accounts: BTreeMap::from([(account, status)]), ..Board::default() };
     let exposition = Arc::new(Exposition::new(ledger.view(), board));
-    let listener = serve::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let listener = serve::listen(ListenAddress::One(([127, 0, 0, 1], 0).into())).await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
     let server = tokio::spawn(axum::serve(listener, serve::router(exposition, "/metrics")).into_future());
     let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -8,16 +8,12 @@ import subprocess
 import sys
 import tempfile
 
-import jsonschema
-import kubernetes_validate
 import promql_parser
 import yaml
 
 import queries
-from queries import ROOT, RULES, dashboards, panels, rules
+from queries import ROOT, dashboards, panels, rules
 
-CHART = ROOT / "helm" / "cryptolens-exporter"
-OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.25", "1.37"
 # What Prometheus and the process collector bring.
 FOREIGN_METRICS = {"up", "ALERTS", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 
@@ -214,89 +210,8 @@ def unknown_names(all_queries):
             yield f"{query.where}: no metric has the label {label}"
 
 
-def manifests(arguments):
-    """Kubernetes' own schemas, and those of the monitoring kinds."""
-    crds = {kind: json.loads((ROOT / "scripts" / "schemas" / f"{kind.lower()}.json").read_text())
-            for kind in ("ServiceMonitor", "PrometheusRule")}
-    documents = [(path, document) for path in pathlib.Path(arguments[0]).rglob("*.yaml")
-                 for document in yaml.safe_load_all(path.read_text()) if document]
-    if not documents:
-        yield "nothing was rendered"
-    for path, document in documents:
-        where = f"{path.name}: {document['kind']} {document['metadata']['name']}"
-        try:
-            if document["kind"] in crds:
-                jsonschema.validate(document, crds[document["kind"]])
-            else:
-                for version in (OLDEST_KUBERNETES, NEWEST_KUBERNETES):
-                    kubernetes_validate.validate(document, version, strict=True)
-        except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
-            yield f"{where}: {error.message} at {list(error.path)}"
-        if document["kind"] in ("StatefulSet", "Pod"):
-            pod = document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
-            yield from (f"{where}: {problem}" for problem in unrestricted(pod))
-
-
-def unrestricted(pod):
-    """What the restricted Pod Security Standard would refuse."""
-    security = pod["securityContext"]
-    if not (security["runAsNonRoot"] and security["seccompProfile"]["type"] == "RuntimeDefault" and security["fsGroup"]):
-        yield "the pod is not restricted"
-    for container in pod["containers"]:
-        own = container["securityContext"]
-        if own["allowPrivilegeEscalation"] or own["capabilities"]["drop"] != ["ALL"] or not own["readOnlyRootFilesystem"]:
-            yield f"container {container['name']} is not restricted"
-    if pod["automountServiceAccountToken"]:
-        yield "an API token is mounted"
-
-
-def refusals(arguments):
-    """Bad values end in a message that names them."""
-    good = ["--set", "token.existingSecret=t"]
-    cases = [(["--set", "demo=false"], "token.existingSecret is missing"),
-             (good + ["--set", "image.tga=1"], "'tga' not allowed"), (good + ["--set", "nonsense=1"], "'nonsense' not allowed"),
-             (good + ["--set", "service.port=0"], "/service/port"), (good + ["--set", "logs={web}"], "/logs/0"),
-             (good + ["--set", "since=sometimes"], "/since"), (good + ["--set", "api.url=api.example"], "/api/url"),
-             (good + ["--set", "log.level=loud"], "/log/level"), (good + ["--set", "config.token=secret"], "/config")]
-    for values, wanted in cases:
-        done = subprocess.run([arguments[0], "template", "x", str(CHART), *values], capture_output=True, text=True, check=False)
-        if done.returncode == 0 or wanted not in done.stderr:
-            yield f"{values}: wanted a message with {wanted!r}, got: {done.stderr or 'manifests'}"
-    done = subprocess.run([arguments[0], "template", "x", str(CHART), *good, "--set", "global.a=1"], capture_output=True, check=False)
-    if done.returncode:
-        yield "global is refused"
-
-
-def policies(arguments):
-    """The network policy lets out DNS and the port of the API, or that of the proxy instead, and nothing at all for the demo."""
-    cases = [([], [53, 443]), (["--set", "api.url=http://license-server.example:8080/api"], [53, 8080]),
-             (["--set", "proxy.url=http://proxy.example:3128"], [53, 3128]), (["--set", "demo=true"], [53])]
-    for values, wanted in cases:
-        done = subprocess.run([arguments[0], "template", "x", str(CHART), "--set", "token.existingSecret=t", *values], capture_output=True, text=True, check=True)
-        policy, = (made for made in yaml.safe_load_all(done.stdout) if made and made["kind"] == "NetworkPolicy")
-        out = sorted({port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]})
-        if out != wanted:
-            yield f"{values}: lets out {out}, not {wanted}"
-        if [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] != ["http"]:
-            yield f"{values}: lets in more than the scrape"
-
-
-def equal(arguments):
-    """What the chart renders is what stands in prometheus/ and grafana/."""
-    folder = pathlib.Path(arguments[0])
-    documents = [document for path in folder.rglob("*.yaml") for document in yaml.safe_load_all(path.read_text()) if document]
-    rendered = [document["spec"] for document in documents if document["kind"] == "PrometheusRule"]
-    if rendered != [yaml.safe_load(RULES.read_text())]:
-        yield "the rendered rules differ"
-    maps = [json.loads(text) for document in documents if document["kind"] == "ConfigMap"
-            for key, text in document["data"].items() if key.endswith(".json")]
-    if sorted(maps, key=lambda made: made["uid"]) != sorted(dashboards(), key=lambda made: made["uid"]):
-        yield "the rendered dashboards differ"
-
-
 def main():
-    checks = {"compose": compose, "runbooks": runbooks, "dashboards": dashboard_rules, "manifests": manifests,
-              "refusals": refusals, "policies": policies, "equal": equal}
+    checks = {"compose": compose, "runbooks": runbooks, "dashboards": dashboard_rules}
     problems = list(checks[sys.argv[1]](sys.argv[2:]))
     for problem in problems:
         print(problem)

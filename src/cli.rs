@@ -57,6 +57,7 @@ Access token:
 Precedence:
   A flag overrides its environment variable, which overrides the file, which
   overrides the default. A variable that is set but empty counts as not set.
+  The last of a repeated flag wins; one that takes a list adds up.
   What a flag or variable says about --since and --logs holds for every
   account of the file.";
 
@@ -73,7 +74,9 @@ Precedence:
     max_term_width = 100,
     arg_required_else_help = true,
     subcommand_required = true,
-    propagate_version = true
+    propagate_version = true,
+    // A wrapper appends to flags that somebody else wrote: an image, a unit, a chart.
+    args_override_self = true
 )]
 pub struct Cli {
     /// What to do.
@@ -318,11 +321,11 @@ pub struct CountingArgs {
     ///
     /// A list, separated by commas: web_api (activations, deactivations, key creation ... with their outcome), events
     /// (what apps register: features used, payments), objects (who added, changed or deleted customers, products,
-    /// licenses). The token needs the permission for each.
+    /// licenses). The token needs the permission for each. Given again, the flag adds to the list.
     ///
     /// Default: web_api,events,objects. Example: --logs=web_api,events
-    #[arg(long = "logs", env = "CRYPTOLENS_LOGS", value_name = "LIST")]
-    pub logs: Option<String>,
+    #[arg(long = "logs", env = "CRYPTOLENS_LOGS", value_name = "LIST", action = ArgAction::Append)]
+    pub logs: Vec<String>,
 }
 
 /// How often to ask, as typed.
@@ -388,10 +391,10 @@ pub struct StorageArgs {
 pub struct WebArgs {
     /// Address to serve metrics, landing page and health on
     ///
-    /// An IP address or localhost, and a port. Without an address, as in :10460, every IPv4 address of the machine;
-    /// [::]:10460 for IPv6.
+    /// An IP address or localhost, and a port. Without an address, as in :10460, every address of the machine, of IPv4
+    /// and of IPv6.
     ///
-    /// Default: 0.0.0.0:10460. Example: --web.listen-address=localhost:10460
+    /// Default: :10460. Example: --web.listen-address=localhost:10460
     #[arg(long = "web.listen-address", env = "CRYPTOLENS_WEB_LISTEN_ADDRESS", value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
@@ -517,7 +520,8 @@ pub fn flags_markdown() -> String {
     let definition = definition();
     let mut page = String::from(
         "# Flags\n\nA flag overrides its environment variable, which overrides the configuration file, which overrides \
-         the default.\nA variable that is set but empty counts as not set.\n",
+         the default.\nA variable that is set but empty counts as not set. The last of a repeated flag wins; one that \
+         takes a list adds up.\n",
     );
     let shared: Vec<String> = command_flags(&definition, "serve").map(flag_name).collect();
     for command in definition.get_subcommands() {
@@ -614,7 +618,20 @@ mod tests {
         let cli = try_parse_from(["x", "check", "--logs=events", "--config-only"]).unwrap();
         let Command::Check(args) = cli.command else { panic!("not check") };
         assert!(args.config_only);
-        assert_eq!(args.serve.counting.logs.as_deref(), Some("events"));
+        assert_eq!(args.serve.counting.logs, ["events"]);
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_wins_except_that_lists_add_up() {
+        let typed = ["x", "serve", "--since=1d", "--since=2d", "--logs=web_api", "--logs=events,objects"];
+        let Command::Serve(args) = try_parse_from(typed).unwrap().command else { panic!("not serve") };
+        assert_eq!(args.counting.since.as_deref(), Some("2d"));
+        assert_eq!(args.counting.logs, ["web_api", "events,objects"]);
+        let typed = ["x", "report", "--days=1", "--days=2", "--states=2014", "--states=2015,2024"];
+        let Command::Report(args) = try_parse_from(typed).unwrap().command else { panic!("not report") };
+        assert_eq!(args.states, [2014, 2015, 2024]);
+        // Commands of commands too.
+        try_parse_from(["x", "export", "web-api", "--since=1d", "--since=2d"]).unwrap();
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl World {
 /// [`DemoError`].
 pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
     let listener = serve::listen(demo.web.listen).await?;
-    let address = listener.local_addr().unwrap_or(demo.web.listen);
+    let address = listener.local_addr().unwrap_or_else(|_| demo.web.listen.from_here());
     // Removed when dropped.
     let mut temporary = None;
     let (storage_path, world) = match &demo.storage_path {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use url::Url;
 
+use crate::config::ListenAddress;
 use crate::http;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -16,20 +17,34 @@ pub struct HealthcheckArgs {
     ///
     /// /-/ready tells whether each log had its first answer or error, /-/healthy whether the process is up.
     ///
-    /// Example: --url=http://127.0.0.1:10460/-/healthy
+    /// Default: /-/ready at --web.listen-address. Example: --url=http://127.0.0.1:10460/-/healthy
+    #[arg(long = "url", env = "CRYPTOLENS_HEALTHCHECK_URL", value_name = "URL", help_heading = "Web")]
+    pub url: Option<Url>,
+
+    /// Address that the exporter on this machine serves on, as it was told
+    ///
+    /// Without an address, as in :10460, or with one for all of the machine, it is asked at the loopback address.
+    ///
+    /// Example: --web.listen-address=localhost:9000
     #[arg(
-        long = "url",
-        env = "CRYPTOLENS_HEALTHCHECK_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:10460/-/ready",
+        long = "web.listen-address",
+        env = "CRYPTOLENS_WEB_LISTEN_ADDRESS",
+        value_name = "ADDRESS",
+        default_value = ":10460",
         help_heading = "Web"
     )]
-    pub url: Url,
+    pub listen_address: ListenAddress,
 }
 
 /// Why the exporter is not well.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
+    /// There is nothing to ask.
+    #[error("{address} makes no URL; --url takes one")]
+    Nowhere {
+        /// Where it listens.
+        address: ListenAddress,
+    },
     /// Nobody answered.
     #[error("{url} does not answer: {cause}")]
     Silent {
@@ -55,7 +70,10 @@ pub enum Unwell {
 /// # Errors
 /// [`Unwell`].
 pub async fn run(args: HealthcheckArgs) -> Result<(), Unwell> {
-    let url = args.url;
+    let url = match args.url {
+        Some(url) => url,
+        None => readiness(args.listen_address)?,
+    };
     let silent = |error: reqwest::Error| {
         let in_time = format!("no complete answer within {} s", TIMEOUT.as_secs());
         let cause = if error.is_timeout() { in_time } else { http::cause(&error) };
@@ -69,4 +87,25 @@ pub async fn run(args: HealthcheckArgs) -> Result<(), Unwell> {
         return Ok(());
     }
     Err(Unwell::Said { status: status.as_u16(), text: text.trim().to_owned(), url })
+}
+
+/// The page that tells about readiness.
+fn readiness(address: ListenAddress) -> Result<Url, Unwell> {
+    Url::parse(&format!("http://{}/-/ready", address.from_here())).map_err(|_| Unwell::Nowhere { address })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_asks_where_the_exporter_was_told_to_listen() {
+        for (listening, asked) in [
+            (":10460", "http://127.0.0.1:10460/-/ready"),
+            ("[::]:9000", "http://[::1]:9000/-/ready"),
+            ("localhost:80", "http://127.0.0.1/-/ready"),
+        ] {
+            assert_eq!(readiness(listening.parse().unwrap()).unwrap().as_str(), asked);
+        }
+    }
 }

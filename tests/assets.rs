@@ -83,19 +83,78 @@ fn helm() -> Option<PathBuf> {
     candidates.into_iter().find(runs)
 }
 
+/// The same, or a word about what is left out.
+fn helm_or_say(what: &str) -> Option<PathBuf> {
+    let found = helm();
+    if found.is_none() {
+        // Not captured by the test runner, so that it is seen.
+        writeln!(std::io::stderr(), "left out: {what}, as there is no helm here; scripts/tools installs it")
+            .unwrap();
+    }
+    found
+}
+
+/// Values sets of the chart, each with its name.
+fn values_sets() -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(root().join(CHART).join("ci")).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path))
+        .collect()
+}
+
+/// The configuration file that the chart makes of a set of values; none for one that needs none.
+fn configuration(helm: &Path, values: &Path) -> Option<String> {
+    let done = Command::new(helm)
+        .args(["template", "release", "--show-only", "templates/configmap.yaml", "--values"])
+        .arg(values)
+        .arg(root().join(CHART))
+        .output()
+        .unwrap();
+    let rendered = String::from_utf8(done.stdout).unwrap();
+    let (_, file) = rendered.split_once("config.yml: |\n")?;
+    let lines =
+        file.lines().map_while(|line| if line.is_empty() { Some("") } else { line.strip_prefix("    ") });
+    Some(lines.fold(String::new(), |file, line| file + line + "\n"))
+}
+
+#[test]
+fn the_exporter_takes_the_configuration_file_of_every_values_set() {
+    let Some(helm) = helm_or_say("the chart's configuration files") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for (name, values) in values_sets() {
+        let Some(file) = configuration(&helm, &values) else { continue };
+        // Tokens are where the test can write them: one file for each.
+        let mut text = String::new();
+        for line in file.lines() {
+            let token = line.split_once("token_file: ").map(|(before, path)| {
+                let token = folder.path().join(path.rsplit('/').next().unwrap());
+                std::fs::write(&token, format!("token-of-{}", token.display())).unwrap();
+                format!("{before}token_file: {}", token.display())
+            });
+            text += &(token.unwrap_or_else(|| line.to_owned()) + "\n");
+        }
+        let path = folder.path().join(format!("{name}.yml"));
+        std::fs::write(&path, &text).unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_cryptolens-exporter"))
+            .args(["check", "--config-only", "--config.file"])
+            .arg(&path)
+            .env_clear()
+            .env("SHOP_TOKEN", "invented")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{name}: {said}\n{text}");
+        checked += 1;
+    }
+    assert!(checked > 4, "only {checked} files were found");
+}
+
 #[test]
 fn helm_lints_the_chart() {
-    let Some(helm) = helm() else {
-        // Not captured by the test runner, so that it is seen.
-        writeln!(
-            std::io::stderr(),
-            "left out: helm lint, as there is no helm here; scripts/tools installs it"
-        )
-        .unwrap();
-        return;
-    };
-    for entry in std::fs::read_dir(root().join(CHART).join("ci")).unwrap() {
-        let values = entry.unwrap().path();
+    let Some(helm) = helm_or_say("helm lint") else { return };
+    for (name, values) in values_sets() {
         let done = Command::new(&helm)
             .args(["lint", "--strict"])
             .arg(root().join(CHART))
@@ -104,6 +163,6 @@ fn helm_lints_the_chart() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success(), "{}: {said}", values.display());
+        assert!(done.status.success(), "{name}: {said}");
     }
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cryptolens_exporter::cli::{self, Command, ServeArgs};
-use cryptolens_exporter::config::{self, Environment, LogFormat, LogLevel, Since};
+use cryptolens_exporter::config::{self, Environment, ListenAddress, LogFormat, LogLevel, Since};
 
 /// No fixture may get this into a message; the ones with secrets use these texts for them.
 const SECRETS: [&str; 2] = ["never-shown", "WyI"];
@@ -128,7 +128,10 @@ fn defaults_without_file_are_those_of_the_help() {
     assert_eq!(default("--api.timeout"), humantime::format_duration(settings.api.timeout).to_string());
     assert_eq!(default("--poll.overlap"), format!("{}s", settings.overlap.as_secs()));
     assert_eq!(default("--storage.path"), settings.storage_path.to_str().unwrap());
-    assert_eq!(default("--web.listen-address"), settings.web.listen.to_string());
+    assert_eq!(
+        (default("--web.listen-address").as_str(), settings.web.listen),
+        (":10460", ListenAddress::default())
+    );
     assert_eq!(default("--web.telemetry-path"), settings.web.telemetry_path);
     assert_eq!((default("--since").as_str(), settings.accounts[0].since), ("now", Since::Now));
     assert_eq!((default("--log.level").as_str(), settings.log.level), ("info", LogLevel::Info));

@@ -162,6 +162,10 @@ async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
     let (code, _, told) = run(command(&["healthcheck", &ready])).await;
     assert_eq!((code, told.contains("answers 503: waiting for a first answer")), (Some(1), true), "{told}");
     assert_eq!(run(command(&["healthcheck", &healthy])).await.0, Some(0));
+    let mut unready = command(&["healthcheck"]);
+    unready.env("CRYPTOLENS_WEB_LISTEN_ADDRESS", exporter.address.to_string());
+    let (code, _, told) = run(unready).await;
+    assert_eq!((code, told.contains("answers 503: waiting")), (Some(1), true), "the same address: {told}");
 
     // Pollers begin anew with the configuration.
     world.simulator().set_faults(Vec::new());
@@ -726,4 +730,25 @@ fn copy(from: &Path, to: &Path) {
         let file = file.unwrap();
         std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_of_a_repeated_flag_wins_and_a_port_alone_is_heard_at_both_families() {
+    let world = World::small().await;
+    // The address that `serve` has from the test comes first.
+    let exporter = world.exporter(&["--web.listen-address=:0", "--logs=web_api", "--logs=events"]).await;
+    let port = exporter.address.port();
+    assert!(exporter.address.ip().is_unspecified(), "{}", exporter.address);
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for host in ["127.0.0.1", "[::1]"].into_iter().take(if has_ipv6 { 2 } else { 1 }) {
+        let page = reqwest::get(format!("http://{host}:{port}/-/healthy")).await.unwrap();
+        assert_eq!(page.status(), 200, "{host}");
+    }
+    let page = exporter.scrape().await;
+    let counted = |log| page.value(UP, &[("log", log)]).is_some();
+    assert_eq!(
+        [counted("web_api"), counted("events"), counted("objects")],
+        [true, true, false],
+        "a list adds up"
+    );
 }

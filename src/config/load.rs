@@ -315,8 +315,14 @@ impl Sources<'_> {
             .unwrap_or(Since::Now)
     }
 
+    /// `--logs`, which adds up when it is given again, or else its variable.
+    fn found_logs(&self, args: &ServeArgs) -> Option<Found> {
+        let typed = (!args.counting.logs.is_empty()).then(|| args.counting.logs.join(","));
+        self.found(typed.as_deref(), LOGS)
+    }
+
     fn logs(&mut self, args: &ServeArgs, in_file: Option<&[Found]>) -> Vec<LogKind> {
-        let items = match self.found(args.counting.logs.as_deref(), LOGS) {
+        let items = match self.found_logs(args) {
             Some(found) => vec![found],
             None => in_file.map(<[Found]>::to_vec).unwrap_or_default(),
         };
@@ -395,7 +401,7 @@ impl Sources<'_> {
         // What all accounts share is parsed once, so that a bad value is told once.
         let shared_logs = self.logs(args, in_file.logs.as_deref());
         let shared_since = self.since(args, in_file.since.as_ref());
-        let logs_overridden = self.found(args.counting.logs.as_deref(), LOGS).is_some();
+        let logs_overridden = self.found_logs(args).is_some();
         let since_overridden = self.found(args.counting.since.as_deref(), SINCE).is_some();
 
         let mut accounts: Vec<(Account, &FileOrigin)> = Vec::new();

@@ -15,6 +15,7 @@ mod account;
 mod ca_file;
 mod environment;
 mod file;
+mod listen;
 mod load;
 mod problem;
 mod proxy;
@@ -24,7 +25,6 @@ mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use url::Url;
 pub use account::{Account, AccountName, BadAccountName, Product};
 pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};
+pub use listen::{BadListenAddress, ListenAddress};
 pub use load::{load, load_demo};
 pub use problem::{ConfigError, FileOrigin, Origin, Place, Problem};
 pub use token::{TokenError, TokenSource, read_token_file};
@@ -118,18 +119,15 @@ impl Api {
 /// Where to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Web {
-    /// Address to listen on. Port 0 takes any free one.
-    pub listen: SocketAddr,
+    /// Address to listen on.
+    pub listen: ListenAddress,
     /// Path of the metrics: begins with `/`, is longer than it, and is no path of a health check.
     pub telemetry_path: String,
 }
 
 impl Default for Web {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 10460)),
-            telemetry_path: "/metrics".to_owned(),
-        }
+        Self { listen: ListenAddress::default(), telemetry_path: "/metrics".to_owned() }
     }
 }
 

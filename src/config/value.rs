@@ -4,7 +4,6 @@
 //! would be right. Flags, variables and the file share these functions, so they accept the same and complain alike.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use url::Url;
 
 use super::problem::{Origin, Problem, shown};
-use super::{LogFormat, LogLevel, Since};
+use super::{BadListenAddress, ListenAddress, LogFormat, LogLevel, Since};
 use crate::cryptolens::LogKind;
 use crate::cryptolens::token::looks_like_a_token;
 
@@ -137,23 +136,8 @@ pub(super) fn api_url(found: &Found) -> Result<Url, Problem> {
 }
 
 /// `--web.listen-address`
-pub(super) fn listen_address(found: &Found) -> Result<SocketAddr, Problem> {
-    let text = found.text.trim();
-    let with_host = |host: Ipv4Addr, port: &str| {
-        // u16 alone would accept a sign.
-        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        port.parse().ok().filter(|_| digits).map(|port| SocketAddr::from((host, port)))
-    };
-    let address = if let Some(port) = text.strip_prefix("localhost:") {
-        with_host(Ipv4Addr::LOCALHOST, port)
-    } else if let Some(port) = text.strip_prefix(':') {
-        with_host(Ipv4Addr::UNSPECIFIED, port)
-    } else {
-        text.parse().ok()
-    };
-    address.ok_or_else(|| {
-        found.bad("an address and a port, such as 0.0.0.0:10460, [::]:10460, localhost:10460 or :10460")
-    })
+pub(super) fn listen_address(found: &Found) -> Result<ListenAddress, Problem> {
+    found.text.parse().map_err(|BadListenAddress| found.bad(ListenAddress::EXPECTED))
 }
 
 /// `--web.telemetry-path`
@@ -304,7 +288,7 @@ mod tests {
     fn listen_addresses_as_in_prometheus() {
         for (text, expected) in [
             ("0.0.0.0:10460", "0.0.0.0:10460"),
-            (":10460", "0.0.0.0:10460"),
+            (":10460", ":10460"),
             ("localhost:1", "127.0.0.1:1"),
             ("[::]:0", "[::]:0"),
         ] {

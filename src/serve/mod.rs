@@ -8,8 +8,8 @@ mod landing;
 mod pages;
 mod stall;
 
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,8 +24,10 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::config::ListenAddress;
 use crate::snapshot::Exposition;
 
 use pages::Pages;
@@ -49,16 +51,49 @@ struct Site {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}; --web.listen-address takes another one")]
 pub struct ListenError {
-    address: SocketAddr,
-    error: std::io::Error,
+    address: ListenAddress,
+    error: io::Error,
 }
+
+/// Connections that wait to be accepted; what the standard library asks for as well.
+const BACKLOG: i32 = 1024;
 
 /// Takes the address.
 ///
 /// # Errors
 /// It is taken already, or not this machine's.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|error| ListenError { address, error })
+pub async fn listen(address: ListenAddress) -> Result<TcpListener, ListenError> {
+    let listener = match address {
+        ListenAddress::Every(port) => every(port, bound),
+        ListenAddress::One(address) => TcpListener::bind(address).await,
+    };
+    listener.map_err(|error| ListenError { address, error })
+}
+
+/// One socket that hears IPv4 and IPv6, or IPv4 alone where the kernel has no IPv6.
+fn every(port: u16, bound: impl Fn(SocketAddr) -> io::Result<Socket>) -> io::Result<TcpListener> {
+    let socket =
+        bound(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).or_else(|error| match error.kind() {
+            // Taken by somebody else: IPv4 alone would be half of what was asked for.
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+            // No such family (EAFNOSUPPORT, which has no kind of its own), or no address of it.
+            _ => bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        })?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        // The default of the machine (`net.ipv6.bindv6only`) is not asked.
+        socket.set_only_v6(false)?;
+    }
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 /// All pages.
@@ -152,6 +187,8 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -166,6 +203,42 @@ mod tests {
         assert!(!asks("gzip;q=0"));
         assert!(!asks("br"));
         assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    /// Every address of this machine that a listener without an address hears.
+    async fn heard(listener: TcpListener) -> Vec<bool> {
+        let port = listener.local_addr().unwrap().port();
+        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let mut heard = Vec::new();
+        for ip in loopback {
+            heard.push(tokio::net::TcpStream::connect((ip, port)).await.is_ok());
+        }
+        heard
+    }
+
+    #[tokio::test]
+    async fn a_port_alone_is_heard_at_every_address_of_both_families() {
+        let listener = listen(ListenAddress::Every(0)).await.unwrap();
+        let has_ipv6 = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        assert_eq!(heard(listener).await, [true, has_ipv6]);
+    }
+
+    #[tokio::test]
+    async fn without_ipv6_in_the_kernel_a_port_alone_is_heard_at_ipv4() {
+        // What a kernel with ipv6.disable=1 says.
+        const EAFNOSUPPORT: i32 = 97;
+        let without = |address: SocketAddr| {
+            if address.is_ipv6() { Err(io::Error::from_raw_os_error(EAFNOSUPPORT)) } else { bound(address) }
+        };
+        assert_eq!(heard(every(0, without).unwrap()).await, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_for_ipv6_is_not_served_for_ipv4_alone() {
+        let taken = |address: SocketAddr| {
+            if address.is_ipv6() { Err(io::ErrorKind::AddrInUse.into()) } else { bound(address) }
+        };
+        assert_eq!(every(0, taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

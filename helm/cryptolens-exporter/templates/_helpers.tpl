@@ -1,32 +1,93 @@
+{{/*
+`helm upgrade --reuse-values` brings the values of the chart that was installed, without those that are new since. Included
+first in every template.
+*/}}
+{{- define "cryptolens-exporter.defaults" -}}
+{{- $defaults := include "cryptolens-exporter.newValues" . | fromYaml -}}
+{{- range $key, $value := $defaults -}}
+{{- if kindIs "invalid" (index $.Values $key) -}}
+{{- $_ := set $.Values $key $value -}}
+{{- else if kindIs "map" $value -}}
+{{- $section := index $.Values $key -}}
+{{- range $name, $default := $value -}}
+{{- if kindIs "invalid" (index $section $name) -}}
+{{- $_ := set $section $name $default -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- /* A key without a value says nothing, as where everything below it is a comment. */ -}}
+{{- range $key, $value := deepCopy $.Values.config -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $.Values.config $key -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.newValues" -}}
+enabled: true
+global: {}
+storage: {}
+openshift: { adapt: auto }
+service: { labels: {} }
+serviceMonitor: { job: cryptolens-exporter, additionalLabels: {} }
+podMonitor: { enabled: false }
+prometheusRule: { additionalLabels: {} }
+{{- end -}}
+
 {{- define "cryptolens-exporter.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 52 characters: a StatefulSet appends a hash to make its controller revisions. */}}
+{{/*
+At most 52 characters: a StatefulSet appends a hash to make its controller revisions. A release may have dots in its name,
+a Service may not.
+*/}}
 {{- define "cryptolens-exporter.fullname" -}}
 {{- $name := include "cryptolens-exporter.name" . -}}
+{{- $fullname := printf "%s-%s" .Release.Name $name -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- $fullname = .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- $fullname = .Release.Name -}}
 {{- end -}}
+{{- $fullname | lower | replace "." "-" | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{/* Maps in one, the later before the earlier: no reader takes a key twice. */}}
+{{- define "cryptolens-exporter.merged" -}}
+{{- $merged := dict -}}
+{{- range . -}}
+{{- range $key, $value := . -}}
+{{- $_ := set $merged $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $merged -}}
 {{- end -}}
 
 {{- define "cryptolens-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "cryptolens-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* The labels of a resource: a list of the root and maps of further labels. What is selected by cannot be changed. */}}
+{{- define "cryptolens-exporter.labelsWith" -}}
+{{- $root := first . -}}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+-}}
+{{- $selected := include "cryptolens-exporter.selectorLabels" $root | fromYaml -}}
+{{- include "cryptolens-exporter.merged" (concat (list $own $root.Values.commonLabels) (rest .) (list $selected)) -}}
 {{- end -}}
 
 {{- define "cryptolens-exporter.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{ include "cryptolens-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "cryptolens-exporter.labelsWith" (list .) -}}
 {{- end -}}
 
 {{- define "cryptolens-exporter.serviceAccountName" -}}
@@ -37,11 +98,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* A registry takes the place of the one in the repository, whose first part is one if it could be a host. */}}
 {{- define "cryptolens-exporter.image" -}}
+{{- $repository := .Values.image.repository -}}
+{{- with default .Values.image.registry .Values.global.imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}
+{{- $repository = rest $parts | join "/" -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names of pull secrets, each once. Of global ones other charts write the name alone. */}}
+{{- define "cryptolens-exporter.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list .Values.global.imagePullSecrets) .Values.imagePullSecrets -}}
+{{- $names = append $names (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with uniq $names -}}
+{{- toYaml . -}}
 {{- end -}}
 {{- end -}}
 
@@ -52,12 +133,346 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if $port -}}{{ $port }}{{- else if eq $url.scheme "http" -}}80{{- else -}}443{{- end -}}
 {{- end -}}
 
-{{/* One token for all, unless each account names its own, or nobody needs one. */}}
+{{- define "cryptolens-exporter.openshift" -}}
+{{- if or (eq .Values.openshift.adapt "enabled") (and (eq .Values.openshift.adapt "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1")) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* OpenShift assigns ids and refuses others. A list of the root and a security context. */}}
+{{- define "cryptolens-exporter.securityContext" -}}
+{{- $context := last . | default dict -}}
+{{- if include "cryptolens-exporter.openshift" (first .) -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* The Secret with tokens, if one is to be mounted. */}}
+{{- define "cryptolens-exporter.tokenSecret" -}}
+{{- if not .Values.demo -}}
+{{- if and .Values.token.existingSecret .Values.token.value -}}
+{{- fail "\n\ntoken.existingSecret and token.value are two tokens: set one of them." -}}
+{{- end -}}
+{{- if .Values.token.value -}}
+{{- include "cryptolens-exporter.fullname" . -}}
+{{- else -}}
+{{- .Values.token.existingSecret -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The token of the one account, if it comes from that Secret. */}}
 {{- define "cryptolens-exporter.tokenFile" -}}
-{{- if not (or .Values.demo .Values.config.accounts) -}}
-{{- if not .Values.token.existingSecret -}}
+{{- $config := .Values.config -}}
+{{- $elsewhere := or $config.accounts (dig "api" "token_file" "" $config) .Values.extraEnvFrom -}}
+{{- range .Values.extraEnv -}}
+{{- if has .name (list "CRYPTOLENS_TOKEN" "CRYPTOLENS_TOKEN_FILE" "CRYPTOLENS_CONFIG_FILE") -}}
+{{- $elsewhere = true -}}
+{{- end -}}
+{{- if and (eq .name "CRYPTOLENS_TOKEN") (not $config.accounts) (or $.Values.token.existingSecret $.Values.token.value) (not $.Values.demo) -}}
+{{- fail "\n\ntoken.existingSecret or token.value, and CRYPTOLENS_TOKEN in extraEnv, are two tokens: set one of them." -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraArgs -}}
+{{- if regexMatch "^--(api\\.token-file|config\\.file)(=|$)" (toString .) -}}
+{{- $elsewhere = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or .Values.demo $config.accounts) -}}
+{{- if include "cryptolens-exporter.tokenSecret" . -}}
+/etc/cryptolens-exporter/tokens/{{ .Values.token.key }}
+{{- else if not $elsewhere -}}
 {{- fail "\n\ntoken.existingSecret is missing. Make a Secret that holds an access token:\n\n  kubectl create secret generic cryptolens --from-file=token=PATH\n\nand set token.existingSecret=cryptolens. To look around without an account, set demo=true." -}}
 {{- end -}}
-/etc/cryptolens-exporter/tokens/{{ .Values.token.key }}
 {{- end -}}
+{{- end -}}
+
+{{/*
+The exporter's configuration file: `config`, completed by the values that have a name of their own here. Nothing is passed
+that is a default of the exporter.
+*/}}
+{{- define "cryptolens-exporter.config" -}}
+{{- $shorthands := list (list "storage" "path" "/var/lib/cryptolens-exporter") -}}
+{{- if ne .Values.api.url "https://api.cryptolens.io/api" -}}
+{{- $shorthands = append $shorthands (list "api" "url" .Values.api.url) -}}
+{{- end -}}
+{{- with include "cryptolens-exporter.tokenFile" . -}}
+{{- $shorthands = append $shorthands (list "api" "token_file" .) -}}
+{{- end -}}
+{{- with .Values.storage.foreignLedger -}}
+{{- if ne . "refuse" -}}
+{{- $shorthands = append $shorthands (list "storage" "foreign_ledger" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne .Values.log.level "info" -}}
+{{- $shorthands = append $shorthands (list "log" "level" .Values.log.level) -}}
+{{- end -}}
+{{- if ne .Values.log.format "logfmt" -}}
+{{- $shorthands = append $shorthands (list "log" "format" .Values.log.format) -}}
+{{- end -}}
+{{- $config := deepCopy .Values.config -}}
+{{- range $shorthands -}}
+{{- $section := index $config (first .) | default dict -}}
+{{- if not (hasKey $section (index . 1)) -}}
+{{- $_ := set $section (index . 1) (last .) -}}
+{{- end -}}
+{{- $_ := set $config (first .) $section -}}
+{{- end -}}
+{{- if and (ne .Values.since "now") (not (hasKey $config "since")) -}}
+{{- $_ := set $config "since" .Values.since -}}
+{{- end -}}
+{{- if and (ne (sortAlpha .Values.logs | join ",") "events,objects,web_api") (not (hasKey $config "logs")) -}}
+{{- $_ := set $config "logs" .Values.logs -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/*
+What the exporter goes by in the end: the last flag in extraArgs, else the last variable in extraEnv, else the file, else the
+default. Takes a list: root, flag, variable, section (or empty) and key of the file, default. Of a list of addresses, the first.
+*/}}
+{{- define "cryptolens-exporter.setting" -}}
+{{- $root := index . 0 -}}
+{{- $flag := printf "--%s" (index . 1) -}}
+{{- $variable := index . 2 -}}
+{{- $config := include "cryptolens-exporter.config" $root | fromYaml -}}
+{{- $section := $config -}}
+{{- with index . 3 -}}
+{{- $section = index $config . | default dict -}}
+{{- end -}}
+{{- $value := dig (index . 4) (index . 5) $section -}}
+{{- range $root.Values.extraEnv -}}
+{{- if and (eq .name $variable) .value -}}
+{{- $value = .value -}}
+{{- end -}}
+{{- end -}}
+{{- $before := "" -}}
+{{- range $root.Values.extraArgs -}}
+{{- $argument := toString . -}}
+{{- if eq $before $flag -}}
+{{- $value = $argument -}}
+{{- else if hasPrefix (printf "%s=" $flag) $argument -}}
+{{- $value = trimPrefix (printf "%s=" $flag) $argument -}}
+{{- end -}}
+{{- $before = $argument -}}
+{{- end -}}
+{{- if kindIs "slice" $value -}}
+{{- $value = first $value -}}
+{{- end -}}
+{{- $value -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.listenAddress" -}}
+{{- include "cryptolens-exporter.setting" (list . "web.listen-address" "CRYPTOLENS_WEB_LISTEN_ADDRESS" "web" "listen_address" ":10460") | splitList "," | first -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.containerPort" -}}
+{{- $port := include "cryptolens-exporter.listenAddress" . | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- default "10460" $port -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.telemetryPath" -}}
+{{- include "cryptolens-exporter.setting" (list . "web.telemetry-path" "CRYPTOLENS_WEB_TELEMETRY_PATH" "web" "telemetry_path" "/metrics") -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.apiUrl" -}}
+{{- include "cryptolens-exporter.setting" (list . "api.url" "CRYPTOLENS_API_URL" "api" "url" "https://api.cryptolens.io/api") -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.storagePath" -}}
+{{- $path := include "cryptolens-exporter.setting" (list . "storage.path" "CRYPTOLENS_STORAGE_PATH" "storage" "path" "/var/lib/cryptolens-exporter") -}}
+{{- if not (hasPrefix "/" $path) -}}
+{{- fail (printf "\n\nstorage.path is %q; in a pod it begins with a slash, as in /var/lib/cryptolens-exporter." $path) -}}
+{{- end -}}
+{{- $path -}}
+{{- end -}}
+
+{{/* The variables by which the exporter finds its proxy, as the API's scheme has it; then those for all. */}}
+{{- define "cryptolens-exporter.proxyVariables" -}}
+{{- $scheme := hasPrefix "http:" (include "cryptolens-exporter.apiUrl" .) | ternary "HTTP_PROXY" "HTTPS_PROXY" -}}
+{{- list $scheme (lower $scheme) | join "," -}}
+{{- end -}}
+
+{{/* The proxy in the end: what extraEnv says, else proxy.url. */}}
+{{- define "cryptolens-exporter.proxy" -}}
+{{- $names := include "cryptolens-exporter.proxyVariables" . | splitList "," -}}
+{{- $proxy := .Values.proxy.url -}}
+{{- range .Values.extraEnv -}}
+{{- if and (has .name (concat $names (list "ALL_PROXY" "all_proxy"))) .value -}}
+{{- $proxy = .value -}}
+{{- end -}}
+{{- end -}}
+{{- if and $proxy (not (contains "://" $proxy)) -}}
+{{- $proxy = printf "http://%s" $proxy -}}
+{{- end -}}
+{{- $proxy -}}
+{{- end -}}
+
+{{/* Variables of the container. Server-side apply refuses a name that is there twice: the last one stays. */}}
+{{- define "cryptolens-exporter.env" -}}
+{{- $own := list -}}
+{{- if not .Values.demo -}}
+{{- /* For `kubectl exec`: check and the like find what the exporter goes by. */ -}}
+{{- $own = append $own (dict "name" "CRYPTOLENS_CONFIG_FILE" "value" "/etc/cryptolens-exporter/config.yml") -}}
+{{- $inFile := dig "storage" "path" "" .Values.config -}}
+{{- if and $inFile (ne $inFile "/var/lib/cryptolens-exporter") -}}
+{{- /* The image sets it, and a variable wins over the file. Empty counts as not set. */ -}}
+{{- $own = append $own (dict "name" "CRYPTOLENS_STORAGE_PATH" "value" "") -}}
+{{- end -}}
+{{- if .Values.proxy.url -}}
+{{- $own = append $own (dict "name" (include "cryptolens-exporter.proxyVariables" . | splitList "," | first) "value" .Values.proxy.url) -}}
+{{- end -}}
+{{- end -}}
+{{- $last := dict -}}
+{{- range $index, $one := concat $own .Values.extraEnv -}}
+{{- $_ := set $last $one.name $index -}}
+{{- end -}}
+{{- $env := list -}}
+{{- range $index, $one := concat $own .Values.extraEnv -}}
+{{- if eq $index (index $last $one.name) -}}
+{{- $env = append $env $one -}}
+{{- end -}}
+{{- end -}}
+{{- with $env -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Mounts of the container. One of the user at the same place goes before the chart's. */}}
+{{- define "cryptolens-exporter.volumeMounts" -}}
+{{- $own := list (dict "name" "ledger" "mountPath" (include "cryptolens-exporter.storagePath" .)) -}}
+{{- if .Values.demo -}}
+{{- $own = append $own (dict "name" "tmp" "mountPath" "/tmp") -}}
+{{- else -}}
+{{- $own = append $own (dict "name" "config" "mountPath" "/etc/cryptolens-exporter/config.yml" "subPath" "config.yml" "readOnly" true) -}}
+{{- end -}}
+{{- if include "cryptolens-exporter.tokenSecret" . -}}
+{{- /* The whole directory, not one file of it: only so does Kubernetes bring a changed token. */ -}}
+{{- $own = append $own (dict "name" "tokens" "mountPath" "/etc/cryptolens-exporter/tokens" "readOnly" true) -}}
+{{- end -}}
+{{- $places := list -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $places = append $places (trimSuffix "/" .mountPath) -}}
+{{- end -}}
+{{- $mounts := list -}}
+{{- range $own -}}
+{{- if not (has .mountPath $places) -}}
+{{- $mounts = append $mounts . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (concat $mounts .Values.extraVolumeMounts) -}}
+{{- end -}}
+
+{{/* Arguments of the container, as a list. The demo takes no file, so it gets flags for what it takes from one. */}}
+{{- define "cryptolens-exporter.args" -}}
+{{- $args := list "serve" "--config.file=/etc/cryptolens-exporter/config.yml" -}}
+{{- range .Values.extraEnv -}}
+{{- if eq .name "CRYPTOLENS_CONFIG_FILE" -}}
+{{- $args = list "serve" -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.demo -}}
+{{- $args = list "demo" -}}
+{{- $config := include "cryptolens-exporter.config" . | fromYaml -}}
+{{- range $setting := list
+  (list "storage" "path" "storage.path")
+  (list "poll" "interval" "poll.interval")
+  (list "poll" "interval_events" "poll.interval.events")
+  (list "poll" "interval_objects" "poll.interval.objects")
+  (list "web" "listen_address" "web.listen-address")
+  (list "web" "telemetry_path" "web.telemetry-path")
+  (list "log" "level" "log.level")
+  (list "log" "format" "log.format")
+-}}
+{{- with dig (first $setting) (index $setting 1) "" $config -}}
+{{- $args = append $args (printf "--%s=%v" (last $setting) .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraArgs -}}
+{{- $args = append $args (toString .) -}}
+{{- end -}}
+{{- toYaml $args -}}
+{{- end -}}
+
+{{/* Values that do nothing here, one a line: NOTES names them. */}}
+{{- define "cryptolens-exporter.idle" -}}
+{{- $config := .Values.config -}}
+{{- if .Values.demo -}}
+{{- range $key, $_ := omit $config "poll" "web" "log" "storage" }}
+config.{{ $key }}: the demo has an account of its own
+{{- end }}
+{{- if hasKey (default dict $config.poll) "overlap" }}
+config.poll.overlap: the demo has its own
+{{- end }}
+{{- if or .Values.token.existingSecret .Values.token.value }}
+token: the demo needs none
+{{- end }}
+{{- if ne .Values.api.url "https://api.cryptolens.io/api" }}
+api.url: the demo brings its own API
+{{- end }}
+{{- if .Values.proxy.url }}
+proxy.url: the demo asks nobody
+{{- end }}
+{{- if ne .Values.since "now" }}
+since: the demo counts everything
+{{- end }}
+{{- if ne (sortAlpha .Values.logs | join ",") "events,objects,web_api" }}
+logs: the demo counts all of them
+{{- end }}
+{{- if .Values.storage.foreignLedger }}
+storage.foreignLedger: the demo has it not
+{{- end }}
+{{- else -}}
+{{- if and (hasKey $config "since") (ne .Values.since "now") }}
+since: config.since wins
+{{- end }}
+{{- if and (hasKey $config "logs") (ne (sortAlpha .Values.logs | join ",") "events,objects,web_api") }}
+logs: config.logs wins
+{{- end }}
+{{- if and (dig "api" "url" "" $config) (ne .Values.api.url "https://api.cryptolens.io/api") }}
+api.url: config.api.url wins
+{{- end }}
+{{- if and (dig "log" "level" "" $config) (ne .Values.log.level "info") }}
+log.level: config.log.level wins
+{{- end }}
+{{- if and (dig "log" "format" "" $config) (ne .Values.log.format "logfmt") }}
+log.format: config.log.format wins
+{{- end }}
+{{- if and (dig "storage" "foreign_ledger" "" $config) .Values.storage.foreignLedger }}
+storage.foreignLedger: config.storage.foreign_ledger wins
+{{- end }}
+{{- if and $config.accounts (ne .Values.token.key "token") }}
+token.key: each account of config.accounts names its own token
+{{- end }}
+{{- end }}
+{{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) }}
+persistence.existingClaim: persistence.enabled is false
+{{- end }}
+{{- if or .Values.persistence.existingClaim (not .Values.persistence.enabled) }}
+{{- range list "storageClass" "annotations" "labels" }}
+{{- if index $.Values.persistence . }}
+persistence.{{ . }}: the chart makes no claim
+{{- end }}
+{{- end }}
+{{- if .Values.persistentVolumeClaimRetentionPolicy }}
+persistentVolumeClaimRetentionPolicy: the chart makes no claim
+{{- end }}
+{{- end }}
+{{- if and .Values.image.digest .Values.image.tag }}
+image.tag: image.digest wins
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) .Values.serviceAccount.annotations }}
+serviceAccount.annotations: serviceAccount.create is false
+{{- end }}
+{{- if not .Values.networkPolicy.enabled }}
+{{- range list "scrapeFrom" "apiTo" "extraIngress" "extraEgress" }}
+{{- if index $.Values.networkPolicy . }}
+networkPolicy.{{ . }}: networkPolicy.enabled is false
+{{- end }}
+{{- end }}
+{{- else if and .Values.demo .Values.networkPolicy.apiTo }}
+networkPolicy.apiTo: the demo asks nobody
+{{- end }}
 {{- end -}}
