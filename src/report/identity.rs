@@ -50,6 +50,11 @@ impl Identities {
         Identities::Masked(Box::new(hmac::Key::new(hmac::HMAC_SHA256, token)))
     }
 
+    /// True if identities are shown as they are.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self, Identities::Full)
+    }
+
     /// The value of `--identities`.
     pub(super) const fn name(&self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use super::model::{Audit, Line};
 use crate::report::chart::{BAD, GOOD, steps};
 use crate::report::error::ReportError;
 use crate::report::page::{figure, figures, page, table as html_table};
-use crate::report::spreadsheet::{maybe, write};
+use crate::report::spreadsheet::{Cell, maybe_number, number, write};
 use crate::report::text::{Column, Screen, counted, thousands};
 use crate::report::window::{Window, local, span};
 
@@ -161,15 +161,16 @@ pub(in crate::report) fn csv(audit: &Audit) -> Result<String, ReportError> {
         &header,
         audit.history.iter().map(|line| {
             [
-                line.time.clone(),
-                line.action.to_owned(),
-                maybe(line.machine.clone()),
-                maybe(line.friendly_name.clone()),
-                maybe(line.expires.clone()),
-                line.overdraft.to_string(),
-                line.used.to_string(),
-                maybe(line.free),
-                maybe(line.over),
+                Cell::from(line.time.clone()),
+                line.action.into(),
+                line.machine.clone().into(),
+                line.friendly_name.clone().into(),
+                line.expires.clone().into(),
+                // A truth value, which is no text.
+                number(line.overdraft),
+                number(line.used),
+                maybe_number(line.free),
+                maybe_number(line.over),
             ]
         }),
     )
