@@ -33,6 +33,7 @@ mod spreadsheet;
 mod text;
 mod web_api;
 mod window;
+mod zone;
 
 use std::io::Write as _;
 use std::pin::pin;
@@ -224,6 +225,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
             "--format=svg has no meaning for an audit; html has the chart".to_owned(),
         ));
     }
+    let key = args.license_key()?;
     let length = Duration::from_secs(u64::from(args.hours) * 3600);
     let local_window = Window::new(&args.bounds, length, Utc::now())?;
     let setup = Setup::new(&args.access, &args.present, stop.clone())?;
@@ -232,7 +234,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
     let (limit, limit_source, mut window) = match args.max_machines {
         Some(seats) => (u64::from(seats), "--max-machines", local_window),
         None => {
-            let seats = source.seats(args.product, &args.key).await?;
+            let seats = source.seats(args.product, &key).await?;
             // Leases are ended by the server's clock, so its now is the one that counts.
             let now =
                 seats.server_time.and_then(|time| DateTime::from_timestamp(time, 0)).unwrap_or_else(Utc::now);
@@ -243,7 +245,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
     let filter = Filter {
         ending_before: None,
         product_id: Some(args.product),
-        key: Some(args.key.clone()),
+        key: Some(key.clone()),
         states: seats::STATES.to_vec(),
     };
     let (mut rows, mut without_time, mut longest_lease) = (Vec::new(), 0, None);
@@ -266,7 +268,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
     let context = seats::Context {
         account: setup.account.clone(),
         product_id: args.product,
-        key: &args.key,
+        key: &key,
         limit_source,
         identities: &setup.identities,
         reading,

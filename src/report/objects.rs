@@ -191,9 +191,10 @@ fn changes(data: &str, identities: &Identities) -> Vec<Change> {
         return Vec::new();
     };
     let pair = |(field, value): (String, Value)| {
+        let (field, value) = identities.member(&field, value);
         let Value::Array(pair) = value else { return None };
         let Ok([old, new]) = <[Value; 2]>::try_from(pair) else { return None };
-        Some(Change { field, old: identities.json(old), new: identities.json(new) })
+        Some(Change { field, old, new })
     };
     fields.into_iter().filter_map(pair).collect()
 }

@@ -189,6 +189,12 @@ fn the_other_logs_are_exported_too() {
     );
     let page = shown(&stub, &["export", "objects"]);
     assert!(page.contains("\"performedByUserId\":\"18\"") && !page.contains("Bob"), "{page}");
+    let contact = r#"{"alice@example.com":1,"Phone":46701234567,"born":"1990-01-31"}"#;
+    let contacts = vec![json!({"id": 2, "data": contact})];
+    let page = shown(&Stub::start(Logs { objects: contacts, ..Logs::default() }), &["export", "objects"]);
+    for secret in ["alice", "4670", "1990", "born"] {
+        assert!(!page.contains(secret), "{secret} in {page}");
+    }
     let page = shown(&stub, &["export", "objects", "--identities=full"]);
     assert!(page.contains("Bob"), "{page}");
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use maud::{Markup, html as markup};
 
 use super::model::{Audit, Line};
@@ -12,6 +11,7 @@ use crate::report::page::{figure, figures, page, table as html_table};
 use crate::report::spreadsheet::{Cell, maybe_number, number, write};
 use crate::report::text::{Column, Screen, counted, thousands};
 use crate::report::window::{Window, local, span};
+use crate::report::zone::Zone;
 
 /// More steps than this are not told apart on a screen.
 const POINTS: i64 = 900;
@@ -228,7 +228,7 @@ fn chart(audit: &Audit, window: &Window) -> Result<String, ReportError> {
     )
 }
 
-fn label(time: i64, zone: Tz, format: &str) -> String {
+fn label(time: i64, zone: Zone, format: &str) -> String {
     local(time, zone).format(format).to_string()
 }
 
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_thinned_line_keeps_its_peak_and_its_end() {
-        let window = Window { from: 0, to: 9_000_000, zone: Tz::UTC };
+        let window = Window { from: 0, to: 9_000_000, zone: Zone::UTC };
         let many: Vec<(i64, u64)> =
             (0..10_000).map(|time| (time * 2, u64::try_from(time % 7).unwrap())).collect();
         let thin = thinned(&many, &window);
