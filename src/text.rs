@@ -2,7 +2,7 @@
 
 mod visible;
 
-pub(crate) use visible::fit;
+pub(crate) use visible::{fit, is_unseen};
 
 /// As `1,234,567`.
 pub(crate) fn thousands(number: impl Into<i128>) -> String {

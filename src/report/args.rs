@@ -10,13 +10,15 @@
     reason = "the documentation of flags is their help text, in which Markdown would show"
 )]
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::error::ReportError;
+use super::zone::Zone;
 use crate::cli::{ApiArgs, ConfigArgs};
 
 /// Flags of `report`, as typed.
@@ -144,18 +146,33 @@ pub struct AuditArgs {
 
     /// License key
     ///
-    /// The whole key, as in the log.
+    /// The whole key, as in the log. Other users of the machine can see it in the list of processes:
+    /// --license-key-file keeps it from them.
     ///
-    /// Default: none, it is needed. Example: --key=ICVLD-VVSZR-ZTICT-YKGXL
+    /// Default: none; this or --license-key-file is needed. Example: --key=ICVLD-VVSZR-ZTICT-YKGXL
     #[arg(
         long = "key",
         env = "CRYPTOLENS_REPORT_KEY",
         value_name = "KEY",
-        required = true,
+        required_unless_present = "license_key_file",
+        conflicts_with = "license_key_file",
         value_parser = not_empty,
         help_heading = "Entries"
     )]
-    pub key: String,
+    pub key: Option<String>,
+
+    /// File that holds the license key
+    ///
+    /// Used instead of --key; - reads standard input.
+    ///
+    /// Default: none; this or --key is needed. Example: --license-key-file=/run/secrets/license-key
+    #[arg(
+        long = "license-key-file",
+        env = "CRYPTOLENS_REPORT_LICENSE_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Entries"
+    )]
+    pub license_key_file: Option<PathBuf>,
 
     /// How many hours to audit
     ///
@@ -265,8 +282,8 @@ pub struct ExportArgs {
 
     /// Go on after the last entry of the output
     ///
-    /// Reads the last id of the file named by --output, or of the unfinished one that an interrupted export left beside
-    /// it, and appends what came after, without a gap: --since and --from say where a new file begins. Without such a file
+    /// Reads the ids of the file named by --output, or of the unfinished one that an interrupted export left beside it, and
+    /// appends what it lacks from its last hour on, so that entries that the log showed late are there too: --since and --from say where a new file begins. Without such a file
     /// it begins as usual.
     ///
     /// Default: false. Example: --resume
@@ -347,18 +364,19 @@ pub struct BoundsArgs {
 
     /// Time zone of days, hours and shown times
     ///
-    /// A name of the IANA database.
+    /// A name of the IANA database, in any letter case. The system's zone files are used where there are any (TZDIR,
+    /// /usr/share/zoneinfo ...), else a table that is compiled in.
     ///
     /// Default: UTC. Example: --timezone=Europe/Stockholm
     #[arg(
         long = "timezone",
         env = "CRYPTOLENS_REPORT_TIMEZONE",
         value_name = "ZONE",
-        default_value_t = Tz::UTC,
+        default_value_t = Zone::UTC,
         hide_default_value = true,
         value_parser = zone
     )]
-    pub timezone: Tz,
+    pub timezone: Zone,
 }
 
 /// Which license, as typed.
@@ -420,7 +438,8 @@ pub struct FormatArgs {
 pub struct PresentArgs {
     /// File to write
     ///
-    /// It is written beside and put in place when it is complete, so that a failure leaves what was there.
+    /// It is written beside and put in place when it is complete, so that a failure leaves what was there. With
+    /// --identities=full only its owner can read it. A device or a FIFO is written to as it is.
     ///
     /// Default: standard output. Example: --output=report.html
     #[arg(long = "output", short = 'o', env = "CRYPTOLENS_REPORT_OUTPUT", value_name = "FILE")]
@@ -429,7 +448,9 @@ pub struct PresentArgs {
     /// How keys, machines, addresses and names of people are shown
     ///
     /// One of: masked, full. Masked ones are pseudonyms such as key-3f2a91bc04d1: the same for the same access token,
-    /// so they can be compared between reports, and not to be undone without it.
+    /// so they can be compared between reports, and not to be undone without it. What stays: ids, times, states, names of
+    /// features and events, values and currencies; in JSON texts of the log true, false and null, the member names that the
+    /// API documents, and numbers and dates of members of a license such as MaxNoOfMachines and Expires.
     ///
     /// Default: masked. Example: --identities=full
     #[arg(
@@ -442,6 +463,32 @@ pub struct PresentArgs {
     )]
     pub identities: IdentitiesArg,
 }
+
+impl AuditArgs {
+    /// The license key, from wherever it was given.
+    pub(super) fn license_key(&self) -> Result<String, ReportError> {
+        let Some(path) = &self.license_key_file else { return Ok(self.key.clone().unwrap_or_default()) };
+        let usage =
+            |reason: &str| ReportError::Usage(format!("--license-key-file: {}: {reason}", path.display()));
+        let mut text = String::new();
+        let read = if path == Path::new("-") {
+            std::io::stdin().lock().take(LONGEST_KEY_FILE).read_to_string(&mut text)
+        } else {
+            std::fs::File::open(path).and_then(|file| file.take(LONGEST_KEY_FILE).read_to_string(&mut text))
+        };
+        read.map_err(|error| usage(&error.to_string()))?;
+        // Editors of Windows put a byte order mark first.
+        let key = text.trim_start_matches('\u{feff}').trim();
+        match key {
+            "" => Err(usage("it holds no license key")),
+            key if key.contains(char::is_whitespace) => Err(usage("it holds more than one license key")),
+            key => Ok(key.to_owned()),
+        }
+    }
+}
+
+/// More bytes than any key has.
+const LONGEST_KEY_FILE: u64 = 4096;
 
 impl PresentArgs {
     /// The file to write; none for standard output, which can also be written as `-`.
@@ -564,7 +611,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn zone(text: &str) -> Result<Tz, String> {
+fn zone(text: &str) -> Result<Zone, String> {
     text.parse()
         .map_err(|_| "expected a name of the IANA database, such as Europe/Stockholm or UTC".to_owned())
 }

@@ -16,7 +16,7 @@ use super::page::{figure, page, table as html_table};
 use super::read::Read;
 use super::record::EventRecord;
 use super::source::Reading;
-use super::spreadsheet::{maybe, write};
+use super::spreadsheet::{Cell, number, write};
 use super::text::{Column, Screen, bar, counted, thousands};
 use super::window::{ShownWindow, Window, local};
 
@@ -312,39 +312,42 @@ impl Report {
     /// One table; the first column says of what each row is.
     pub(super) fn csv(&self) -> Result<String, ReportError> {
         let header = ["table", "item", "detail", "entries", "currency", "sum", "least", "most"];
-        let plain = |table: &str, item: String, detail: String, entries: u64| -> Vec<String> {
-            let mut row = vec![table.to_owned(), item, detail, entries.to_string()];
-            row.resize(8, String::new());
+        let plain = |table: &str, item: Cell, detail: Cell, entries: u64| -> Vec<Cell> {
+            let mut row = vec![table.into(), item, detail, number(entries)];
+            row.resize(8, Cell::Empty);
             row
         };
-        let valued = |table: &str, item: String, values: &ShownValues| {
+        let valued = |table: &str, item: Cell, values: &ShownValues| {
             vec![
-                table.to_owned(),
+                table.into(),
                 item,
-                String::new(),
-                values.entries.to_string(),
-                maybe(values.currency.clone()),
-                values.sum.to_string(),
-                values.least.to_string(),
-                values.most.to_string(),
+                Cell::Empty,
+                number(values.entries),
+                values.currency.clone().into(),
+                number(values.sum),
+                number(values.least),
+                number(values.most),
             ]
         };
-        let total = plain("total", self.window.from.clone(), self.window.to.clone(), self.entries);
+        let total =
+            plain("total", self.window.from.clone().into(), self.window.to.clone().into(), self.entries);
         let mut rows = vec![total];
         for day in &self.days {
-            rows.push(plain("day", day.date.to_string(), String::new(), day.entries));
-            rows.extend(day.values.iter().map(|values| valued("day_value", day.date.to_string(), values)));
+            rows.push(plain("day", day.date.to_string().into(), Cell::Empty, day.entries));
+            rows.extend(
+                day.values.iter().map(|values| valued("day_value", day.date.to_string().into(), values)),
+            );
         }
         rows.extend(
             self.events
                 .iter()
-                .map(|row| plain("event", maybe(row.event.clone()), maybe(row.feature.clone()), row.entries)),
+                .map(|row| plain("event", row.event.clone().into(), row.feature.clone().into(), row.entries)),
         );
-        rows.extend(self.values.iter().map(|row| valued("value", maybe(row.event.clone()), &row.values)));
+        rows.extend(self.values.iter().map(|row| valued("value", row.event.clone().into(), &row.values)));
         rows.extend(
             self.products
                 .iter()
-                .map(|row| plain("product", row.product_id.to_string(), String::new(), row.entries)),
+                .map(|row| plain("product", number(row.product_id), Cell::Empty, row.entries)),
         );
         write(&header, rows)
     }

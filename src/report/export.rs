@@ -1,25 +1,33 @@
 //! The entries of a log, one by one, oldest first: NDJSON with the API's own names, or CSV.
 //!
 //! Promises: a file is put in place when it is complete. Until then it grows beside as `FILE.partial`; an export that was
-//! cut off leaves it there, and `--resume` goes on after its last whole entry, so that no entry is doubled or left out. The
-//! same flag on a complete file appends what the log got since.
+//! cut off leaves it there. `--resume` goes on from it, or from the file itself, and never takes a file for whole that is
+//! not: the archive is first copied to `FILE.copying`, which becomes `FILE.partial` when it is on disk, and a
+//! `FILE.partial` that lacks what the file in place has is not gone on with. What it goes on with is read again from the
+//! entries of its last hour, because a log may show rows late: those that it lacks are appended, none is doubled.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use super::args::ExportFormat;
 use super::error::ReportError;
 use super::identity::{Identities, Kind};
-use super::output;
+use super::output::{self, Output};
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
 use super::source::Source;
-use super::spreadsheet::harmless;
+use super::spreadsheet::{Cell, maybe_number, number, write_row};
 use super::window::Window;
 use crate::cryptolens::{Filter, Row};
+
+/// Entries of at least this time, in seconds, and at least so many of the highest ids are read again by `--resume`.
+const READ_AGAIN_SECONDS: i64 = 3600;
+const READ_AGAIN_ENTRIES: usize = 1000;
 
 /// A row that can be exported.
 pub(super) trait Exported: Row + Serialize {
@@ -29,8 +37,8 @@ pub(super) trait Exported: Row + Serialize {
     /// Replaces what names a customer.
     fn mask(&mut self, identities: &Identities);
 
-    /// The texts of the row, which can be anything.
-    fn texts(&mut self) -> Vec<&mut Option<String>>;
+    /// The row as cells of a spreadsheet, in the order of the columns.
+    fn cells(self) -> Vec<Cell>;
 }
 
 fn mask(text: &mut Option<String>, kind: Kind, identities: &Identities) {
@@ -61,8 +69,20 @@ impl Exported for RequestRecord {
         mask(&mut self.friendly_name, Kind::Name, identities);
     }
 
-    fn texts(&mut self) -> Vec<&mut Option<String>> {
-        vec![&mut self.key, &mut self.ip, &mut self.machine_code, &mut self.friendly_name]
+    fn cells(self) -> Vec<Cell> {
+        vec![
+            number(self.id),
+            number(self.product_id),
+            self.key.into(),
+            self.ip.into(),
+            maybe_number(self.time),
+            maybe_number(self.state),
+            self.machine_code.into(),
+            self.friendly_name.into(),
+            maybe_number(self.floating_expires),
+            maybe_number(self.do_int_value),
+            maybe_number(self.do_id),
+        ]
     }
 }
 
@@ -86,14 +106,18 @@ impl Exported for EventRecord {
         self.metadata = self.metadata.as_deref().map(|metadata| identities.json_text(metadata));
     }
 
-    fn texts(&mut self) -> Vec<&mut Option<String>> {
+    fn cells(self) -> Vec<Cell> {
         vec![
-            &mut self.key,
-            &mut self.machine_code,
-            &mut self.feature_name,
-            &mut self.event_name,
-            &mut self.currency,
-            &mut self.metadata,
+            number(self.id),
+            number(self.product_id),
+            self.key.into(),
+            self.machine_code.into(),
+            self.feature_name.into(),
+            self.event_name.into(),
+            maybe_number(self.value),
+            self.currency.into(),
+            maybe_number(self.time),
+            self.metadata.into(),
         ]
     }
 }
@@ -115,8 +139,17 @@ impl Exported for ObjectRecord {
         self.data = self.data.as_deref().map(|data| identities.json_text(data));
     }
 
-    fn texts(&mut self) -> Vec<&mut Option<String>> {
-        vec![&mut self.performed_by_user_id, &mut self.data]
+    fn cells(self) -> Vec<Cell> {
+        vec![
+            number(self.id),
+            maybe_number(self.created),
+            maybe_number(self.resource_type),
+            maybe_number(self.resource_action),
+            maybe_number(self.affected_object_id),
+            maybe_number(self.object_owner_user_id),
+            self.performed_by_user_id.into(),
+            self.data.into(),
+        ]
     }
 }
 
@@ -127,65 +160,75 @@ pub(super) struct Order<'a> {
     pub(super) window: Option<Window>,
     pub(super) format: ExportFormat,
     pub(super) identities: &'a Identities,
-    /// None for standard output.
-    pub(super) path: Option<&'a Path>,
+    pub(super) output: &'a Output,
     pub(super) resume: bool,
+    pub(super) stop: &'a CancellationToken,
 }
 
 /// Exports the rows of type `R`, and tells how many there are.
 pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> Result<u64, ReportError> {
-    let Some(path) = order.path else {
+    let output = order.output;
+    let Some(path) = output.file() else {
         if order.resume {
-            return Err(ReportError::Usage("--resume needs the file that --output names".to_owned()));
+            return Err(ReportError::Usage("--resume needs a regular file that --output names".to_owned()));
         }
-        let mut sheet = Sheet::<_>::new(BufWriter::new(io::stdout().lock()), order.format, true);
-        match copy::<R, _>(source, order, None, &mut sheet).await {
-            Ok(()) => output::written_to_stdout(sheet.flush()),
-            Err(ReportError::Write { error, .. }) => output::written_to_stdout(Err(error)),
+        let opened = order.stop.run_until_cancelled(output.stream()).await;
+        let stream = opened.ok_or(ReportError::Interrupted)??;
+        let mut sheet = Sheet::<_>::new(BufWriter::new(stream), order.format, true);
+        match copy::<R, _>(source, order, &Resumed::default(), &mut sheet).await {
+            Ok(()) => output.streamed(sheet.flush()),
+            Err(ReportError::Write { error, .. }) => output.streamed(Err(error)),
             Err(error) => Err(error),
         }?;
         return Ok(sheet.rows);
     };
-    let failed = |error| output::failed(path, error);
-    let path = output::target(path).map_err(failed)?;
-    let unfinished = Unfinished::open::<R>(&path, order.format, order.resume)?;
+    let failed = |error| output.failed(error);
+    let unfinished = Unfinished::open::<R>(path, order.format, order.resume, output.is_private())?;
     let file = BufWriter::with_capacity(1 << 16, unfinished.file.try_clone().map_err(failed)?);
     let mut sheet = Sheet::new(file, order.format, unfinished.is_empty);
-    let copied = copy::<R, _>(source, order, unfinished.last_id, &mut sheet).await;
+    let copied = copy::<R, _>(source, order, &unfinished.resumed, &mut sheet).await;
     // What came before an error is whole entries, and worth keeping for `--resume`.
     let flushed = sheet.flush().map_err(failed);
     copied.and(flushed).map_err(|error| unfinished.cut_off(error))?;
-    unfinished.complete(&path).map_err(failed)?;
+    unfinished.complete(path, output.is_private()).map_err(failed)?;
     Ok(sheet.rows)
 }
 
 async fn copy<R: Exported, W: Write>(
     source: &Source,
     order: &Order<'_>,
-    last_id: Option<i64>,
+    resumed: &Resumed,
     sheet: &mut Sheet<W>,
 ) -> Result<(), ReportError> {
     let window = order.window;
-    let after = match (last_id, window) {
-        (Some(last_id), _) => last_id,
+    let after = match (resumed.after, window) {
+        (Some(after), _) => after,
         (None, Some(window)) => source.start::<R>(&order.filter, window.from).await?,
         (None, None) => 0,
     };
-    // What is gone on with has its beginning: one counted back from now has moved since, and would leave a gap.
-    let begin = window.filter(|_| last_id.is_none()).map_or(i64::MIN, |window| window.from);
-    let wanted = |row: &R| match window {
-        None => true,
-        Some(window) => row.time().is_some_and(|time| begin <= time && time < window.to),
+    let wanted = |row: &R| {
+        if resumed.ids.contains(&row.id()) {
+            return false;
+        }
+        let Some(window) = window else { return true };
+        // What is gone on with has its beginning: one counted back from now has moved since, and would leave a gap. Rows
+        // that are read again belong to it if they are not older than its oldest.
+        let begin = match resumed.highest {
+            None => window.from,
+            Some(highest) if row.id() > highest => i64::MIN,
+            Some(_) => resumed.oldest.unwrap_or(i64::MIN),
+        };
+        row.time().is_some_and(|time| begin <= time && time < window.to)
     };
-    let failed = |error| ReportError::Write { path: order.path.map(Path::to_owned), error };
+    let failed = |error| order.output.failed(error);
     sheet.begin(R::COLUMNS).map_err(failed)?;
-    let newest = window.map_or(i64::MAX, |window| window.to);
+    let newest = window.map_or(i64::MAX, |window| Source::end::<R>(window.to));
     let write_page = |rows: Vec<R>| {
         for mut row in rows.into_iter().filter(wanted) {
             if matches!(order.identities, Identities::Masked(_)) {
                 row.mask(order.identities);
             }
-            sheet.write(&mut row).map_err(failed)?;
+            sheet.write(row).map_err(failed)?;
         }
         Ok(())
     };
@@ -215,21 +258,15 @@ impl<W: Write> Sheet<W> {
         Ok(())
     }
 
-    fn write<R: Exported>(&mut self, row: &mut R) -> io::Result<()> {
+    fn write<R: Exported>(&mut self, row: R) -> io::Result<()> {
         self.rows += 1;
         match self.format {
-            ExportFormat::Ndjson => serde_json::to_writer(&mut self.writer, row)?,
-            ExportFormat::Csv => {
-                for text in row.texts().into_iter().flatten() {
-                    *text = harmless(text).into_owned();
-                }
-                let mut line = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-                line.serialize(row)?;
-                let line = line.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-                return self.writer.write_all(&line);
+            ExportFormat::Ndjson => {
+                serde_json::to_writer(&mut self.writer, &row)?;
+                self.writer.write_all(b"\n")
             }
+            ExportFormat::Csv => write_row(&mut self.writer, row.cells()),
         }
-        self.writer.write_all(b"\n")
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -237,13 +274,24 @@ impl<W: Write> Sheet<W> {
     }
 }
 
+/// What a file that is gone on with holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Resumed {
+    /// The id to read on after.
+    after: Option<i64>,
+    highest: Option<i64>,
+    /// The oldest time of an entry.
+    oldest: Option<i64>,
+    /// Every id above `after`.
+    ids: HashSet<i64>,
+}
+
 /// The file beside, until it is complete.
 struct Unfinished {
     file: File,
     path: PathBuf,
     is_empty: bool,
-    /// The last entry that it holds.
-    last_id: Option<i64>,
+    resumed: Resumed,
 }
 
 impl Unfinished {
@@ -251,43 +299,48 @@ impl Unfinished {
         target: &Path,
         format: ExportFormat,
         resume: bool,
+        private: bool,
     ) -> Result<Unfinished, ReportError> {
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let path = target.with_file_name(name);
-        let failed = |error| output::failed(&path, error);
-        let left_over = path.exists();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(failed(io::Error::other("another export is writing it")));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        let end = match (resume, left_over, target.exists()) {
-            (true, true, _) => last_whole::<R>(&path, format, true)?,
-            (true, false, true) => {
-                let end = last_whole::<R>(target, format, false);
-                let copied = end.and_then(|end| {
-                    let mut whole = File::open(target).map_err(failed)?;
-                    io::copy(&mut whole, &mut &file).map_err(failed)?;
-                    Ok(end)
-                });
-                // What is in place is not to be taken for an export that was cut off.
-                copied.inspect_err(|_| drop(std::fs::remove_file(&path)))?
-            }
-            _ => End { length: 0, last_id: None },
+        let path = beside(target, ".partial");
+        let file = match resume {
+            true => Unfinished::gone_on_with::<R>(target, &path, format, private)?,
+            false => locked(&path, private)?,
         };
-        file.set_len(end.length).map_err(failed)?;
+        let end = if resume { last_whole::<R>(&path, format, true)? } else { 0 };
+        let failed = |error| output::failed(&path, error);
+        file.set_len(end).map_err(failed)?;
         io::Seek::seek(&mut &file, io::SeekFrom::End(0)).map_err(failed)?;
-        Ok(Unfinished { file, path, is_empty: end.length == 0, last_id: end.last_id })
+        let resumed = Resumed::of::<R>(&path, format)?;
+        Ok(Unfinished { file, path, is_empty: end == 0, resumed })
+    }
+
+    /// The unfinished file, which holds all that is in place.
+    fn gone_on_with<R: Exported>(
+        target: &Path,
+        path: &Path,
+        format: ExportFormat,
+        private: bool,
+    ) -> Result<File, ReportError> {
+        if !target.exists() {
+            return locked(path, private);
+        }
+        let length = last_whole::<R>(target, format, false)?;
+        if path.exists() {
+            let file = locked(path, private)?;
+            if begins_like(path, target, length).map_err(|error| output::failed(path, error))? {
+                return Ok(file);
+            }
+        }
+        let copying = beside(target, ".copying");
+        let file = locked(&copying, private)?;
+        let copied = File::open(target).and_then(|whole| {
+            file.set_len(0)?;
+            io::copy(&mut whole.take(length), &mut &file)?;
+            file.sync_all()?;
+            std::fs::rename(&copying, path)
+        });
+        copied.map_err(|error| output::failed(&copying, error))?;
+        Ok(file)
     }
 
     /// Tells that there is something to go on with, or takes it away if there is not.
@@ -299,124 +352,263 @@ impl Unfinished {
         ReportError::CutOff { path: self.path.clone(), error: Box::new(error) }
     }
 
-    fn complete(&self, target: &Path) -> io::Result<()> {
+    fn complete(&self, target: &Path, private: bool) -> io::Result<()> {
         self.file.sync_all()?;
-        std::fs::rename(&self.path, target)
+        output::put_in_place(&self.path, target, private)
     }
 }
 
-/// Where the entries that can be kept end.
-#[derive(Debug, PartialEq, Eq)]
-struct End {
-    length: u64,
-    last_id: Option<i64>,
+fn beside(target: &Path, suffix: &str) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    target.with_file_name(name)
 }
 
-/// Looks for the last entry. Of a file that was cut off, the very last is dropped: it may be a part of one.
-fn last_whole<R: Exported>(path: &Path, format: ExportFormat, cut_off: bool) -> Result<End, ReportError> {
-    let bad = |reason: String| ReportError::Resume { path: path.to_owned(), reason };
-    let unreadable = |error: &dyn std::fmt::Display| bad(error.to_string());
-    let other = || bad("it is no export of this log in this format; name another file".to_owned());
-    let file = BufReader::new(File::open(path).map_err(|error| unreadable(&error))?);
-    // The end of each of the last two entries, and of what stands before the first.
-    let mut ends = [End { length: 0, last_id: None }, End { length: 0, last_id: None }];
-    let mut push = |length, last_id| {
-        ends.rotate_left(1);
-        ends[1] = End { length, last_id };
+/// A file that no other export writes. Its lock goes with the process, and stays with the file when that is renamed.
+fn locked(path: &Path, private: bool) -> Result<File, ReportError> {
+    let failed = |error| output::failed(path, error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    if private {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let file = options.open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(failed(io::Error::other("another export is writing it")));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    if private {
+        output::make_private(&file).map_err(failed)?;
+    }
+    Ok(file)
+}
+
+/// True if the first `length` bytes of both files are the same.
+fn begins_like(path: &Path, other: &Path, length: u64) -> io::Result<bool> {
+    let mut one = BufReader::with_capacity(1 << 16, File::open(path)?.take(length));
+    let mut two = BufReader::with_capacity(1 << 16, File::open(other)?.take(length));
+    loop {
+        let (left, right) = (one.fill_buf()?, two.fill_buf()?);
+        let both = left.len().min(right.len());
+        if left.get(..both) != right.get(..both) {
+            return Ok(false);
+        }
+        if both == 0 {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        one.consume(both);
+        two.consume(both);
+    }
+}
+
+impl Resumed {
+    /// What is known of a file whose entries are all whole. It is read three times rather than kept in memory.
+    fn of<R: Exported>(path: &Path, format: ExportFormat) -> Result<Resumed, ReportError> {
+        let (mut highest, mut oldest, mut newest) = (None, None, None);
+        let mut top = BTreeSet::new();
+        let now = chrono::Utc::now().timestamp();
+        each_entry::<R>(path, format, |entry| {
+            let Some(id) = entry.id else { return };
+            highest = highest.max(Some(id));
+            top.insert(id);
+            if top.len() > READ_AGAIN_ENTRIES {
+                top.pop_first();
+            }
+            let Some(time) = entry.time else { return };
+            oldest = Some(oldest.map_or(time, |oldest: i64| oldest.min(time)));
+            // A time in the future says nothing.
+            newest = newest.max(Some(time).filter(|time| *time <= now));
+        })?;
+        let mut after = top.first().copied();
+        each_entry::<R>(path, format, |entry| {
+            if let (Some(id), Some(time), Some(newest)) = (entry.id, entry.time, newest)
+                && time >= newest - READ_AGAIN_SECONDS
+            {
+                after = Some(after.map_or(id, |after| after.min(id)));
+            }
+        })?;
+        let mut ids = HashSet::new();
+        each_entry::<R>(path, format, |entry| ids.extend(entry.id.filter(|id| Some(*id) >= after)))?;
+        Ok(Resumed { after, highest, oldest, ids })
+    }
+}
+
+/// An entry of a file, or the header of CSV.
+struct Entry<'a> {
+    /// Where it ends.
+    end: u64,
+    bytes: &'a [u8],
+    is_header: bool,
+    id: Option<i64>,
+    time: Option<i64>,
+}
+
+/// The members that `--resume` looks at.
+#[derive(Deserialize)]
+struct Known {
+    id: i64,
+    #[serde(alias = "created")]
+    time: Option<i64>,
+}
+
+/// Hands over the entries that have an end; what stands after the last line feed is a part of one.
+fn each_entry<R: Exported>(
+    path: &Path,
+    format: ExportFormat,
+    mut each: impl FnMut(&Entry<'_>),
+) -> Result<(), ReportError> {
+    let failed = |error: io::Error| ReportError::Resume { path: path.to_owned(), reason: error.to_string() };
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+    let time_column = R::COLUMNS.iter().position(|name| *name == "time" || *name == "created");
+    let (mut end, mut bytes, mut is_header) = (0, Vec::new(), format == ExportFormat::Csv);
+    loop {
+        bytes.clear();
+        // A line feed between quotation marks belongs to a text of CSV.
+        loop {
+            let begins = bytes.len();
+            file.read_until(b'\n', &mut bytes).map_err(failed)?;
+            if bytes.len() == begins || bytes.last() != Some(&b'\n') {
+                return Ok(());
+            }
+            if format == ExportFormat::Ndjson || bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 0 {
+                break;
+            }
+        }
+        end += u64::try_from(bytes.len()).unwrap_or(0);
+        let (id, time) = match format {
+            ExportFormat::Ndjson => {
+                let known: Option<Known> = serde_json::from_slice(&bytes).ok();
+                (known.as_ref().map(|known| known.id), known.and_then(|known| known.time))
+            }
+            ExportFormat::Csv => {
+                let cells = cells(&bytes);
+                let number = |column: usize| cells.as_ref()?.get(column)?.parse().ok();
+                (number(0), time_column.and_then(number))
+            }
+        };
+        each(&Entry { end, bytes: &bytes, is_header, id, time });
+        is_header = false;
+    }
+}
+
+fn cells(line: &[u8]) -> Option<csv::StringRecord> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(line);
+    let mut record = csv::StringRecord::new();
+    reader.read_record(&mut record).ok()?.then_some(record)
+}
+
+/// Where the last whole entry ends. A file that was cut off is kept up to the first thing that is no entry; of a file in
+/// place, everything must be one.
+fn last_whole<R: Exported>(path: &Path, format: ExportFormat, cut_off: bool) -> Result<u64, ReportError> {
+    let (mut end, mut is_sound, mut entries) = (0, true, 0_u64);
+    each_entry::<R>(path, format, |entry| {
+        let is_whole =
+            if entry.is_header { is_header::<R>(entry.bytes) } else { is_entry::<R>(entry, format) };
+        is_sound &= is_whole;
+        if is_sound {
+            end = entry.end;
+            entries += u64::from(!entry.is_header);
+        }
+    })?;
+    let length = std::fs::metadata(path).map(|metadata| metadata.len());
+    let length = length.map_err(|error| output::failed(path, error))?;
+    // A header alone begins anew.
+    let kept = if entries == 0 { 0 } else { end };
+    if (cut_off && (kept > 0 || length == 0 || is_beginning::<R>(path, format))) || end == length {
+        return Ok(kept);
+    }
+    let reason = "it is no export of this log in this format; name another file".to_owned();
+    Err(ReportError::Resume { path: path.to_owned(), reason })
+}
+
+/// True for a file that could be the torn beginning of an export: it breaks off within its header or its first entry.
+fn is_beginning<R: Exported>(path: &Path, format: ExportFormat) -> bool {
+    let mut begin = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut begin));
+    let first = match format {
+        ExportFormat::Ndjson => "{\"id\":".to_owned(),
+        ExportFormat::Csv => R::COLUMNS.join(","),
     };
-    match format {
-        ExportFormat::Ndjson => {
-            let mut length = 0;
-            for line in io::BufRead::split(file, b'\n') {
-                let line = line.map_err(|error| unreadable(&error))?;
-                length += u64::try_from(line.len()).unwrap_or(0) + 1;
-                push(length, id_of_line::<R>(&line));
-            }
-        }
-        ExportFormat::Csv => {
-            let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
-            let mut record = csv::ByteRecord::new();
-            let mut next = || match reader.read_byte_record(&mut record) {
-                Ok(true) => Ok(Some((reader.position().byte(), record.clone()))),
-                Ok(false) => Ok(None),
-                Err(error) => Err(unreadable(&error)),
-            };
-            let header = next()?;
-            let is_ours = header
-                .as_ref()
-                .is_none_or(|(_, header)| header.iter().eq(R::COLUMNS.iter().map(|name| name.as_bytes())));
-            let mut entries = 0;
-            while let Some((length, record)) = next()? {
-                if entries == 0 {
-                    // What stands before the first entry.
-                    push(header.as_ref().map_or(0, |(length, _)| *length), Some(0));
-                }
-                entries += 1;
-                let id = record.get(0).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
-                push(length, id);
-            }
-            if entries == 0 {
-                // Nothing but a header, and that may be a part of one: it begins anew.
-                return if is_ours || cut_off { Ok(End { length: 0, last_id: None }) } else { Err(other()) };
-            }
-            if !is_ours {
-                return Err(other());
-            }
-        }
-    }
-    let [before, last] = ends;
-    let end = if cut_off { before } else { last };
-    let on_disk = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
-    if end.length > on_disk || (end.length > 0 && end.last_id.is_none()) {
-        return Err(other());
-    }
-    Ok(End { last_id: end.last_id.filter(|id| *id != 0), ..end })
+    let both = first.len().min(begin.len());
+    read.is_ok() && begin.get(..both) == first.as_bytes().get(..both)
 }
 
-/// The id of an exported row, and of no other JSON: the members are told apart by the columns.
-fn id_of_line<R: Exported>(line: &[u8]) -> Option<i64> {
-    let members: std::collections::BTreeMap<String, &RawValue> = serde_json::from_slice(line).ok()?;
-    let same = members.len() == R::COLUMNS.len() && R::COLUMNS.iter().all(|name| members.contains_key(*name));
-    same.then(|| members.get("id")?.get().parse().ok()).flatten()
+fn is_header<R: Exported>(line: &[u8]) -> bool {
+    cells(line).is_some_and(|header| header.iter().eq(R::COLUMNS.iter().copied()))
+}
+
+fn is_entry<R: Exported>(entry: &Entry<'_>, format: ExportFormat) -> bool {
+    entry.id.is_some()
+        && match format {
+            ExportFormat::Csv => cells(entry.bytes).is_some_and(|cells| cells.len() == R::COLUMNS.len()),
+            ExportFormat::Ndjson => has_columns::<R>(entry.bytes),
+        }
+}
+
+/// True for an exported row, and no other JSON: the members are told apart by the columns.
+fn has_columns<R: Exported>(line: &[u8]) -> bool {
+    let members: Option<std::collections::BTreeMap<String, &RawValue>> = serde_json::from_slice(line).ok();
+    members.is_some_and(|members| {
+        members.len() == R::COLUMNS.len() && R::COLUMNS.iter().all(|name| members.contains_key(*name))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn end(content: &str, format: ExportFormat, cut_off: bool) -> Option<End> {
+    fn end(content: &[u8], format: ExportFormat, cut_off: bool) -> Option<u64> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
         last_whole::<ObjectRecord>(file.path(), format, cut_off).ok()
     }
 
-    fn exported(format: ExportFormat) -> String {
+    fn row(id: i64, created: i64) -> ObjectRecord {
+        let data = Some("a,\"b\"\nc\n".to_owned());
+        ObjectRecord { id, created: Some(created), data, ..ObjectRecord::default() }
+    }
+
+    fn exported(format: ExportFormat, rows: impl IntoIterator<Item = ObjectRecord>) -> String {
         let mut sheet = Sheet::new(Vec::new(), format, true);
         sheet.begin(ObjectRecord::COLUMNS).unwrap();
-        for id in [7, 8] {
-            let data = Some("a,\"b\"\nc".to_owned());
-            sheet.write(&mut ObjectRecord { id, data, ..ObjectRecord::default() }).unwrap();
-        }
+        rows.into_iter().for_each(|row| sheet.write(row).unwrap());
         String::from_utf8(sheet.writer).unwrap()
     }
+
+    const FORMATS: [ExportFormat; 2] = [ExportFormat::Ndjson, ExportFormat::Csv];
 
     /// Wherever an export is cut off, going on gives each entry once.
     #[test]
     fn a_file_cut_off_anywhere_is_gone_on_with_after_a_whole_entry() {
-        for format in [ExportFormat::Ndjson, ExportFormat::Csv] {
-            let whole = exported(format);
+        for format in FORMATS {
+            let whole = exported(format, [row(7, 1), row(8, 1)]);
             let header = if format == ExportFormat::Csv { whole.find('\n').unwrap() + 1 } else { 0 };
-            let second = header + (whole.len() - header) / 2;
+            let first = header + (whole.len() - header) / 2;
             for length in 0..=whole.len() {
-                let end = end(&whole[..length], format, true).unwrap();
-                let kept = usize::try_from(end.length).unwrap();
-                assert!(kept <= length, "{format:?} cut at {length}");
-                let expected = if kept == second { Some(7) } else { None };
-                assert_eq!(end.last_id, expected, "{format:?} cut at {length} keeps {kept}");
-                assert!([0, header, second].contains(&kept), "{format:?} cut at {length} keeps {kept}");
+                let kept = end(whole[..length].as_bytes(), format, true).unwrap();
+                let expected = if length == whole.len() {
+                    whole.len()
+                } else if length >= first {
+                    first
+                } else {
+                    0
+                };
+                assert_eq!(kept, u64::try_from(expected).unwrap(), "{format:?} cut at {length}");
+                // What is in place is whole, or it is not gone on with at all.
+                let complete = end(whole[..length].as_bytes(), format, false);
+                let sound = [0, header, first, whole.len()].contains(&length);
+                assert_eq!(complete.is_some(), sound, "{format:?} cut at {length}");
             }
-            let complete = end(&whole, format, false).unwrap();
-            assert_eq!(complete, End { length: u64::try_from(whole.len()).unwrap(), last_id: Some(8) });
+            // What a power cut leaves behind the last block that was written.
+            let mut torn = whole.clone().into_bytes();
+            torn.extend([0; 4096]);
+            assert_eq!(end(&torn, format, true), Some(u64::try_from(whole.len()).unwrap()));
+            assert_eq!(end(&torn, format, false), None);
         }
     }
 
@@ -427,8 +619,52 @@ mod tests {
             ("{\"id\":1}\n", ExportFormat::Ndjson),
             ("hello\nworld\n", ExportFormat::Ndjson),
         ] {
-            assert_eq!(end(content, format, false), None, "{content}");
+            assert_eq!(end(content.as_bytes(), format, false), None, "{content}");
         }
-        assert_eq!(end("", ExportFormat::Csv, false), Some(End { length: 0, last_id: None }));
+        assert_eq!(end(b"", ExportFormat::Csv, false), Some(0));
+    }
+
+    #[test]
+    fn the_last_hour_of_the_file_is_read_again_and_its_highest_id_is_known() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // A row that was shown late stands at the end; one is from the future.
+        let mut rows: Vec<_> = (1..=5000).map(|id| row(id * 2, 10_000 + id)).collect();
+        rows.push(row(9_000_001, i64::MAX));
+        rows.push(row(7_001, 13_000));
+        for format in FORMATS {
+            std::fs::write(file.path(), exported(format, rows.clone())).unwrap();
+            let resumed = Resumed::of::<ObjectRecord>(file.path(), format).unwrap();
+            assert_eq!((resumed.highest, resumed.oldest), (Some(9_000_001), Some(10_001)));
+            // The newest time is 15,000: the hour begins with row 1,400.
+            assert_eq!(resumed.after, Some(2_800));
+            assert_eq!(resumed.ids.len(), 3_601 + 2);
+            assert!(resumed.ids.contains(&2_800) && resumed.ids.contains(&7_001));
+        }
+    }
+
+    /// Copying an archive was interrupted, and the torso was taken for the whole: 3,000,000 entries became 344,730.
+    #[test]
+    fn a_copy_of_the_archive_that_was_interrupted_anywhere_never_counts_as_whole() {
+        for format in FORMATS {
+            let directory = tempfile::tempdir().unwrap();
+            let target = directory.path().join("archive");
+            let whole = exported(format, (1..40).map(|id| row(id, 1)));
+            let more = exported(format, (1..50).map(|id| row(id, 1)));
+            for torso in (0..whole.len()).step_by(7).chain([whole.len()]) {
+                for suffix in [".copying", ".partial"] {
+                    std::fs::write(&target, &whole).unwrap();
+                    std::fs::write(beside(&target, suffix), &whole[..torso]).unwrap();
+                    let unfinished = Unfinished::open::<ObjectRecord>(&target, format, true, false).unwrap();
+                    assert_eq!(unfinished.resumed.highest, Some(39), "{suffix} of {torso} bytes");
+                    assert_eq!(std::fs::read_to_string(&unfinished.path).unwrap(), whole);
+                    std::fs::remove_file(&unfinished.path).unwrap();
+                    let _ = std::fs::remove_file(beside(&target, ".copying"));
+                }
+            }
+            // What grew after the copy is kept.
+            std::fs::write(beside(&target, ".partial"), &more[..more.len() - 1]).unwrap();
+            let unfinished = Unfinished::open::<ObjectRecord>(&target, format, true, false).unwrap();
+            assert_eq!(unfinished.resumed.highest, Some(48), "{format:?}");
+        }
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Address,
     User,
     Text,
+    Field,
 }
 
 impl Kind {
@@ -33,6 +34,7 @@ impl Kind {
             Kind::Address => "ip",
             Kind::User => "user",
             Kind::Text => "text",
+            Kind::Field => "field",
         }
     }
 }
@@ -48,6 +50,11 @@ impl Identities {
     pub(super) fn masked(token: &SecretString) -> Identities {
         let token = token.expose_secret().as_bytes();
         Identities::Masked(Box::new(hmac::Key::new(hmac::HMAC_SHA256, token)))
+    }
+
+    /// True if identities are shown as they are.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self, Identities::Full)
     }
 
     /// The value of `--identities`.
@@ -73,37 +80,120 @@ impl Identities {
         shown
     }
 
-    /// A user of the account: a number is its own id and shown, whatever else stands there is not.
+    /// A user of the account: the number that the API gives users is shown, whatever else stands there is not.
     pub(super) fn user(&self, user: &str) -> String {
-        if user.bytes().all(|byte| byte.is_ascii_digit()) {
-            user.to_owned()
-        } else {
-            self.show(Kind::User, user)
-        }
+        let is_id = user.bytes().all(|byte| byte.is_ascii_digit()) && user.parse::<i32>().is_ok();
+        if is_id { user.to_owned() } else { self.show(Kind::User, user) }
     }
 
-    /// A text of JSON, with what names anybody in it shown as every identity is.
+    /// A text of JSON, with what may name anybody in it shown as every identity is.
     pub(super) fn json_text(&self, data: &str) -> String {
         match (self, serde_json::from_str(data)) {
             (Identities::Full, _) => data.to_owned(),
-            (Identities::Masked(_), Ok(value)) => self.json(value).to_string(),
+            (Identities::Masked(_), Ok(value)) => self.json(value, false).to_string(),
             (Identities::Masked(_), Err(_)) => self.show(Kind::Text, data),
         }
     }
 
-    /// Any text of a value can name somebody, except for dates.
-    pub(super) fn json(&self, value: Value) -> Value {
+    /// The name of a member, and its value. Names that the API documents stay; any other can be anything, such as an
+    /// address. Numbers and dates stay where the member is one of a license: elsewhere they may be a telephone number or a
+    /// date of birth.
+    pub(super) fn member(&self, name: &str, value: Value) -> (String, Value) {
+        let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let keeps_numbers = is_one_of(&WITH_NUMBERS);
+        let shown = if keeps_numbers || is_one_of(&WITHOUT_NUMBERS) {
+            name.to_owned()
+        } else {
+            self.show(Kind::Field, name)
+        };
+        (shown, self.json(value, keeps_numbers))
+    }
+
+    /// A value, in which `true`, `false` and `null` always stay.
+    pub(super) fn json(&self, value: Value, keeps_numbers: bool) -> Value {
+        if self.is_full() {
+            return value;
+        }
         match value {
-            Value::String(text) if text.is_empty() || is_date(&text) => Value::String(text),
+            Value::String(text) if text.is_empty() || (keeps_numbers && is_date(&text)) => {
+                Value::String(text)
+            }
             Value::String(text) => Value::String(self.show(Kind::Text, &text)),
-            Value::Array(items) => items.into_iter().map(|item| self.json(item)).collect(),
+            Value::Number(number) if !keeps_numbers => {
+                Value::String(self.show(Kind::Text, &number.to_string()))
+            }
+            Value::Array(items) => items.into_iter().map(|item| self.json(item, keeps_numbers)).collect(),
             Value::Object(fields) => {
-                fields.into_iter().map(|(name, value)| (name, self.json(value))).collect()
+                fields.into_iter().map(|(name, value)| self.member(&name, value)).collect()
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
     }
 }
+
+/// Members of licenses and products whose numbers and dates say nothing about a person.
+const WITH_NUMBERS: [&str; 32] = [
+    "AffectedObjectId",
+    "AllowActivationManagement",
+    "AllowMultipleUserAssociation",
+    "AutomaticActivation",
+    "Block",
+    "Created",
+    "CreatedAt",
+    "CustomerId",
+    "Expires",
+    "F1",
+    "F2",
+    "F3",
+    "F4",
+    "F5",
+    "F6",
+    "F7",
+    "F8",
+    "GlobalId",
+    "Id",
+    "IntValue",
+    "KeyId",
+    "MaxNoOfMachines",
+    "MaxNumberOfMachines",
+    "MaxOverdraft",
+    "NumberOfKeys",
+    "Period",
+    "ProductId",
+    "ResellerId",
+    "SignDate",
+    "StateId",
+    "TrialActivation",
+    "UserId",
+];
+
+/// Members of the vendor's objects, and of what its SDKs send, whose values are masked.
+const WITHOUT_NUMBERS: [&str; 24] = [
+    "AllowedMachines",
+    "ActivatedMachines",
+    "CompanyName",
+    "ContentType",
+    "Customer",
+    "DataObjects",
+    "Description",
+    "Email",
+    "FriendlyName",
+    "IP",
+    "Is64Bit",
+    "Key",
+    "MachineCode",
+    "Metadata",
+    "Name",
+    "Notes",
+    "OSName",
+    "OSVersion",
+    "Phone",
+    "PortalLink",
+    "Secret",
+    "StringValue",
+    "Tags",
+    "Url",
+];
 
 fn is_date(text: &str) -> bool {
     DateTime::parse_from_rfc3339(text).is_ok()
@@ -141,5 +231,33 @@ mod tests {
         let shown = identities.json_text(r#"{"Id":4,"Name":"Bob","Tags":["Bob",{"x":"Bob"}]}"#);
         assert!(!shown.contains("Bob") && shown.contains("\"Id\":4"), "{shown}");
         assert!(!identities.json_text("Bob, not JSON").contains("Bob"));
+    }
+
+    /// `{"alice@example.com": 1}`, telephone numbers and dates of birth were shown.
+    #[test]
+    fn member_names_numbers_and_dates_are_masked_where_they_may_name_somebody() {
+        let identities = Identities::masked(&SecretString::from("token"));
+        for (data, secrets) in [
+            (r#"{"alice@example.com":1}"#, &["alice", ":1"][..]),
+            (r#"{"alice":{"born":"1990-01-31","phone":46701234567}}"#, &["alice", "1990", "4670", "born"]),
+            (
+                r#"{"Phone":[46701234567,"+46 70 123"],"Name":4670,"Notes":"1990-01-31"}"#,
+                &["4670", "46 70", "1990"],
+            ),
+            ("46701234567", &["4670"]),
+            ("\"1990-01-31\"", &["1990"]),
+            (r#"[["1990-01-31", 4670.5]]"#, &["1990", "4670"]),
+        ] {
+            let shown = identities.json_text(data);
+            for secret in secrets {
+                assert!(!shown.contains(secret), "{secret} in {shown}");
+            }
+            assert_eq!(Identities::Full.json_text(data), data);
+        }
+        assert_ne!(identities.user("46701234567"), "46701234567");
+        let license =
+            r#"{"Expires":["2026-01-01","2027-01-01"],"MaxNoOfMachines":[5,10],"Block":[false,true]}"#;
+        let shown: Value = serde_json::from_str(&identities.json_text(license)).unwrap();
+        assert_eq!(shown, serde_json::from_str::<Value>(license).unwrap());
     }
 }

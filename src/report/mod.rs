@@ -33,6 +33,7 @@ mod spreadsheet;
 mod text;
 mod web_api;
 mod window;
+mod zone;
 
 use std::io::Write as _;
 use std::pin::pin;
@@ -45,9 +46,10 @@ pub use args::{AuditArgs, ExportArgs, ReportArgs};
 pub use error::{PageFault, ReportError};
 
 use args::{Audited, Format, LicenseArgs, Log, OutcomeArg};
+use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
 use setup::Setup;
-use source::Reading;
+use source::{Reading, Source};
 use window::Window;
 
 use crate::cryptolens::{Filter, Outcome, Row};
@@ -89,14 +91,14 @@ async fn report(args: &ReportArgs, stop: CancellationToken) -> Result<(), Report
     refuse_what_has_no_meaning(args)?;
     let days = Duration::from_secs(u64::from(args.window.days) * 86_400);
     let window = Window::new(&args.window.bounds, args.window.since.unwrap_or(days), Utc::now())?;
-    let setup = Setup::new(&args.access, &args.present, stop)?;
-    output::probe(args.present.file())?;
+    let setup = Setup::new(&args.access, &args.present, stop.clone())?;
+    let output = Output::new(args.present.file(), setup.identities.is_full())?;
     let shown = match args.log {
         Log::WebApi => report_web_api(args, window, &setup).await?,
         Log::Events => report_events(args, window, &setup).await?,
         Log::Objects => report_objects(args, window, &setup).await?,
     };
-    output::write(args.present.file(), shown.as_bytes())
+    stop.run_until_cancelled(output.write(shown.as_bytes())).await.ok_or(ReportError::Interrupted)?
 }
 
 /// Flags that another report has.
@@ -203,7 +205,7 @@ async fn read_forward<R: Row>(
 ) -> Result<Reading, ReportError> {
     let source = setup.source(log, Some(*window), window.zone);
     let start = source.start::<R>(filter, window.from).await?;
-    let reading = source.oldest_first(filter, start, window.to, add).await?;
+    let reading = source.oldest_first(filter, start, Source::end::<R>(window.to), add).await?;
     source.progress.done();
     Ok(reading)
 }
@@ -223,15 +225,16 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
             "--format=svg has no meaning for an audit; html has the chart".to_owned(),
         ));
     }
+    let key = args.license_key()?;
     let length = Duration::from_secs(u64::from(args.hours) * 3600);
     let local_window = Window::new(&args.bounds, length, Utc::now())?;
-    let setup = Setup::new(&args.access, &args.present, stop)?;
-    output::probe(args.present.file())?;
+    let setup = Setup::new(&args.access, &args.present, stop.clone())?;
+    let output = Output::new(args.present.file(), setup.identities.is_full())?;
     let source = setup.source("seats", Some(local_window), local_window.zone);
     let (limit, limit_source, mut window) = match args.max_machines {
         Some(seats) => (u64::from(seats), "--max-machines", local_window),
         None => {
-            let seats = source.seats(args.product, &args.key).await?;
+            let seats = source.seats(args.product, &key).await?;
             // Leases are ended by the server's clock, so its now is the one that counts.
             let now =
                 seats.server_time.and_then(|time| DateTime::from_timestamp(time, 0)).unwrap_or_else(Utc::now);
@@ -242,7 +245,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
     let filter = Filter {
         ending_before: None,
         product_id: Some(args.product),
-        key: Some(args.key.clone()),
+        key: Some(key.clone()),
         states: seats::STATES.to_vec(),
     };
     let (mut rows, mut without_time, mut longest_lease) = (Vec::new(), 0, None);
@@ -265,7 +268,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
     let context = seats::Context {
         account: setup.account.clone(),
         product_id: args.product,
-        key: &args.key,
+        key: &key,
         limit_source,
         identities: &setup.identities,
         reading,
@@ -283,7 +286,7 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
         Format::Html => seats::html(&audit, &window, &heading)?,
         Format::Text | Format::Svg => seats::text(&audit, &heading, setup.screen),
     };
-    output::write(args.present.file(), shown.as_bytes())
+    stop.run_until_cancelled(output.write(shown.as_bytes())).await.ok_or(ReportError::Interrupted)?
 }
 
 async fn export_log(args: &ExportArgs, stop: CancellationToken) -> Result<(), ReportError> {
@@ -295,14 +298,16 @@ async fn export_log(args: &ExportArgs, stop: CancellationToken) -> Result<(), Re
     // With --to alone, from the beginning of all logs.
     let length = args.since.unwrap_or(Duration::from_secs(1 << 40));
     let window = bounded.then(|| Window::new(bounds, length, Utc::now())).transpose()?;
-    let setup = Setup::new(&args.access, &args.present, stop)?;
+    let setup = Setup::new(&args.access, &args.present, stop.clone())?;
+    let output = Output::new(args.present.file(), setup.identities.is_full())?;
     let source = setup.source(args.log.name(), window, bounds.timezone);
     let order = export::Order {
         filter: license_filter(&args.license),
         window,
         format: args.format,
         identities: &setup.identities,
-        path: args.present.file(),
+        output: &output,
+        stop: &stop,
         resume: args.resume,
     };
     let exported = match args.log {

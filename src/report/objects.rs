@@ -19,7 +19,7 @@ use super::page::{figure, page, table as html_table};
 use super::read::Read;
 use super::record::ObjectRecord;
 use super::source::Reading;
-use super::spreadsheet::{maybe, write};
+use super::spreadsheet::{Cell, maybe, maybe_number, number, write};
 use super::text::{Column, Screen, counted, thousands};
 use super::window::{ShownWindow, Window, local, rfc3339};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
@@ -191,9 +191,10 @@ fn changes(data: &str, identities: &Identities) -> Vec<Change> {
         return Vec::new();
     };
     let pair = |(field, value): (String, Value)| {
+        let (field, value) = identities.member(&field, value);
         let Value::Array(pair) = value else { return None };
         let Ok([old, new]) = <[Value; 2]>::try_from(pair) else { return None };
-        Some(Change { field, old: identities.json(old), new: identities.json(new) })
+        Some(Change { field, old, new })
     };
     fields.into_iter().filter_map(pair).collect()
 }
@@ -225,6 +226,15 @@ fn action_row(first: String, actions: Actions) -> Vec<String> {
 /// A text without its quotation marks unless there is nothing in them, anything else as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().filter(|text| !text.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// As [`plain`], with numbers as such.
+fn cell(value: &Value) -> Cell {
+    match value {
+        Value::Number(value) => number(value.clone()),
+        Value::Null => Cell::from("null"),
+        _ => plain(value).into(),
+    }
 }
 
 fn named(code: Option<i64>, name: &str) -> String {
@@ -309,18 +319,19 @@ impl Report {
             ["id", "time", "user", "action", "resource", "object_id", "owner_id", "field", "old", "new"];
         let rows = self.trail.iter().flat_map(|entry| {
             let first = [
-                entry.id.to_string(),
-                entry.time.clone(),
-                maybe(entry.user.clone()),
-                named(entry.action_code, entry.action),
-                named(entry.resource_code, entry.resource),
-                maybe(entry.object_id),
-                maybe(entry.owner_id),
+                number(entry.id),
+                entry.time.clone().into(),
+                entry.user.clone().into(),
+                named(entry.action_code, entry.action).into(),
+                named(entry.resource_code, entry.resource).into(),
+                maybe_number(entry.object_id),
+                maybe_number(entry.owner_id),
             ];
-            let change = |change: &Change| [change.field.clone(), plain(&change.old), plain(&change.new)];
-            let mut changes: Vec<[String; 3]> = entry.changes.iter().map(change).collect();
+            let change =
+                |change: &Change| [change.field.clone().into(), cell(&change.old), cell(&change.new)];
+            let mut changes: Vec<[Cell; 3]> = entry.changes.iter().map(change).collect();
             if changes.is_empty() {
-                changes.push([String::new(), String::new(), String::new()]);
+                changes.push([Cell::Empty, Cell::Empty, Cell::Empty]);
             }
             changes.into_iter().map(move |change| first.clone().into_iter().chain(change).collect::<Vec<_>>())
         });

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono_tz::Tz;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::text::{counted, thousands};
 use super::window::{Window, local};
+use super::zone::Zone;
 
 /// Cloning shares the line.
 #[derive(Clone)]
 pub(super) struct Progress {
     bar: ProgressBar,
     window: Option<Window>,
-    zone: Tz,
+    zone: Zone,
     rows: Arc<AtomicU64>,
     since: Instant,
 }
 
 impl Progress {
     /// For reading all of `window`; without one there is no end to measure by.
-    pub(super) fn new(log: &str, window: Option<Window>, zone: Tz) -> Progress {
+    pub(super) fn new(log: &str, window: Option<Window>, zone: Zone) -> Progress {
         let (bar, template) = match window {
             Some(window) => {
                 let length = u64::try_from(window.seconds()).unwrap_or(0);

@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::source::Source;
 use super::text::Screen;
 use super::window::Window;
+use super::zone::Zone;
 use crate::cli::ServeArgs;
 use crate::config::{self, Product, SystemEnvironment};
 use crate::cryptolens::{Client, Token};
@@ -68,7 +69,7 @@ impl Setup {
         })
     }
 
-    pub(super) fn source(&self, log: &str, window: Option<Window>, zone: chrono_tz::Tz) -> Source {
+    pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> Source {
         Source {
             client: self.client.clone(),
             progress: Progress::new(log, window, zone),

@@ -4,6 +4,7 @@
 //! good, so a caller who got to the end has every row that the log held when it began. Rows of the Web API Log are told to
 //! be in the order of their ids, and nearly in that of their times: [`SLACK`] is how far they may be off.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -14,10 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 use super::count::of_length;
 use super::error::{PageFault, ReportError};
 use super::progress::Progress;
-use crate::cryptolens::{ApiError, Client, Endpoint, Filter, Page, PageQuery, Retry, Row, Seats};
+use crate::cryptolens::{ApiError, Client, Endpoint, Filter, LogKind, Page, PageQuery, Retry, Row, Seats};
+use crate::ingest::origin::{self, Extent, Mark, Probe, ProbeAnswer};
 
 /// How far times may be off the order of ids, in seconds. A page all of which is off by more ends the reading.
 pub(super) const SLACK: i64 = 3600;
+
+/// How long before its window a reading of the Events Log begins, in seconds: a day.
+const EVENTS_SLACK: i64 = 86_400;
 
 const ATTEMPTS: u32 = 5;
 /// The smallest page that is asked for when larger ones fail.
@@ -112,20 +117,53 @@ impl Source {
         Ok(cursor.reading)
     }
 
-    /// An id to read forward from so that no row from `from` on is left out: below it there are only pages all of which
-    /// are older than that by more than [`SLACK`]. Found by halving, because these logs have no other way to begin
-    /// anywhere but at their beginning.
+    /// An id to read forward from for the rows of a window that begins at `from`, found by
+    /// [`origin::find`]. Times of the Web API Log and the Object Log are the server's, and nearly in order: see
+    /// [`SLACK`]. Those of events are the applications': see [`EVENTS_SLACK`].
     pub(super) async fn start<R: Row>(&self, filter: &Filter, from: i64) -> Result<i64, ReportError> {
-        let too_old = async |after: i64| -> Result<Option<i64>, ReportError> {
-            let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
-            let page = self.page(self.fetch::<R>(cursor, filter).page).await?;
-            let Some(rows) = cursor.accept(page)? else {
-                return Ok(None);
-            };
-            let newest = rows.iter().filter_map(Row::time).max();
-            Ok(newest.filter(|time| *time < from.saturating_sub(SLACK)).map(|_| cursor.last))
-        };
-        last_too_old(too_old).await
+        let slack = if R::LOG == LogKind::Events { EVENTS_SLACK } else { SLACK };
+        let mut probe = ProbeLog { source: self, filter, rows: PhantomData::<fn() -> R> };
+        origin::find(&mut probe, R::LOG, Mark::Time(from.saturating_sub(slack))).await
+    }
+
+    /// The time up to which a window that ends at `to` is read. Only the end of the Events Log makes a window of it
+    /// complete: an application may register an event long after the time that it gives.
+    pub(super) const fn end<R: Row>(to: i64) -> i64 {
+        match R::LOG {
+            LogKind::Events => i64::MAX,
+            LogKind::WebApi | LogKind::Objects => to,
+        }
+    }
+
+    /// One page, for the search.
+    async fn probed<R: Row>(
+        &self,
+        mut query: PageQuery,
+        filter: &Filter,
+    ) -> Result<ProbeAnswer, ReportError> {
+        let endpoint = R::LOG.endpoint();
+        let mut attempt = 0;
+        loop {
+            match self.unless_stopped(self.client.filtered_page::<R>(query, filter)).await? {
+                Ok(page) => {
+                    let descends =
+                        page.rows.len() > 1 && page.rows.is_sorted_by(|one, next| one.id() > next.id());
+                    if descends && !query.newest_first {
+                        return Err(ReportError::Pages { endpoint, fault: PageFault::Order });
+                    }
+                    return Ok(ProbeAnswer::of(&page, query.starting_after));
+                }
+                Err(ApiError::BadRequest { status: None }) if query.starting_after > 0 => {
+                    return Ok(ProbeAnswer::Refused);
+                }
+                Err(error) => {
+                    if error.may_be_size() {
+                        query.limit = (query.limit / 2).max(LEAST_LIMIT.min(query.limit));
+                    }
+                    self.unless_stopped(self.pause(endpoint, error, &mut attempt)).await??;
+                }
+            }
+        }
     }
 
     /// How many seats a license key has.
@@ -196,32 +234,34 @@ impl Source {
     }
 }
 
-/// An id from which on there are rows to read; `too_old` gives the last id of the page after an id if all of it is too old.
-async fn last_too_old(
-    too_old: impl AsyncFn(i64) -> Result<Option<i64>, ReportError>,
-) -> Result<i64, ReportError> {
-    let mut start = 0;
-    let mut step = 1 << 10;
-    // Up to `too_far`, after which nothing is too old, by doubling steps ...
-    let mut too_far = loop {
-        let Some(last) = too_old(start).await? else { return Ok(start) };
-        start = last;
-        let ahead = start.saturating_add(step);
-        match too_old(ahead).await? {
-            None => break ahead,
-            Some(last) => start = last,
-        }
-        step = step.saturating_mul(2);
-    };
-    // ... and then back by halves.
-    while start < too_far {
-        let middle = start + (too_far - start) / 2;
-        match too_old(middle).await? {
-            Some(last) => start = last,
-            None => too_far = middle,
-        }
+/// The questions of the search for the beginning of a window.
+struct ProbeLog<'a, R> {
+    source: &'a Source,
+    filter: &'a Filter,
+    rows: PhantomData<fn() -> R>,
+}
+
+impl<R: Row> Probe for ProbeLog<'_, R> {
+    type Error = ReportError;
+
+    async fn page_after(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ReportError> {
+        let query = PageQuery { starting_after: after, limit: extent.limit(R::LOG), newest_first: false };
+        self.source.probed::<R>(query, self.filter).await
     }
-    Ok(start)
+
+    async fn newest(&mut self) -> Result<ProbeAnswer, ReportError> {
+        let query = PageQuery { starting_after: 0, limit: 1, newest_first: true };
+        self.source.probed::<R>(query, self.filter).await
+    }
+
+    /// Nothing is lost for good where an empty answer is believed: the next report reads the log again.
+    async fn pause_for_overlap(&mut self) -> Result<bool, ReportError> {
+        Ok(false)
+    }
+
+    fn now(&self) -> i64 {
+        chrono::Utc::now().timestamp()
+    }
 }
 
 /// A page that is being fetched.
@@ -317,10 +357,6 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
-    use proptest::prelude::*;
-
     use super::*;
     use crate::report::record::RequestRecord;
 
@@ -361,34 +397,5 @@ mod tests {
         let mut cursor = cursor();
         assert!(cursor.accept(page(&[4], 2)).is_ok());
         assert_eq!(cursor.reading.without_id, 2);
-    }
-
-    proptest! {
-        /// Times in the order of ids but for less than the slack, gaps between ids, pages of a few rows.
-        #[test]
-        fn halving_skips_no_row_that_is_needed(
-            steps in prop::collection::vec((1_i64..5_000, 0_i64..4_000, 0..SLACK), 0..120),
-            from in 0_i64..250_000,
-        ) {
-            let mut last = (0, 0);
-            let rows: Vec<(i64, i64)> = steps
-                .iter()
-                .map(|(gap, later, early)| {
-                    last = (last.0 + gap, last.1 + later);
-                    (last.0, last.1 - early)
-                })
-                .collect();
-            let probes = Cell::new(0);
-            let too_old = async |after: i64| {
-                probes.set(probes.get() + 1);
-                let page: Vec<_> = rows.iter().filter(|(id, _)| *id > after).take(7).collect();
-                let newest = page.iter().map(|(_, time)| *time).max();
-                Ok(newest.filter(|time| *time < from - SLACK).and(page.last().map(|(id, _)| *id)))
-            };
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let start = runtime.block_on(last_too_old(too_old)).unwrap();
-            prop_assert!(rows.iter().all(|(id, time)| *time < from || *id > start));
-            prop_assert!(probes.get() < 60, "{} probes", probes.get());
-        }
     }
 }

@@ -5,19 +5,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde::Serialize;
 
 use super::args::BoundsArgs;
 use super::error::ReportError;
+use super::zone::Zone;
 
 /// From `from` to `to`, `to` not included; both in Unix seconds, and `from` is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) from: i64,
     pub(super) to: i64,
-    pub(super) zone: Tz,
+    pub(super) zone: Zone,
 }
 
 /// A window as reports show it.
@@ -104,22 +104,21 @@ pub(super) fn span(length: Duration) -> String {
 }
 
 /// The local date and time of a moment. Times that no calendar holds count as the earliest that it does.
-pub(super) fn local(time: i64, zone: Tz) -> NaiveDateTime {
-    DateTime::from_timestamp(time, 0).unwrap_or(DateTime::<Utc>::MIN_UTC).with_timezone(&zone).naive_local()
+pub(super) fn local(time: i64, zone: Zone) -> NaiveDateTime {
+    zone.at(time).naive_local()
 }
 
 /// As `2026-01-31 08:00:00`.
-pub(super) fn shown(time: i64, zone: Tz) -> String {
+pub(super) fn shown(time: i64, zone: Zone) -> String {
     local(time, zone).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// As `2026-01-31T08:00:00+01:00`, or `Z` in UTC.
-pub(super) fn rfc3339(time: i64, zone: Tz) -> String {
-    let time = DateTime::from_timestamp(time, 0).unwrap_or(DateTime::<Utc>::MIN_UTC);
-    time.with_timezone(&zone).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+pub(super) fn rfc3339(time: i64, zone: Zone) -> String {
+    zone.at(time).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-fn moment(flag: &str, text: &str, zone: Tz) -> Result<i64, ReportError> {
+fn moment(flag: &str, text: &str, zone: Zone) -> Result<i64, ReportError> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.timestamp());
@@ -133,13 +132,7 @@ fn moment(flag: &str, text: &str, zone: Tz) -> Result<i64, ReportError> {
             "{flag}: found {text:?}, expected a date such as 2026-01-31 or a time such as 2026-01-31T08:00"
         )));
     };
-    // Clocks that go forward skip an hour: the first moment after it is meant. Those that go back have one twice.
-    let found = (0..=24).find_map(|quarters| {
-        zone.from_local_datetime(&(naive + TimeDelta::minutes(15 * quarters))).earliest()
-    });
-    found
-        .map(|time| time.timestamp())
-        .ok_or_else(|| ReportError::Usage(format!("{flag}: there is no {text} in {zone}")))
+    zone.moment(naive).ok_or_else(|| ReportError::Usage(format!("{flag}: there is no {text} in {zone}")))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(crate) fn fit(text: &str, most: usize) -> Cow<'_, str> {
 }
 
 /// A character that is not seen but may change what is.
-fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }

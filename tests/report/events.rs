@@ -83,3 +83,48 @@ fn an_empty_window_is_a_sentence_and_an_error_is_none() {
     });
     assert!(told(&stub, &DAYS, 1).contains("GetEvents: the api refused the token"));
 }
+
+/// A minute between events, the first of them three days before the window; `time` moves single ones.
+fn minutes(time: impl Fn(i64, i64) -> i64) -> Stub {
+    let row = |index: i64| {
+        let registered = MONDAY + (index - 2 * 1440) * 60;
+        json!({"id": 1000 + index * 3, "eventName": "start", "time": time(index, registered)})
+    };
+    Stub::start(Logs { events: (0..6 * 1440).map(row).collect(), ..Logs::default() })
+}
+
+/// Asserts that report and export have each event whose time is in the window, by the times that the log holds.
+fn assert_complete(stub: &Stub) {
+    let from = MONDAY + 86_400;
+    let wanted = |row: &&Value| (from..from + 3 * 86_400).contains(&row["time"].as_i64().unwrap());
+    let expected: Vec<&Value> = stub.logs.events.iter().filter(wanted).map(|row| &row["id"]).collect();
+    let report: Value = serde_json::from_str(&shown(stub, &with(&["--format=json"]))).unwrap();
+    assert_eq!(report["entries"], expected.len());
+    let exported = shown(stub, &[&["export"], &DAYS[1..]].concat());
+    let rows: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_batch_of_300_old_events_leaves_no_event_of_the_window_out() {
+    for begins in [2_800, 4_250, 4_400, 6_000] {
+        let batch = begins..begins + 300;
+        let late = |index, time| if batch.contains(&index) { time - 20 * 86_400 } else { time };
+        assert_complete(&minutes(late));
+    }
+}
+
+#[test]
+fn a_batch_of_250_events_that_are_nine_hours_ahead_leaves_no_event_of_the_window_out() {
+    for begins in [2_600, 4_250, 5_000, 8_100] {
+        let batch = begins..begins + 250;
+        let ahead = |index, time| if batch.contains(&index) { time + 9 * 3_600 } else { time };
+        assert_complete(&minutes(ahead));
+    }
+}
+
+#[test]
+fn every_tenth_event_that_is_days_late_is_in_its_window() {
+    let late = |index: i64, time| if index % 10 == 0 { time - 2 * 86_400 } else { time };
+    assert_complete(&minutes(late));
+}

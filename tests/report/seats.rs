@@ -126,6 +126,39 @@ fn nobody_is_named_unless_asked_for() {
 }
 
 #[test]
+fn the_license_key_may_come_from_a_file_or_standard_input() {
+    use std::io::Write as _;
+    let stub = stub();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let expected = shown(&stub, &DAY);
+    let named = |path: &str| -> Vec<String> {
+        let flag = format!("--license-key-file={path}");
+        DAY.iter().map(|arg| if *arg == "--key=KEY-01" { flag.clone() } else { (*arg).to_owned() }).collect()
+    };
+    let by_file = named(file.path().to_str().unwrap());
+    let by_file: Vec<&str> = by_file.iter().map(String::as_str).collect();
+    for content in ["KEY-01", "\u{feff}KEY-01\r\n", " KEY-01 \n\n"] {
+        std::fs::write(file.path(), content).unwrap();
+        assert_eq!(shown(&stub, &by_file), expected);
+    }
+    for content in ["", "\n", "KEY-01\nKEY-02\n"] {
+        std::fs::write(file.path(), content).unwrap();
+        let error = told(&stub, &by_file, 2);
+        assert!(error.contains("license key") && !error.contains("KEY-0"), "{error}");
+    }
+    let by_stdin = named("-");
+    let by_stdin: Vec<&str> = by_stdin.iter().map(String::as_str).collect();
+    let mut command = super::command(&stub, &by_stdin);
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdin(piped()).stdout(piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"KEY-01\n").unwrap();
+    assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap(), expected);
+    told(&stub, &[&by_file[..], &["--key=KEY-01"]].concat(), 2);
+    let without: Vec<&str> = DAY.into_iter().filter(|arg| !arg.starts_with("--key")).collect();
+    assert!(told(&stub, &without, 2).contains("--key"));
+}
+
+#[test]
 fn a_token_that_may_not_ask_for_the_key_is_told() {
     let faults = [(1, (403, r#"{"result":1,"message":"Access denied."}"#))].into();
     let stub = Stub::start(Logs { faults, ..Logs::default() });

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use maud::{Markup, html as markup};
 
 use super::model::{Audit, Line};
 use crate::report::chart::{BAD, GOOD, steps};
 use crate::report::error::ReportError;
 use crate::report::page::{figure, figures, page, table as html_table};
-use crate::report::spreadsheet::{maybe, write};
+use crate::report::spreadsheet::{Cell, maybe_number, number, write};
 use crate::report::text::{Column, Screen, counted, thousands};
 use crate::report::window::{Window, local, span};
+use crate::report::zone::Zone;
 
 /// More steps than this are not told apart on a screen.
 const POINTS: i64 = 900;
@@ -161,15 +161,16 @@ pub(in crate::report) fn csv(audit: &Audit) -> Result<String, ReportError> {
         &header,
         audit.history.iter().map(|line| {
             [
-                line.time.clone(),
-                line.action.to_owned(),
-                maybe(line.machine.clone()),
-                maybe(line.friendly_name.clone()),
-                maybe(line.expires.clone()),
-                line.overdraft.to_string(),
-                line.used.to_string(),
-                maybe(line.free),
-                maybe(line.over),
+                Cell::from(line.time.clone()),
+                line.action.into(),
+                line.machine.clone().into(),
+                line.friendly_name.clone().into(),
+                line.expires.clone().into(),
+                // A truth value, which is no text.
+                number(line.overdraft),
+                number(line.used),
+                maybe_number(line.free),
+                maybe_number(line.over),
             ]
         }),
     )
@@ -227,7 +228,7 @@ fn chart(audit: &Audit, window: &Window) -> Result<String, ReportError> {
     )
 }
 
-fn label(time: i64, zone: Tz, format: &str) -> String {
+fn label(time: i64, zone: Zone, format: &str) -> String {
     local(time, zone).format(format).to_string()
 }
 
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_thinned_line_keeps_its_peak_and_its_end() {
-        let window = Window { from: 0, to: 9_000_000, zone: Tz::UTC };
+        let window = Window { from: 0, to: 9_000_000, zone: Zone::UTC };
         let many: Vec<(i64, u64)> =
             (0..10_000).map(|time| (time * 2, u64::try_from(time % 7).unwrap())).collect();
         let thin = thinned(&many, &window);

@@ -3,7 +3,7 @@
 use super::model::Report;
 use crate::report::count::ShownCounts;
 use crate::report::error::ReportError;
-use crate::report::spreadsheet::{maybe, write};
+use crate::report::spreadsheet::{Cell, maybe_number, number, write};
 
 const HEADER: [&str; 11] = [
     "table",
@@ -41,22 +41,22 @@ pub(in crate::report) fn csv(report: &Report) -> Result<String, ReportError> {
     rows.extend(report.states.iter().map(|state| {
         let requests = |outcome| if state.outcome == outcome { state.requests } else { 0 };
         [
-            "state".to_owned(),
-            maybe(state.state),
-            format!("{} {}", state.event_type, state.outcome),
-            state.requests.to_string(),
-            requests("success").to_string(),
-            requests("failure").to_string(),
-            requests("unknown").to_string(),
-            String::new(),
-            maybe(state.share),
-            state.first_seen.clone(),
-            state.last_seen.clone(),
+            "state".into(),
+            maybe_number(state.state),
+            format!("{} {}", state.event_type, state.outcome).into(),
+            number(state.requests),
+            number(requests("success")),
+            number(requests("failure")),
+            number(requests("unknown")),
+            Cell::Empty,
+            maybe_number(state.share),
+            state.first_seen.clone().into(),
+            state.last_seen.clone().into(),
         ]
     }));
     rows.extend(report.keys.above_one_percent.iter().map(|key| {
         let mut row = counted("key", &key.key, "", &key.counts);
-        row[8] = key.share.to_string();
+        row[8] = number(key.share);
         row
     }));
     for (table, identified) in [("friendly_name", &report.friendly_names), ("machine", &report.machines)] {
@@ -66,18 +66,18 @@ pub(in crate::report) fn csv(report: &Report) -> Result<String, ReportError> {
     write(&HEADER, rows)
 }
 
-fn counted(table: &str, item: &str, detail: &str, counts: &ShownCounts) -> [String; 11] {
+fn counted(table: &str, item: &str, detail: &str, counts: &ShownCounts) -> [Cell; 11] {
     [
-        table.to_owned(),
-        item.to_owned(),
-        detail.to_owned(),
-        counts.requests.to_string(),
-        counts.success.to_string(),
-        counts.failure.to_string(),
-        counts.unknown.to_string(),
-        maybe(counts.failure_ratio),
-        String::new(),
-        String::new(),
-        String::new(),
+        table.into(),
+        item.into(),
+        detail.into(),
+        number(counts.requests),
+        number(counts.success),
+        number(counts.failure),
+        number(counts.unknown),
+        maybe_number(counts.failure_ratio),
+        Cell::Empty,
+        Cell::Empty,
+        Cell::Empty,
     ]
 }

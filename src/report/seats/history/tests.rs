@@ -1,9 +1,9 @@
-use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
+use crate::report::zone::Zone;
 
-const WINDOW: Window = Window { from: 100, to: 200, zone: Tz::UTC };
+const WINDOW: Window = Window { from: 100, to: 200, zone: Zone::UTC };
 
 fn lease(id: i64, time: i64, machine: &str, expires: i64) -> SeatRow {
     row(id, time, Some(machine), What::Lease { expires: Some(expires), overdraft: false })
