@@ -48,9 +48,11 @@ def runbooks(_):
     for name, rule in alerts.items():
         if rule["labels"].get("severity") not in ("critical", "warning", "info"):
             yield f"{name}: no severity"
-        for wanted in ("summary", "description", "runbook_url"):
+        for wanted in ("summary", "description", "runbook_url", "dashboard_url"):
             if not rule["annotations"].get(wanted):
                 yield f"{name}: no {wanted}"
+        if "$value" in rule["annotations"].get("summary", ""):
+            yield f"{name}: the summary changes with every evaluation"
         if rule["annotations"].get("runbook_url", "").split("#")[-1] not in sections:
             yield f"{name}: no section in docs/runbooks.md"
         if f'alertname="{name}", alertstate="firing"' not in tests:
@@ -91,7 +93,8 @@ def dashboard_rules(arguments):
             yield from (f"{query.where}: {problem}" for problem in query_problems(queries.filled(query, ANY)))
     yield from unparsable(arguments[0], of_dashboards)
     yield from unknown_names([*of_dashboards, *of_rules])
-    yield from (f"{query.where}: does not stand back while a log is catching up" for query in of_rules if heedless(query.text))
+    yield from (f"{query.where}: does not leave out windows full of old rows" for query in of_rules if heedless(query))
+    yield from (f"{query.where}: {problem}" for query in of_rules for problem in identity_problems(query.text))
 
 
 def variable_problems(dashboard):
@@ -165,10 +168,31 @@ RATE_INTERVALS = {datetime.timedelta(seconds=value) for value in (60, 75, 315, 9
 ROWS = re.compile(r"cryptolens_(web_api|event|object)_log_(entries|states)_total|cryptolens_\w+_(bucket|sum|count)")
 
 
-def heedless(text):
-    """Whether a rule reads rows and never asks for catching_up. What is recorded has asked already."""
-    named = {metric for metric, _ in queries.selectors(queries.parsed(text))}
-    return any(ROWS.fullmatch(metric) and "exporter" not in metric for metric in named) and "cryptolens_exporter_catching_up" not in named
+# What is usual over a week: some old rows in it bend nothing.
+USUAL = {"account_product_outcome:cryptolens_web_api_log_entries:increase1w", "account_product:cryptolens_web_api_log_entries:least_increase1h"}
+
+
+def heedless(query):
+    """Whether a rule asks how many rows were counted in a window, and never how old they were. What is recorded has asked already."""
+    counted = set()
+    for node, _ in queries.nodes(queries.parsed(query.text)):
+        if isinstance(node, promql_parser.Call) and node.func.name in ("rate", "increase"):
+            counted |= {metric for metric, _ in queries.selectors(node)}
+    rows = any(ROWS.fullmatch(metric) and "exporter" not in metric for metric in counted)
+    return rows and "cryptolens_web_api_log_entry_age_seconds_count" not in counted and query.where not in USUAL
+
+
+IDENTITY = {"cluster", "namespace", "job", "account"}
+
+
+def identity_problems(text):
+    """Matching and grouping go by the whole identity of an account: its name alone is another exporter's too."""
+    for node, _ in queries.nodes(queries.parsed(text)):
+        labels = set(queries.grouping_labels(node))
+        if "account" in labels and not IDENTITY <= labels:
+            yield f"matches or groups by {sorted(labels)}, which is not the whole identity"
+        if isinstance(node, promql_parser.BinaryExpr) and node.modifier and node.modifier.matching and labels == {"account"}:
+            yield "matches by account alone"
 
 
 def unparsable(promtool, all_queries):
@@ -187,7 +211,7 @@ def catalogue():
     families = {}
     for line in (ROOT / "docs" / "metrics.md").read_text().splitlines():
         if row := re.match(r"\| `(\w+)` \| (\w+)[^|]* \| ([^|]*) \|", line):
-            labels = {label for label in row[3].strip().split(", ") if label} | {"job", "instance"}
+            labels = {label for label in row[3].strip().split(", ") if label} | {"job", "instance", "cluster", "namespace", "pod", "node", "__replica"}
             names = [row[1] + suffix for suffix in ("_bucket", "_count", "_sum")] if row[2] == "histogram" else [row[1]]
             for name in names:
                 families[name] = labels | ({"le"} if name.endswith("_bucket") else set())

@@ -27,6 +27,20 @@ EMPTY = {
     "annotation / Exporter restarts": "no restart in these minutes",
 }
 ALERT = "nothing is wrong"
+# Rules that need more than the worlds have: what promtool alone shows (prometheus/tests), and why.
+BY_PROMTOOL = {
+    "alert CryptolensErrorBudgetBurn 6h": "needs data of most of six hours",
+    "alert CryptolensErrorBudgetBurnAll 6h": "needs data of most of six hours",
+    "alert CryptolensErrorBudgetBurnSlow 1d": "needs data of most of a day",
+    "alert CryptolensErrorBudgetBurnSlow 3d": "needs data of most of three days",
+    "alert CryptolensErrorBudgetBurnAllSlow 1d": "needs data of most of a day",
+    "alert CryptolensErrorBudgetBurnAllSlow 3d": "needs data of most of three days",
+    "alert CryptolensNoSuccess": "needs six hours of history and thin traffic",
+    "alert CryptolensReplicaDown": "needs two exporters of one account",
+    "alert CryptolensLogReplaced": "needs a log that begins anew",
+    "account_product:cryptolens_web_api_log_failures_per_entries:last_week": "needs what was recorded a week ago",
+    "account:cryptolens_web_api_log_failures_per_entries:last_week": "needs what was recorded a week ago",
+}
 
 checks = 0
 problems = []
@@ -93,7 +107,7 @@ def returned(prometheus, query, chosen, since=None):
 
 
 def unexplained(query, count):
-    return not count and query.where not in EMPTY and not query.where.startswith("alert ")
+    return not count and query.where not in EMPTY and query.where not in BY_PROMTOOL and not query.where.startswith("alert ")
 
 
 def returned_by_demo(prometheus, all_queries, chosen):
@@ -124,7 +138,8 @@ def names(prometheuses, all_queries):
             for label in set(matched) - labels[metric]:
                 yield f"{query.where}: {metric} has no label {label}"
         known = set().union(*labels.values())
-        for label in grouped - known:
+        # Labels that these targets do not have, and that targets elsewhere may have.
+        for label in grouped - known - {"cluster", "namespace", "pod", "node"}:
             yield f"{query.where}: no metric has the label {label}"
 
 
@@ -136,7 +151,8 @@ def healthy(stack, binary, folder, alertmanager):
     now = int(time.time())
     data = folder / "prometheus"
     data.mkdir(parents=True)
-    counted = set(re.findall(r"# TYPE (cryptolens_(?:web_api|event|object|floating|data|product)_\w+) ", page))
+    # Without the ages: the demo's month was counted at once, and its rows were old then.
+    counted = set(re.findall(r"# TYPE (cryptolens_(?:web_api|event|object|floating|data|product)_(?!log_entry_age)\w+) ", page))
     logs = {"cryptolens_web_api_log_entries_total", "cryptolens_event_log_entries_total", "cryptolens_object_log_entries_total"}
 
     def given(families, start, end, step, since=now - 30 * DAY):
@@ -145,7 +161,8 @@ def healthy(stack, binary, folder, alertmanager):
     # The last hour as busy as if the month had come within a day: at night, and just started, a demo would leave panels empty.
     given(counted, now - 3600, now - 10, 60, now - DAY)
     given(logs, now - 7 * DAY - 2 * 3600, now - 7 * DAY + 2 * 3600, 120)
-    given(logs, now - 2 * DAY, now - DAY, 6 * 3600)
+    given(logs, now - 2 * DAY, now - DAY // 3, 6 * 3600)
+    given({"cryptolens_log_last_entry_timestamp_seconds"}, now - 7 * DAY - 2 * 3600, now - 7 * DAY, 600)
     return stack.enter_context(Prometheus(folder, [address], alertmanager, queries.RULES.read_text())), address
 
 
@@ -201,7 +218,7 @@ def spike(world, prometheus, alertmanager):
     check("the spike reached Alertmanager within two minutes", time.monotonic() - began < 120, f"after {time.monotonic() - began:.0f} s")
     products = {one["labels"]["product_id"] for one in alertmanager.alerts(alertname=name, account="spike")}
     check("of one product", products == {str(product)}, products)
-    wanted = f"cryptolens-exporter report --since 1h --product {product} --outcome failure"
+    wanted = f"cryptolens-exporter report --account=spike --since=1h --product={product} --outcome=failure"
     check("it says what to run", wanted in alert["annotations"]["description"], alert["annotations"]["description"])
     check("it names the product", f"product {product}" not in alert["annotations"]["summary"], alert["annotations"]["summary"])
     wait_for("its end in Alertmanager", lambda: not alertmanager.alerts(alertname=name, account="spike"))
@@ -236,24 +253,28 @@ def filled_in(prometheus, address):
 
 def inhibitions(alertmanager):
     """The compose file's inhibitions work on the labels that the alerts have."""
-    labels = {"account": "inhibitions", "product_id": "1"}
+    labels = {"namespace": "a", "job": "x", "account": "inhibitions", "product_id": "1"}
+    slow, fast = "CryptolensErrorBudgetBurnSlow", "CryptolensErrorBudgetBurn"
     alertmanager.add({"alertname": "CryptolensFailureSpike", "severity": "critical", **labels},
-                     {"alertname": "CryptolensErrorBudgetBurn", "severity": "critical", "window": "1h", **labels},
-                     {"alertname": "CryptolensErrorBudgetBurn", "severity": "critical", "window": "1h", **labels, "product_id": "2"},
-                     {"alertname": "CryptolensErrorBudgetBurn", "severity": "warning", "window": "3d", **labels, "product_id": "2"})
+                     {"alertname": fast, "severity": "critical", "window": "1h", **labels},
+                     {"alertname": fast, "severity": "critical", "window": "1h", **labels, "product_id": "2"},
+                     {"alertname": slow, "severity": "warning", "window": "3d", **labels, "product_id": "2"},
+                     # The same account name elsewhere: another job, another namespace.
+                     {"alertname": fast, "severity": "critical", "window": "1h", **labels, "job": "y"},
+                     {"alertname": slow, "severity": "warning", "window": "3d", **labels, "namespace": "b", "product_id": "2"})
 
     def silent():
         found = alertmanager.alerts(account="inhibitions")
-        return {(alert["labels"]["alertname"], alert["labels"]["product_id"], alert["labels"]["severity"]): bool(alert["status"]["inhibitedBy"])
-                for alert in found}
+        keys = ("alertname", "namespace", "job", "product_id")
+        return {tuple(alert["labels"][key] for key in keys): bool(alert["status"]["inhibitedBy"]) for alert in found}
 
-    wanted = {("CryptolensFailureSpike", "1", "critical"): False, ("CryptolensErrorBudgetBurn", "1", "critical"): True,
-              ("CryptolensErrorBudgetBurn", "2", "critical"): False, ("CryptolensErrorBudgetBurn", "2", "warning"): True}
+    wanted = {("CryptolensFailureSpike", "a", "x", "1"): False, (fast, "a", "x", "1"): True, (fast, "a", "x", "2"): False,
+              (slow, "a", "x", "2"): True, (fast, "a", "y", "1"): False, (slow, "b", "x", "2"): False}
     try:
         wait_for("inhibitions", lambda: silent() == wanted, 20)
     except Failure:
         pass
-    check("a spike silences its product's burn, a fast burn the slow one", silent() == wanted, f"{sum(silent().values())} of {len(silent())} silent")
+    check("a spike silences its product's burn, a fast burn the slow one, and neither another exporter's", silent() == wanted, f"{sum(silent().values())} of {len(silent())} silent")
 
 
 def table(rows, wide):
@@ -309,7 +330,7 @@ def main():
     for query, count, under_faults, reason in rows:
         if unexplained(query, count):
             problems.append(f"{query.where}: returns nothing over a healthy demo, and no reason is given")
-        if not count and not under_faults:
+        if not count and not under_faults and query.where not in BY_PROMTOOL:
             problems.append(f"{query.where}: returns nothing, not even under faults")
     for where in EMPTY.keys() - {query.where for query, *_ in rows}:
         problems.append(f"{where}: a reason is given for a query that is not there")

@@ -78,7 +78,7 @@ def filled(query, variables):
         text = text.replace(f"${name}", f"{value}s")
     for name, values in variables.items():
         text = text.replace(f"${name}", values)
-    if "$" in re.sub(r'"(\\.|[^"])*"', '""', text) or re.search(r"\$\w", text):
+    if "$" in re.sub(r'"(\\.|[^"])*"', '""', text) or re.search(r"\$[A-Za-z_{]", text):
         raise ValueError(f"{query.where}: a variable is left over in {text}")
     return text
 
@@ -144,16 +144,22 @@ def shortened(all_groups):
 
     Numbers of requests in a window stay as they are: the test's traffic is as much thicker.
     """
-    window = re.compile(r"(\[|offset )(\d+[smhdw])")
+    window = re.compile(r"(\[|:|offset )(\d+[smhdw])(?=[\]: )]|$)", re.M)
     # A rate times the seconds of its window, or an age in seconds.
-    number = re.compile(r"([*<>] )([1-9][0-9]*00)\b")
+    number = re.compile(r"([*<>/(] )([1-9][0-9]*00)\b")
+    # The seconds of a window times a rate.
+    factor = re.compile(r"\b([1-9][0-9]*00)( \* )")
 
     def expression(text):
         text = window.sub(lambda found: found[1] + shortened_duration(found[2]), text)
-        return number.sub(lambda found: found[1] + str(int(found[2]) // FACTOR), text)
+        text = factor.sub(lambda found: str(int(found[1]) // FACTOR) + found[2], text)
+        text = number.sub(lambda found: found[1] + str(int(found[2]) // FACTOR), text)
+        # The buckets of ages stay: a row that is older than a window is, here, older than sixty times the window.
+        return text.replace("36 * account_product:", "0.6 * account_product:")
 
     made = json.loads(json.dumps(all_groups))
     for group in made:
+        group.pop("interval", None)
         for rule in group["rules"]:
             rule["expr"] = expression(rule["expr"])
             for key in ("for", "keep_firing_for"):

@@ -6,7 +6,7 @@ use super::model::{Identified, Report, failure_states};
 use super::text::{
     FAILURE_COLUMNS, KEY_COLUMNS, OF_ALL_WEEKS, STATE_COLUMNS, WHO_COLUMNS, capitalised, compared,
     count_columns, count_row, event_type_rows, failing_columns, failing_rows, failure_cells, key_rows, notes,
-    product_rows, state_cells, who_rows,
+    product_rows, state_cells, usual, who_rows,
 };
 use crate::report::args::Chart;
 use crate::report::chart::{Axis, BAD, Bar, GOOD, OTHER, bars};
@@ -89,6 +89,7 @@ fn sections(report: &Report) -> Result<Markup, ReportError> {
             ("Failure ratio", percent(total.failure_ratio), ""),
         ]))
         @if let Some(sentence) = compared(report) { p { (sentence) } }
+        @if let Some(sentence) = usual(report) { p { (sentence) } }
         (figure(&outcome_chart(report)?, &described, true))
         (figure(&daily_chart(report)?, "bar chart: requests of each day, failures below", false))
         @if report.days.iter().any(|day| !day.whole) { p.weak { "The first or last day is not whole." } }

@@ -106,8 +106,26 @@ fn outcomes(report: &Report, screen: Screen) -> String {
         counted(total.counts.requests, "request", "requests"),
         percent(total.counts.failure_ratio)
     ));
-    lines.push_str(&compared(report).map(|line| format!(" {line}\n")).unwrap_or_default());
+    for line in [compared(report), usual(report)].into_iter().flatten() {
+        lines.push_str(&format!(" {line}\n"));
+    }
     lines
+}
+
+/// The usual share of failures, for whoever chooses an error budget for the alerts: the median of
+/// the days, which one bad day does not move. Two days have no usual share.
+pub(super) fn usual(report: &Report) -> Option<String> {
+    let mut ratios: Vec<f64> = report.days.iter().filter_map(|day| day.counts.failure_ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (usual, worst) = (ratios.get(ratios.len() / 2)?, ratios.last()?);
+    (ratios.len() > 2).then(|| {
+        format!(
+            "Usual failure ratio: {}, the median of {} days; on the worst day {}.",
+            percent(Some(*usual)),
+            ratios.len(),
+            percent(Some(*worst))
+        )
+    })
 }
 
 /// The comparison with the window before, as a sentence.
