@@ -292,15 +292,14 @@ impl Poll {
             session.witnesses.add(now.monotonic, shown);
         }
 
+        let settled = final_id(session, floor_before, asked, &ids, exchange);
         #[cfg(test)]
-        let wrong = session.flaw.and_then(|flaw| {
+        let settled = {
             let (floor, overlap) = (floor_before, i64::try_from(session.overlap.as_secs()).unwrap_or(0));
             let page = super::flaw::PageIds { floor, asked, ids: &ids, times: &times, overlap };
-            flaw.final_id(&session.witnesses, &page, exchange)
-        });
-        #[cfg(not(test))]
-        let wrong = None;
-        let settled = wrong.unwrap_or_else(|| final_id(session, floor_before, asked, &ids, exchange));
+            let wrong = session.flaw.and_then(|flaw| flaw.final_id(&session.witnesses, &page, exchange));
+            wrong.unwrap_or(settled)
+        };
         if let Some(floor) = settled {
             position.raise_floor_to(floor);
         }
