@@ -15,7 +15,14 @@ import queries
 from queries import ROOT, dashboards, panels, rules
 
 # What Prometheus and the process collector bring.
-FOREIGN_METRICS = {"up", "ALERTS", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+FOREIGN_METRICS = {"up", "ALERTS", "ALERTS_FOR_STATE", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+
+
+# Panels are ready for these, which come with other changes.
+COMING = {"cryptolens_exporter_newest_id", "cryptolens_exporter_ledger_foreign_writes_total", "cryptolens_web_api_log_refusals:floor",
+          "account_product:cryptolens_web_api_log_failures_per_entries:spike_threshold", "account_product:cryptolens_web_api_log_failures:floor15m"}
+# What a scrape, the Prometheus operator or a relabelling may set.
+TARGET_LABELS = {"job", "instance", "cluster", "namespace", "service", "pod", "node", "__replica"}
 
 
 def compose(_):
@@ -62,9 +69,12 @@ def runbooks(_):
 
 
 # The dashboards' own variables, filled with something that parses.
-ANY = {name: f"any-{name}" for name in ("job", "instance", "account", "product")}
+ANY = {name: f"any-{name}" for name in ("cluster", "namespace", "job", "instance", "account", "product")}
 # Grafana's names for what our panels show, of the many that dashboard-linter knows.
-UNITS = {"short", "none", "percentunit", "s", "bytes", "reqps", "cps", "string", "dateTimeAsIso"}
+UNITS = {"short", "none", "percentunit", "s", "bytes", "reqpm", "epm", "suffix: per h", "string", "dateTimeAsIso"}
+# Keys that Grafana has dropped or never read, and empty ones.
+DEAD_KEYS = {"style", "liveNow", "timepicker", "weekStart", "fiscalYearStartMonth", "gnetId", "iteration", "id", "skipUrlSync"}
+CALCULATIONS = {"mean": "Mean", "max": "Max", "lastNotNull": "Last *", "sum": "Total"}
 
 
 def dashboard_rules(arguments):
@@ -72,13 +82,11 @@ def dashboard_rules(arguments):
     for dashboard in dashboards():
         name = dashboard["title"]
         yield from (f"{name}: {problem}" for problem in variable_problems(dashboard))
-        if dashboard["editable"]:
-            yield f"{name}: uneditable-dashboard"
+        yield from (f"{name}: {problem}" for problem in model_problems(dashboard))
+        yield from (f"{name}: {problem}" for problem in alert_problems(dashboard))
         if not any(link["type"] == "dashboards" and link["tags"] == dashboard["tags"] and link["includeVars"] for link in dashboard["links"]):
             yield f"{name}: no links to the other dashboards"
-        if len([one for one in dashboard["annotations"]["list"] if "expr" in one]) != 2:
-            yield f"{name}: annotations for firing alerts and restarts are missing"
-        ids = [panel["id"] for panel in dashboard["panels"]]
+        ids = [panel["id"] for panel in panels(dashboard)] + [row["id"] for row in dashboard["panels"] if row["type"] == "row"]
         if len(ids) != len(set(ids)):
             yield f"{name}: panel ids are not unique"
         for panel in panels(dashboard):
@@ -89,12 +97,43 @@ def dashboard_rules(arguments):
         yield f"the uids changed: {uids}"
     of_dashboards, of_rules = list(queries.of_dashboards()), list(queries.of_rules(rules()))
     for query in of_dashboards:
-        if not query.where.startswith("annotation"):
-            yield from (f"{query.where}: {problem}" for problem in query_problems(queries.filled(query, ANY)))
+        yield from (f"{query.where}: {problem}" for problem in query_problems(queries.filled(query, ANY)))
     yield from unparsable(arguments[0], of_dashboards)
     yield from unknown_names([*of_dashboards, *of_rules])
     yield from (f"{query.where}: does not leave out windows full of old rows" for query in of_rules if heedless(query))
     yield from (f"{query.where}: {problem}" for query in of_rules for problem in identity_problems(query.text))
+
+
+def model_problems(dashboard):
+    """A dashboard may be saved, says what it needs, and holds nothing that nobody reads."""
+    if not dashboard["editable"]:
+        yield "cannot be edited"
+    needed = {panel["type"] for panel in panels(dashboard)} | {"grafana", "prometheus"}
+    if {one["id"] for one in dashboard.get("__requires", [])} != needed:
+        yield f"__requires is not {sorted(needed)}"
+    if dead := DEAD_KEYS & dashboard.keys():
+        yield f"dead keys: {dead}"
+    for panel in panels(dashboard):
+        if empty := [key for key in ("transformations", "links") if panel.get(key) == []]:
+            yield f"{panel['title']}: empty keys: {empty}"
+
+
+def alert_problems(dashboard):
+    """Alerts of customers are marked where customers' requests are shown, those of the exporter on its own dashboard, and both
+    follow the variables; the first row of either dashboard lists them."""
+    customers = {rule["alert"] for group in queries.groups() if group["name"].endswith(".customers") for rule in group["rules"] if "alert" in rule}
+    others = {rule["alert"] for rule in rules() if "alert" in rule} - customers
+    wanted = others if dashboard["uid"] == "cryptolens-exporter" else customers
+    marks = {one["name"]: one for one in dashboard["annotations"]["list"] if "expr" in one}
+    if marks.keys() != {"Firing alerts", "Catching up", "Exporter restarts"}:
+        yield f"annotations: {sorted(marks)}"
+    matchers = re.findall(r'alertname(=~|!~)"([^"]+)"', marks["Firing alerts"]["expr"])
+    marked = {name for name in customers | others if all(bool(re.fullmatch(pattern, name)) == (kind == "=~") for kind, pattern in matchers)}
+    if marked != wanted:
+        yield f"marks alerts {sorted(marked ^ wanted)} wrongly"
+    listed = [panel for panel in panels(dashboard) if panel["title"].startswith("Firing alerts")]
+    if dashboard["uid"] in ("cryptolens-overview", "cryptolens-exporter") and not (listed and listed[0]["gridPos"]["y"] < 6):
+        yield "no table of firing alerts at the top"
 
 
 def variable_problems(dashboard):
@@ -107,6 +146,9 @@ def variable_problems(dashboard):
         if not (variable.get("type") == "query" and variable.get("multi") and variable.get("allValue") == ".+"
                 and variable.get("label", "").lower() == name):
             yield f"template-{name}-rule"
+    for name in ("cluster", "namespace"):
+        if variables.get(name, {}).get("allValue") != ".*":
+            yield f"variable {name}: All has to match targets without such a label"
     for variable in variables.values():
         if variable["type"] == "query":
             if variable["refresh"] != 2:
@@ -135,6 +177,18 @@ def panel_problems(panel):
         yield f"panel-units-rule: {units - UNITS}"
     if not panel["fieldConfig"]["defaults"]["thresholds"]["steps"]:
         yield "no thresholds"
+    legend = panel["options"].get("legend", {})
+    if "sortBy" in legend and legend["sortBy"] not in [CALCULATIONS[name] for name in legend["calcs"]]:
+        yield f"the legend is sorted by a column that it does not show: {legend['sortBy']}"
+    if panel["type"] == "timeseries":
+        if panel["fieldConfig"]["defaults"]["color"]["mode"] == "palette-classic":
+            yield "colours follow the order of series, not their names"
+        if not panel.get("interval"):
+            yield "no least interval: polls and scrapes alias"
+    if panel["type"] == "stat":
+        mapped = [mapping for mapping in panel["fieldConfig"]["defaults"].get("mappings", []) if mapping["type"] == "special"]
+        if not mapped or mapped[0]["options"]["result"]["color"] != "#808080":
+            yield "what is not known is not grey"
     for target in panel.get("targets", []):
         if not target.get("legendFormat") and panel["type"] != "table":
             yield f"no legend for {target['refId']}"
@@ -145,9 +199,17 @@ def query_problems(text):
     for node, parents in queries.nodes(expression):
         if isinstance(node, promql_parser.VectorSelector):
             matchers = [(matcher.name, matcher.op, matcher.value) for matcher in node.matchers.matchers]
-            for name in ("job", "instance"):
-                if (name, promql_parser.MatchOp.Re, ANY[name]) not in matchers:
+            # A recorded series or an alert may lack some of them; the budget and its kind have none.
+            partly = node.name.startswith("ALERTS") or ":" in node.name
+            if ":" in node.name and node.name.startswith("cryptolens_"):
+                continue
+            for name in ("cluster", "namespace", "job", "instance"):
+                if partly and name == "instance" and not node.name.startswith("ALERTS"):
+                    continue
+                if not any((name, promql_parser.MatchOp.Re, value) in matchers for value in (ANY[name], f"({ANY[name]})?")[:1 + partly]):
                     yield f"target-{name}-rule: {node.name}"
+            if ROWS.fullmatch(node.name) and "exporter" not in node.name and not any(merges_replicas(parent) for parent in parents):
+                yield f"replicas are summed: {node.name}"
             if node.name.endswith("_total"):
                 around = [type(parent).__name__ for parent in parents[-2:]]
                 if around != ["Call", "MatrixSelector"] or parents[-2].func.name not in ("rate", "irate", "increase"):
@@ -162,8 +224,20 @@ def query_problems(text):
                 yield "target-histogram-rule"
 
 
+IDENTITY = {"cluster", "namespace", "job", "account"}
+
+
+def merges_replicas(node):
+    """Whether a part of a query takes one replica of several, or asks only whether something is there."""
+    if isinstance(node, promql_parser.AggregateExpr):
+        kind, labels = str(node.op), set(node.modifier.labels) if node.modifier else set()
+        return kind == "group" or kind in ("max", "min") and labels >= IDENTITY
+    # The share of old rows decides which replica to take.
+    return isinstance(node, promql_parser.BinaryExpr) and str(node.op) in (">", "/") and "entry_age" in node.prettify()
+
+
 # What $__rate_interval may become; no query has such a window written out.
-RATE_INTERVALS = {datetime.timedelta(seconds=value) for value in (60, 75, 315, 915)}
+RATE_INTERVALS = {datetime.timedelta(seconds=value) for value in (60, 75, 135, 315, 915)}
 # Counters and histograms of rows: their rates say nothing while rows are read late.
 ROWS = re.compile(r"cryptolens_(web_api|event|object)_log_(entries|states)_total|cryptolens_\w+_(bucket|sum|count)")
 
@@ -211,7 +285,7 @@ def catalogue():
     families = {}
     for line in (ROOT / "docs" / "metrics.md").read_text().splitlines():
         if row := re.match(r"\| `(\w+)` \| (\w+)[^|]* \| ([^|]*) \|", line):
-            labels = {label for label in row[3].strip().split(", ") if label} | {"job", "instance", "cluster", "namespace", "pod", "node", "__replica"}
+            labels = {label for label in row[3].strip().split(", ") if label} | TARGET_LABELS
             names = [row[1] + suffix for suffix in ("_bucket", "_count", "_sum")] if row[2] == "histogram" else [row[1]]
             for name in names:
                 families[name] = labels | ({"le"} if name.endswith("_bucket") else set())
@@ -226,11 +300,11 @@ def unknown_names(all_queries):
     for query in all_queries:
         expression = queries.parsed(queries.filled(query, ANY))
         for metric, labels in queries.selectors(expression):
-            if metric not in families and metric not in recorded and metric not in FOREIGN_METRICS:
+            if metric not in families and metric not in recorded and metric not in FOREIGN_METRICS | COMING:
                 yield f"{query.where}: no such metric: {metric}"
             for label in set(labels) - families.get(metric, everywhere | {"alertname", "alertstate", "severity"}):
                 yield f"{query.where}: {metric} has no label {label}"
-        for label in set(queries.grouping_labels(expression)) - set(queries.made_labels(expression)) - everywhere:
+        for label in set(queries.grouping_labels(expression)) - set(queries.made_labels(expression)) - everywhere - {"alertstate"}:
             yield f"{query.where}: no metric has the label {label}"
 
 

@@ -35,7 +35,8 @@ def dashboards():
 
 
 def panels(dashboard):
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    """Those folded below a row, too."""
+    return [panel for one in dashboard["panels"] for panel in (one, *one.get("panels", [])) if panel["type"] != "row"]
 
 
 def groups():
@@ -55,10 +56,9 @@ def of_dashboards():
                 step = seconds(target.get("interval") or panel.get("interval") or f"{SCRAPE_INTERVAL}s")
                 letter = f" {target['refId']}" if len(panel["targets"]) > 1 else ""
                 yield Query(f"{title} / {panel['title']}{letter}", target["expr"], target["instant"], step, span)
-    # The same on each of them.
-    for annotation in dashboards()[0]["annotations"]["list"]:
-        if "expr" in annotation:
-            yield Query(f"annotation / {annotation['name']}", annotation["expr"], False, seconds(annotation["step"]))
+        for annotation in dashboard["annotations"]["list"]:
+            if "expr" in annotation:
+                yield Query(f"annotation / {title} / {annotation['name']}", annotation["expr"], False, seconds(annotation["step"]))
 
 
 def of_rules(all_rules):
@@ -74,6 +74,8 @@ def filled(query, variables):
     text = query.text
     # Grafana: at least four scrapes, or one scrape more than the step.
     interval = max(4 * SCRAPE_INTERVAL, query.step + SCRAPE_INTERVAL)
+    for name, value in (("__interval_ms", query.step * 1000), ("__range_s", query.span)):
+        text = text.replace(f"${name}", str(value))
     for name, value in (("__rate_interval", interval), ("__range", query.span), ("__interval", query.step)):
         text = text.replace(f"${name}", f"{value}s")
     for name, values in variables.items():
