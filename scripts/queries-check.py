@@ -34,7 +34,6 @@ EMPTY = {
     "Licensing overview / Firing alerts": "no alert fires",
     "variable / cluster": "these targets have no such label",
     "variable / namespace": "these targets have no such label",
-    "Exporter health / Logs F": "comes with the newest id",
     "Exporter health / Ledger failures, resets and foreign writes C": "comes with the foreign writes",
     "Exporter health / Firing alerts of the exporter": "no alert fires",
     **{f"annotation / {title} / {name}": why for title in ("Licensing overview", "Events", "Object changes", "Exporter health")
@@ -106,8 +105,7 @@ def variables(prometheus):
 PLACE = ("cluster", "namespace")
 NOT_HERE = {*PLACE, "service", "pod", "node"}
 # What comes with other changes.
-COMING = {"cryptolens_exporter_newest_id", "cryptolens_exporter_ledger_foreign_writes_total", "cryptolens_web_api_log_refusals:floor",
-          "account_product:cryptolens_web_api_log_failures_per_entries:spike_threshold", "account_product:cryptolens_web_api_log_failures:floor15m"}
+COMING = {"cryptolens_exporter_ledger_foreign_writes_total"}
 ALL = {**{name: ".+" for name in ("job", "instance", "account", "product")}, **{name: ".*" for name in PLACE}}
 
 
@@ -134,7 +132,7 @@ def unexplained(query, count):
 
 def only_invented(query):
     """Whether only the situations can be expected to show it."""
-    return EMPTY.get(query.where) in ("no row is old", "comes with the newest id", "comes with the foreign writes")
+    return EMPTY.get(query.where) in ("no row is old", "comes with the foreign writes")
 
 
 def returned_by_demo(prometheus, all_queries, chosen):

@@ -429,9 +429,7 @@ def checks(prometheus, end):
     yield "thin traffic: success of a longer time, which is named", labels["window"] in ("last hour", "last 6 hours") and near(value, wanted, 0.03, 0.03), f"{value} {labels}"
     states = {value for values in shown.drawn(TIMELINE).values() for _, value in values}
     yield "thin traffic: is not called catching up", CATCHING_UP not in states, states
-    if "on (cluster, namespace, job, account" in queries.RULES.read_text():
-        # Rules that know accounts by their names alone put all situations into one.
-        yield "thin traffic: a failure is too little to judge", not states & {1, 2}, states
+    yield "thin traffic: a failure is too little to judge", not states & {1, 2}, states
     yield "thin traffic: failing states at 24 h", *failures(shown, situation, DAY)
     shown, _ = of("thin-and-failing")
     yield "thin traffic that fails: success is coloured by the alert", "fires" in shown.now(SUCCESS)[0][0]["level"], shown.now(SUCCESS)
