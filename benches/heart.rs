@@ -14,11 +14,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cryptolens_exporter::config::ForeignLedger;
 use cryptolens_exporter::cryptolens::{
     Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
 };
 use cryptolens_exporter::ingest::{Batch, CheckpointStore as _, LogId, Origin, PageStatistics};
-use cryptolens_exporter::ledger::{Ledger, LedgerOptions};
+use cryptolens_exporter::ledger::{Ledger, LedgerAddress, LedgerOptions};
 use cryptolens_exporter::serve;
 use cryptolens_exporter::snapshot::{AccountStatus, Board, Exposition};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, Reading};
@@ -256,6 +257,8 @@ async fn scrape() {
     let account: Arc<str> = "default".into();
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: folder.path().to_owned(),
+        address: LedgerAddress::demo(),
+        foreign: ForeignLedger::Refuse,
         limits: Limits::default(),
         configured: BTreeMap::new(),
     })

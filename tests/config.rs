@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cryptolens_exporter::cli::{self, Command, ServeArgs};
-use cryptolens_exporter::config::{self, Environment, LogFormat, LogLevel, Since};
+use cryptolens_exporter::config::{self, Environment, ForeignLedger, LogFormat, LogLevel, Since};
 
 /// No fixture may get this into a message; the ones with secrets use these texts for them.
 const SECRETS: [&str; 2] = ["never-shown", "WyI"];
@@ -128,6 +128,10 @@ fn defaults_without_file_are_those_of_the_help() {
     assert_eq!(default("--api.timeout"), humantime::format_duration(settings.api.timeout).to_string());
     assert_eq!(default("--poll.overlap"), format!("{}s", settings.overlap.as_secs()));
     assert_eq!(default("--storage.path"), settings.storage_path.to_str().unwrap());
+    assert_eq!(
+        (default("--storage.foreign-ledger").as_str(), settings.foreign_ledger),
+        ("refuse", ForeignLedger::Refuse)
+    );
     assert_eq!(default("--web.listen-address"), settings.web.listen.to_string());
     assert_eq!(default("--web.telemetry-path"), settings.web.telemetry_path);
     assert_eq!((default("--since").as_str(), settings.accounts[0].since), ("now", Since::Now));
@@ -269,6 +273,7 @@ fn the_flag_reference_lists_every_flag_of_serve() {
         ("--poll.interval.objects", "CRYPTOLENS_POLL_INTERVAL_OBJECTS"),
         ("--poll.overlap", "CRYPTOLENS_POLL_OVERLAP"),
         ("--storage.path", "CRYPTOLENS_STORAGE_PATH"),
+        ("--storage.foreign-ledger", "CRYPTOLENS_STORAGE_FOREIGN_LEDGER"),
         ("--web.listen-address", "CRYPTOLENS_WEB_LISTEN_ADDRESS"),
         ("--web.telemetry-path", "CRYPTOLENS_WEB_TELEMETRY_PATH"),
         ("--log.level", "CRYPTOLENS_LOG_LEVEL"),
