@@ -14,12 +14,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cryptolens_exporter::config::ListenAddress;
+use cryptolens_exporter::config::{ForeignLedger, ListenAddress};
 use cryptolens_exporter::cryptolens::{
     Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
 };
 use cryptolens_exporter::ingest::{Batch, CheckpointStore as _, LogId, Origin, PageStatistics};
-use cryptolens_exporter::ledger::{Ledger, LedgerOptions};
+use cryptolens_exporter::ledger::{Ledger, LedgerAddress, LedgerOptions};
 use cryptolens_exporter::serve;
 use cryptolens_exporter::snapshot::{AccountStatus, Board, Exposition};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, Reading};
@@ -257,6 +257,8 @@ async fn scrape() {
     let account: Arc<str> = "default".into();
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: folder.path().to_owned(),
+        address: LedgerAddress::demo(),
+        foreign: ForeignLedger::Refuse,
         limits: Limits::default(),
         configured: BTreeMap::new(),
     })
@@ -290,6 +292,7 @@ async fn scrape() {
             without_id: None,
             newest_entry: Some(1_800_000_000),
             poll_end: Some(1_800_000_000),
+            without_id: None,
             more_follows: false,
         };
         book.submit(&log, opened.epoch, record).await.unwrap().done().await.unwrap();

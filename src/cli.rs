@@ -383,6 +383,17 @@ pub struct StorageArgs {
     /// Default: data/. Example: --storage.path=/var/lib/cryptolens-exporter
     #[arg(long = "storage.path", env = "CRYPTOLENS_STORAGE_PATH", value_name = "DIRECTORY")]
     pub path: Option<String>,
+
+    /// What to do with a ledger that was written for another API address
+    ///
+    /// One of refuse, adopt and set-aside. The ledger records the address of the API that it was written for, so that
+    /// the counts of two accounts, or of the demo and an account, are never added up. refuse ends with exit code 1;
+    /// adopt goes on with it, for an API that has moved or is reached through a proxy now, but never with the demo's;
+    /// set-aside renames it and begins a new one.
+    ///
+    /// Default: refuse. Example: --storage.foreign-ledger=adopt
+    #[arg(long = "storage.foreign-ledger", env = "CRYPTOLENS_STORAGE_FOREIGN_LEDGER", value_name = "ACTION")]
+    pub foreign_ledger: Option<String>,
 }
 
 /// Where to serve, as typed.

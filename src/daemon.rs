@@ -11,11 +11,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::config::{Account, ConfigError, Settings, TokenSource};
 use crate::cryptolens::{Client, ClientError, EventRow, LogKind, ObjectRow, Product, Token, WebApiRow};
 use crate::ingest::{LogId, Poller, PollerSettings, Source, Stopped, follow_products};
-use crate::ledger::{Ledger, LedgerOptions, OpenError};
+use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
 use crate::serve::{self, ListenError};
 use crate::snapshot::{AccountStatus, Board, Exposition};
 use crate::tally::Limits;
@@ -30,6 +31,9 @@ pub enum DaemonError {
     /// The ledger is another's.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// The ledger has become another's.
+    #[error(transparent)]
+    LedgerEnded(#[from] LedgerEnd),
     /// There is no address to serve on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -92,7 +96,7 @@ pub async fn run(
     load: impl Fn() -> Result<Settings, ConfigError>,
 ) -> Result<(), DaemonError> {
     let listener = serve::listen(settings.web.listen).await?;
-    run_on(listener, settings, load, |_| {}).await
+    run_on(listener, settings, load, LedgerAddress::of, |_| {}).await
 }
 
 /// Ready when the operating system or somebody at the terminal asks the process to end; never if that can't be noticed.
@@ -101,7 +105,8 @@ pub async fn told_to_end() {
     while let Told::Reload = signals.next().await {}
 }
 
-/// As [`run`], on an address that is taken already; `started` is handed what is served.
+/// As [`run`], on an address that is taken already; `whose` names the API at a URL, and `started` is handed what is
+/// served.
 ///
 /// # Errors
 /// [`DaemonError`].
@@ -109,6 +114,7 @@ pub async fn run_on(
     listener: TcpListener,
     mut settings: Settings,
     load: impl Fn() -> Result<Settings, ConfigError>,
+    whose: impl Fn(&Url) -> LedgerAddress,
     started: impl FnOnce(Weak<Exposition>),
 ) -> Result<(), DaemonError> {
     let mut signals = Signals::new()?;
@@ -118,10 +124,13 @@ pub async fn run_on(
     let clients = clients(&settings)?;
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: settings.storage_path.clone(),
+        address: whose(&settings.api.url),
+        foreign: settings.foreign_ledger,
         limits: Limits::default(),
         configured: configured(&settings),
     })?;
-    let exposition = Arc::new(Exposition::new(ledger.view(), board(&settings, &Board::default())));
+    let view = ledger.view();
+    let exposition = Arc::new(Exposition::new(view.clone(), board(&settings, &Board::default())));
     let address = listener.local_addr().map_or_else(|_| settings.web.listen.to_string(), |at| at.to_string());
     tracing::info!(
         address,
@@ -145,7 +154,7 @@ pub async fn run_on(
             told = signals.next() => match told {
                 Told::End => break Ok(()),
                 Told::Reload => {
-                    if let Some((fresh, clients)) = reload(&settings, &load) {
+                    if let Some((fresh, clients)) = reload(&settings, &load, &whose) {
                         pollers.stop().await;
                         let board = board(&fresh, &exposition.board());
                         // If the ledger is down or held, the writer takes them over as soon as it is up.
@@ -157,6 +166,7 @@ pub async fn run_on(
                     }
                 }
             },
+            end = view.wait_for_end() => break Err(end.into()),
             task = pollers.ended() => break Err(DaemonError::Ended { task }),
             _ = &mut server => break Err(DaemonError::Ended { task: "the http server".to_owned() }),
         }
@@ -174,13 +184,15 @@ pub async fn run_on(
     if tokio::time::timeout(GRACE, written).await.is_err() {
         tracing::warn!("the ledger did not finish in time; what was not committed will be read again");
     }
-    result
+    // Found at the last look, or what made a poller end.
+    view.ended().map_or(result, |end| Err(end.into()))
 }
 
 /// New settings, if they are good and can be used.
 fn reload(
     settings: &Settings,
     load: &impl Fn() -> Result<Settings, ConfigError>,
+    whose: &impl Fn(&Url) -> LedgerAddress,
 ) -> Option<(Settings, Vec<(Client, Follow)>)> {
     let fresh = match load() {
         Ok(fresh) => fresh,
@@ -189,6 +201,13 @@ fn reload(
             return None;
         }
     };
+    let (old, new) = (whose(&settings.api.url), whose(&fresh.api.url));
+    if new != old {
+        tracing::error!(
+            "the new configuration is for {new}, and the ledger belongs to {old}; the old configuration stays in use. restart the exporter to change --api.url"
+        );
+        return None;
+    }
     let clients = match clients(&fresh) {
         Ok(clients) => clients,
         Err(error) => {

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::config::{Account, AccountName, Api, DemoSettings, Settings, Since, TokenSource};
+use crate::config::{Account, AccountName, Api, DemoSettings, ForeignLedger, Settings, Since, TokenSource};
 use crate::cryptolens::{LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
-use crate::ledger::Committed;
+use crate::ledger::{Committed, DEMO_WORLD, LedgerAddress};
 use crate::serve::{self, ListenError};
 use crate::simulator::{self, Options, Simulator, SimulatorError, Spike};
 use crate::snapshot::Exposition;
@@ -42,6 +42,12 @@ pub enum DemoError {
     /// Its address is no URL.
     #[error("simulator: {0}")]
     Url(#[from] url::ParseError),
+    /// The directory holds the ledger of an account.
+    #[error(
+        "{}: this ledger was not written by the demo, whose world would lie beside it in {DEMO_WORLD}; give the demo a --storage.path of its own",
+        .0.display()
+    )]
+    NotOurs(PathBuf),
     /// There is no place for a ledger.
     #[error("cannot use a directory for the ledger: {0}; --storage.path names another one")]
     Directory(io::Error),
@@ -67,7 +73,7 @@ impl World {
 
     /// The world that a directory's ledger belongs to; a new one for a new directory.
     fn of(directory: &Path, seed: Option<u64>) -> io::Result<World> {
-        let path = directory.join("demo.json");
+        let path = directory.join(DEMO_WORLD);
         match std::fs::read(&path) {
             Ok(kept) => Ok(serde_json::from_slice(&kept)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -91,7 +97,14 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
     // Removed when dropped.
     let mut temporary = None;
     let (storage_path, world) = match &demo.storage_path {
-        Some(path) => (path.clone(), World::of(path, demo.seed).map_err(DemoError::Directory)?),
+        Some(path) => {
+            // Before a world is put beside it.
+            let ledger = path.join("ledger.db");
+            if ledger.exists() && !path.join(DEMO_WORLD).exists() {
+                return Err(DemoError::NotOurs(ledger));
+            }
+            (path.clone(), World::of(path, demo.seed).map_err(DemoError::Directory)?)
+        }
         None => {
             let directory = tempfile::Builder::new()
                 .prefix("cryptolens-exporter-demo-")
@@ -119,6 +132,7 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
         listener,
         settings.clone(),
         || Ok(settings.clone()),
+        |_| LedgerAddress::demo(),
         |exposition| {
             tokio::spawn(tell(exposition, simulator, places, began));
         },
@@ -129,11 +143,7 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
     Ok(result?)
 }
 
-fn settings(
-    demo: &DemoSettings,
-    url: &str,
-    storage_path: std::path::PathBuf,
-) -> Result<Settings, url::ParseError> {
+fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Settings, url::ParseError> {
     let account = Account {
         name: AccountName::default(),
         token: TokenSource::Value(SecretString::from("demo")),
@@ -146,6 +156,7 @@ fn settings(
         api: Api { url: Url::parse(url)?, timeout: Duration::from_secs(30), ca_file: None, proxy: None },
         accounts: vec![account],
         storage_path,
+        foreign_ledger: ForeignLedger::Refuse,
         web: demo.web.clone(),
         overlap: Duration::from_secs(60),
         states: std::collections::BTreeMap::new(),

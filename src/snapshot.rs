@@ -167,6 +167,10 @@ impl Exposition {
                 &catalogue::LEDGER_COMMIT_FAILURES,
                 exposition::counter(&catalogue::LEDGER_COMMIT_FAILURES, &none, health.failures),
             ),
+            one(
+                &catalogue::LEDGER_FOREIGN_WRITES,
+                exposition::counter(&catalogue::LEDGER_FOREIGN_WRITES, &none, health.foreign_writes),
+            ),
             one(commits, exposition::observations(commits, &none, &took.buckets, took.count, took.sum)),
         ];
         families.into_iter().flatten().chain(self.process.collect()).collect()

@@ -12,7 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cryptolens_exporter::cli::{self, Command, ServeArgs};
-use cryptolens_exporter::config::{self, Environment, ListenAddress, LogFormat, LogLevel, Since};
+use cryptolens_exporter::config::{
+    self, Environment, ForeignLedger, ListenAddress, LogFormat, LogLevel, Since,
+};
 
 /// No fixture may get this into a message; the ones with secrets use these texts for them.
 const SECRETS: [&str; 2] = ["never-shown", "WyI"];
@@ -131,6 +133,10 @@ fn defaults_without_file_are_those_of_the_help() {
     assert_eq!(
         (default("--web.listen-address").as_str(), settings.web.listen),
         (":10460", ListenAddress::default())
+    );
+    assert_eq!(
+        (default("--storage.foreign-ledger").as_str(), settings.foreign_ledger),
+        ("refuse", ForeignLedger::Refuse)
     );
     assert_eq!(default("--web.telemetry-path"), settings.web.telemetry_path);
     assert_eq!((default("--since").as_str(), settings.accounts[0].since), ("now", Since::Now));
@@ -272,6 +278,7 @@ fn the_flag_reference_lists_every_flag_of_serve() {
         ("--poll.interval.objects", "CRYPTOLENS_POLL_INTERVAL_OBJECTS"),
         ("--poll.overlap", "CRYPTOLENS_POLL_OVERLAP"),
         ("--storage.path", "CRYPTOLENS_STORAGE_PATH"),
+        ("--storage.foreign-ledger", "CRYPTOLENS_STORAGE_FOREIGN_LEDGER"),
         ("--web.listen-address", "CRYPTOLENS_WEB_LISTEN_ADDRESS"),
         ("--web.telemetry-path", "CRYPTOLENS_WEB_TELEMETRY_PATH"),
         ("--log.level", "CRYPTOLENS_LOG_LEVEL"),

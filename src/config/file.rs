@@ -16,7 +16,7 @@ const TOP: &[&str] =
     &["accounts", "api", "log", "logs", "objects", "poll", "since", "states", "storage", "web"];
 const API: &[&str] = &["ca_file", "timeout", "token_file", "url"];
 const POLL: &[&str] = &["interval", "interval_events", "interval_objects", "overlap"];
-const STORAGE: &[&str] = &["path"];
+const STORAGE: &[&str] = &["foreign_ledger", "path"];
 const WEB: &[&str] = &["listen_address", "telemetry_path"];
 const LOG: &[&str] = &["format", "level"];
 const OBJECTS: &[&str] = &["first_code"];
@@ -52,6 +52,7 @@ pub(super) struct FileSettings {
     pub(super) interval_objects: Option<Found>,
     pub(super) overlap: Option<Found>,
     pub(super) storage_path: Option<Found>,
+    pub(super) foreign_ledger: Option<Found>,
     pub(super) listen_address: Option<Found>,
     pub(super) telemetry_path: Option<Found>,
     pub(super) log_level: Option<Found>,
@@ -128,6 +129,7 @@ fn settings(reader: &mut Reader<'_>, root: &Node) -> FileSettings {
         interval_objects: reader.single(&poll, "interval_objects"),
         overlap: reader.single(&poll, "overlap"),
         storage_path: reader.single(&storage, "path"),
+        foreign_ledger: reader.single(&storage, "foreign_ledger"),
         listen_address: reader.single(&web, "listen_address"),
         telemetry_path: reader.single(&web, "telemetry_path"),
         log_level: reader.single(&log, "level"),

@@ -49,6 +49,7 @@ const INTERVAL_EVENTS: Setting = setting("--poll.interval.events", "CRYPTOLENS_P
 const INTERVAL_OBJECTS: Setting = setting("--poll.interval.objects", "CRYPTOLENS_POLL_INTERVAL_OBJECTS");
 const OVERLAP: Setting = setting("--poll.overlap", "CRYPTOLENS_POLL_OVERLAP");
 const STORAGE_PATH: Setting = setting("--storage.path", "CRYPTOLENS_STORAGE_PATH");
+const FOREIGN_LEDGER: Setting = setting("--storage.foreign-ledger", "CRYPTOLENS_STORAGE_FOREIGN_LEDGER");
 const LISTEN_ADDRESS: Setting = setting("--web.listen-address", "CRYPTOLENS_WEB_LISTEN_ADDRESS");
 const TELEMETRY_PATH: Setting = setting("--web.telemetry-path", "CRYPTOLENS_WEB_TELEMETRY_PATH");
 const LOG_LEVEL: Setting = setting("--log.level", "CRYPTOLENS_LOG_LEVEL");
@@ -91,6 +92,10 @@ pub fn load(args: &ServeArgs, environment: &dyn Environment) -> Result<Settings,
         .merged(args.storage.path.as_deref(), STORAGE_PATH, in_file.storage_path.as_ref())
         .and_then(|found| sources.path(&found, &directory))
         .unwrap_or_else(|| PathBuf::from(DEFAULT_STORAGE_PATH));
+    let foreign_ledger = sources
+        .merged(args.storage.foreign_ledger.as_deref(), FOREIGN_LEDGER, in_file.foreign_ledger.as_ref())
+        .and_then(|found| sources.valid(value::foreign_ledger(&found)))
+        .unwrap_or_default();
     let web = sources.web(&args.web, &in_file);
     let overlap = sources
         .merged(args.overlap.overlap.as_deref(), OVERLAP, in_file.overlap.as_ref())
@@ -108,6 +113,7 @@ pub fn load(args: &ServeArgs, environment: &dyn Environment) -> Result<Settings,
             api,
             accounts,
             storage_path,
+            foreign_ledger,
             web,
             overlap,
             states,

@@ -50,6 +50,8 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     /// Directory of the ledger.
     pub storage_path: PathBuf,
+    /// What to do with a ledger that was written for another API.
+    pub foreign_ledger: ForeignLedger,
     /// Where to serve.
     pub web: Web,
     /// How far behind the newest entry each look reads again.
@@ -77,6 +79,18 @@ pub struct DemoSettings {
     pub log: LogSettings,
     /// Seed of the simulated traffic; none for a random one.
     pub seed: Option<u64>,
+}
+
+/// What to do with a ledger that was written for the API at another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForeignLedger {
+    /// Do not start.
+    #[default]
+    Refuse,
+    /// Go on with it, and record the new address; never the demo's.
+    Adopt,
+    /// Move it aside, and begin a new one.
+    SetAside,
 }
 
 /// How to reach the Web API.

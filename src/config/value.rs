@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use url::Url;
 
 use super::problem::{Origin, Problem, shown};
-use super::{BadListenAddress, ListenAddress, LogFormat, LogLevel, Since};
+use super::{BadListenAddress, ForeignLedger, ListenAddress, LogFormat, LogLevel, Since};
 use crate::cryptolens::LogKind;
 use crate::cryptolens::token::looks_like_a_token;
 
@@ -174,6 +174,16 @@ pub(super) fn log_level(found: &Found) -> Result<LogLevel, Problem> {
         "debug" => Ok(LogLevel::Debug),
         "trace" => Ok(LogLevel::Trace),
         _ => Err(found.bad("error, warn, info, debug or trace")),
+    }
+}
+
+/// `--storage.foreign-ledger`
+pub(super) fn foreign_ledger(found: &Found) -> Result<ForeignLedger, Problem> {
+    match found.text.trim() {
+        "refuse" => Ok(ForeignLedger::Refuse),
+        "adopt" => Ok(ForeignLedger::Adopt),
+        "set-aside" => Ok(ForeignLedger::SetAside),
+        _ => Err(found.bad("refuse, adopt or set-aside")),
     }
 }
 

@@ -4,6 +4,8 @@
 //! Promises: what is published is committed; after a failed write everything in memory is read again from the file; a
 //! file that can't be used is moved aside and never deleted; a second process is refused. It knows nothing of HTTP.
 
+mod belongs;
+mod digest;
 mod schema;
 mod store;
 mod writer;
@@ -23,13 +25,17 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::config::ForeignLedger;
 use crate::cryptolens::Product;
 use crate::ingest::{
     Batch, CheckpointError, CheckpointStore, Durations, LogCheckpoint, LogId, Origin, PendingCommit,
 };
 use crate::tally::{Limits, catalogue};
 
+pub use belongs::LedgerAddress;
+pub(crate) use schema::DEMO_WORLD;
 pub use schema::OpenError;
+use schema::{Claim, Files};
 pub use store::{AccountState, LogState};
 use writer::{Configured, Nobody, Observer, PageRequest, Request, Writer};
 
@@ -50,9 +56,11 @@ struct Shared {
     published: ArcSwapOption<Committed>,
     up: AtomicBool,
     failures: AtomicU64,
+    foreign_writes: AtomicU64,
     commits: Mutex<Durations>,
     /// How often the ledger began anew under this process.
     generation: watch::Sender<u64>,
+    ended: watch::Sender<Option<LedgerEnd>>,
 }
 
 impl Shared {
@@ -63,6 +71,20 @@ impl Shared {
     fn fail(&self) {
         self.up.store(false, Ordering::Relaxed);
         self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ended(&self) -> Option<LedgerEnd> {
+        self.ended.borrow().clone()
+    }
+
+    fn end(&self, end: LedgerEnd) {
+        self.up.store(false, Ordering::Relaxed);
+        // The first reason is the one.
+        self.ended.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            ended.get_or_insert(end);
+            is_first
+        });
     }
 
     fn succeed(&self) {
@@ -77,8 +99,27 @@ pub struct Health {
     pub up: bool,
     /// Writes that failed.
     pub failures: u64,
+    /// Writes of others to the file that were found.
+    pub foreign_writes: u64,
     /// How long transactions took.
     pub commits: Durations,
+}
+
+/// Why this process must not go on with its ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerEnd {
+    /// A process that started later owns it.
+    #[error(
+        "{}: another process that started later has taken this ledger over; run one exporter for each --storage.path, and do not delete ledger.lock",
+        .0.display()
+    )]
+    TakenOver(PathBuf),
+    /// Another file is in its place.
+    #[error(
+        "{}: the ledger was replaced by another file while the exporter runs, and the next start reads that file; stop the exporter before a backup is restored",
+        .0.display()
+    )]
+    Replaced(PathBuf),
 }
 
 /// What to open.
@@ -86,9 +127,13 @@ pub struct Health {
 pub struct LedgerOptions {
     /// The directory of `ledger.db`; created if missing.
     pub directory: PathBuf,
+    /// Whose ledger it is.
+    pub address: LedgerAddress,
+    /// What becomes of one that is somebody else's.
+    pub foreign: ForeignLedger,
     /// The limits of each account.
     pub limits: Limits,
-    /// Products that are known by configuration, by account.
+    /// The accounts, with the products that are known by configuration.
     pub configured: BTreeMap<Arc<str>, Vec<Product>>,
 }
 
@@ -104,11 +149,28 @@ impl LedgerView {
         self.shared.published.load_full()
     }
 
+    /// Why this process must not go on with its ledger, if that is so.
+    pub fn ended(&self) -> Option<LedgerEnd> {
+        self.shared.ended()
+    }
+
+    /// Waits until this process must not go on with its ledger.
+    pub async fn wait_for_end(&self) -> LedgerEnd {
+        let mut ended = self.shared.ended.subscribe();
+        let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+        match end {
+            Some(end) => end,
+            // The sender is part of what this view holds.
+            None => std::future::pending().await,
+        }
+    }
+
     /// As of now.
     pub fn health(&self) -> Health {
         Health {
             up: self.shared.up.load(Ordering::Relaxed),
             failures: self.shared.failures.load(Ordering::Relaxed),
+            foreign_writes: self.shared.foreign_writes.load(Ordering::Relaxed),
             commits: self.shared.commits.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -125,7 +187,8 @@ impl Ledger {
     /// Opens the ledger and starts its writer. A disk that can't be used now is no error: the writer goes on trying.
     ///
     /// # Errors
-    /// [`OpenError::Locked`], [`OpenError::Newer`], or [`OpenError::Unusable`] if no thread could be started.
+    /// [`OpenError::Locked`], [`OpenError::Newer`], [`OpenError::Foreign`], or [`OpenError::Unusable`] if no thread
+    /// could be started.
     pub fn start(options: LedgerOptions) -> Result<(Ledger, JoinHandle<()>), OpenError> {
         Self::start_observed(options, Nobody)
     }
@@ -149,12 +212,17 @@ impl Ledger {
             published: ArcSwapOption::empty(),
             up: AtomicBool::new(false),
             failures: AtomicU64::new(0),
+            foreign_writes: AtomicU64::new(0),
             commits: Mutex::new(Durations::new(catalogue::COMMIT_BOUNDS)),
             generation: watch::Sender::new(0),
+            ended: watch::Sender::new(None),
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let LedgerOptions { directory, limits, configured } = options;
-        let mut writer = Writer::new(directory, limits, configured, receiver, Arc::clone(&shared), observer);
+        let LedgerOptions { directory, address, foreign, limits, configured } = options;
+        let claim = Claim { address, foreign };
+        let files = Files::new(&directory);
+        let mut writer =
+            Writer::new(files, claim, limits, configured, receiver, Arc::clone(&shared), observer);
         writer.first_open()?;
         Ok((writer, Ledger { requests, shared }))
     }

@@ -1,16 +1,25 @@
 //! The ledger's file: its lock, its schema, its migrations, and which files are not a ledger.
 //!
-//! Promises: a schema is written in one transaction; a file that is not ours or is corrupt is moved aside, never
-//! deleted; a newer schema and a second process are refused.
+//! Promises: a schema is written in one transaction, with a copy of the old file beside it; nothing of a file is believed
+//! before SQLite's own check and the digest have passed; a file that is not ours, is damaged or is to be set aside is
+//! moved, never deleted; a newer schema, a second process and another API's ledger are refused.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::store::{self, StoreError};
+use crate::config::ForeignLedger;
+
+use super::belongs::LedgerAddress;
+use super::digest::Digest;
+use super::store::{self, Accounts, Edit, StoreError};
 
 /// "clns" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
@@ -85,7 +94,7 @@ CREATE TABLE histogram (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Seen ids in chunks, in place of a row for each.
+/// Seen ids in chunks, in place of a row for each; whose ledger it is; the digest.
 const VERSION_2: &str = "
 ALTER TABLE log RENAME COLUMN floor_clock TO watermark;
 ALTER TABLE log RENAME COLUMN first_pass_complete TO first_poll_complete;
@@ -98,7 +107,18 @@ CREATE TABLE seen (
     ids BLOB NOT NULL,
     PRIMARY KEY (log, first)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE account (
+    name TEXT NOT NULL PRIMARY KEY,
+    address TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE digest (
+    log INTEGER NOT NULL PRIMARY KEY,
+    sum BLOB NOT NULL
+) STRICT;
 ";
+
+/// The first version of the schema, which had neither digest nor record of whose it is.
+const FIRST: u32 = 1;
 
 /// Why the ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +143,16 @@ pub enum OpenError {
         /// The newest one known here.
         known: u32,
     },
+    /// Written for another API, or by the demo.
+    #[error("{path}: this ledger belongs to {found}, not to {expected}; {}", advice(found, expected))]
+    Foreign {
+        /// The ledger.
+        path: PathBuf,
+        /// Whose it is.
+        found: LedgerAddress,
+        /// Who wants it.
+        expected: LedgerAddress,
+    },
     /// Something that may pass: a full, missing or read-only disk.
     #[error("{path}: {reason}")]
     Unusable {
@@ -140,6 +170,42 @@ pub enum OpenError {
         reason: String,
     },
 }
+
+/// What to do about a ledger of somebody else's.
+fn advice(found: &LedgerAddress, expected: &LedgerAddress) -> &'static str {
+    match (found.is_demo(), expected.is_demo()) {
+        (_, true) => "give the demo a --storage.path of its own",
+        (true, false) => {
+            "give this account a --storage.path of its own, or start once with --storage.foreign-ledger=set-aside to move the demo's ledger aside and begin a new one"
+        }
+        (false, false) => {
+            "if it is the same account at a new address, start once with --storage.foreign-ledger=adopt; else give this account a --storage.path of its own, or start once with --storage.foreign-ledger=set-aside to begin a new ledger"
+        }
+    }
+}
+
+/// Who opens a ledger, and what becomes of one that is somebody else's.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) address: LedgerAddress,
+    pub(super) foreign: ForeignLedger,
+}
+
+/// A ledger that is open, verified and owned.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) accounts: Accounts,
+    pub(super) resets: u64,
+    pub(super) digest: Digest,
+    /// Drawn anew at each opening: whoever finds another one in the file has lost the ledger to a later process.
+    pub(super) owner: u64,
+    /// Changes with each commit of another connection.
+    pub(super) data_version: i64,
+}
+
+/// Keys of `meta`.
+pub(super) const RESETS: &str = "resets";
+pub(super) const OWNER: &str = "owner";
 
 /// Where the files are.
 #[derive(Debug, Clone)]
@@ -183,18 +249,234 @@ impl Files {
         }
     }
 
-    /// Opens the database with its schema up to date.
-    pub(super) fn open(&self, migrations: &[&[Step]]) -> Result<Connection, OpenError> {
+    /// Opens the database: verified, with its schema up to date, recorded as this process's own. What was read stays
+    /// good as long as nobody else takes it over: all of it comes from the transaction that makes this process its owner.
+    ///
+    /// `resets` is the least that the number of moved files becomes. `read` is what was read, also if the disk is full
+    /// and nothing can be written.
+    pub(super) fn open(
+        &self,
+        migrations: &[&[Step]],
+        claim: &Claim,
+        accounts: &[Arc<str>],
+        resets: u64,
+        opened: impl Fn(&Connection) -> rusqlite::Result<()>,
+        read: &mut Option<(Accounts, u64)>,
+    ) -> Result<Opened, OpenError> {
         let path = self.database();
-        let classify = |error: rusqlite::Error| classify(&path, &error);
+        let found = self.open_verified(migrations, claim, accounts, resets, opened, read);
+        found.map_err(|error| match error {
+            Refused::Open(error) => error,
+            Refused::Store(error) => self.classify(&path, &error),
+        })
+    }
+
+    fn open_verified(
+        &self,
+        migrations: &[&[Step]],
+        claim: &Claim,
+        accounts: &[Arc<str>],
+        resets: u64,
+        opened: impl Fn(&Connection) -> rusqlite::Result<()>,
+        read: &mut Option<(Accounts, u64)>,
+    ) -> Result<Opened, Refused> {
+        let path = self.database();
+        let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(classify)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(classify)?;
-        migrate(&mut connection, &path, migrations)?;
-        make_durable(&connection).map_err(classify)?;
-        Ok(connection)
+        let mut connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        opened(&connection)?;
+        if self.version(&connection)? == FIRST && known > FIRST && !Digest::is_kept(&connection)? {
+            check_integrity(&connection)?;
+            // What is not taken over needs no copy, either.
+            refuse_foreign(&path, claim, self.addresses(&connection, FIRST)?.values())?;
+            self.copy_first_version(&connection)?;
+        }
+
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found = self.version(&transaction)?;
+        check_integrity(&transaction)?;
+        let digest = match found {
+            0 => None,
+            FIRST if !Digest::is_kept(&transaction)? => None,
+            _ => Some(Digest::verify(&transaction)?),
+        };
+        if found > known {
+            return Err(OpenError::Newer { path, found, known }.into());
+        }
+        let addresses = self.addresses(&transaction, found)?;
+        refuse_foreign(&path, claim, addresses.values())?;
+        for (version, migration) in (0u32..).zip(migrations) {
+            if version >= found {
+                apply(&transaction, migration)?;
+            }
+        }
+        let mut edit = Edit { transaction: &transaction, digest: Digest::default() };
+        match &digest {
+            Some(digest) if found == known => edit.digest = digest.clone(),
+            _ => {
+                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+                transaction.pragma_update(None, "user_version", known)?;
+                edit.digest = Digest::scan(&transaction)?;
+            }
+        }
+        let kept = store::addresses(&transaction)?;
+        let all = kept.keys().map(String::as_str).chain(accounts.iter().map(|name| &**name));
+        for account in all.collect::<std::collections::BTreeSet<_>>() {
+            store::keep_address(&mut edit, account, kept.get(account), &claim.address)?;
+        }
+        let loaded = store::load(&transaction)?;
+        // A new file has no number yet; it may be new because another was moved aside just before the process ended.
+        let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
+        let resets = before.max(resets);
+        *read = Some((loaded, resets));
+        let owner = rand::random_range(1..=u64::from(u32::MAX));
+        let written = (|| {
+            store::set_meta(&mut edit, RESETS, resets)?;
+            store::set_meta(&mut edit, OWNER, owner)?;
+            edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)
+        })();
+        let Edit { digest, .. } = edit;
+        #[cfg(test)]
+        tests::abort_if_asked();
+        written.and_then(|()| transaction.commit())?;
+        make_durable(&connection)?;
+        let data_version = data_version(&connection)?;
+        if found == FIRST && known > FIRST {
+            tracing::info!(
+                ledger = %path.display(),
+                from = found,
+                to = known,
+                copy = %self.first_version().display(),
+                "ledger schema migrated; the copy of the old file stays until the next start"
+            );
+        } else {
+            self.remove_first_version();
+        }
+        let accounts = read.take().map(|(accounts, _)| accounts).unwrap_or_default();
+        Ok(Opened { connection, accounts, resets, digest, owner, data_version })
+    }
+
+    /// The number of the schema; 0 for a file that was never written.
+    fn version(&self, connection: &Connection) -> Result<u32, StoreError> {
+        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if application == 0 && version == 0 && tables == 0 {
+            return Ok(0);
+        }
+        if application != APPLICATION_ID {
+            return Err(StoreError::Damaged("it was not written by cryptolens-exporter".to_owned()));
+        }
+        let version = u32::try_from(version).ok().filter(|version| *version > 0);
+        version.ok_or_else(|| StoreError::Damaged("it has no schema number".to_owned()))
+    }
+
+    /// Whose ledger it is. The first version did not write it down; but the demo keeps its world beside its ledger.
+    fn addresses(
+        &self,
+        connection: &Connection,
+        version: u32,
+    ) -> Result<BTreeMap<String, LedgerAddress>, StoreError> {
+        match version {
+            0 => Ok(BTreeMap::new()),
+            FIRST if self.directory.join(DEMO_WORLD).exists() => {
+                Ok(BTreeMap::from([(String::new(), LedgerAddress::demo())]))
+            }
+            FIRST => Ok(BTreeMap::new()),
+            _ => Ok(store::addresses(connection)?),
+        }
+    }
+
+    fn first_version(&self) -> PathBuf {
+        self.directory.join("ledger.db.v1")
+    }
+
+    /// Copies a ledger of the first version, with all that is in its write-ahead log.
+    fn copy_first_version(&self, connection: &Connection) -> Result<(), Refused> {
+        let (copy, draft) = (self.first_version(), self.directory.join("ledger.db.v1.new"));
+        copy_database(connection, &draft)?;
+        std::fs::rename(&draft, &copy)
+            .map_err(|error| OpenError::Unusable { path: copy, reason: error.to_string() })?;
+        Ok(())
+    }
+
+    fn remove_first_version(&self) {
+        let copy = self.first_version();
+        match std::fs::remove_file(&copy) {
+            Ok(()) => {
+                tracing::info!(path = %copy.display(), "removed the copy from before the schema was migrated")
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %copy.display(), %error, "cannot remove the copy from before the schema was migrated")
+            }
+        }
+    }
+
+    /// Writes the database again, from a connection to a file that is gone from the directory.
+    pub(super) fn write_again(&self, connection: &Connection) -> Result<(), OpenError> {
+        let (path, draft) = (self.database(), self.directory.join("ledger.db.new"));
+        let unusable =
+            |error: io::Error| OpenError::Unusable { path: path.clone(), reason: error.to_string() };
+        copy_database(connection, &draft).map_err(|error| self.classify(&path, &error))?;
+        // Those of the file that is gone: SQLite would replay them into the new one.
+        for suffix in ["-wal", "-shm"] {
+            match std::fs::remove_file(with_suffix(&path, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+                _ => {}
+            }
+        }
+        std::fs::rename(&draft, &path).map_err(unusable)?;
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(unusable)
+    }
+
+    /// Which files are there now.
+    pub(super) fn identity(&self) -> io::Result<Identity> {
+        let database = self.database();
+        Ok(Identity { database: inode(&database)?, log: inode(&with_suffix(&database, "-wal")).ok() })
+    }
+
+    /// Removes the write-ahead log of a database that was replaced by another file: SQLite would replay it into that one.
+    pub(super) fn remove_log_of(&self, replaced: Option<Identity>) {
+        let log = with_suffix(&self.database(), "-wal");
+        let is_its = replaced
+            .and_then(|replaced| replaced.log)
+            .is_some_and(|of| inode(&log).is_ok_and(|log| log == of));
+        if is_its {
+            // What cannot be removed is noticed by the next start.
+            let _ = std::fs::remove_file(log);
+            let _ = std::fs::remove_file(with_suffix(&self.database(), "-shm"));
+        }
+    }
+
+    /// Whether a lock is that on the file in the directory.
+    pub(super) fn is_lock(&self, lock: &File) -> bool {
+        let held = lock.metadata().map(|held| (held.dev(), held.ino()));
+        matches!((held, inode(&self.lock())), (Ok(held), Ok(there)) if held == there)
+    }
+
+    /// Whether an error means that the file itself is bad, and not the disk or somebody who holds it.
+    fn classify(&self, path: &Path, error: &StoreError) -> OpenError {
+        let (path, reason) = (path.to_owned(), error.to_string());
+        let StoreError::Sqlite(sqlite) = error else { return OpenError::Corrupt { path, reason } };
+        match sqlite.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
+            // A damaged header says so of a file that can be written.
+            Some(ErrorCode::ReadOnly) if self.can_write() => OpenError::Corrupt { path, reason },
+            Some(_) if may_pass(error) => OpenError::Unusable { path, reason },
+            // That SQL is wrong only if the schema is.
+            Some(_) => OpenError::Corrupt { path, reason },
+            None if is_damage(error) => OpenError::Corrupt { path, reason },
+            None => OpenError::Unusable { path, reason },
+        }
+    }
+
+    fn can_write(&self) -> bool {
+        OpenOptions::new().write(true).open(self.database()).is_ok()
+            && tempfile::tempfile_in(&self.directory).is_ok()
     }
 
     /// Renames the database with what belongs to it. Returns the new name.
@@ -238,70 +520,133 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether an error means that the file itself is bad; everything else may pass.
-pub(super) fn is_corrupt(error: &StoreError) -> bool {
+/// Where the demo keeps what it simulates.
+pub(crate) const DEMO_WORLD: &str = "demo.json";
+
+/// Files, by device and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) database: (u64, u64),
+    /// The write-ahead log.
+    pub(super) log: Option<(u64, u64)>,
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Why a file was not opened.
+enum Refused {
+    Open(OpenError),
+    Store(StoreError),
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Refused {
+        Refused::Open(error)
+    }
+}
+
+impl<E: Into<StoreError>> From<E> for Refused {
+    fn from(error: E) -> Refused {
+        Refused::Store(error.into())
+    }
+}
+
+/// Whether an error of an open ledger means that its file is damaged; everything else may pass. Only true once it is
+/// known that nobody else has written it.
+pub(super) fn is_damage(error: &StoreError) -> bool {
+    use rusqlite::Error;
     match error {
-        StoreError::Sqlite(error) => is_corrupt_file(error),
-        StoreError::Chunk(_) => true,
-        StoreError::AlreadyCounted => false,
+        StoreError::Chunk(_) | StoreError::Damaged(_) => true,
+        StoreError::AlreadyCounted | StoreError::Backwards | StoreError::TakenOver => false,
+        StoreError::Sqlite(error) => match error {
+            Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::InvalidColumnIndex(_)
+            | Error::InvalidColumnName(_)
+            | Error::Utf8Error(..)
+            | Error::QueryReturnedNoRows
+            | Error::QueryReturnedMoreThanOneRow => true,
+            error => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DatabaseCorrupt
+                        | ErrorCode::NotADatabase
+                        | ErrorCode::ConstraintViolation
+                        | ErrorCode::TypeMismatch
+                )
+            ),
+        },
     }
 }
 
-fn is_corrupt_file(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+/// Whether an error may come from a disk that does not answer, or from somebody who holds the file.
+pub(super) fn may_pass(error: &StoreError) -> bool {
+    let StoreError::Sqlite(error) = error else { return false };
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::DiskFull
+                | ErrorCode::OutOfMemory
+                | ErrorCode::PermissionDenied
+                | ErrorCode::AuthorizationForStatementDenied
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport
+        )
+    )
 }
 
-fn classify_store(path: &Path, error: &StoreError) -> OpenError {
-    match error {
-        StoreError::Sqlite(error) => classify(path, error),
-        error => OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() },
+fn refuse_foreign<'a>(
+    path: &Path,
+    claim: &Claim,
+    mut addresses: impl Iterator<Item = &'a LedgerAddress>,
+) -> Result<(), OpenError> {
+    let is_foreign = |address: &&LedgerAddress| {
+        let is_adopted =
+            claim.foreign == ForeignLedger::Adopt && !address.is_demo() && !claim.address.is_demo();
+        **address != claim.address && !is_adopted
+    };
+    match addresses.find(is_foreign) {
+        None => Ok(()),
+        Some(found) => Err(OpenError::Foreign {
+            path: path.to_owned(),
+            found: found.clone(),
+            expected: claim.address.clone(),
+        }),
     }
 }
 
-fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
-    let (path, reason) = (path.to_owned(), error.to_string());
-    match error.sqlite_error_code() {
-        _ if is_corrupt_file(error) => OpenError::Corrupt { path, reason },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
-        _ => OpenError::Unusable { path, reason },
-    }
+fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(found)) }
 }
 
-fn migrate(connection: &mut Connection, path: &Path, migrations: &[&[Step]]) -> Result<(), OpenError> {
-    let classify = |error: rusqlite::Error| classify(path, &error);
-    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(classify)?;
-    let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let application = pragma("application_id").map_err(classify)?;
-    let found = u32::try_from(pragma("user_version").map_err(classify)?).unwrap_or(u32::MAX);
-    let tables: i64 = transaction
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(classify)?;
-    let fresh = application == 0 && found == 0 && tables == 0;
-    if !fresh && application != APPLICATION_ID {
-        let reason = "this SQLite file was not written by cryptolens-exporter".to_owned();
-        return Err(OpenError::Corrupt { path: path.to_owned(), reason });
+/// See [`Opened::data_version`].
+pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "data_version", |row| row.get(0))
+}
+
+/// Copies a database into a new file.
+fn copy_database(from: &Connection, to: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        // Of a copy that was interrupted.
+        let _ = std::fs::remove_file(with_suffix(to, suffix));
     }
-    if found > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known });
-    }
-    if found == known {
-        return Ok(());
-    }
-    for (version, migration) in (0u32..).zip(migrations) {
-        if version >= found {
-            apply(&transaction, migration).map_err(|error| classify_store(path, &error))?;
-        }
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(classify)?;
-    transaction.pragma_update(None, "user_version", known).map_err(classify)?;
-    transaction.commit().map_err(classify)?;
-    if found > 0 {
-        tracing::info!(ledger = %path.display(), from = found, to = known, "ledger schema migrated");
-    }
+    let mut copy = Connection::open(to)?;
+    Backup::new(from, &mut copy)?.run_to_completion(PAGES_A_STEP, Duration::ZERO, None)?;
     Ok(())
 }
+
+/// Far more than a ledger has: its own connection is the only one that writes, and waits for the copy.
+const PAGES_A_STEP: i32 = 1 << 20;
 
 fn apply(transaction: &Transaction<'_>, migration: &[Step]) -> Result<(), StoreError> {
     migration.iter().try_for_each(|step| match step {
@@ -326,17 +671,50 @@ fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 #[cfg(test)]
+pub(super) use tests::abort_before_commit;
+
+#[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
-    fn open(folder: &Path, migrations: &[&[Step]]) -> Result<Connection, OpenError> {
-        Files::new(folder).open(migrations)
+    static ABORT: AtomicBool = AtomicBool::new(false);
+
+    /// Has this process abort where an opening commits.
+    pub(in crate::ledger) fn abort_before_commit() {
+        ABORT.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn abort_if_asked() {
+        if ABORT.load(Ordering::SeqCst) {
+            std::process::abort();
+        }
+    }
+
+    fn claim(foreign: ForeignLedger) -> Claim {
+        Claim { address: LedgerAddress::of(&"https://api.example.com".parse().unwrap()), foreign }
+    }
+
+    fn open_with(folder: &Path, migrations: &[&[Step]]) -> Result<Opened, OpenError> {
+        let accounts = [Arc::from("default")];
+        let claim = claim(ForeignLedger::Refuse);
+        Files::new(folder).open(migrations, &claim, &accounts, 0, |_| Ok(()), &mut None)
+    }
+
+    fn open(folder: &Path) -> Result<Opened, OpenError> {
+        open_with(folder, MIGRATIONS)
+    }
+
+    /// Makes the digest fit again.
+    fn sign(connection: &Connection) {
+        Digest::scan(connection).unwrap().keep(None, connection).unwrap();
     }
 
     #[test]
     fn commits_are_durable_and_the_file_says_whose_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = open(folder.path(), MIGRATIONS).unwrap();
+        let connection = open(folder.path()).unwrap().connection;
         let text =
             |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
         let number =
@@ -345,45 +723,49 @@ mod tests {
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("application_id"), i64::from(APPLICATION_ID));
         assert_eq!(number("user_version"), 2);
+        let kept = store::addresses(&connection).unwrap();
+        assert_eq!(kept, BTreeMap::from([("default".to_owned(), claim(ForeignLedger::Refuse).address)]));
     }
+
+    const LATER: &[Step] = &[Step::Sql("ALTER TABLE product ADD COLUMN later INTEGER")];
 
     #[test]
     fn migrations_are_applied_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let one: &[Step] = &[Step::Sql("CREATE TABLE a (x) ; INSERT INTO a VALUES (1);")];
-        let two: &[Step] = &[Step::Sql("ALTER TABLE a ADD COLUMN y DEFAULT 7;")];
-        open(folder.path(), &[one]).unwrap();
+        open(folder.path()).unwrap();
         for _ in 0..2 {
-            let connection = open(folder.path(), &[one, two]).unwrap();
-            let row = connection
-                .query_row("SELECT count(*), sum(x), sum(y) FROM a", [], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-                })
-                .unwrap();
-            assert_eq!(row, (1, 1, 7));
+            let later = [MIGRATIONS[0], MIGRATIONS[1], LATER];
+            let connection = open_with(folder.path(), &later).unwrap().connection;
+            connection.execute("INSERT OR IGNORE INTO product VALUES ('a', 1, 'b', 7)", []).unwrap();
+            sign(&connection);
         }
     }
 
     #[test]
     fn a_migration_that_fails_leaves_the_old_schema() {
         let folder = tempfile::tempdir().unwrap();
-        let one: &[Step] = &[Step::Sql("CREATE TABLE a (x);")];
-        open(folder.path(), &[one]).unwrap();
-        let bad: &[Step] = &[Step::Sql("CREATE TABLE b (x); CREATE TABLE a (x);")];
-        assert!(matches!(open(folder.path(), &[one, bad]), Err(OpenError::Unusable { .. })));
-        let connection = open(folder.path(), &[one]).unwrap();
-        let tables: i64 =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
-        assert_eq!(tables, 1);
+        open(folder.path()).unwrap();
+        let bad: &[Step] = &[Step::Sql("CREATE TABLE b (x); CREATE TABLE log (x);")];
+        assert!(open_with(folder.path(), &[MIGRATIONS[0], MIGRATIONS[1], bad]).is_err());
+        let connection = open(folder.path()).unwrap().connection;
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'b'";
+        assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     }
 
     #[test]
-    fn a_newer_schema_is_refused() {
+    fn a_newer_schema_is_refused_if_it_is_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let one: &[Step] = &[Step::Sql("CREATE TABLE a (x);")];
-        open(folder.path(), &[one, &[Step::Sql("CREATE TABLE b (x);")]]).unwrap();
-        let refused = open(folder.path(), &[one]);
-        assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
+        open_with(folder.path(), &[MIGRATIONS[0], MIGRATIONS[1], LATER]).unwrap();
+        let refused = open(folder.path());
+        assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2, .. })));
+        let told = refused.err().unwrap().to_string();
+        assert!(told.contains("the ledger has schema 3") && told.contains("run a newer version"), "{told}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open(folder.path()).unwrap().connection;
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        drop(connection);
+        assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "a damaged number");
     }
 
     #[test]
@@ -391,15 +773,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
         std::fs::write(&path, "").unwrap();
-        assert!(open(folder.path(), MIGRATIONS).is_ok(), "an empty file is a ledger that was never written");
+        assert!(open(folder.path()).is_ok(), "an empty file is a ledger that was never written");
 
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "not a database, but long enough to be taken for one".repeat(100)).unwrap();
-        assert!(matches!(open(folder.path(), MIGRATIONS), Err(OpenError::Corrupt { .. })));
+        assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
 
         std::fs::remove_file(&path).unwrap();
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x);").unwrap();
-        assert!(matches!(open(folder.path(), MIGRATIONS), Err(OpenError::Corrupt { .. })));
+        assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })));
 
         let aside = Files::new(folder.path()).move_aside(7).unwrap();
         assert!(aside.exists() && !path.exists());

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::cryptolens::LogKind;
 use crate::ingest::{DamagedChunk, LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
 use crate::tally::catalogue::Family;
 use crate::tally::{AccountTally, Histogram, MAX_BOUNDS, Products, Sink};
+
+use super::belongs::LedgerAddress;
+use super::digest::{Digest, text};
 
 /// One log, without its window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,15 +60,42 @@ pub(super) enum StoreError {
     /// What was read is not what was written.
     #[error(transparent)]
     Chunk(#[from] DamagedChunk),
+    /// As before, by the digest or SQLite's own check.
+    #[error("{0}")]
+    Damaged(String),
     /// A row was handed over twice.
     #[error("a row was to be counted that is counted already")]
     AlreadyCounted,
+    /// A floor or a cursor was to fall.
+    #[error("a log was to be moved back")]
+    Backwards,
+    /// A process that started later has taken the ledger over.
+    #[error("another process has taken the ledger over")]
+    TakenOver,
+}
+
+/// A transaction, with the digest as it will be after it.
+pub(super) struct Edit<'a> {
+    pub(super) transaction: &'a Transaction<'a>,
+    pub(super) digest: Digest,
+}
+
+impl Edit<'_> {
+    /// Takes note of a row that is replaced by another, or by none.
+    fn replace(&mut self, table: &str, old: Option<&[ValueRef<'_>]>, new: Option<&[ValueRef<'_>]>) {
+        if let Some(old) = old {
+            self.digest.remove(table, old);
+        }
+        if let Some(new) = new {
+            self.digest.add(table, new);
+        }
+    }
 }
 
 pub(super) type Accounts = BTreeMap<Arc<str>, AccountState>;
 
 /// Reads everything but the windows.
-pub(super) fn load(connection: &Connection) -> rusqlite::Result<Accounts> {
+pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     let mut accounts = Accounts::new();
     let mut logs = connection.prepare(
         "SELECT account, log, since, mark, origin, cursor, first_poll_complete, last_entry, last_poll FROM log",
@@ -95,19 +126,19 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Accounts> {
     let mut counters = connection.prepare("SELECT account, family, labels, value FROM counter")?;
     let mut rows = counters.query([])?;
     while let Some(row) = rows.next()? {
-        let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(row.get_ref(2)?.as_str()?));
+        let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
         let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
-        unread += u64::from(!tally.restore_counter(&family, &labels, unsigned(row.get(3)?)));
+        unread += u64::from(!tally.restore_counter(&family, &labels, unsigned(row, 3)?));
     }
     let mut histograms =
         connection.prepare("SELECT account, family, labels, count, sum, buckets FROM histogram")?;
     let mut rows = histograms.query([])?;
     while let Some(row) = rows.next()? {
-        let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(row.get_ref(2)?.as_str()?));
-        let stored: Vec<u64> = from_json(row.get_ref(5)?.as_str()?);
+        let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
+        let stored: Vec<u64> = from_json(&row.get::<_, String>(5)?);
         let mut buckets = [0; MAX_BOUNDS];
         buckets.iter_mut().zip(stored).for_each(|(bucket, stored)| *bucket = stored);
-        let histogram = Histogram { buckets, count: unsigned(row.get(3)?), sum: row.get(4)? };
+        let histogram = Histogram { buckets, count: unsigned(row, 3)?, sum: row.get(4)? };
         let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
         unread += u64::from(!tally.restore_histogram(&family, &labels, &histogram));
     }
@@ -129,6 +160,7 @@ pub(super) fn open_log(
     connection: &Connection,
     account: &str,
     log: LogKind,
+    digest: &Digest,
 ) -> Result<Option<LogCheckpoint>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT id, since, mark, origin, floor, watermark, cursor, first_poll_complete, last_poll, without_id
@@ -139,7 +171,7 @@ pub(super) fn open_log(
             let id: i64 = row.get(0)?;
             let origin = Origin { since: row.get(1)?, mark: row.get(2)?, id: row.get(3)? };
             let (floor, watermark, cursor): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
-            let without_id: Vec<(i64, u64)> = from_json(row.get_ref(9)?.as_str()?);
+            let without_id: Vec<(i64, u64)> = from_json(&row.get::<_, String>(9)?);
             Ok((id, origin, floor, watermark, cursor, row.get(7)?, row.get(8)?, without_id))
         })
         .optional()?;
@@ -147,6 +179,9 @@ pub(super) fn open_log(
     else {
         return Ok(None);
     };
+    if Digest::scan_log(connection, id)? != digest.of_log(id) {
+        return Err(StoreError::Damaged(format!("the digest of log {log} does not fit its content")));
+    }
     let seen = load_seen(connection, id)?;
     let position = Position::restore(origin.id, floor, cursor, watermark, seen);
     let without_id = without_id.into_iter().collect();
@@ -155,77 +190,106 @@ pub(super) fn open_log(
 
 /// Writes down where counting of a log begins, unless that is known.
 pub(super) fn begin_log(
-    transaction: &Transaction<'_>,
+    edit: &mut Edit<'_>,
     account: &str,
     log: LogKind,
     origin: &Origin,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let start = Position::at_origin(origin.id);
-    transaction
+    let id = edit
+        .transaction
         .prepare_cached(
             "INSERT INTO log (account, log, since, mark, origin, floor, watermark, cursor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            account,
-            log.name(),
-            origin.since,
-            origin.mark,
-            start.origin(),
-            start.floor(),
-            start.watermark(),
-            start.cursor()
-        ])?;
-    Ok(())
-}
-
-/// Moves a log.
-pub(super) fn move_log(
-    transaction: &Transaction<'_>,
-    account: &str,
-    log: LogKind,
-    change: &LogChange,
-) -> Result<(), StoreError> {
-    let without_id = change.without_id.as_ref().map(|rows| to_json(&rows.iter().collect::<Vec<_>>()));
-    let id: i64 = transaction
-        .prepare_cached(
-            "UPDATE log SET floor = ?3, watermark = ?4, cursor = ?5, first_poll_complete = ?6, last_entry = ?7, last_poll = ?8,
-                 without_id = coalesce(?9, without_id)
-             WHERE account = ?1 AND log = ?2 AND floor <= ?3 AND cursor <= ?5 RETURNING id",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id",
         )?
         .query_row(
             params![
                 account,
                 log.name(),
-                change.floor,
-                change.watermark,
-                change.state.cursor,
-                change.state.first_poll_complete,
-                change.state.last_entry,
-                change.state.last_poll,
-                without_id
+                origin.since,
+                origin.mark,
+                start.origin(),
+                start.floor(),
+                start.watermark(),
+                start.cursor()
             ],
             |row| row.get(0),
-        )?;
-    keep_seen(transaction, id, &change.counted, change.floor)
+        )
+        .optional()?;
+    if let Some(id) = id {
+        let new = log_row(edit.transaction, id)?;
+        edit.replace("log", None, Some(&cells(&new)));
+    }
+    Ok(())
+}
+
+/// Moves a log.
+pub(super) fn move_log(
+    edit: &mut Edit<'_>,
+    account: &str,
+    log: LogKind,
+    change: &LogChange,
+) -> Result<(), StoreError> {
+    let (id, floor, cursor): (i64, i64, i64) = edit
+        .transaction
+        .prepare_cached("SELECT id, floor, cursor FROM log WHERE account = ?1 AND log = ?2")?
+        .query_row(params![account, log.name()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if change.floor < floor || change.state.cursor < cursor {
+        return Err(StoreError::Backwards);
+    }
+    if change.counted.first().is_some_and(|id| *id <= floor) {
+        return Err(StoreError::AlreadyCounted);
+    }
+    let without_id = change.without_id.as_ref().map(|rows| to_json(&rows.iter().collect::<Vec<_>>()));
+    let old = log_row(edit.transaction, id)?;
+    edit.transaction
+        .prepare_cached(
+            "UPDATE log SET floor = ?2, watermark = ?3, cursor = ?4, first_poll_complete = ?5, last_entry = ?6, last_poll = ?7,
+                 without_id = coalesce(?8, without_id)
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            change.floor,
+            change.watermark,
+            change.state.cursor,
+            change.state.first_poll_complete,
+            change.state.last_entry,
+            change.state.last_poll,
+            without_id
+        ])?;
+    let new = log_row(edit.transaction, id)?;
+    edit.replace("log", Some(&cells(&old)), Some(&cells(&new)));
+    keep_seen(edit, id, &change.counted, change.floor)
+}
+
+/// A row of table `log`, all of it.
+fn log_row(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Vec<Value>> {
+    let mut select = transaction.prepare_cached("SELECT * FROM log WHERE id = ?1")?;
+    let columns = select.column_count();
+    select.query_row([id], |row| (0..columns).map(|at| row.get(at)).collect())
+}
+
+fn cells(row: &[Value]) -> Vec<ValueRef<'_>> {
+    row.iter().map(ValueRef::from).collect()
 }
 
 /// Adds ids to the seen ids of a log, and forgets those at or below the floor. An id that is there already is an error:
 /// better no commit than one row counted twice.
-fn keep_seen(transaction: &Transaction<'_>, log: i64, counted: &[i64], floor: i64) -> Result<(), StoreError> {
+fn keep_seen(edit: &mut Edit<'_>, log: i64, counted: &[i64], floor: i64) -> Result<(), StoreError> {
     if !counted.is_sorted_by(|one, next| one < next) {
         return Err(StoreError::AlreadyCounted);
     }
     let mut rest = counted;
     while let Some(id) = rest.first().copied() {
-        let Some(chunk) = chunk_of(transaction, log, id)? else {
+        let Some(chunk) = chunk_of(edit.transaction, log, id)? else {
             let above = rest.partition_point(|id| *id <= floor);
-            for chunk in SeenChunk::pack(&rest[above..]) {
-                insert_chunk(transaction, log, &chunk)?;
+            for chunk in SeenChunk::pack(rest.get(above..).unwrap_or_default()) {
+                replace_chunk(edit, log, None, Some(&chunk))?;
             }
             break;
         };
-        let next = chunk_after(transaction, log, chunk.first())?;
+        let next = chunk_after(edit.transaction, log, chunk.first())?;
         let belongs = next.map_or(rest.len(), |next| rest.partition_point(|id| *id < next));
         let (here, after) = rest.split_at(belongs);
         rest = after;
@@ -238,20 +302,22 @@ fn keep_seen(transaction: &Transaction<'_>, log: i64, counted: &[i64], floor: i6
             }
             chunks
         };
-        for (at, new) in chunks.iter().enumerate().filter(|(_, new)| new.last() > floor) {
-            if at == 0 && *new == chunk {
-                continue;
-            }
-            insert_chunk(transaction, log, new)?;
+        if chunks.first() != Some(&chunk) {
+            replace_chunk(edit, log, Some(&chunk), None)?;
         }
-        if chunks.first().is_some_and(|new| new.first() != chunk.first()) {
-            delete_chunk(transaction, log, &chunk)?;
+        for new in chunks.iter().filter(|new| **new != chunk && new.last() > floor) {
+            replace_chunk(edit, log, None, Some(new))?;
         }
     }
-    transaction
-        .prepare_cached("DELETE FROM seen WHERE log = ?1 AND last <= ?2")?
-        .execute(params![log, floor])?;
-    Ok(())
+    let transaction = edit.transaction;
+    let mut select =
+        transaction.prepare_cached("SELECT first, last, ids FROM seen WHERE log = ?1 AND last <= ?2")?;
+    let mut below = Vec::new();
+    let mut rows = select.query(params![log, floor])?;
+    while let Some(row) = rows.next()? {
+        below.push(SeenChunk::decode(row.get(0)?, row.get(1)?, row.get(2)?)?);
+    }
+    below.iter().try_for_each(|chunk| replace_chunk(edit, log, Some(chunk), None))
 }
 
 fn load_seen(connection: &Connection, log: i64) -> Result<SeenIds, StoreError> {
@@ -287,16 +353,53 @@ fn chunk_after(transaction: &Transaction<'_>, log: i64, first: i64) -> rusqlite:
         .query_row(params![log, first], |row| row.get(0))
 }
 
+/// Writes one chunk in place of another.
+fn replace_chunk(
+    edit: &mut Edit<'_>,
+    log: i64,
+    old: Option<&SeenChunk>,
+    new: Option<&SeenChunk>,
+) -> Result<(), StoreError> {
+    let row = |chunk: &SeenChunk| [log, chunk.first(), chunk.last()].map(ValueRef::Integer);
+    if let Some(old) = old {
+        let deleted = edit
+            .transaction
+            .prepare_cached("DELETE FROM seen WHERE log = ?1 AND first = ?2")?
+            .execute(params![log, old.first()])?;
+        if deleted != 1 {
+            return Err(rusqlite::Error::QueryReturnedNoRows.into());
+        }
+        let [log, first, last] = row(old);
+        edit.replace("seen", Some(&[log, first, last, ValueRef::Blob(old.bytes())]), None);
+    }
+    if let Some(new) = new {
+        edit.transaction
+            .prepare_cached("INSERT INTO seen (log, first, last, ids) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![log, new.first(), new.last(), new.bytes()])?;
+        let [log, first, last] = row(new);
+        edit.replace("seen", None, Some(&[log, first, last, ValueRef::Blob(new.bytes())]));
+    }
+    Ok(())
+}
+
 /// Takes the ids that the first version kept one by one, each with its time, into chunks; the watermark is the highest
-/// of the times.
+/// of the times. That version had no digest: all that can be seen is whether the numbers are in their order.
 pub(super) fn convert_window(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    let mut logs = transaction.prepare("SELECT id FROM log")?;
-    for log in logs.query_map([], |row| row.get(0))? {
-        let log: i64 = log?;
+    let mut select = transaction.prepare("SELECT id, origin, floor, cursor FROM log")?;
+    let logs = select
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, i64, i64, i64)>>>()?;
+    for (log, origin, floor, cursor) in logs {
         let mut window = transaction.prepare_cached("SELECT row FROM window WHERE log = ?1 ORDER BY row")?;
         let ids = window.query_map([log], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+        let is_inside = |id: &i64| *id > floor && *id <= cursor;
+        if origin > floor || floor > cursor || !ids.iter().all(is_inside) {
+            return Err(StoreError::Damaged("a position is not between its bounds".to_owned()));
+        }
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO seen (log, first, last, ids) VALUES (?1, ?2, ?3, ?4)")?;
         for chunk in SeenChunk::pack(&ids) {
-            insert_chunk(transaction, log, &chunk)?;
+            insert.execute(params![log, chunk.first(), chunk.last(), chunk.bytes()])?;
         }
     }
     transaction.execute(
@@ -307,53 +410,86 @@ pub(super) fn convert_window(transaction: &Transaction<'_>) -> Result<(), StoreE
     Ok(())
 }
 
-/// Writes a chunk, also over the one that begins with the same id.
-pub(super) fn insert_chunk(
-    transaction: &Transaction<'_>,
-    log: i64,
-    chunk: &SeenChunk,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO seen (log, first, last, ids) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![log, chunk.first(), chunk.last(), chunk.bytes()])?;
-    Ok(())
+/// The addresses that the ledger was written for, by account.
+pub(super) fn addresses(connection: &Connection) -> rusqlite::Result<BTreeMap<String, LedgerAddress>> {
+    let mut select = connection.prepare("SELECT name, address FROM account")?;
+    select.query_map([], |row| Ok((row.get(0)?, LedgerAddress::restore(row.get(1)?))))?.collect()
 }
 
-fn delete_chunk(transaction: &Transaction<'_>, log: i64, chunk: &SeenChunk) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM seen WHERE log = ?1 AND first = ?2")?
-        .execute(params![log, chunk.first()])?;
+/// Records the address of an account.
+pub(super) fn keep_address(
+    edit: &mut Edit<'_>,
+    account: &str,
+    old: Option<&LedgerAddress>,
+    new: &LedgerAddress,
+) -> rusqlite::Result<()> {
+    if old == Some(new) {
+        return Ok(());
+    }
+    edit.transaction
+        .prepare_cached("INSERT OR REPLACE INTO account (name, address) VALUES (?1, ?2)")?
+        .execute(params![account, new.as_str()])?;
+    let old = old.map(|old| [text(account), text(old.as_str())]);
+    edit.replace("account", old.as_ref().map(|row| &row[..]), Some(&[text(account), text(new.as_str())]));
     Ok(())
 }
 
 /// Writes down a product with the name that GetProducts gave it.
 pub(super) fn keep_product(
-    transaction: &Transaction<'_>,
+    edit: &mut Edit<'_>,
     account: &str,
     id: i64,
     name: Option<&str>,
-) -> rusqlite::Result<()> {
-    transaction
+) -> Result<(), StoreError> {
+    let old: Option<Option<String>> = edit
+        .transaction
+        .prepare_cached("SELECT name FROM product WHERE account = ?1 AND id = ?2")?
+        .query_row(params![account, id], |row| row.get(0))
+        .optional()?;
+    edit.transaction
         .prepare_cached("INSERT OR REPLACE INTO product (account, id, name) VALUES (?1, ?2, ?3)")?
         .execute(params![account, id, name])?;
+    let row = |name| [text(account), ValueRef::Integer(id), text_or_null(name)];
+    let old = old.as_ref().map(|name| row(name.as_deref()));
+    edit.replace("product", old.as_ref().map(|row| &row[..]), Some(&row(name)));
     Ok(())
 }
 
+fn text_or_null(name: Option<&str>) -> ValueRef<'_> {
+    name.map_or(ValueRef::Null, text)
+}
+
 /// Writes the label sets of one account.
-pub(super) struct SeriesSink<'a> {
-    pub(super) transaction: &'a Transaction<'a>,
+pub(super) struct SeriesSink<'a, 'b> {
+    pub(super) edit: &'a mut Edit<'b>,
     pub(super) account: &'a str,
 }
 
-impl Sink for SeriesSink<'_> {
-    type Error = rusqlite::Error;
+impl Sink for SeriesSink<'_, '_> {
+    type Error = StoreError;
 
-    fn counter(&mut self, family: &'static Family, labels: Vec<String>, value: u64) -> rusqlite::Result<()> {
-        self.transaction
+    fn counter(
+        &mut self,
+        family: &'static Family,
+        labels: Vec<String>,
+        value: u64,
+    ) -> Result<(), StoreError> {
+        let labels = to_json(&labels);
+        let key = params![self.account, family.name, labels];
+        let transaction = self.edit.transaction;
+        let old: Option<i64> = transaction
+            .prepare_cached("SELECT value FROM counter WHERE account = ?1 AND family = ?2 AND labels = ?3")?
+            .query_row(key, |row| row.get(0))
+            .optional()?;
+        transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO counter (account, family, labels, value) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![self.account, family.name, to_json(&labels), signed(value)])?;
+            .execute(params![self.account, family.name, labels, signed(value)])?;
+        let key = [text(self.account), text(family.name), text(&labels)];
+        let row = |value| [key[0], key[1], key[2], ValueRef::Integer(value)];
+        let old = old.map(row);
+        self.edit.replace("counter", old.as_ref().map(|row| &row[..]), Some(&row(signed(value))));
         Ok(())
     }
 
@@ -362,20 +498,31 @@ impl Sink for SeriesSink<'_> {
         family: &'static Family,
         labels: Vec<String>,
         value: &Histogram,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), StoreError> {
         let buckets: Vec<u64> = value.buckets.iter().take(family.bounds().len()).copied().collect();
-        self.transaction
+        let (labels, buckets) = (to_json(&labels), to_json(&buckets));
+        let transaction = self.edit.transaction;
+        let old: Option<(i64, i64, String)> = transaction
+            .prepare_cached(
+                "SELECT count, sum, buckets FROM histogram WHERE account = ?1 AND family = ?2 AND labels = ?3",
+            )?
+            .query_row(params![self.account, family.name, labels], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?;
+        let count = signed(value.count);
+        transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO histogram (account, family, labels, count, sum, buckets) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![
-                self.account,
-                family.name,
-                to_json(&labels),
-                signed(value.count),
-                value.sum,
-                to_json(&buckets)
-            ])?;
+            .execute(params![self.account, family.name, labels, count, value.sum, buckets])?;
+        let key = [text(self.account), text(family.name), text(&labels)];
+        let row = |count, sum, buckets| {
+            [key[0], key[1], key[2], ValueRef::Integer(count), ValueRef::Integer(sum), buckets]
+        };
+        let old = old.as_ref().map(|(count, sum, buckets)| row(*count, *sum, text(buckets)));
+        let new = row(count, value.sum, text(&buckets));
+        self.edit.replace("histogram", old.as_ref().map(|row| &row[..]), Some(&new));
         Ok(())
     }
 }
@@ -383,14 +530,18 @@ impl Sink for SeriesSink<'_> {
 /// A number of the ledger's own, beside the accounts.
 pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<u64>> {
     let mut select = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
-    Ok(select.query_row([key], |row| row.get(0)).optional()?.map(unsigned))
+    select.query_row([key], |row| unsigned(row, 0)).optional()
 }
 
 /// Sets [`meta`].
-pub(super) fn set_meta(connection: &Connection, key: &str, value: u64) -> rusqlite::Result<()> {
-    connection
+pub(super) fn set_meta(edit: &mut Edit<'_>, key: &str, value: u64) -> rusqlite::Result<()> {
+    let old = meta(edit.transaction, key)?;
+    edit.transaction
         .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute(params![key, signed(value)])?;
+    let row = |value| [text(key), ValueRef::Integer(signed(value))];
+    let old = old.map(row);
+    edit.replace("meta", old.as_ref().map(|row| &row[..]), Some(&row(value)));
     Ok(())
 }
 
@@ -399,8 +550,9 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
 /// A list of texts or numbers always has a JSON form.

@@ -22,7 +22,13 @@ fn log(log: LogKind) -> LogId {
 }
 
 pub(crate) fn options(directory: &Path) -> LedgerOptions {
-    LedgerOptions { directory: directory.to_owned(), limits: Limits::default(), configured: BTreeMap::new() }
+    LedgerOptions {
+        directory: directory.to_owned(),
+        address: LedgerAddress::of(&"https://api.example.com/api".parse().unwrap()),
+        foreign: ForeignLedger::Refuse,
+        limits: Limits::default(),
+        configured: BTreeMap::from([(Arc::from(ACCOUNT), Vec::new())]),
+    }
 }
 
 /// On a file system in memory where there is one: these tests commit a lot, and none of them cuts the power.
@@ -636,4 +642,202 @@ fn everything_kept_comes_back_as_it_was() {
     assert_eq!(tally(&ledger).products.iter().count(), 4, "no longer configured");
     drop(ledger);
     thread.join().unwrap();
+}
+
+/// The ledger that the first version wrote: three logs, read to their ends.
+fn first_version(directory: &Path) {
+    use std::io::Read as _;
+    let packed: &[u8] = include_bytes!("../../tests/fixtures/ledger-v1.db.gz");
+    let mut database = Vec::new();
+    flate2::read::GzDecoder::new(packed).read_to_end(&mut database).unwrap();
+    std::fs::write(directory.join("ledger.db"), database).unwrap();
+}
+
+/// All rows of a table, as text.
+fn rows(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut select = connection.prepare(sql).unwrap();
+    let columns = select.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let cells = (0..columns).map(|at| row.get::<_, rusqlite::types::Value>(at));
+        Ok(format!("{:?}", cells.collect::<Result<Vec<_>, _>>()?))
+    };
+    select.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+const KEPT: [&str; 4] = [
+    "SELECT * FROM counter ORDER BY account, family, labels",
+    "SELECT * FROM histogram ORDER BY account, family, labels",
+    "SELECT * FROM product ORDER BY account, id",
+    "SELECT account, log, since, mark, origin, floor, cursor, last_entry FROM log ORDER BY id",
+];
+
+#[test]
+fn a_ledger_of_the_first_version_migrates_with_equal_counts_and_positions() {
+    let folder = folder();
+    first_version(folder.path());
+    let path = folder.path().join("ledger.db");
+    let old = Connection::open(&path).unwrap();
+    let before = KEPT.map(|sql| rows(&old, sql));
+    let window: Vec<(String, i64, i64)> = old
+        .prepare("SELECT log.log, row, stamp FROM window JOIN log ON window.log = log.id ORDER BY row")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert!(window.len() > 50 && before[0].len() > 200);
+    drop(old);
+
+    let running = Running::start(folder.path(), Failing::default());
+    for kind in LogKind::ALL {
+        let opened = block_on(running.ledger.open(&log(kind))).unwrap().unwrap();
+        let of_log = || window.iter().filter(|(name, ..)| name == kind.name());
+        let ids: Vec<i64> = of_log().map(|(_, id, _)| *id).collect();
+        assert!(!ids.is_empty(), "{kind}");
+        assert_eq!(ids.last(), Some(&opened.position.cursor()), "{kind}");
+        assert!(ids.iter().all(|id| opened.position.seen().contains(*id)), "{kind}");
+        assert!(!opened.position.seen().contains(ids[0] + 1), "{kind}");
+        let newest = of_log().map(|(.., stamp)| *stamp).max();
+        assert_eq!(Some(opened.position.watermark()), newest, "{kind}");
+    }
+    running.stop();
+    let new = Connection::open(&path).unwrap();
+    assert_eq!(KEPT.map(|sql| rows(&new, sql)), before);
+    let copy = Connection::open(folder.path().join("ledger.db.v1")).unwrap();
+    assert_eq!(rows(&copy, "PRAGMA user_version"), ["[Integer(1)]"]);
+    assert_eq!(KEPT.map(|sql| rows(&copy, sql)), before);
+    drop((new, copy));
+
+    Running::start(folder.path(), Failing::default()).stop();
+    assert!(!folder.path().join("ledger.db.v1").exists(), "the second start succeeded too");
+}
+
+#[test]
+fn a_migration_that_is_killed_leaves_the_old_ledger() {
+    const TASK: &str = "CRYPTOLENS_TEST_MIGRATION";
+    let name = "ledger::tests::a_migration_that_is_killed_leaves_the_old_ledger";
+    if let Ok(directory) = std::env::var(TASK) {
+        // All of the migration is written, and nothing committed.
+        super::schema::abort_before_commit();
+        Running::start(Path::new(&directory), Failing::default()).stop();
+        return;
+    }
+    let folder = folder();
+    first_version(folder.path());
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(TASK, folder.path())
+        .output()
+        .unwrap();
+    assert!(!child.status.success(), "it was not reached");
+    let old = Connection::open(folder.path().join("ledger.db")).unwrap();
+    assert_eq!(rows(&old, "PRAGMA user_version"), ["[Integer(1)]"]);
+    assert_eq!(rows(&old, "SELECT count(*) FROM window"), ["[Integer(54)]"]);
+    drop(old);
+    let running = Running::start(folder.path(), Failing::default());
+    assert_eq!(running.ledger.view().committed().unwrap().resets, 0);
+    assert_eq!(running.ledger.view().committed().unwrap().accounts[ACCOUNT].logs.len(), 3);
+    running.stop();
+}
+
+/// What became of a ledger with one changed byte.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The byte means nothing: all is as it was.
+    Unharmed,
+    /// Noticed, and moved aside.
+    MovedAside,
+}
+
+/// Flips a byte, starts, and looks. Panics if it is silently wrong, refuses to start, or stands still.
+fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> Outcome {
+    let folder = folder();
+    let path = folder.path().join("ledger.db");
+    let mut bytes = std::fs::read(original).unwrap();
+    bytes[at] ^= flip;
+    std::fs::write(&path, bytes).unwrap();
+    let what = || format!("byte {at} ^ {flip:#04x}");
+    let (ledger, thread) =
+        Ledger::start(options(folder.path())).unwrap_or_else(|error| panic!("{}: ends: {error}", what()));
+    let running = Running { ledger, thread };
+    assert!(running.ledger.view().health().up, "{}: stands still", what());
+    let committed = running.ledger.view().committed().unwrap();
+    let mut cursors = Vec::new();
+    for kind in LogKind::ALL {
+        let opened = block_on(running.ledger.open(&log(kind)));
+        let opened = opened.unwrap_or_else(|error| panic!("{}: {kind}: {error}", what()));
+        cursors.extend(opened.map(|opened| (opened.position.floor(), opened.position.cursor())));
+    }
+    // Counting goes on.
+    let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
+    block_on(async {
+        let id = log(LogKind::Objects);
+        let opened = running.ledger.begin(&id, origin).await.unwrap();
+        let cursor = opened.position.cursor() + 1;
+        let record = Batch {
+            rows: crate::cryptolens::Rows::Objects(vec![crate::cryptolens::ObjectRow::with_id(cursor)]),
+            read_at: 1,
+            statistics: crate::ingest::PageStatistics::default(),
+            floor: opened.position.floor(),
+            cursor,
+            watermark: 1,
+            counted: vec![cursor],
+            newest_entry: None,
+            poll_end: None,
+            without_id: None,
+            more_follows: false,
+        };
+        let done = running.ledger.submit(&id, opened.epoch, record).await.unwrap().done().await;
+        assert_eq!(done, Ok(()), "{}: stands still", what());
+    });
+    assert_eq!(running.ledger.view().ended(), None, "{}", what());
+    running.stop();
+    let is_same = committed.resets == 0;
+    let aside = std::fs::read_dir(folder.path()).unwrap().flatten();
+    let aside = aside.filter(|entry| entry.file_name().to_string_lossy().contains("aside")).count();
+    if is_same {
+        let account = |committed: &Committed| committed.accounts[ACCOUNT].clone();
+        let (now, before) = (account(&committed), account(before));
+        assert_eq!(now.tally, before.tally, "{}: silently wrong", what());
+        assert_eq!(now.logs, before.logs, "{}: silently wrong", what());
+        assert_eq!(now.products, before.products, "{}: silently wrong", what());
+        assert_eq!(cursors.len(), 3, "{}", what());
+        assert_eq!(aside, 0);
+        Outcome::Unharmed
+    } else {
+        assert_eq!((committed.resets, aside), (1, 1), "{}", what());
+        Outcome::MovedAside
+    }
+}
+
+/// A byte every so often, each with all its bits flipped and with one of them.
+fn flip_all(every: usize) -> (usize, usize) {
+    let folder = folder();
+    first_version(folder.path());
+    let running = Running::start(folder.path(), Failing::default());
+    let committed = running.ledger.view().committed().unwrap();
+    running.stop();
+    let path = folder.path().join("ledger.db");
+    let size = usize::try_from(std::fs::metadata(&path).unwrap().len()).unwrap();
+    let (mut unharmed, mut aside) = (0, 0);
+    let header = 0..100;
+    for at in header.chain((100..size).step_by(every)) {
+        let bit = 1 << (at % 8);
+        for mask in [0xff, bit] {
+            match flip(&path, at, mask, &committed) {
+                Outcome::Unharmed => unharmed += 1,
+                Outcome::MovedAside => aside += 1,
+            }
+        }
+    }
+    (unharmed, aside)
+}
+
+/// Every byte of the header, and some of the rest; `LEDGER_FLIP_EVERY=n` takes every nth.
+#[test]
+fn a_flipped_byte_never_counts_wrong_stands_still_or_ends_the_process() {
+    let every = std::env::var("LEDGER_FLIP_EVERY").map_or(977, |every| every.parse().unwrap());
+    let (unharmed, aside) = flip_all(every);
+    println!("{} flips: {aside} moved aside, {unharmed} in bytes that mean nothing", unharmed + aside);
+    assert!(aside > 100, "{aside} were noticed");
 }

@@ -3,20 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::ForeignLedger;
 use crate::cryptolens::{LogKind, Product};
 use crate::ingest::{Batch, CheckpointError, LogCheckpoint, LogId, Origin};
 use crate::tally::{AccountTally, Limits, Products, Reading};
 
-use super::schema::{self, Files, MIGRATIONS, OpenError};
-use super::store::{self, AccountState, Accounts, LogChange, SeriesSink, StoreError};
-use super::{Committed, Shared};
+use super::digest::Digest;
+use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened};
+use super::store::{self, AccountState, Accounts, Edit, LogChange, SeriesSink, StoreError};
+use super::{Committed, LedgerEnd, Shared};
 
 /// Most pages of one transaction.
 const BATCH_PAGES: usize = 20;
@@ -26,6 +30,8 @@ const BATCH_TIME: Duration = Duration::from_millis(50);
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
 /// Nobody's request makes the thread look at a broken disk more often than this.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// How often to see that the files in the directory are those that were opened.
+const CHECK_EVERY: Duration = Duration::from_secs(3);
 /// How often an outage is told.
 const TELL_EVERY: Duration = Duration::from_secs(600);
 
@@ -74,21 +80,24 @@ pub(super) struct Nobody;
 
 impl Observer for Nobody {}
 
-struct Store {
-    connection: Connection,
-    accounts: Accounts,
-    resets: u64,
-}
-
 pub(super) struct Writer<O> {
     pub(super) files: Files,
+    claim: Claim,
     pub(super) limits: Limits,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) shared: Arc<Shared>,
     pub(super) observer: O,
     configured: Configured,
     lock: Option<File>,
-    store: Option<Store>,
+    store: Option<Opened>,
+    /// The files that were opened last, if they are still to be used.
+    identity: Option<Identity>,
+    checked: Instant,
+    /// True while the ledger is gone from its directory and could not be written again; it was counted as a reset.
+    gone: bool,
+    moved_to: PathBuf,
+    /// The least number of resets, from the first of this process on.
+    resets: u64,
     /// Why the file must be moved aside before it is opened again.
     corrupt: Option<String>,
     /// True from a write that failed to the next one of its kind that succeeds: opening alone proves nothing, as a disk
@@ -103,7 +112,8 @@ pub(super) struct Writer<O> {
 
 impl<O: Observer> Writer<O> {
     pub(super) fn new(
-        directory: PathBuf,
+        files: Files,
+        claim: Claim,
         limits: Limits,
         configured: Configured,
         requests: mpsc::Receiver<Request>,
@@ -111,7 +121,8 @@ impl<O: Observer> Writer<O> {
         observer: O,
     ) -> Self {
         Writer {
-            files: Files::new(&directory),
+            files,
+            claim,
             limits,
             requests,
             shared,
@@ -119,6 +130,11 @@ impl<O: Observer> Writer<O> {
             configured,
             lock: None,
             store: None,
+            identity: None,
+            checked: Instant::now(),
+            gone: false,
+            moved_to: PathBuf::new(),
+            resets: 0,
             corrupt: None,
             unproven: false,
             epochs: BTreeMap::new(),
@@ -131,12 +147,14 @@ impl<O: Observer> Writer<O> {
     /// Opens the ledger for the first time.
     ///
     /// # Errors
-    /// What no waiting mends: another process, a newer schema.
+    /// What no waiting mends: another process, a newer schema, somebody else's ledger.
     pub(super) fn first_open(&mut self) -> Result<(), OpenError> {
         self.tried = Some(Instant::now());
         match self.open() {
             Ok(()) => Ok(()),
-            Err(error @ (OpenError::Locked { .. } | OpenError::Newer { .. })) => Err(error),
+            Err(error @ (OpenError::Locked { .. } | OpenError::Newer { .. } | OpenError::Foreign { .. })) => {
+                Err(error)
+            }
             Err(error) => {
                 self.failed(&error.to_string());
                 Ok(())
@@ -144,10 +162,27 @@ impl<O: Observer> Writer<O> {
         }
     }
 
-    /// Serves until the last handle is gone.
+    /// Serves until the last handle is gone, or the ledger is somebody else's.
     pub(super) fn run(mut self) {
-        while let Some(first) = self.requests.blocking_recv() {
-            self.serve(first);
+        // For waiting until the next request or the next look at the files, and nothing else.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "cannot start the runtime of the ledger"),
+        };
+        while self.shared.ended().is_none() {
+            let wait = CHECK_EVERY.saturating_sub(self.checked.elapsed());
+            let first = runtime.block_on(async { tokio::time::timeout(wait, self.requests.recv()).await });
+            match first {
+                Ok(Some(first)) => self.serve(first),
+                Ok(None) => {
+                    self.check_files();
+                    return;
+                }
+                Err(_) => {}
+            }
+            if self.checked.elapsed() >= CHECK_EVERY {
+                self.check_files();
+            }
         }
     }
 
@@ -165,6 +200,72 @@ impl<O: Observer> Writer<O> {
             Some(Request::Configure { configured, reply }) => answer(reply, self.configure(configured)),
             Some(Request::Page(_)) | None => {}
         }
+    }
+
+    /// Sees that the files in the directory are still those that were opened, and that nobody else has written them.
+    fn check_files(&mut self) {
+        self.checked = Instant::now();
+        let Some(opened) = self.identity else { return };
+        match self.files.identity() {
+            Ok(there) if there.database != opened.database => return self.replaced(),
+            Ok(there) if opened.log.is_none() || there.log == opened.log => {}
+            Ok(_) => self.write_again("the write-ahead log of the ledger was deleted"),
+            Err(error) if is_gone(&error) => self.write_again("the ledger was deleted"),
+            // A disk that does not answer says nothing about the file.
+            Err(_) => return,
+        }
+        let is_locked = self.lock.as_ref().is_some_and(|lock| self.files.is_lock(lock));
+        if !is_locked && let Ok(lock) = self.files.take_lock() {
+            self.lock = Some(lock);
+            tracing::warn!(ledger = %self.path().display(), "the lock of the ledger was deleted, and was made again");
+        }
+        let checked = self.try_transact(TransactionBehavior::Deferred, |_| Ok(()));
+        if let Err(error @ (StoreError::TakenOver | StoreError::Damaged(_))) = checked {
+            // Whatever else goes wrong here goes wrong at the next write, too.
+            self.broken(&error);
+        }
+        // Pollers of quiet logs ask for nothing, and would wait for ever for a ledger that begins anew.
+        let _ = self.store();
+    }
+
+    /// The ledger is gone from its directory, but this process still has it open.
+    fn write_again(&mut self, what: &str) {
+        let Some(store) = self.store.as_ref() else { return };
+        let has_lock = self.lock.as_ref().is_some_and(|lock| self.files.is_lock(lock));
+        let lock = if has_lock { Ok(None) } else { self.files.take_lock().map(Some) };
+        let written = lock.and_then(|lock| self.files.write_again(&store.connection).map(|()| lock));
+        match written {
+            Ok(lock) => {
+                self.lock = lock.or(self.lock.take());
+                (self.gone, self.told) = (false, None);
+                tracing::error!(
+                    ledger = %self.path().display(),
+                    "{what} while the exporter runs, and was written again: nothing is lost. to start over on purpose, stop the exporter before deleting the ledger"
+                );
+                // What is open is no longer what is in the directory.
+                (self.store, self.identity, self.tried) = (None, None, None);
+                let _ = self.store();
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.gone, true)
+                    && let Some(store) = self.store.as_mut()
+                {
+                    store.resets += 1;
+                    self.resets = store.resets;
+                    self.publish();
+                }
+                self.failed(&format!("{what} while the exporter runs, and cannot be written again: {error}"));
+            }
+        }
+    }
+
+    fn replaced(&mut self) {
+        self.files.remove_log_of(self.identity);
+        self.shared.end(LedgerEnd::Replaced(self.path()));
+    }
+
+    fn path(&self) -> PathBuf {
+        self.files.database()
     }
 
     /// Pages share a transaction if they are there already, or are said to follow at once: most of what one page adds to
@@ -199,77 +300,108 @@ impl<O: Observer> Writer<O> {
         if self.lock.is_none() {
             self.lock = Some(self.files.take_lock()?);
         }
+        self.compare_with_last()?;
         let opened = match self.corrupt.clone() {
-            Some(reason) => Err(OpenError::Corrupt { path: self.files.database(), reason }),
+            Some(reason) => Err(OpenError::Corrupt { path: self.path(), reason }),
             None => self.open_store(),
         };
         let mut store = match opened {
-            Err(OpenError::Corrupt { path, reason }) => {
-                let now = chrono::Utc::now().timestamp();
-                let aside = self.files.move_aside(now)?;
-                self.corrupt = None;
-                let before = self.shared.published.load().as_ref().map_or(0, |committed| committed.resets);
-                let resets = self.files.count_aside().max(before + 1);
+            Err(OpenError::Corrupt { reason, .. }) => {
+                self.move_aside()?;
                 tracing::error!(
-                    ledger = %path.display(),
+                    ledger = %self.path().display(),
                     reason,
-                    moved_to = %aside.display(),
+                    moved_to = %self.moved_to.display(),
                     "the ledger cannot be used and was moved aside; counting starts again, restore a backup to go on from there"
                 );
-                let store = self.open_store()?;
-                self.epochs.clear();
-                self.shared.generation.send_modify(|generation| *generation += 1);
-                Store { resets, ..store }
+                self.open_store()?
+            }
+            Err(OpenError::Foreign { found, expected, .. })
+                if self.claim.foreign == ForeignLedger::SetAside =>
+            {
+                self.move_aside()?;
+                tracing::warn!(
+                    ledger = %self.path().display(),
+                    moved_to = %self.moved_to.display(),
+                    "the ledger belongs to {found}, not to {expected}, and was moved aside; counting begins in a new one"
+                );
+                self.open_store()?
             }
             opened => opened?,
         };
-        let resets = store.resets;
         for (account, products) in &self.configured {
             let state = store.accounts.entry(Arc::clone(account)).or_default();
             Arc::make_mut(&mut state.products).configure(products);
         }
+        self.identity = self.files.identity().ok();
         self.store = Some(store);
         self.publish();
-        // A disk that can be read may still be full: the first write tells.
-        let written = self.store.as_ref().map(|store| store::set_meta(&store.connection, RESETS, resets));
-        if let Some(Err(error)) = written {
-            self.store = None;
-            let error = error.into();
-            self.doubt(&error);
-            return Err(OpenError::Unusable { path: self.files.database(), reason: error.to_string() });
-        }
         if !self.unproven {
             self.succeeded();
         }
         Ok(())
     }
 
+    /// After a failure the file is opened again; it has to be the same.
+    fn compare_with_last(&mut self) -> Result<(), OpenError> {
+        let Some(last) = self.identity else { return Ok(()) };
+        match self.files.identity() {
+            Ok(there) if there.database == last.database => Ok(()),
+            Ok(_) => {
+                self.replaced();
+                let reason = "it was replaced by another file".to_owned();
+                Err(OpenError::Unusable { path: self.path(), reason })
+            }
+            Err(error) if is_gone(&error) => {
+                self.begin_anew();
+                tracing::error!(
+                    ledger = %self.path().display(),
+                    "the ledger was deleted while it could not be used; counting starts again, restore a backup to go on from there"
+                );
+                Ok(())
+            }
+            Err(error) => Err(OpenError::Unusable { path: self.path(), reason: error.to_string() }),
+        }
+    }
+
+    fn move_aside(&mut self) -> Result<(), OpenError> {
+        self.moved_to = self.files.move_aside(chrono::Utc::now().timestamp())?;
+        self.corrupt = None;
+        self.begin_anew();
+        self.resets = self.resets.max(self.files.count_aside());
+        Ok(())
+    }
+
+    /// What was counted is gone.
+    fn begin_anew(&mut self) {
+        let before = self.shared.published.load().as_ref().map_or(0, |committed| committed.resets);
+        self.resets = self.resets.max(before) + 1;
+        self.identity = None;
+        self.epochs.clear();
+        self.shared.generation.send_modify(|generation| *generation += 1);
+    }
+
     /// Some damage shows only when the page that has it is read or written.
     fn doubt(&mut self, error: &StoreError) {
-        if schema::is_corrupt(error) {
+        if schema::is_damage(error) {
             self.corrupt = Some(error.to_string());
         }
     }
 
-    fn open_store(&self) -> Result<Store, OpenError> {
-        let connection = self.files.open(MIGRATIONS)?;
-        let read = |connection: &Connection| {
-            self.observer.opened(connection)?;
-            // A new file has no number yet; it may be new because another was moved aside just before the process ended.
-            let resets = store::meta(connection, RESETS)?.unwrap_or_else(|| self.files.count_aside());
-            Ok::<_, StoreError>((store::load(connection)?, resets))
-        };
-        let path = self.files.database();
-        let (accounts, resets) = read(&connection).map_err(|error: StoreError| {
-            let reason = error.to_string();
-            let corrupt = schema::is_corrupt(&error);
-            if corrupt { OpenError::Corrupt { path, reason } } else { OpenError::Unusable { path, reason } }
-        })?;
-        Ok(Store { connection, accounts, resets })
+    fn open_store(&self) -> Result<Opened, OpenError> {
+        let accounts: Vec<Arc<str>> = self.configured.keys().cloned().collect();
+        let mut read = None;
+        let observed = |connection: &Connection| self.observer.opened(connection);
+        let opened = self.files.open(MIGRATIONS, &self.claim, &accounts, self.resets, observed, &mut read);
+        if let (Err(OpenError::Unusable { .. }), Some((accounts, resets))) = (&opened, read) {
+            // A disk that is full can still be read.
+            self.shared.published.store(Some(Arc::new(Committed { accounts, resets })));
+        }
+        opened
     }
 
     /// The store, opened again if need be.
-    fn store(&mut self) -> Result<&mut Store, CheckpointError> {
+    fn store(&mut self) -> Result<&mut Opened, CheckpointError> {
         if self.store.is_none() {
             if self.tried.is_some_and(|tried| tried.elapsed() < RETRY_EVERY) {
                 return Err(CheckpointError::Failed);
@@ -278,6 +410,9 @@ impl<O: Observer> Writer<O> {
             if let Err(error) = self.open() {
                 self.failed(&error.to_string());
             }
+        }
+        if self.shared.ended().is_some() {
+            return Err(CheckpointError::Closed);
         }
         self.store.as_mut().ok_or(CheckpointError::Failed)
     }
@@ -290,18 +425,17 @@ impl<O: Observer> Writer<O> {
     }
 
     fn open_log(&mut self, log: &LogId) -> Result<Option<LogCheckpoint>, CheckpointError> {
-        let store = self.store()?;
-        match store::open_log(&store.connection, &log.account, log.log) {
-            Ok(opened) => {
-                let epoch = self.epoch(log);
-                Ok(opened.map(|opened| LogCheckpoint { epoch, ..opened }))
-            }
-            Err(error) => Err(self.broken(&error)),
-        }
+        self.store()?;
+        let opened = self.try_transact(TransactionBehavior::Deferred, |edit| {
+            store::open_log(edit.transaction, &log.account, log.log, &edit.digest)
+        });
+        let opened = opened.map_err(|error| self.broken(&error))?;
+        let epoch = self.epoch(log);
+        Ok(opened.map(|opened| LogCheckpoint { epoch, ..opened }))
     }
 
     fn begin(&mut self, log: &LogId, origin: &Origin) -> Result<LogCheckpoint, CheckpointError> {
-        self.write(|transaction| store::begin_log(transaction, &log.account, log.log, origin))?;
+        self.write(|edit| store::begin_log(edit, &log.account, log.log, origin))?;
         // Read back what is kept: an origin that was known already stays.
         let opened = self.open_log(log)?.ok_or(CheckpointError::Failed)?;
         let store = self.store()?;
@@ -332,10 +466,8 @@ impl<O: Observer> Writer<O> {
         if changed.is_empty() {
             return Ok(());
         }
-        self.write(|transaction| {
-            changed
-                .iter()
-                .try_for_each(|(id, name)| store::keep_product(transaction, account, *id, Some(name)))
+        self.write(|edit| {
+            changed.iter().try_for_each(|(id, name)| store::keep_product(edit, account, *id, Some(name)))
         })?;
         self.store()?.accounts.entry(Arc::clone(account)).or_default().products = products;
         self.publish();
@@ -344,6 +476,8 @@ impl<O: Observer> Writer<O> {
 
     fn configure(&mut self, configured: Configured) -> Result<(), CheckpointError> {
         self.configured = configured;
+        // If the file is gone, this process has the last that is left of it.
+        self.check_files();
         // Reading again is the simplest way to forget what was configured before.
         self.store = None;
         self.tried = None;
@@ -374,12 +508,7 @@ impl<O: Observer> Writer<O> {
         let limits = self.limits;
         let accounts = &self.store()?.accounts;
         let changes = count(accounts, pages, &limits).ok_or(CheckpointError::Failed)?;
-        let began = Instant::now();
-        let committed = self.write_changes(&changes);
-        self.shared.observe_commit(began.elapsed());
-        if let Err(error) = committed {
-            return Err(self.broken(&error));
-        }
+        self.write_changes(&changes)?;
         let store = self.store()?;
         for (name, change) in changes {
             let account = store.accounts.entry(name).or_default();
@@ -387,7 +516,6 @@ impl<O: Observer> Writer<O> {
             account.products = change.products;
             account.logs.extend(change.logs.into_iter().map(|(log, change)| (log, change.state)));
         }
-        self.succeeded();
         self.observer
             .at(CommitStep::BeforePublish)
             .and_then(|()| {
@@ -397,49 +525,75 @@ impl<O: Observer> Writer<O> {
             .map_err(|error| self.broken(&error.into()))
     }
 
-    fn write_changes(&mut self, changes: &BTreeMap<Arc<str>, AccountChange>) -> Result<(), StoreError> {
-        let Some(store) = self.store.as_mut() else { return Err(rusqlite::Error::InvalidQuery.into()) };
-        let nothing = AccountTally::default();
-        let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (account, change) in changes {
-            for (log, change) in &change.logs {
-                store::move_log(&transaction, account, *log, change)?;
+    fn write_changes(&mut self, changes: &BTreeMap<Arc<str>, AccountChange>) -> Result<(), CheckpointError> {
+        let nothing = Arc::new(AccountTally::default());
+        let accounts = &self.store()?.accounts;
+        let before: BTreeMap<&Arc<str>, Arc<AccountTally>> = changes
+            .keys()
+            .map(|name| (name, Arc::clone(accounts.get(name).map_or(&nothing, |account| &account.tally))))
+            .collect();
+        self.write(|edit| {
+            for (account, change) in changes {
+                for (log, change) in &change.logs {
+                    store::move_log(edit, account, *log, change)?;
+                }
+                for id in &change.new_products {
+                    let name = change.products.answered_name(*id).map(|name| &**name);
+                    store::keep_product(edit, account, *id, name)?;
+                }
+                let before = before.get(account).unwrap_or(&nothing);
+                change.delta.save(before, &mut SeriesSink { edit, account })?;
             }
-            for id in &change.new_products {
-                let name = change.products.answered_name(*id).map(|name| &**name);
-                store::keep_product(&transaction, account, *id, name)?;
-            }
-            let before = store.accounts.get(account).map_or(&nothing, |account| &account.tally);
-            change.delta.save(before, &mut SeriesSink { transaction: &transaction, account })?;
-        }
-        self.observer.at(CommitStep::BeforeCommit)?;
-        transaction.commit()?;
-        Ok(self.observer.at(CommitStep::AfterCommit)?)
+            Ok(())
+        })
     }
 
-    /// A small transaction of its own.
+    /// Writes in one transaction, which begins by seeing that nobody else has written.
     fn write(
         &mut self,
-        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+        work: impl FnOnce(&mut Edit<'_>) -> Result<(), StoreError>,
     ) -> Result<(), CheckpointError> {
-        let store = self.store()?;
+        self.store()?;
         let began = Instant::now();
-        let written = store
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .and_then(|transaction| work(&transaction).and_then(|()| transaction.commit()));
+        let written = self.try_transact(TransactionBehavior::Immediate, work);
         self.shared.observe_commit(began.elapsed());
         match written {
             Ok(()) => {
                 self.succeeded();
                 Ok(())
             }
-            Err(error) => Err(self.broken(&error.into())),
+            Err(error) => Err(self.broken(&error)),
         }
+    }
+
+    fn try_transact<T>(
+        &mut self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&mut Edit<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Some(store) = self.store.as_mut() else { return Err(rusqlite::Error::InvalidQuery.into()) };
+        let writes = matches!(behavior, TransactionBehavior::Immediate);
+        let transaction = store.connection.transaction_with_behavior(behavior)?;
+        check_owner(&transaction, &store.digest, store.owner, &mut store.data_version, &self.shared)?;
+        let mut edit = Edit { transaction: &transaction, digest: store.digest.clone() };
+        let value = work(&mut edit)?;
+        if writes {
+            let Edit { digest, .. } = edit;
+            digest.keep(Some(&store.digest), &transaction)?;
+            self.observer.at(CommitStep::BeforeCommit)?;
+            transaction.commit()?;
+            store.digest = digest;
+            self.observer.at(CommitStep::AfterCommit)?;
+        }
+        Ok(value)
     }
 
     /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only the file knows.
     fn broken(&mut self, error: &StoreError) -> CheckpointError {
+        if let StoreError::TakenOver = error {
+            self.shared.end(LedgerEnd::TakenOver(self.path()));
+            return CheckpointError::Closed;
+        }
         self.store = None;
         self.tried = None;
         self.epochs.clear();
@@ -463,6 +617,9 @@ impl<O: Observer> Writer<O> {
 
     fn succeeded(&mut self) {
         self.unproven = false;
+        if self.gone {
+            return;
+        }
         self.shared.succeed();
         if self.told.take().is_some() {
             tracing::info!("the ledger can be written again, counting goes on");
@@ -477,7 +634,49 @@ impl<O: Observer> Writer<O> {
     }
 }
 
-const RESETS: &str = "resets";
+/// Sees that nobody else has written since this process did. A later process that has the ledger now has drawn another
+/// owner number; a write by hand has not, and is taken if it left everything as it was.
+fn check_owner(
+    transaction: &rusqlite::Transaction<'_>,
+    digest: &Digest,
+    owner: u64,
+    known: &mut i64,
+    shared: &Shared,
+) -> Result<(), StoreError> {
+    let now = schema::data_version(transaction)?;
+    if now == *known {
+        return Ok(());
+    }
+    // Before the digest was compared nothing in the file is believed, nor is its owner number.
+    let found = Digest::verify(transaction).map_err(|error| {
+        if schema::may_pass(&error) {
+            error
+        } else {
+            StoreError::Damaged(format!("{SOMEBODY_ELSE}: {error}"))
+        }
+    });
+    if found.as_ref().is_err_and(schema::may_pass) {
+        return found.map(|_| ());
+    }
+    shared.foreign_writes.fetch_add(1, Ordering::Relaxed);
+    let found = found?;
+    if store::meta(transaction, OWNER)? != Some(owner) {
+        return Err(StoreError::TakenOver);
+    }
+    if found != *digest {
+        return Err(StoreError::Damaged(SOMEBODY_ELSE.to_owned()));
+    }
+    *known = now;
+    tracing::warn!("somebody else wrote the ledger, and changed nothing that is counted");
+    Ok(())
+}
+
+const SOMEBODY_ELSE: &str = "somebody else wrote it";
+
+/// Also if there is a file where its directory was.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
 
 /// Whoever asked may be gone.
 fn answer<T>(reply: Reply<T>, result: Result<T, CheckpointError>) {

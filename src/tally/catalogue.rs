@@ -153,7 +153,9 @@ families! {
     LEDGER_COMMIT_FAILURES = "cryptolens_exporter_ledger_commit_failures_total", Kind::Counter, [], Process,
         "Transactions of the ledger that failed. Their rows are read again.";
     LEDGER_RESETS = "cryptolens_exporter_ledger_resets_total", Kind::Counter, [], Ledger,
-        "How often a ledger that could not be read was moved aside: counters started again.";
+        "How often counters started again, because a ledger was damaged, set aside, or deleted for good while running.";
+    LEDGER_FOREIGN_WRITES = "cryptolens_exporter_ledger_foreign_writes_total", Kind::Counter, [], Process,
+        "Writes to the ledger by anything but this process. One that changes counts makes the ledger damaged.";
     BUILD_INFO = "cryptolens_exporter_build_info", Kind::Gauge, ["version", "commit"], Process,
         "Always 1: which build this is.";
 }

@@ -368,6 +368,22 @@ async fn an_outage_does_not_fill_the_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quiet_log_is_opened_again_when_its_ledger_began_anew() {
+    let running = Running::start(World { rows: old(10), ..World::default() });
+    running.after(10 * MINUTE).await;
+    let opened = running.fake.world(|world| {
+        // What a file that was moved aside leaves behind.
+        (world.opened, world.kept) = (None, Vec::new());
+        world.epoch
+    });
+    running.fake.generation.send_modify(|generation| *generation += 1);
+    running.after(MINUTE).await;
+    assert!(running.fake.world(|world| world.epoch) > opened, "it was not opened again");
+    assert_eq!(running.kept(), all(10), "and counts from its beginning");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_is_read_again_from_the_floor() {
     let running = Running::start(World { rows: old(350), failing_commits: 2, ..World::default() });
     let view = running.after(MINUTE).await;
