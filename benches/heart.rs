@@ -292,7 +292,6 @@ async fn scrape() {
             without_id: None,
             newest_entry: Some(1_800_000_000),
             poll_end: Some(1_800_000_000),
-            without_id: None,
             more_follows: false,
         };
         book.submit(&log, opened.epoch, record).await.unwrap().done().await.unwrap();
