@@ -35,7 +35,7 @@ pub(crate) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
 }
 
 /// An error and its causes, outermost first. One within an [`io::Error`] is no source of it, but of its message.
-fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let first: &'a (dyn Error + 'static) = error;
     std::iter::successors(Some(first), |error| within(*error))
 }

@@ -1,8 +1,9 @@
 //! One request to the Web API: a POST form with the token in the body, and whatever came back as a page or an
 //! [`ApiError`].
 //!
-//! Promises: no redirect is followed (it would carry the token elsewhere); every request ends within the timeout; a body
-//! is read up to [`BODY_CAP`] after decompression; nothing is retried here.
+//! Promises: no redirect is followed (it would carry the token elsewhere); every request ends within the timeout; of a
+//! body at most [`BODY_CAP`] is kept after decompression, and of large ones one at a time; nothing is retried here, except
+//! for a kept-alive connection that the server had closed: then the request is sent once more on a new one.
 
 use std::time::Duration;
 
@@ -10,17 +11,27 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, redirect};
 use rustls::CertificateError;
 use secrecy::ExposeSecret;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use url::Url;
 
-use super::decode::{self, BodyError, Page, Product};
+use super::decode::{self, BodyError, Page, Product, Skeleton};
 use super::error::{ApiError, DecodeFault, TransportFault};
+use super::reuse::{self, NoteNewConnections};
 use super::row::Row;
 use super::token::Token;
 use crate::http;
 use crate::task::aside;
 
-/// The longest body that is read, in bytes after decompression.
+/// The longest body that is kept, in bytes after decompression.
 pub const BODY_CAP: usize = 32 * 1024 * 1024;
+
+/// Above this a body waits for its turn, in bytes: most pages have less, and 30 logs whose answers all have 32 MiB would
+/// take 1 GB.
+const TURN_ABOVE: usize = 1024 * 1024;
+
+/// Who has the permit may keep a body above [`TURN_ABOVE`].
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// A body that takes longer to read than it takes to have another thread read it, in bytes.
 const LARGE_BODY: usize = 64 * 1024;
@@ -52,6 +63,10 @@ impl Endpoint {
             Endpoint::GetProducts => "GetProducts",
             Endpoint::GetKey => "GetKey",
         }
+    }
+
+    const fn is_log(self) -> bool {
+        matches!(self, Endpoint::GetWebApiLog | Endpoint::GetEvents | Endpoint::GetObjectLog)
     }
 
     const fn group(self) -> &'static str {
@@ -109,6 +124,27 @@ pub struct Seats {
     pub server_time: Option<i64>,
 }
 
+/// What the API answered, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered<T> {
+    /// What it came to.
+    pub value: T,
+    /// The server's own clock by the header `Date`, in Unix seconds.
+    pub server_time: Option<i64>,
+    /// Just before the request was sent that was answered: everything that was visible then is in the answer.
+    pub sent: Instant,
+    /// When the answer was complete.
+    pub received: Instant,
+}
+
+impl<T> Answered<T> {
+    /// The same answer, come to something else.
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Answered<U> {
+        let Answered { value, server_time, sent, received } = self;
+        Answered { value: into(value), server_time, sent, received }
+    }
+}
+
 /// How to reach the API.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -137,6 +173,9 @@ pub enum ClientError {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// Makes a new connection for each request.
+    unpooled: reqwest::Client,
+    timeout: Duration,
     url: Url,
     token: Token,
 }
@@ -147,26 +186,34 @@ impl Client {
     /// # Errors
     /// [`ClientError`], all of them matters of configuration.
     pub fn new(options: &ClientOptions, token: Token) -> Result<Client, ClientError> {
-        let mut builder = http::builder()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .timeout(options.timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-            .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")))
-            .no_proxy();
-        if let Some(proxy) = &options.proxy {
-            let proxy = reqwest::Proxy::all(proxy.clone());
-            builder = builder.proxy(proxy.map_err(|error| ClientError::Setup(http::cause(&error)))?);
-        }
-        if let Some(pem) = &options.ca_pem {
-            let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| ClientError::CaFile)?;
-            if roots.is_empty() {
-                return Err(ClientError::CaFile);
+        let roots = match &options.ca_pem {
+            None => None,
+            Some(pem) => {
+                let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| ClientError::CaFile)?;
+                Some(roots).filter(|roots| !roots.is_empty()).ok_or(ClientError::CaFile).map(Some)?
             }
-            builder = builder.tls_certs_only(roots);
-        }
-        let http = builder.build().map_err(|error| ClientError::Setup(http::cause(&error)))?;
-        Ok(Client { http, url: options.url.clone(), token })
+        };
+        let setup = |error: reqwest::Error| ClientError::Setup(http::cause(&error));
+        let proxy = options.proxy.clone().map(reqwest::Proxy::all).transpose().map_err(setup)?;
+        let builder = || {
+            let mut builder = http::builder()
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .timeout(options.timeout)
+                .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
+                .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")))
+                .no_proxy();
+            if let Some(proxy) = &proxy {
+                builder = builder.proxy(proxy.clone());
+            }
+            if let Some(roots) = &roots {
+                builder = builder.tls_certs_only(roots.clone());
+            }
+            builder
+        };
+        let http = builder().connector_layer(NoteNewConnections).build().map_err(setup)?;
+        let unpooled = builder().pool_max_idle_per_host(0).build().map_err(setup)?;
+        Ok(Client { http, unpooled, timeout: options.timeout, url: options.url.clone(), token })
     }
 
     /// The token that requests are sent with, to wait for its change.
@@ -205,6 +252,19 @@ impl Client {
         filter: &Filter,
         peek: impl FnOnce(R),
     ) -> Result<Page<R>, ApiError> {
+        self.answered_page(query, filter, peek).await.map(|answered| answered.value)
+    }
+
+    /// As [`Client::peeked_page`], with the times of the answer.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub async fn answered_page<R: Row>(
+        &self,
+        query: PageQuery,
+        filter: &Filter,
+        peek: impl FnOnce(R),
+    ) -> Result<Answered<Page<R>>, ApiError> {
         let mut form = vec![("Limit", query.limit.to_string())];
         if query.starting_after != 0 {
             form.push(("StartingAfter", query.starting_after.to_string()));
@@ -214,16 +274,21 @@ impl Client {
         }
         filter.write(&mut form);
         let answer = self.post(R::LOG.endpoint(), &form).await?;
-        if let Body::Whole(body) = &answer.body
-            && let Some(last) = decode::last_row(body)
+        if let Body::Whole { bytes, .. } = &answer.body
+            && let Some(last) = decode::last_row(bytes)
         {
             peek(last);
         }
+        let Answer { server_time, sent, received, .. } = answer;
+        let decode = move |body: &[u8]| decode::page_within(body, query.limit);
         // Whoever peeked is waiting for this thread.
-        match &answer.body {
-            Body::Whole(body) if body.len() >= LARGE_BODY => aside(|| answer.read(decode::page)).await,
-            _ => answer.read(decode::page),
-        }
+        let page = match &answer.body {
+            Body::Whole { bytes, .. } if bytes.len() >= LARGE_BODY => {
+                aside(move || answer.read(decode)).await
+            }
+            _ => answer.read(decode),
+        }?;
+        Ok(Answered { value: page, server_time, sent, received })
     }
 
     /// The account's products.
@@ -252,12 +317,27 @@ impl Client {
         let token = self.token.current();
         let mut fields = vec![("token", token.expose_secret())];
         fields.extend(form.iter().map(|(name, value)| (*name, value.as_str())));
-        let response = self.http.post(url).form(&fields).send().await.map_err(|error| failed(&error))?;
+        let mut sent = Instant::now();
+        let deadline = sent + self.timeout;
+        let request = self.http.post(&url).form(&fields).send();
+        let response = match reuse::sent(request).await {
+            (Err(error), false) if reuse::was_closed(&error) => {
+                tracing::debug!(
+                    endpoint = endpoint.name(),
+                    "a kept-alive connection was closed, asking once more"
+                );
+                sent = Instant::now();
+                let request = self.unpooled.post(&url).form(&fields);
+                request.timeout(deadline.saturating_duration_since(sent)).send().await
+            }
+            (response, _) => response,
+        };
+        let response = response.map_err(|error| failed(&error))?;
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let server_time = server_time(response.headers());
-        let body = read_capped(response).await?;
-        Ok(Answer { status, retry_after, server_time, body })
+        let body = read_body(response, endpoint, deadline).await?;
+        Ok(Answer { status, retry_after, server_time, sent, received: Instant::now(), body })
     }
 }
 
@@ -265,12 +345,16 @@ struct Answer {
     status: StatusCode,
     retry_after: Option<Duration>,
     server_time: Option<i64>,
+    sent: Instant,
+    received: Instant,
     body: Body,
 }
 
 enum Body {
-    Whole(Vec<u8>),
-    TooLarge,
+    /// As it came, with the permit that a large one needs as long as it is kept.
+    Whole { bytes: Vec<u8>, _turn: Option<SemaphorePermit<'static>> },
+    /// It is not kept, for this reason.
+    Unread(DecodeFault),
 }
 
 impl Answer {
@@ -283,8 +367,8 @@ impl Answer {
             return Err(ApiError::RateLimited { retry_after });
         }
         let decoded = match &self.body {
-            Body::Whole(body) => decode(body),
-            Body::TooLarge => Err(BodyError::Fault(DecodeFault::TooLarge)),
+            Body::Whole { bytes, .. } => decode(bytes),
+            Body::Unread(fault) => Err(BodyError::Fault(*fault)),
         };
         let status = Some(self.status.as_u16());
         let html = matches!(decoded, Err(BodyError::Fault(DecodeFault::Html)));
@@ -315,17 +399,53 @@ impl Answer {
     }
 }
 
-async fn read_capped(mut response: reqwest::Response) -> Result<Body, ApiError> {
+/// Reads a body to its end, also one that is too long to be kept: only then it is known that it arrived whole, and was
+/// not cut short by something on the way.
+async fn read_body(
+    mut response: reqwest::Response,
+    endpoint: Endpoint,
+    deadline: Instant,
+) -> Result<Body, ApiError> {
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(expected.min(BODY_CAP));
+    let mut body = Vec::with_capacity(expected.min(TURN_ABOVE));
+    let mut turn = None;
     loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_CAP => return Ok(Body::TooLarge),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(Body::Whole(body)),
-            Err(error) => return Err(failed(&error)),
+        let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? else {
+            return Ok(Body::Whole { bytes: body, _turn: turn });
+        };
+        let length = body.len() + chunk.len();
+        if length > BODY_CAP {
+            let mut skeleton = Skeleton::default();
+            skeleton.read(&body);
+            skeleton.read(&chunk);
+            let of_a_page = !endpoint.is_log() || decode::opens_a_list(&body);
+            let is_html = body.trim_ascii_start().first() == Some(&b'<');
+            drop((body, turn));
+            let is_whole = is_rest_whole(response, skeleton).await?;
+            return Ok(Body::Unread(match is_whole && of_a_page {
+                true => DecodeFault::TooLarge,
+                false if is_html => DecodeFault::Html,
+                false => DecodeFault::NotJson,
+            }));
         }
+        if length > TURN_ABOVE && turn.is_none() {
+            let permit = tokio::time::timeout_at(deadline, TURN.acquire()).await;
+            turn = permit.map_err(|_| ApiError::Timeout)?.ok();
+            // At once and for good: pages that nothing is written to take no memory, a copy of a half would.
+            body.reserve_exact(BODY_CAP + 1 - body.len());
+        }
+        body.extend_from_slice(&chunk);
     }
+}
+
+/// Reads what is left of a body without keeping it: whether the whole of it is one object.
+async fn is_rest_whole(mut response: reqwest::Response, mut skeleton: Skeleton) -> Result<bool, ApiError> {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+        skeleton.read(&chunk);
+        // 64 kB of compressed zeros make 64 MB, which is much to do at a stretch.
+        tokio::task::yield_now().await;
+    }
+    Ok(skeleton.is_whole())
 }
 
 /// Seconds, or a date (RFC 9110, 10.2.3); a date in the past is no wait.
@@ -385,66 +505,4 @@ fn certificate_fault(why: &CertificateError) -> TransportFault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, body: &str) -> Result<(), ApiError> {
-        let status = StatusCode::from_u16(status).unwrap();
-        let body = Body::Whole(body.as_bytes().to_vec());
-        Answer { status, retry_after: None, server_time: None, body }
-            .read(decode::page::<crate::cryptolens::WebApiRow>)
-            .map(|_| ())
-    }
-
-    #[test]
-    fn the_body_tells_before_the_status() {
-        for status in [200, 400, 401, 403, 500] {
-            let told = answer(status, r#"{"result":1,"message":"Unable to authenticate."}"#);
-            assert_eq!(told, Err(ApiError::Auth), "status {status}");
-            let told = answer(status, r#"{"result":1,"message":"Access denied."}"#);
-            assert_eq!(told, Err(ApiError::Denied), "status {status}");
-        }
-    }
-
-    #[test]
-    fn the_status_tells_where_the_body_does_not() {
-        let label = |status, body| answer(status, body).map_err(|error| error.label());
-        assert_eq!(label(502, "<html>Bad Gateway</html>"), Err("server_error"));
-        assert_eq!(label(404, "<html>no such page</html>"), Err("bad_request"));
-        assert_eq!(label(302, ""), Err("bad_request"));
-        assert_eq!(label(401, ""), Err("auth"));
-        assert_eq!(label(403, ""), Err("denied"));
-        assert_eq!(label(429, r#"{"result":1,"message":"Access denied."}"#), Err("rate_limited"));
-        assert_eq!(label(200, "<html>sign in</html>"), Err("decode"));
-        assert_eq!(label(200, ""), Err("decode"));
-        assert_eq!(label(200, r#"{"result":1,"message":"Could not find the product."}"#), Err("api_error"));
-        assert_eq!(label(500, r#"{"logs":[],"result":0}"#), Err("server_error"));
-        assert_eq!(label(200, r#"{"message":"An error has occurred."}"#), Err("server_error"));
-        assert_eq!(label(200, r#"{"logs":[],"result":0}"#), Ok(()));
-    }
-
-    #[test]
-    fn a_page_for_people_says_nothing_of_the_token() {
-        for status in [401, 402, 403] {
-            let page = answer(status, "<html>who are you?</html>");
-            assert_eq!(page, Err(ApiError::Decode(DecodeFault::Html)), "status {status}");
-        }
-        let failed =
-            |body| answer(502, body).map_err(|error| matches!(error, ApiError::Server { html: true, .. }));
-        assert_eq!((failed("<html>Bad Gateway</html>"), failed("")), (Err(true), Err(false)));
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let wait = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("soon"), None);
-        let later = (chrono::Utc::now() + chrono::Duration::seconds(90)).to_rfc2822();
-        assert!(wait(&later).is_some_and(|wait| wait > Duration::from_secs(60)));
-    }
-}
+mod tests;

@@ -2,30 +2,42 @@
 //! an id.
 //!
 //! Promises: member names match in any letter case; a member that is null, absent or of a wrong type is `None`; a row is
-//! skipped only if no whole number can be read as its id; a list that is not there is an error and never an empty page.
-//! It knows neither HTTP nor cursors.
+//! skipped only if no whole number up to 2^53 can be read as its id, even where the row is not JSON; a list that is not
+//! there is an error and never an empty page; a body that was cut short is an error, never a shorter page; what is kept
+//! of one answer is bounded, whatever it holds. It knows neither HTTP nor cursors.
+//!
+//! A page is read by the typed parser of serde. If that fails, or the body is larger than a few MiB, it is read by the
+//! scanner of [`scan`], which takes what is not JSON (`\q`, NaN, control characters, broken UTF-8, a missing quote) and
+//! copies nothing. Both give the same page wherever the typed parser gives one.
 
-use std::borrow::Cow;
+mod bounds;
+mod scan;
+
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
+use self::bounds::{Kept, MAX_PRODUCTS, MAX_TEXT, MAX_TYPED};
+use self::scan::{Broken, Scanner};
 use super::error::{ApiError, DecodeFault};
 use super::row::{Row, Slot};
+
+/// A higher id is no id: programs that hold numbers as floats can't tell it from its neighbours, and a row with one would
+/// put the cursor beyond every other.
+const MAX_ID: i64 = 1 << 53;
 
 /// One page of a log, in the order in which it was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<R> {
-    /// The rows that have an id.
+    /// The rows that have an id; of a list that is longer than twice the Limit asked for, the first.
     pub rows: Vec<R>,
     /// For each list element without an id that could be read: the id of the row before it, if there is one.
     pub without_id: Vec<Option<i64>>,
 }
 
 impl<R> Page<R> {
-    /// How many elements the list had.
+    /// How many elements of the list were taken.
     pub fn listed(&self) -> usize {
         self.rows.len() + self.without_id.len()
     }
@@ -40,87 +52,185 @@ pub struct Product {
     pub name: String,
 }
 
-/// Reads a page of the log that `R` is a row of.
+const NOT_JSON: BodyError = BodyError::Fault(DecodeFault::NotJson);
+
+/// Reads a page of the log that `R` is a row of, which was asked for with the largest Limit.
+///
+/// # Errors
+/// As [`page_within`].
+pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, BodyError> {
+    page_within(body, R::LOG.max_limit())
+}
+
+/// Reads a page of the log that `R` is a row of, which was asked for with this Limit. Of a list that is longer than twice
+/// that, the first rows are the page: the next request asks after the last of them.
 ///
 /// # Errors
 /// The kind of error that the body itself tells of (its message, or a shape that is no page); the HTTP status is the
 /// caller's to weigh.
-pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, BodyError> {
+pub fn page_within<R: Row>(body: &[u8], limit: u16) -> Result<Page<R>, BodyError> {
     let body = trimmed(body)?;
-    // The typed reading can fail on one odd value (a number out of range, half a surrogate pair); then each row is
-    // read for itself.
-    let typed = |text| read_envelope(text, list_rank, &|| Lenient(RowObject::<R>(PhantomData)));
-    let decoded = match std::str::from_utf8(body).map(typed) {
-        Ok(Ok(envelope)) => envelope.into_list()?,
-        _ => {
-            let text = String::from_utf8_lossy(body);
-            let envelope = read_envelope(&text, list_rank, &|| PhantomData::<&RawValue>)
-                .map_err(|_| BodyError::Fault(DecodeFault::NotJson))?;
-            envelope.into_list()?.into_iter().map(row_by_row).collect()
-        }
+    let text = if body.len() <= MAX_TYPED { std::str::from_utf8(body).ok() } else { None };
+    let envelope = match text.map(|text| typed_page::<R>(text, limit)) {
+        Some(Ok(envelope)) => envelope,
+        _ => scanned_page(body, limit)?,
     };
-    let mut page = Page { rows: Vec::with_capacity(decoded.len()), without_id: Vec::new() };
-    for element in decoded {
-        match element {
-            Some(row) => page.rows.push(row),
-            None => page.without_id.push(page.rows.last().map(R::id)),
-        }
-    }
-    Ok(page)
+    envelope.into_list()?.page().ok_or(BodyError::Fault(DecodeFault::Order))
 }
 
 /// What looks like the last row of a page, by its last object. A guess: a text or a member of a row may hold braces too.
 pub fn last_row<R: Row>(body: &[u8]) -> Option<R> {
+    /// Longer than any usual row; the last brace of an odd body may be its first byte.
+    const LONGEST: usize = 64 * 1024;
     let start = body.iter().rposition(|byte| *byte == b'{')?;
-    let mut deserializer = serde_json::Deserializer::from_slice(body.get(start..)?);
-    Lenient(RowObject::<R>(PhantomData)).deserialize(&mut deserializer).ok().flatten()
+    let tail = body.get(start..).filter(|tail| tail.len() <= LONGEST)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(tail);
+    let (row, _) = Lenient(RowObject::<R>(PhantomData)).deserialize(&mut deserializer).ok()??;
+    Some(row)
 }
 
 /// Reads the answer of GetProducts; products without an id are left out.
 ///
 /// # Errors
-/// As [`page`].
+/// As [`page_within`].
 pub fn products(body: &[u8]) -> Result<Vec<Product>, BodyError> {
-    let text = String::from_utf8_lossy(trimmed(body)?);
-    let rank = |name: &str| name.eq_ignore_ascii_case("products").then_some(0);
-    let envelope = read_envelope(&text, rank, &|| PhantomData::<&RawValue>)
-        .map_err(|_| BodyError::Fault(DecodeFault::NotJson))?;
-    let read = |raw: &RawValue| {
-        let mut product = Product { id: 0, name: String::new() };
-        for (name, value) in members(raw) {
-            if name.eq_ignore_ascii_case("id") {
-                product.id = lenient_int(value).unwrap_or(0);
-            } else if name.eq_ignore_ascii_case("name") {
-                product.name = lenient_text(value).unwrap_or_default();
+    let mut scanner = Scanner::new(trimmed(body)?);
+    let mut texts = 0;
+    let mut read = |scanner: &mut Scanner<'_>| -> Result<Vec<Product>, Broken> {
+        let mut list = Vec::new();
+        while scanner.element()? {
+            let product = product(scanner)?;
+            if let Some(product) = product.filter(|_| list.len() < MAX_PRODUCTS && texts < MAX_TYPED) {
+                texts += product.name.len();
+                list.push(product);
             }
         }
-        (product.id > 0).then_some(product)
+        Ok(list)
     };
-    Ok(envelope.into_list()?.into_iter().filter_map(read).collect())
+    let envelope = scanned(&mut scanner, |name, scanner, envelope| {
+        let is_list = name.eq_ignore_ascii_case("products") && scanner.take(b'[');
+        if is_list {
+            envelope.take_list(0, Some(read(scanner)?));
+        }
+        Ok(is_list)
+    });
+    envelope.map_err(|_| NOT_JSON)?.into_list()
+}
+
+fn product(scanner: &mut Scanner<'_>) -> Result<Option<Product>, Broken> {
+    if !scanner.take(b'{') {
+        return scanner.value().map(|_| None);
+    }
+    let mut product = Product { id: 0, name: String::new() };
+    while let Some(name) = scanner.name()? {
+        let (name, value) = (scan::name_text(name), scanner.value()?);
+        if name.eq_ignore_ascii_case("id") {
+            product.id = scan::int(value).unwrap_or(0);
+        } else if name.eq_ignore_ascii_case("name") {
+            product.name = scan::as_text(value).unwrap_or_default();
+        }
+    }
+    scanner.closed()?;
+    Ok((1..=MAX_ID).contains(&product.id).then_some(product))
 }
 
 /// Reads `maxNoOfMachines` from the answer of GetKey.
 ///
 /// # Errors
-/// As [`page`]; also where the answer has no such number.
+/// As [`page_within`]; also where the answer has no such number.
 pub fn max_machines(body: &[u8]) -> Result<i64, BodyError> {
-    let text = String::from_utf8_lossy(trimmed(body)?);
-    let answer: &RawValue =
-        serde_json::from_str(&text).map_err(|_| BodyError::Fault(DecodeFault::NotJson))?;
-    let mut envelope = Envelope { list: None, result: None, message: None };
-    for (name, value) in members(answer) {
-        if name.eq_ignore_ascii_case("licenseKey") {
-            envelope.list = Some((0, members(value)));
-        } else if name.eq_ignore_ascii_case("result") {
-            envelope.result = lenient_int(value);
-        } else if name.eq_ignore_ascii_case("message") {
-            envelope.message = lenient_text(value);
+    let mut scanner = Scanner::new(trimmed(body)?);
+    let read = |scanner: &mut Scanner<'_>| -> Result<Option<i64>, Broken> {
+        let mut number = None;
+        while let Some(name) = scanner.name()? {
+            let value = scanner.value()?;
+            if scan::name_text(name).eq_ignore_ascii_case("maxNoOfMachines") {
+                number = scan::int(value);
+            }
+        }
+        Ok(number)
+    };
+    let envelope = scanned(&mut scanner, |name, scanner, envelope| {
+        let is_key = name.eq_ignore_ascii_case("licenseKey") && scanner.take(b'{');
+        if is_key {
+            envelope.take_list(0, Some(read(scanner)?));
+        }
+        Ok(is_key)
+    });
+    envelope.map_err(|_| NOT_JSON)?.into_list()?.ok_or(BodyError::Fault(DecodeFault::NoList))
+}
+
+/// Whether the beginning of an answer that is too long to be read shows that it is a page of a log: it opens a list of
+/// rows, and tells of no error before that.
+pub(super) fn opens_a_list(beginning: &[u8]) -> bool {
+    let Ok(beginning) = trimmed(beginning) else { return false };
+    let mut scanner = Scanner::new(beginning);
+    if !scanner.take(b'{') {
+        return false;
+    }
+    while let Ok(Some(name)) = scanner.name() {
+        let name = scan::name_text(name);
+        if list_rank(&name).is_some() && scanner.take(b'[') {
+            return true;
+        }
+        match scanner.value() {
+            Ok(value) if name.eq_ignore_ascii_case("result") && scan::int(value) != Some(0) => return false,
+            Ok(_) => {}
+            Err(_) => return false,
         }
     }
-    let license = envelope.into_list()?;
-    let is_number = |name: &str| name.eq_ignore_ascii_case("maxNoOfMachines");
-    let number = license.iter().find(|(name, _)| is_number(name)).and_then(|(_, value)| lenient_int(value));
-    number.ok_or(BodyError::Fault(DecodeFault::NoList))
+    false
+}
+
+/// Tells of a body of any length, piece by piece and without keeping it, whether it is one whole object: all brackets
+/// and texts that it opens are closed at its end. A body that was cut short never is.
+#[derive(Debug, Default)]
+pub(super) struct Skeleton {
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+    has_begun: bool,
+    is_broken: bool,
+}
+
+impl Skeleton {
+    /// Takes the next piece.
+    pub(super) fn read(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if self.in_text {
+                match byte {
+                    _ if self.is_escaped => self.is_escaped = false,
+                    b'\\' => self.is_escaped = true,
+                    b'"' => self.in_text = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'{' | b'[' => {
+                    self.is_broken |= self.depth == 0 && self.has_begun;
+                    self.has_begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' => match self.depth.checked_sub(1) {
+                    Some(depth) => self.depth = depth,
+                    None => self.is_broken = true,
+                },
+                // The byte order mark.
+                0xef | 0xbb | 0xbf if !self.has_begun => {}
+                _ if byte.is_ascii_whitespace() => {}
+                _ => {
+                    self.is_broken |= self.depth == 0;
+                    self.in_text = *byte == b'"';
+                }
+            }
+        }
+    }
+
+    /// Whether all that was taken is one whole object.
+    pub(super) fn is_whole(&self) -> bool {
+        self.has_begun && self.depth == 0 && !self.in_text && !self.is_broken
+    }
 }
 
 /// Why a body is no page.
@@ -149,15 +259,26 @@ fn list_rank(name: &str) -> Option<u8> {
         .and_then(|rank| u8::try_from(rank).ok())
 }
 
+/// The parts of an answer that matter; `T` is what its list came to.
 struct Envelope<T> {
-    list: Option<(u8, Vec<T>)>,
+    list: Option<(u8, T)>,
     result: Option<i64>,
     message: Option<String>,
 }
 
 impl<T> Envelope<T> {
+    const EMPTY: Envelope<T> = Envelope { list: None, result: None, message: None };
+
+    /// Of lists under several names the one of the best rank counts, and of those with the same the first.
+    fn take_list(&mut self, rank: u8, list: Option<T>) {
+        let is_better = self.list.as_ref().is_none_or(|(best, _)| rank < *best);
+        if let (Some(list), true) = (list, is_better) {
+            self.list = Some((rank, list));
+        }
+    }
+
     /// A list counts only if the answer doesn't say that it failed; no list at all is never an empty page.
-    fn into_list(self) -> Result<Vec<T>, BodyError> {
+    fn into_list(self) -> Result<T, BodyError> {
         let told = self.message.as_deref().filter(|message| !message.is_empty());
         match (self.result, told, self.list) {
             (Some(0), _, Some((_, list))) | (None, None, Some((_, list))) => Ok(list),
@@ -172,43 +293,238 @@ impl<T> Envelope<T> {
     }
 }
 
-fn read_envelope<'de, S>(
-    body: &'de str,
-    rank: impl Fn(&str) -> Option<u8>,
-    element: &dyn Fn() -> S,
-) -> Result<Envelope<S::Value>, serde_json::Error>
-where
-    S: DeserializeSeed<'de>,
-{
+/// Reads the members of an answer by the scanner; `list` reads the value of a member if it is the list, and consumes
+/// nothing otherwise.
+fn scanned<'a, T>(
+    scanner: &mut Scanner<'a>,
+    mut list: impl FnMut(&str, &mut Scanner<'a>, &mut Envelope<T>) -> Result<bool, Broken>,
+) -> Result<Envelope<T>, Broken> {
+    let mut envelope = Envelope::EMPTY;
+    if !scanner.take(b'{') {
+        return Err(Broken::Damaged);
+    }
+    while let Some(name) = scanner.name()? {
+        let name = scan::name_text(name);
+        if list(&name, scanner, &mut envelope)? {
+            scanner.closed()?;
+            continue;
+        }
+        let value = scanner.value()?;
+        if name.eq_ignore_ascii_case("result") {
+            envelope.result = scan::int(value);
+        } else if name.eq_ignore_ascii_case("message") {
+            envelope.message = scan::only_text(value);
+        }
+    }
+    if scanner.is_at_end() { Ok(envelope) } else { Err(Broken::Damaged) }
+}
+
+/// Reads a page by the scanner.
+fn scanned_page<R: Row>(body: &[u8], limit: u16) -> Result<Envelope<Kept<R>>, BodyError> {
+    let mut scanner = Scanner::new(body);
+    let mut repair = Repair { body, to_look_at: body.len().saturating_mul(8), is_used: false };
+    let envelope = scanned(&mut scanner, |name, scanner, envelope| {
+        let Some(rank) = list_rank(name).filter(|_| scanner.peek() == Some(b'[')) else { return Ok(false) };
+        let list = scanned_rows(scanner, limit, &mut repair)?;
+        if repair.is_used {
+            // Only a result after the list then shows that the answer is whole.
+            envelope.result = None;
+        }
+        envelope.take_list(rank, Some(list));
+        Ok(true)
+    });
+    match envelope {
+        Ok(envelope) if !repair.is_used || envelope.result.is_some() => Ok(envelope),
+        _ => Err(NOT_JSON),
+    }
+}
+
+fn scanned_rows<R: Row>(
+    scanner: &mut Scanner<'_>,
+    limit: u16,
+    repair: &mut Repair<'_>,
+) -> Result<Kept<R>, Broken> {
+    let mut kept = Kept::new(limit);
+    scanner.take(b'[');
+    while scanner.element()? {
+        let start = scanner.position();
+        let mut row = RowSoFar::new();
+        match row.read(scanner) {
+            Ok(()) => {}
+            Err(Broken::Ended) => return Err(Broken::Ended),
+            Err(Broken::Damaged) => {
+                let end = repair.end_of_damaged::<R>(scanner, start)?;
+                if !row.has_id
+                    && let Some(id) = repair.body.get(start..end).and_then(only_id)
+                {
+                    row.set_id(id);
+                }
+                scanner.set_position(end);
+            }
+        }
+        let texts = row.texts;
+        kept.push(row.finish(), texts);
+    }
+    Ok(kept)
+}
+
+/// A row as far as its members were read.
+struct RowSoFar<R> {
+    row: R,
+    has_id: bool,
+    /// Bytes of its texts.
+    texts: usize,
+}
+
+impl<R: Row> RowSoFar<R> {
+    fn new() -> RowSoFar<R> {
+        RowSoFar { row: R::with_id(0), has_id: false, texts: 0 }
+    }
+
+    fn set_id(&mut self, id: i64) {
+        if id <= MAX_ID {
+            self.row.set_id(id);
+            self.has_id = true;
+        }
+    }
+
+    fn finish(self) -> Option<R> {
+        self.has_id.then_some(self.row)
+    }
+
+    /// Reads one element of the list, row or not.
+    fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Broken> {
+        match scanner.peek() {
+            Some(b'{') => scanner.take(b'{'),
+            Some(b'}') => return Err(Broken::Damaged),
+            _ => return scanner.value().map(drop),
+        };
+        while let Some(name) = scanner.name()? {
+            let value = scanner.value()?;
+            match R::slot(&scan::name_text(name)) {
+                Some(Slot::Int(set)) => set(&mut self.row, scan::int(value)),
+                Some(Slot::Text(set)) => {
+                    let text = scan::as_text(value);
+                    self.texts += text.as_ref().map_or(0, String::len);
+                    set(&mut self.row, text);
+                }
+                Some(Slot::Id) => {
+                    if let Some(id) = scan::int(value) {
+                        self.set_id(id);
+                    }
+                }
+                None => {}
+            }
+        }
+        scanner.closed()
+    }
+}
+
+/// Finds where a row ends whose skeleton is damaged: a quote that is missing or one too many (an application that
+/// does not escape what its users type), a bracket too few.
+///
+/// The row ends where the next element with an id begins, or where the list ends and a whole answer follows. Everything
+/// after it must be read to the very end of the answer, and a `result` of 0 must stand there. Brackets then show that no
+/// part of the damaged row was taken for the end, and no other row was taken for a part of it. Where that
+/// does not work out, the page is refused: with a Limit of 1 the row is alone, and the others are read without it.
+struct Repair<'a> {
+    body: &'a [u8],
+    /// How many bytes may still be looked at, so that an odd body costs no more than a few times its length.
+    to_look_at: usize,
+    is_used: bool,
+}
+
+impl Repair<'_> {
+    fn end_of_damaged<R: Row>(&mut self, scanner: &Scanner<'_>, start: usize) -> Result<usize, Broken> {
+        self.is_used = true;
+        let mut at = start;
+        loop {
+            at += 1;
+            let rest = self.body.get(at..).ok_or(Broken::Damaged)?;
+            let next = rest.iter().position(|byte| matches!(byte, b'{' | b']')).ok_or(Broken::Damaged)?;
+            at += next;
+            let mut probe = scanner.clone();
+            probe.set_position(at);
+            let is_end = if probe.take(b']') {
+                is_rest_of_answer(&mut probe)
+            } else if self.follows_comma(at) {
+                let mut row = RowSoFar::<R>::new();
+                row.read(&mut probe).is_ok() && row.has_id
+            } else {
+                false
+            };
+            if is_end {
+                return Ok(at);
+            }
+            let looked_at = next + 1 + probe.position().saturating_sub(at);
+            self.to_look_at = self.to_look_at.checked_sub(looked_at).ok_or(Broken::Damaged)?;
+        }
+    }
+
+    fn follows_comma(&self, at: usize) -> bool {
+        const BLANKS: usize = 64;
+        let before = self.body.get(at.saturating_sub(BLANKS)..at).unwrap_or_default();
+        before.trim_ascii_end().last() == Some(&b',')
+    }
+}
+
+/// Whether the rest of an answer after its list is complete, and says that it is a success.
+fn is_rest_of_answer(scanner: &mut Scanner<'_>) -> bool {
+    let mut is_success = false;
+    loop {
+        match scanner.name() {
+            Ok(Some(name)) => match scanner.value() {
+                Ok(value) if scan::name_text(name).eq_ignore_ascii_case("result") => {
+                    is_success = scan::int(value) == Some(0);
+                }
+                Ok(_) => {}
+                Err(_) => return false,
+            },
+            Ok(None) => return is_success && scanner.is_at_end(),
+            Err(_) => return false,
+        }
+    }
+}
+
+/// The id of a damaged row, if exactly one member in it looks like one.
+fn only_id(damaged: &[u8]) -> Option<i64> {
+    let mut ids = damaged.windows(4).enumerate().filter_map(|(at, name)| {
+        if !name.eq_ignore_ascii_case(b"\"id\"") {
+            return None;
+        }
+        let value = damaged.get(at + 4..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let ends = value.get(digits).is_some_and(|byte| matches!(byte, b',' | b'}' | b'"' | b' '));
+        std::str::from_utf8(value.get(..digits).filter(|_| ends)?).ok()?.parse().ok()
+    });
+    let id = ids.next()?;
+    ids.next().is_none().then_some(id)
+}
+
+/// Reads a page by the typed parser.
+fn typed_page<R: Row>(body: &str, limit: u16) -> Result<Envelope<Kept<R>>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(body);
-    let envelope = EnvelopeSeed { rank, element }.deserialize(&mut deserializer)?;
+    let envelope = EnvelopeSeed::<R> { limit, row: PhantomData }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(envelope)
 }
 
-struct EnvelopeSeed<'a, F, S> {
-    rank: F,
-    element: &'a dyn Fn() -> S,
+struct EnvelopeSeed<R> {
+    limit: u16,
+    row: PhantomData<R>,
 }
 
-impl<'de, F, S> DeserializeSeed<'de> for EnvelopeSeed<'_, F, S>
-where
-    F: Fn(&str) -> Option<u8>,
-    S: DeserializeSeed<'de>,
-{
-    type Value = Envelope<S::Value>;
+impl<'de, R: Row> DeserializeSeed<'de> for EnvelopeSeed<R> {
+    type Value = Envelope<Kept<R>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, F, S> Visitor<'de> for EnvelopeSeed<'_, F, S>
-where
-    F: Fn(&str) -> Option<u8>,
-    S: DeserializeSeed<'de>,
-{
-    type Value = Envelope<S::Value>;
+impl<'de, R: Row> Visitor<'de> for EnvelopeSeed<R> {
+    type Value = Envelope<Kept<R>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a list and a result")
@@ -221,26 +537,23 @@ where
             Message,
             Other,
         }
-        let mut envelope = Envelope { list: None, result: None, message: None };
+        let mut envelope = Envelope::EMPTY;
         while let Some(member) = map.next_key_seed(NameSeed(|name: &str| {
             if name.eq_ignore_ascii_case("result") {
                 Member::Result
             } else if name.eq_ignore_ascii_case("message") {
                 Member::Message
             } else {
-                (self.rank)(name).map_or(Member::Other, Member::List)
+                list_rank(name).map_or(Member::Other, Member::List)
             }
         }))? {
             match member {
                 Member::List(rank) => {
-                    let list = map.next_value_seed(Lenient(List(self.element)))?;
-                    let better = envelope.list.as_ref().is_none_or(|(best, _)| rank < *best);
-                    if let (Some(list), true) = (list, better) {
-                        envelope.list = Some((rank, list));
-                    }
+                    let list = map.next_value_seed(Lenient(List::<R>(self.limit, PhantomData)))?;
+                    envelope.take_list(rank, list);
                 }
                 Member::Result => envelope.result = map.next_value_seed(Lenient(Int))?,
-                Member::Message => envelope.message = map.next_value_seed(Lenient(Text))?,
+                Member::Message => envelope.message = map.next_value_seed(Lenient(OnlyText))?,
                 Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -277,7 +590,19 @@ impl<F: FnOnce(&str) -> T, T> Visitor<'_> for NameSeed<F> {
 trait Meaning<'de>: Sized {
     type Value;
 
+    /// True where floats, lists and objects are wanted as they are written, which only the scanner can tell.
+    const AS_WRITTEN: bool = false;
+
     fn int(self, _: i64) -> Option<Self::Value> {
+        None
+    }
+
+    /// A whole number that is no `i64`.
+    fn large(self, _: u64) -> Option<Self::Value> {
+        None
+    }
+
+    fn truth(self, _: bool) -> Option<Self::Value> {
         None
     }
 
@@ -299,6 +624,13 @@ trait Meaning<'de>: Sized {
 /// Reads any JSON value by its [`Meaning`]: a wrong type is never an error.
 struct Lenient<M>(M);
 
+impl<'de, M: Meaning<'de>> Lenient<M> {
+    /// Ends the typed parsing where only the scanner can go on.
+    fn for_the_scanner<E: serde::de::Error>() -> Result<(), E> {
+        if M::AS_WRITTEN { Err(E::custom("only the scanner reads this as it is written")) } else { Ok(()) }
+    }
+}
+
 impl<'de, M: Meaning<'de>> DeserializeSeed<'de> for Lenient<M> {
     type Value = Option<M::Value>;
 
@@ -318,8 +650,8 @@ impl<'de, M: Meaning<'de>> Visitor<'de> for Lenient<M> {
         Ok(None)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_bool<E>(self, truth: bool) -> Result<Self::Value, E> {
+        Ok(self.0.truth(truth))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
@@ -327,14 +659,15 @@ impl<'de, M: Meaning<'de>> Visitor<'de> for Lenient<M> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(number).ok().and_then(|number| self.0.int(number)))
+        Ok(match i64::try_from(number) {
+            Ok(number) => self.0.int(number),
+            Err(_) => self.0.large(number),
+        })
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        // Above 2^53 a float no longer says which whole number was meant.
-        let exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
-        #[allow(clippy::cast_possible_truncation)]
-        Ok(if exact { self.0.int(number as i64) } else { None })
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        Self::for_the_scanner()?;
+        Ok(scan::whole(number).and_then(|number| self.0.int(number)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
@@ -342,10 +675,12 @@ impl<'de, M: Meaning<'de>> Visitor<'de> for Lenient<M> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Self::for_the_scanner()?;
         self.0.list(seq)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Self::for_the_scanner()?;
         self.0.object(map)
     }
 }
@@ -361,51 +696,80 @@ impl Meaning<'_> for Int {
     }
 
     fn text(self, text: &str) -> Option<i64> {
-        text.trim().parse().ok()
+        if text.len() <= MAX_TEXT { text.trim().parse().ok() } else { None }
     }
 }
 
+/// A text; numbers and truth values as they are written, objects and lists as their JSON.
 struct Text;
 
 impl Meaning<'_> for Text {
     type Value = String;
 
+    const AS_WRITTEN: bool = true;
+
+    fn int(self, number: i64) -> Option<String> {
+        Some(number.to_string())
+    }
+
+    fn large(self, number: u64) -> Option<String> {
+        Some(number.to_string())
+    }
+
+    fn truth(self, truth: bool) -> Option<String> {
+        Some(truth.to_string())
+    }
+
     fn text(self, text: &str) -> Option<String> {
-        Some(text.to_owned())
+        (text.len() <= MAX_TEXT).then(|| text.to_owned())
     }
 }
 
-struct List<'a, S>(&'a dyn Fn() -> S);
+/// A text that was sent as one.
+struct OnlyText;
 
-impl<'de, S: DeserializeSeed<'de>> Meaning<'de> for List<'_, S> {
-    type Value = Vec<S::Value>;
+impl Meaning<'_> for OnlyText {
+    type Value = String;
 
-    fn list<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Self::Value>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = seq.next_element_seed((self.0)())? {
-            list.push(element);
+    fn text(self, text: &str) -> Option<String> {
+        (text.len() <= MAX_TEXT).then(|| text.to_owned())
+    }
+}
+
+struct List<R>(u16, PhantomData<R>);
+
+impl<'de, R: Row> Meaning<'de> for List<R> {
+    type Value = Kept<R>;
+
+    fn list<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Kept<R>>, A::Error> {
+        let mut kept = Kept::new(self.0);
+        while let Some(element) = seq.next_element_seed(Lenient(RowObject::<R>(PhantomData)))? {
+            let (row, texts) = element.map_or((None, 0), |(row, texts)| (Some(row), texts));
+            kept.push(row, texts);
         }
-        Ok(Some(list))
+        Ok(Some(kept))
     }
 }
 
-/// A row, if it has an id.
+/// A row, if it has an id, and how many bytes its texts have.
 struct RowObject<R>(PhantomData<R>);
 
 impl<'de, R: Row> Meaning<'de> for RowObject<R> {
-    type Value = R;
+    type Value = (R, usize);
 
-    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<R>, A::Error> {
-        let mut row = R::with_id(0);
-        let mut has_id = false;
+    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<(R, usize)>, A::Error> {
+        let mut so_far = RowSoFar::<R>::new();
         while let Some(slot) = map.next_key_seed(NameSeed(R::slot))? {
             match slot {
-                Some(Slot::Int(set)) => set(&mut row, map.next_value_seed(Lenient(Int))?),
-                Some(Slot::Text(set)) => set(&mut row, map.next_value_seed(Lenient(Text))?),
+                Some(Slot::Int(set)) => set(&mut so_far.row, map.next_value_seed(Lenient(Int))?),
+                Some(Slot::Text(set)) => {
+                    let text = map.next_value_seed(Lenient(Text))?;
+                    so_far.texts += text.as_ref().map_or(0, String::len);
+                    set(&mut so_far.row, text);
+                }
                 Some(Slot::Id) => {
                     if let Some(id) = map.next_value_seed(Lenient(Int))? {
-                        row.set_id(id);
-                        has_id = true;
+                        so_far.set_id(id);
                     }
                 }
                 None => {
@@ -413,88 +777,9 @@ impl<'de, R: Row> Meaning<'de> for RowObject<R> {
                 }
             }
         }
-        Ok(has_id.then_some(row))
+        let texts = so_far.texts;
+        Ok(so_far.finish().map(|row| (row, texts)))
     }
-}
-
-/// Reads one row whose page could not be read as a whole.
-fn row_by_row<R: Row>(raw: &RawValue) -> Option<R> {
-    let mut row = R::with_id(0);
-    let mut has_id = false;
-    for (name, value) in members(raw) {
-        match R::slot(&name) {
-            Some(Slot::Int(set)) => set(&mut row, lenient_int(value)),
-            Some(Slot::Text(set)) => set(&mut row, lenient_text(value)),
-            Some(Slot::Id) => {
-                if let Some(id) = lenient_int(value) {
-                    row.set_id(id);
-                    has_id = true;
-                }
-            }
-            None => {}
-        }
-    }
-    has_id.then_some(row)
-}
-
-/// The members of an object; none if it is no object.
-fn members(raw: &RawValue) -> Vec<(Cow<'_, str>, &RawValue)> {
-    struct Members;
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            // A name that can't be read (half a surrogate pair) is no name that we know.
-            while let Some(name) = map.next_key::<&RawValue>()? {
-                let name = lenient_text(name).map_or(Cow::Borrowed(""), Cow::Owned);
-                members.push((name, map.next_value()?));
-            }
-            Ok(members)
-        }
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-    deserializer.deserialize_map(Members).unwrap_or_default()
-}
-
-fn lenient_int(raw: &RawValue) -> Option<i64> {
-    Lenient(Int).deserialize(&mut serde_json::Deserializer::from_str(raw.get())).ok().flatten()
-}
-
-fn lenient_text(raw: &RawValue) -> Option<String> {
-    let read = |json: &str| Lenient(Text).deserialize(&mut serde_json::Deserializer::from_str(json));
-    read(raw.get()).or_else(|_| read(&without_lone_surrogates(raw.get()))).ok().flatten()
-}
-
-/// .NET cuts texts between UTF-16 units, which can leave half a pair behind: `\ud83d` alone becomes `\ufffd`.
-fn without_lone_surrogates(json: &str) -> String {
-    let unit = |at: usize| {
-        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut mended = String::with_capacity(json.len());
-    let mut rest = 0;
-    while let Some(found) = json[rest..].find('\\') {
-        let at = rest + found;
-        mended.push_str(&json[rest..at]);
-        let (text, length) = match (unit(at), unit(at + 6)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&json[at..at + 12], 12),
-            (Some(0xd800..=0xdfff), _) => ("\\ufffd", 6),
-            // Any other escape: its backslash and the character after it.
-            _ => {
-                let length = 1 + json[at + 1..].chars().next().map_or(0, char::len_utf8);
-                (&json[at..at + length], length)
-            }
-        };
-        mended.push_str(text);
-        rest = at + length;
-    }
-    mended.push_str(&json[rest..]);
-    mended
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub enum DecodeFault {
     /// As many rows as were asked for, and none further than the one that was asked after.
     #[error("it is full, and none of its rows has an id after the one that was asked for")]
     Stuck,
-    /// Longer than the cap.
+    /// Longer than [`super::BODY_CAP`], and arrived whole: never a body that was cut short, an error, or a page for people.
     #[error("it is longer than 32 MiB")]
     TooLarge,
 }

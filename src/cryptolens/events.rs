@@ -26,11 +26,21 @@ const SLOTS: [(&str, Slot<EventRow>); 7] = [
     ("id", Slot::Id),
     ("productId", Slot::Int(|row, value| row.product_id = value.unwrap_or(0))),
     ("time", Slot::Int(|row, value| row.time = positive(value))),
-    ("eventName", Slot::Text(|row, value| row.event_name = value.unwrap_or_default())),
-    ("featureName", Slot::Text(|row, value| row.feature_name = value.unwrap_or_default())),
+    ("eventName", Slot::Text(|row, value| row.event_name = beginning(value))),
+    ("featureName", Slot::Text(|row, value| row.feature_name = beginning(value))),
     ("value", Slot::Int(|row, value| row.value = value)),
-    ("currency", Slot::Text(|row, value| row.currency = value.unwrap_or_default())),
+    ("currency", Slot::Text(|row, value| row.currency = beginning(value))),
 ];
+
+/// As much of a text as a label can need, several times over. Pages may wait to be counted, and a text can have 1 MiB.
+fn beginning(text: Option<String>) -> String {
+    const CHARACTERS: usize = 1000;
+    let text = text.unwrap_or_default();
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
 
 impl Row for EventRow {
     const LOG: LogKind = LogKind::Events;

@@ -10,12 +10,15 @@ mod events;
 mod log_kind;
 pub mod object_name;
 mod objects;
+mod reuse;
 pub(crate) mod row;
 pub mod state_code;
 pub mod token;
 mod web_api;
 
-pub use client::{BODY_CAP, Client, ClientError, ClientOptions, Endpoint, Filter, PageQuery, Seats};
+pub use client::{
+    Answered, BODY_CAP, Client, ClientError, ClientOptions, Endpoint, Filter, PageQuery, Seats,
+};
 pub use decode::{Page, Product};
 pub use error::{ApiError, DecodeFault, Retry, TransportFault};
 pub use events::EventRow;

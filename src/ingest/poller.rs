@@ -482,7 +482,8 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                 // Nobody may be listening.
                 let _ = sender.send(row.id());
             };
-            let result = source.peeked_page(query, peek).await.and_then(|page| arrange(page, query.limit));
+            let answered = source.peeked_page(query, peek).await;
+            let result = answered.and_then(|answered| arrange(answered.value, query.limit));
             Fetched { result, took: began.elapsed(), exchange: Exchange { sent, received: clock() } }
         }));
         Fetching { query, last, task }
@@ -567,8 +568,8 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         let query = PageQuery { starting_after: cursor - 1, limit, newest_first: false };
         let source = self.source.clone();
         match self.requester.once(source.page::<R>(query)).await {
-            Ok(page) => {
-                if let Some(id) = page.rows.iter().map(Row::id).filter(|id| *id >= cursor).max() {
+            Ok(answered) => {
+                if let Some(id) = answered.value.rows.iter().map(Row::id).filter(|id| *id >= cursor).max() {
                     return Some(Some(id));
                 }
             }

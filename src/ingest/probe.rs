@@ -35,7 +35,7 @@ impl<S: Source, R: Counted> LogProbe<'_, S, R> {
             query.limit = limit.get();
             let source = self.source.clone();
             let request = async {
-                let page = source.page::<R>(query).await?;
+                let page = source.page::<R>(query).await?.value;
                 let rows = &page.rows;
                 let descends = rows.is_sorted_by(|one, next| one.id() > next.id()) && rows.len() > 1;
                 if descends && !query.newest_first {

@@ -1,11 +1,14 @@
 //! Where pages come from: the client, seen from the poller.
 
-use crate::cryptolens::{ApiError, Client, Filter, Page, PageQuery, Product, Row, Token};
+use crate::cryptolens::{Answered, ApiError, Client, Filter, Page, PageQuery, Product, Row, Token};
 
 /// An account of the Web API.
 pub trait Source: Clone + Send + Sync + 'static {
     /// One page of a log.
-    fn page<R: Row>(&self, query: PageQuery) -> impl Future<Output = Result<Page<R>, ApiError>> + Send {
+    fn page<R: Row>(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Answered<Page<R>>, ApiError>> + Send {
         self.peeked_page(query, |_| {})
     }
 
@@ -15,7 +18,7 @@ pub trait Source: Clone + Send + Sync + 'static {
         &self,
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
-    ) -> impl Future<Output = Result<Page<R>, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Answered<Page<R>>, ApiError>> + Send;
 
     /// The products of the account.
     fn products(&self) -> impl Future<Output = Result<Vec<Product>, ApiError>> + Send;
@@ -29,8 +32,8 @@ impl Source for Client {
         &self,
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
-    ) -> Result<Page<R>, ApiError> {
-        Client::peeked_page(self, query, &Filter::default(), peek).await
+    ) -> Result<Answered<Page<R>>, ApiError> {
+        Client::answered_page(self, query, &Filter::default(), peek).await
     }
 
     async fn products(&self) -> Result<Vec<Product>, ApiError> {

@@ -19,6 +19,7 @@ use super::source::Reading;
 use super::spreadsheet::{Cell, number, write};
 use super::text::{Column, Screen, bar, counted, thousands};
 use super::window::{ShownWindow, Window, local};
+use crate::tally::label;
 
 const SCHEMA: &str = "cryptolens-exporter/report/events";
 const SCHEMA_VERSION: u32 = 1;
@@ -97,7 +98,7 @@ impl Tally {
         day.entries += 1;
         // Most events carry 0 because they have no value at all.
         if let Some(value) = row.value.filter(|value| *value != 0) {
-            let currency = row.currency.map(|currency| currency.trim().to_uppercase());
+            let currency = row.currency.as_deref().and_then(code_of);
             day.values.entry(currency.clone()).or_insert(Values::none()).add(value);
             let of_event = (row.event_name.clone(), currency);
             self.values.entry(of_event).or_insert(Values::none()).add(value);
@@ -405,10 +406,29 @@ const VALUES: [Column; 6] = [
 const DAY_VALUES: [Column; 3] =
     [Column::Text("day"), Column::Number("entries with a value"), Column::Text("sums")];
 
+/// As `/metrics` names it; none where none was given.
+fn code_of(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| label::currency(text).into_owned())
+}
+
 fn currency_name(values: &ShownValues) -> &str {
     values.currency.as_deref().unwrap_or("none")
 }
 
 fn named(name: Option<&String>) -> String {
     name.cloned().unwrap_or_else(|| "unnamed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 9, line 18.
+    #[test]
+    fn a_currency_is_named_as_in_the_metrics() {
+        let cases = [("USD", Some("USD")), (" usd ", Some("USD")), ("points", Some("other")), ("  ", None)];
+        for (sent, shown) in cases {
+            assert_eq!(code_of(sent).as_deref(), shown, "{sent:?}");
+        }
+    }
 }

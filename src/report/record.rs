@@ -193,4 +193,28 @@ mod tests {
         assert_eq!(row.performed_by_user_id.as_deref(), Some("18"));
         assert_eq!(row.data.as_deref(), Some("{}"));
     }
+
+    /// Issue 9, line 17: `performedByUserId: 42` was shown as unknown, and `data` as an object vanished.
+    #[test]
+    fn numbers_and_objects_are_no_less_than_texts() {
+        let body = r#"{"events":[
+            {"id":1,"performedByUserId":42,"data":{"Name": ["Bob", "Alice"]}},
+            {"id":2,"performedByUserId":true,"data":[1,2.50]}],"result":0}"#;
+        let rows = decode::page::<ObjectRecord>(body.as_bytes()).unwrap().rows;
+        assert_eq!(rows[0].performed_by_user_id.as_deref(), Some("42"));
+        assert_eq!(rows[0].data.as_deref(), Some(r#"{"Name": ["Bob", "Alice"]}"#));
+        assert_eq!(rows[1].performed_by_user_id.as_deref(), Some("true"));
+        assert_eq!(rows[1].data.as_deref(), Some("[1,2.50]"));
+
+        let body = r#"{"events":[{"id":1,"key":7,"machineCode":289,"featureName":3,"eventName":false,"metadata":{"order":"A-1"},"currency":null}],"result":0}"#;
+        let row = decode::page::<EventRecord>(body.as_bytes()).unwrap().rows.remove(0);
+        let texts = [row.key, row.machine_code, row.feature_name, row.event_name, row.metadata, row.currency];
+        let expected = [Some("7"), Some("289"), Some("3"), Some("false"), Some(r#"{"order":"A-1"}"#), None];
+        assert_eq!(texts.each_ref().map(Option::as_deref), expected);
+
+        let body = r#"{"logs":[{"id":1,"key":7,"ip":1,"machineCode":289,"friendlyName":5.0}],"result":0}"#;
+        let row = decode::page::<RequestRecord>(body.as_bytes()).unwrap().rows.remove(0);
+        let texts = [row.key, row.ip, row.machine_code, row.friendly_name];
+        assert_eq!(texts.each_ref().map(Option::as_deref), [Some("7"), Some("1"), Some("289"), Some("5.0")]);
+    }
 }

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::{BEGINNING, elapsed, local_clock, set_skew};
 use crate::config::Since;
 use crate::cryptolens::{
-    ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token, TransportFault,
+    Answered, ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token,
+    TransportFault,
 };
 use crate::ingest::flaw::Flaw;
 use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Source};
@@ -207,7 +208,8 @@ impl Source for Api {
         &self,
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
-    ) -> Result<Page<R>, ApiError> {
+    ) -> Result<Answered<Page<R>>, ApiError> {
+        let sent = tokio::time::Instant::now();
         let (there, back, failure) = {
             let mut server = self.server.lock().unwrap();
             server.requests += 1;
@@ -221,12 +223,14 @@ impl Source for Api {
         if let Some(failure) = failure {
             return Err(failure);
         }
+        let received = tokio::time::Instant::now();
         if let Some((last, _)) = rows.last() {
             peek(R::with_id(*last));
         }
         // Whoever listens gets a turn before the page is read as a whole.
         tokio::task::yield_now().await;
-        Ok(Page { rows: rows.into_iter().map(row).collect(), without_id })
+        let value = Page { rows: rows.into_iter().map(row).collect(), without_id };
+        Ok(Answered { value, server_time: None, sent, received })
     }
 
     async fn products(&self) -> Result<Vec<Product>, ApiError> {

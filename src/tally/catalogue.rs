@@ -101,7 +101,7 @@ families! {
         "Rows of the Events Log. Names that an application registers become labels.";
     EVENT_VALUE = "cryptolens_event_value", Kind::Histogram(EVENT_VALUE_BOUNDS),
         ["account", "product_id", "event_name", "currency"], Ledger,
-        "Values above 0 of events, in the unit that the application registered (currency other: not three capitals).";
+        "Values above 0 of events, in the unit that the application registered (currency other: no code of three letters).";
     OBJECT_ENTRIES = "cryptolens_object_log_entries_total", Kind::Counter,
         ["account", "resource_type", "action"], Ledger,
         "Rows of the Object Log.";

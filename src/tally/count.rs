@@ -152,11 +152,11 @@ impl Reading<'_> {
     fn currency(&self, text: &str) -> (Arc<str>, bool) {
         let currency = label::currency(text);
         if currency == OTHER {
-            return (currency.into(), false);
+            return (OTHER.into(), false);
         }
         let mut known: Vec<&Arc<str>> = Vec::new();
         for (key, _) in self.committed.event_value.iter().chain(self.delta.event_value.iter()) {
-            if &*key.currency == currency {
+            if *key.currency == *currency {
                 return (Arc::clone(&key.currency), false);
             }
             if &*key.currency != OTHER && !known.contains(&&key.currency) {
@@ -296,7 +296,8 @@ mod tests {
             event(1, "buy", 20, "EUR"),
             event(1, "buy", 30, "EUR"),
             event(1, "buy", 40, "USD"),
-            event(1, "buy", 50, "eur"),
+            event(1, "buy", 50, " eur "),
+            event(1, "buy", 60, "points"),
             event(1, "", 0, "EUR"),
             event(1, "refund", -5, "EUR"),
         ]));
@@ -307,16 +308,16 @@ mod tests {
             .map(|(key, values)| (key.currency.to_string(), values.sum))
             .collect();
         sums.sort_unstable();
-        assert_eq!(sums, [("EUR".to_owned(), 50), ("other".to_owned(), 90)]);
+        assert_eq!(sums, [("EUR".to_owned(), 100), ("other".to_owned(), 100)]);
         assert_eq!(
             account.delta.overflow.get(&LimitedFamily::EventValue),
             Some(&1),
-            "eur is no currency, not one too many"
+            "points are no currency, not one too many"
         );
         let unnamed =
             EventKey { product: ProductLabel::Id(1), event: "unnamed".into(), feature: "unnamed".into() };
         assert_eq!(account.delta.events.get(&unnamed), Some(&1));
-        assert_eq!(account.delta.event_age.get(&NoLabels).map(|ages| ages.count), Some(6));
+        assert_eq!(account.delta.event_age.get(&NoLabels).map(|ages| ages.count), Some(7));
     }
 
     #[test]

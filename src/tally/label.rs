@@ -1,5 +1,6 @@
 //! Label values: what a row says, made fit to be a label.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,10 +27,9 @@ pub fn name(text: &str) -> Arc<str> {
     if text.is_empty() { Arc::from(UNNAMED) } else { clean(text) }
 }
 
-/// Three capitals, else [`OTHER`].
-pub fn currency(text: &str) -> &str {
-    let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
-    if is_code { text } else { OTHER }
+/// The currency's code in capitals, whatever case and blanks it was sent with, else [`OTHER`].
+pub fn currency(currency: &str) -> Cow<'_, str> {
+    text::currency_code(currency).unwrap_or(Cow::Borrowed(OTHER))
 }
 
 /// The label `product_id`.
@@ -98,9 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn a_currency_is_three_capitals() {
-        assert_eq!(currency("USD"), "USD");
-        for odd in ["", "usd", "US", "USDT", "U5D", "ÜS"] {
+    fn a_currency_is_three_letters_shown_as_capitals() {
+        for text in ["USD", "usd", " uSd "] {
+            assert_eq!(currency(text), "USD");
+        }
+        for odd in ["", "US", "USDT", "U5D", "ÜS"] {
             assert_eq!(currency(odd), "other", "{odd}");
         }
     }

@@ -105,6 +105,13 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// The most memory that it ever had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Waits for its end, and for its last words.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let status = eventually("the end of the process", async || self.child.try_wait().unwrap()).await;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cryptolens::{EventRow, LogKind, Page, Product, Row, Slot, Token};
+use crate::cryptolens::{Answered, EventRow, LogKind, Page, Product, Row, Slot, Token};
 use crate::ingest::{Batch, LogView, PageStatistics, RowsWithoutId};
 
 /// Local time at which each test begins, in Unix seconds.
@@ -90,7 +90,8 @@ impl Source for Fake {
         &self,
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
-    ) -> Result<Page<R>, ApiError> {
+    ) -> Result<Answered<Page<R>>, ApiError> {
+        let sent = Instant::now();
         let TimestampPair { unix, monotonic: now } = clock();
         let (answer, peeked, malformed) = self.world(|world| {
             world.requests.push((now, query.starting_after, query.limit));
@@ -122,7 +123,8 @@ impl Source for Fake {
         }
         // Whoever listens gets a turn before the page is read as a whole.
         tokio::task::yield_now().await;
-        Ok(page_of(&rows, malformed))
+        let value = page_of(&rows, malformed);
+        Ok(Answered { value, server_time: None, sent, received: Instant::now() })
     }
 
     async fn products(&self) -> Result<Vec<Product>, ApiError> {

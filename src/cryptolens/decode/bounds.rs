@@ -1,0 +1,70 @@
+//! How much of one answer is kept, whatever it holds: the memory that an answer can take is bounded by these and by
+//! the cap on its length.
+
+use std::collections::HashSet;
+
+use super::Page;
+use crate::cryptolens::row::Row;
+
+/// Of a longer text nothing is kept, in bytes; its row counts.
+pub(super) const MAX_TEXT: usize = 1024 * 1024;
+
+/// Of a value that nests deeper nothing is kept; its row counts.
+pub(super) const MAX_NESTING: usize = 64;
+
+/// The texts of all rows of one page, in bytes: a list is stopped after the row that exceeds it.
+const MAX_TEXTS: usize = 8 * 1024 * 1024;
+
+/// A larger body is read without the typed parser, which copies texts with escapes.
+pub(super) const MAX_TYPED: usize = 8 * 1024 * 1024;
+
+/// The products of an account that are kept.
+pub(super) const MAX_PRODUCTS: usize = 20_000;
+
+/// What the typed parser and the scanner put the elements of a list into.
+///
+/// A list is *stopped* at twice the Limit that was asked for, or when its texts exceed [`MAX_TEXTS`]: the elements after
+/// that are read and dropped. That loses nothing, because the next request asks after the last row that was kept.
+/// It would if a dropped row lay before that one in the order of the list, so such a list is refused.
+pub(super) struct Kept<R> {
+    page: Page<R>,
+    most: usize,
+    texts: usize,
+    /// The ids kept, once the list is stopped.
+    stopped: Option<HashSet<i64>>,
+    jumps: bool,
+}
+
+impl<R: Row> Kept<R> {
+    pub(super) fn new(limit: u16) -> Kept<R> {
+        let page = Page { rows: Vec::new(), without_id: Vec::new() };
+        Kept { page, most: 2 * usize::from(limit.max(1)), texts: 0, stopped: None, jumps: false }
+    }
+
+    /// Takes the next element, whose texts have `texts` bytes.
+    pub(super) fn push(&mut self, element: Option<R>, texts: usize) {
+        let Page { rows, without_id } = &mut self.page;
+        match (&self.stopped, element) {
+            (None, Some(row)) => {
+                rows.push(row);
+                self.texts = self.texts.saturating_add(texts);
+                if rows.len() >= self.most || self.texts > MAX_TEXTS {
+                    self.stopped = Some(rows.iter().map(R::id).collect());
+                }
+            }
+            // So many are no page, and the rows among them are wanted all the same.
+            (None, None) if without_id.len() < self.most => without_id.push(rows.last().map(R::id)),
+            (Some(ids), Some(row)) if !ids.contains(&row.id()) => {
+                if let (Some(first), Some(last)) = (rows.first().map(R::id), rows.last().map(R::id)) {
+                    self.jumps |= if first <= last { row.id() < last } else { row.id() > last };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The page; `None` if a dropped row would be jumped over.
+    pub(super) fn page(self) -> Option<Page<R>> {
+        (!self.jumps).then_some(self.page)
+    }
+}
