@@ -156,7 +156,7 @@ def names(prometheuses, all_queries):
                 yield f"{query.where}: a selector without a metric"
                 continue
             if metric not in labels:
-                start = int(time.time()) - 600
+                start = int(time.time()) - 7200
                 labels[metric] = {label for one in prometheuses for label in one.ask("labels", **{"match[]": metric}, start=start)}
             if not labels[metric] and metric not in COMING:
                 yield f"{query.where}: no such metric: {metric}"
@@ -349,7 +349,7 @@ def main():
         # What neither has, such as old rows, a first day or a place, the situations have.
         for query in [query for query in missing if not faulty[query]]:
             faulty[query] = len(invented.query_range(queries.filled(query, ALL), invented_end - 7200, invented_end, 60))
-        problems.extend(names([well, ill], [*panels, *rules]))
+        problems.extend(names([well, ill, invented], [*panels, *rules]))
         _, _, ill_offers = variables(ill)
         _, _, invented_offers = variables(invented)
         alerts = {rule["alert"] for rule in queries.rules() if "alert" in rule}

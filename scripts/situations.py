@@ -155,6 +155,10 @@ class Situation:
         for bound in [*BOUNDS, "+Inf"]:
             yield "cryptolens_web_api_log_entry_age_seconds_bucket", {**ages, "le": str(bound)}
         yield "cryptolens_web_api_log_entry_age_seconds_count", ages
+        for log in ("event", "object"):
+            for bound in [*BOUNDS, "+Inf"]:
+                yield f"cryptolens_{log}_log_entry_age_seconds_bucket", {**account, "le": str(bound)}
+            yield f"cryptolens_{log}_log_entry_age_seconds_count", account
         for product, name in PRODUCTS.items():
             yield "cryptolens_product_info", {**account, "product_id": product, "product_name": name}
         for log in ("web_api", "events", "objects"):
@@ -172,7 +176,9 @@ class Situation:
     def values(self, counts, ages, at, end, *, catching, readable, seen, started):
         made = [counts[product, number] for product in PRODUCTS for number in range(len(KINDS))]
         made += [sum(counts[product, number] for number, kind in enumerate(KINDS) if kind[:2] == pair) for product in PRODUCTS for pair in PAIRS]
-        made += [*ages, ages[-1]] + [1] * len(PRODUCTS)
+        # Rows of the other logs are as old, and a bucket older, so that a day has old ones.
+        older = [0, *ages[:-2], ages[-1]]
+        made += [*ages, ages[-1], *ages, ages[-1], *older, ages[-1]] + [1] * len(PRODUCTS)
         for log in ("web_api", "events", "objects"):
             made += [int(readable), int(catching and log == "web_api"), at - 4 if readable else end - self.read_until, int(seen) - 20, int(seen) // 5, int(seen) // 5, 0]
         return [*made, 1, 1, 1, 1, 0, started, 1]
