@@ -334,7 +334,8 @@ async fn a_lock_that_was_deleted_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_was_deleted_while_running_is_written_again() {
     let world = World::new().await;
-    let remove: [(&str, fn(&World)); 4] = [
+    type Removal = (&'static str, fn(&World));
+    let remove: [Removal; 4] = [
         ("ledger.db", |world| std::fs::remove_file(world.ledger()).unwrap()),
         ("the directory", |world| std::fs::remove_dir_all(world.storage()).unwrap()),
         ("the write-ahead log", |world| {

@@ -425,7 +425,10 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
             {
                 *ahead = Some(self.fetch(PageQuery { starting_after: last, ..query }));
             }
-            let Fetched { result, took, exchange } = joined(fetching.task).await;
+            let Fetched { result, took, exchange, server_time } = joined(fetching.task).await;
+            if let Some(server_time) = server_time {
+                self.server_clock.observe(server_time, exchange.received);
+            }
             let result = result.and_then(|page| match leads_on(&page, starting_after) {
                 false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
                 _ => Ok(page),
@@ -483,8 +486,16 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                 let _ = sender.send(row.id());
             };
             let answered = source.peeked_page(query, peek).await;
-            let result = answered.and_then(|answered| arrange(answered.value, query.limit));
-            Fetched { result, took: began.elapsed(), exchange: Exchange { sent, received: clock() } }
+            let took = began.elapsed();
+            let mut exchange = Exchange { sent, received: clock() };
+            let mut server_time = None;
+            let result = answered.and_then(|answered| {
+                // A connection that was given up is replaced: the try that was answered counts.
+                exchange.sent.monotonic += answered.sent.saturating_duration_since(began);
+                server_time = answered.server_time;
+                arrange(answered.value, query.limit)
+            });
+            Fetched { result, took, exchange, server_time }
         }));
         Fetching { query, last, task }
     }
@@ -646,6 +657,7 @@ struct Fetched<R> {
     result: Result<Arranged<R>, ApiError>,
     took: Duration,
     exchange: Exchange,
+    server_time: Option<i64>,
 }
 
 /// `--since` as it is kept, to see whether it changed.

@@ -590,7 +590,7 @@ mod tests {
             let header = if format == ExportFormat::Csv { whole.find('\n').unwrap() + 1 } else { 0 };
             let first = header + (whole.len() - header) / 2;
             for length in 0..=whole.len() {
-                let kept = end(whole[..length].as_bytes(), format, true).unwrap();
+                let kept = end(&whole.as_bytes()[..length], format, true).unwrap();
                 let expected = if length == whole.len() {
                     whole.len()
                 } else if length >= first {
@@ -600,7 +600,7 @@ mod tests {
                 };
                 assert_eq!(kept, u64::try_from(expected).unwrap(), "{format:?} cut at {length}");
                 // What is in place is whole, or it is not gone on with at all.
-                let complete = end(whole[..length].as_bytes(), format, false);
+                let complete = end(&whole.as_bytes()[..length], format, false);
                 let sound = [0, header, first, whole.len()].contains(&length);
                 assert_eq!(complete.is_some(), sound, "{format:?} cut at {length}");
             }
