@@ -88,8 +88,8 @@ fn helm_or_say(what: &str) -> Option<PathBuf> {
     let found = helm();
     if found.is_none() {
         // Not captured by the test runner, so that it is seen.
-        writeln!(std::io::stderr(), "left out: {what}, as there is no helm here; scripts/tools installs it")
-            .unwrap();
+        let line = format!("left out: {what}, as there is no helm here; scripts/tools installs it\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     found
 }

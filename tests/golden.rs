@@ -135,11 +135,11 @@ async fn the_page_is_as_it_was() {
     command.env("CRYPTOLENS_TOKEN", common::TOKEN);
     let exporter = Exporter::start(command).await;
     exporter
-        .until("the end of the only pass", |page| {
+        .until("the end of the only poll, and of the question for the row at the cursor", |page| {
             let poll = "cryptolens_exporter_last_poll_timestamp_seconds";
             let polled = LogKind::ALL.iter().all(|log| page.value(poll, &[("log", log.name())]).is_some());
             let requests = page.sum("cryptolens_exporter_api_requests_total", &[]);
-            (polled && requests == 7.0).then_some(())
+            (polled && requests == 10.0).then_some(())
         })
         .await;
     let (_, text) = exporter.text("/metrics").await;
