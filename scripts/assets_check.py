@@ -17,9 +17,6 @@ from queries import ROOT, dashboards, panels, rules
 # What Prometheus and the process collector bring.
 FOREIGN_METRICS = {"up", "ALERTS", "ALERTS_FOR_STATE", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 
-
-# Panels are ready for these, which come with other changes.
-COMING = {"cryptolens_exporter_ledger_foreign_writes_total"}
 # What a scrape, the Prometheus operator or a relabelling may set.
 TARGET_LABELS = {"job", "instance", "cluster", "namespace", "service", "pod", "node", "__replica"}
 
@@ -299,7 +296,7 @@ def unknown_names(all_queries):
     for query in all_queries:
         expression = queries.parsed(queries.filled(query, ANY))
         for metric, labels in queries.selectors(expression):
-            if metric not in families and metric not in recorded and metric not in FOREIGN_METRICS | COMING:
+            if metric not in families and metric not in recorded and metric not in FOREIGN_METRICS:
                 yield f"{query.where}: no such metric: {metric}"
             for label in set(labels) - families.get(metric, everywhere | {"alertname", "alertstate", "severity"}):
                 yield f"{query.where}: {metric} has no label {label}"

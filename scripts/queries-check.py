@@ -34,7 +34,6 @@ EMPTY = {
     "Licensing overview / Firing alerts": "no alert fires",
     "variable / cluster": "these targets have no such label",
     "variable / namespace": "these targets have no such label",
-    "Exporter health / Ledger failures, resets and foreign writes C": "comes with the foreign writes",
     "Exporter health / Firing alerts of the exporter": "no alert fires",
     **{f"annotation / {title} / {name}": why for title in ("Licensing overview", "Events", "Object changes", "Exporter health")
        for name, why in (("Firing alerts", "no alert fires"), ("Catching up", "no log is far behind"), ("Exporter restarts", "no restart in these minutes"))},
@@ -51,8 +50,12 @@ BY_PROMTOOL = {
     "alert CryptolensNoSuccess": "needs six hours of history and thin traffic",
     "alert CryptolensReplicaDown": "needs two exporters of one account",
     "alert CryptolensLogReplaced": "needs a log that begins anew",
+    "alert CryptolensLedgerForeignWrites": "needs somebody who writes to the ledger beside the exporter",
+    "alert CryptolensFailureSpikeAll": "needs several products that fail at the same time",
+    "alert CryptolensErrorBudgetBurnAll 1h": "needs several products that fail at the same time",
     "account_product:cryptolens_web_api_log_failures_per_entries:last_week": "needs what was recorded a week ago",
     "account:cryptolens_web_api_log_failures_per_entries:last_week": "needs what was recorded a week ago",
+    "account_log:cryptolens_log_last_entry_age_seconds:max1w": "needs newest entries of more than a week",
 }
 
 checks = 0
@@ -105,7 +108,6 @@ def variables(prometheus):
 PLACE = ("cluster", "namespace")
 NOT_HERE = {*PLACE, "service", "pod", "node"}
 # What comes with other changes.
-COMING = {"cryptolens_exporter_ledger_foreign_writes_total"}
 ALL = {**{name: ".+" for name in ("job", "instance", "account", "product")}, **{name: ".*" for name in PLACE}}
 
 
@@ -132,7 +134,7 @@ def unexplained(query, count):
 
 def only_invented(query):
     """Whether only the situations can be expected to show it."""
-    return EMPTY.get(query.where) in ("no row is old", "comes with the foreign writes")
+    return EMPTY.get(query.where) == "no row is old"
 
 
 def returned_by_demo(prometheus, all_queries, chosen):
@@ -158,7 +160,7 @@ def names(prometheuses, all_queries):
             if metric not in labels:
                 start = int(time.time()) - 7200
                 labels[metric] = {label for one in prometheuses for label in one.ask("labels", **{"match[]": metric}, start=start)}
-            if not labels[metric] and metric not in COMING:
+            if not labels[metric]:
                 yield f"{query.where}: no such metric: {metric}"
             for label in set(matched) - labels[metric] - NOT_HERE if labels[metric] else ():
                 yield f"{query.where}: {metric} has no label {label}"

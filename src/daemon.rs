@@ -100,9 +100,13 @@ pub async fn run(
 }
 
 /// Ready when the operating system or somebody at the terminal asks the process to end; never if that can't be noticed.
-pub async fn told_to_end() {
-    let Ok(mut signals) = Signals::new() else { return std::future::pending().await };
-    while let Told::Reload = signals.next().await {}
+pub fn told_to_end() -> impl Future<Output = ()> {
+    // Listens from now on, not from the first time that somebody waits: a signal in between would kill the process.
+    let signals = Signals::new();
+    async move {
+        let Ok(mut signals) = signals else { return std::future::pending().await };
+        while let Told::Reload = signals.next().await {}
+    }
 }
 
 /// As [`run`], on an address that is taken already; `whose` names the API at a URL, and `started` is handed what is
