@@ -7,7 +7,7 @@
 //! of one answer is bounded, whatever it holds. It knows neither HTTP nor cursors.
 //!
 //! A page is read by the typed parser of serde. If that fails, or the body is larger than a few MiB, it is read by the
-//! scanner of [`scan`], which takes what is not JSON (`\q`, NaN, control characters, broken UTF-8, a missing quote) and
+//! scanner of `scan`, which takes what is not JSON (`\q`, NaN, control characters, broken UTF-8, a missing quote) and
 //! copies nothing. Both give the same page wherever the typed parser gives one.
 
 mod bounds;

@@ -1,6 +1,6 @@
 //! Reading the logs: which page to ask for, what of it is new, when to ask again.
 //!
-//! Promises: exactly once, as far as a cursor can promise it (see [`pass`]); one place retries; a position goes on only
+//! Promises: exactly once, as far as a cursor can promise it (see [`poll`]); one place retries; a position goes on only
 //! from what the ledger has kept. It knows the ledger only as a [`CheckpointStore`], and nothing of how rows are counted.
 
 mod arrange;

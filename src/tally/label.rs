@@ -16,7 +16,7 @@ pub const UNNAMED: &str = "unnamed";
 const MAX_CHARS: usize = 100;
 
 /// Cuts a text to 100 characters and shows, replaces or leaves out what is not seen in it, so that
-/// it can be a label value: [`text::fit`] says how. Values that the ledger holds are not made anew
+/// it can be a label value: `text::fit` says how. Values that the ledger holds are not made anew
 /// by later rules.
 pub fn clean(text: &str) -> Arc<str> {
     Arc::from(&*text::fit(text, MAX_CHARS))
