@@ -50,8 +50,8 @@ const MALFORMED_EVERY: Duration = Duration::from_secs(60);
 /// The row at the cursor is asked for again after so many overlaps ...
 const CURSOR_CHECK_OVERLAPS: u32 = 5;
 
-/// ... each counted as at least this long.
-const SHORTEST_CURSOR_CHECK: Duration = Duration::from_secs(60);
+/// ... or, where there is no overlap, after this long.
+const CURSOR_CHECK_WITHOUT_OVERLAP: Duration = Duration::from_secs(60);
 
 /// A log that was replaced is logged again after this long.
 const WARN_AGAIN: Duration = Duration::from_secs(3600);
@@ -390,7 +390,8 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         if nothing_new {
             self.check_cursor(cursor).await;
         } else {
-            self.cursor_check = CursorCheck::default();
+            // The log goes on; the next look at the cursor is due when it was.
+            self.cursor_check = CursorCheck { due: self.cursor_check.due, ..CursorCheck::default() };
         }
         Ok(began)
     }
@@ -541,9 +542,11 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         if cursor <= 0 || self.cursor_check.due.is_some_and(|due| now < due) {
             return;
         }
-        let overlap = self.settings.overlap.max(SHORTEST_CURSOR_CHECK);
+        let overlap = self.settings.overlap;
+        let every =
+            if overlap.is_zero() { CURSOR_CHECK_WITHOUT_OVERLAP } else { overlap * CURSOR_CHECK_OVERLAPS };
         let Some(newest) = self.newest_around(cursor).await else { return };
-        self.cursor_check.due = Some(now + overlap * CURSOR_CHECK_OVERLAPS);
+        self.cursor_check.due = Some(now + every);
         let replaced = newest.is_some_and(|newest| newest < cursor);
         if let Some(newest) = newest {
             self.status.update(|view| view.newest_id = Some(newest));
