@@ -521,7 +521,9 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                 unreadable = middle;
             }
         }
-        Some(readable)
+        // Once more: what was too large by accident is readable now.
+        let still = !self.is_readable_after(unreadable).await?;
+        still.then_some(readable)
     }
 
     /// Whether the row after an id can be read, or there is none; `None` if the answer tells neither.

@@ -608,6 +608,19 @@ async fn catching_up_is_shown_only_while_old_rows_are_counted() {
     running.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn two_answers_that_were_too_large_by_accident_make_no_row_be_skipped() {
+    let too_large = || (Err(ApiError::Decode(DecodeFault::TooLarge)), None);
+    let timeouts = std::iter::repeat_with(|| (Err(ApiError::Timeout), None));
+    let mut scripted: VecDeque<_> = timeouts.take(40).collect();
+    scripted.insert(20, too_large());
+    scripted.push_back(too_large());
+    let running = Running::start(World { rows: old(300), scripted, ..World::default() });
+    running.after(60 * MINUTE).await;
+    assert_eq!((running.kept(), skipped_as_too_large(&running.fake)), (all(300), 0));
+    running.stop().await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
