@@ -469,8 +469,15 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
             if self.requester.is_stuck(&error) {
                 self.status.update(|view| view.catching_up = false);
             }
+            let shrinks = error == ApiError::Decode(DecodeFault::TooLarge) && self.limit.get() > 1;
             self.limit.failed(&error);
-            self.requester.wait(&error).await;
+            if shrinks {
+                // The server is well, and a smaller page is another question: waiting longer each time would
+                // take minutes to get down to one row.
+                self.requester.wait_briefly().await;
+            } else {
+                self.requester.wait(&error).await;
+            }
         }
     }
 

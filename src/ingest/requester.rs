@@ -116,6 +116,12 @@ impl Requester {
         }
     }
 
+    /// Waits as after a first failure, however many there were.
+    pub(super) async fn wait_briefly(&mut self) {
+        self.pace.reset();
+        tokio::time::sleep(self.pace.backoff()).await;
+    }
+
     /// True if no answer is to be expected soon.
     pub(super) fn is_stuck(&self, error: &ApiError) -> bool {
         let lasts = self.failing.as_ref().is_some_and(|failing| failing.since.elapsed() >= LOG_AFTER);
