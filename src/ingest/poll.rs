@@ -145,7 +145,7 @@ pub struct PollStep {
     pub batch: Option<Batch>,
     /// True if this page ended the poll.
     pub complete: bool,
-    /// True if it ended the poll by showing nothing after the cursor.
+    /// True if it ended the poll by showing nothing after the position.
     pub nothing_new: bool,
     /// Rows without an id that were not met before.
     pub malformed: u64,
@@ -316,7 +316,8 @@ impl Poll {
         if complete && let Some(flaw) = session.flaw {
             flaw.at_end(position, highest.is_none());
         }
-        let nothing_new = highest.is_none() && asked == position.cursor();
+        // Also where rows above the position were counted that this answer lacks.
+        let nothing_new = highest.is_none();
         let newest_reached = self.newest.is_none_or(|newest| newest <= self.at);
         let lasts = self.began.is_some_and(|began| now.monotonic >= began.monotonic + session.short_poll());
         let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();

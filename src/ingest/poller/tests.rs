@@ -578,6 +578,20 @@ async fn a_log_whose_newest_id_is_below_the_cursor_is_shown_and_counts_nothing_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_is_replaced_right_after_rows_were_counted_is_noticed() {
+    let rows: Vec<_> = (1000..=1010).map(|id| (id, START - 10)).collect();
+    let running = Running::start(World { rows, ..World::default() });
+    running.after(3 * MINUTE).await;
+    running.fake.world(|world| world.rows.push((1011, START + 170)));
+    running.after(Duration::from_secs(20)).await;
+    // The floor is below the cursor still, and stays there.
+    running.fake.world(|world| world.rows = (1..=7).map(|id| (id, START)).collect());
+    let view = running.after(12 * MINUTE).await;
+    assert_eq!((view.newest_id, running.kept().len()), (Some(7), 12));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn catching_up_is_shown_only_while_old_rows_are_counted() {
     let outage = Some((Duration::from_secs(120), ApiError::Timeout));
     let running = Running::start(World { rows: old(10), outage, ..World::default() });
