@@ -56,6 +56,9 @@ const CURSOR_CHECK_WITHOUT_OVERLAP: Duration = Duration::from_secs(60);
 /// A log that was replaced is logged again after this long.
 const WARN_AGAIN: Duration = Duration::from_secs(3600);
 
+/// How often a row must still be too large to be read before it is given up.
+const UNREADABLE_AGAIN: u32 = 3;
+
 /// What one poller works by.
 #[derive(Debug, Clone)]
 pub struct PollerSettings {
@@ -528,9 +531,13 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                 unreadable = middle;
             }
         }
-        // Once more: what was too large by accident is readable now.
-        let still = !self.is_readable_after(unreadable).await?;
-        still.then_some(readable)
+        // Again: what was too large by accident is readable now.
+        for _ in 0..UNREADABLE_AGAIN {
+            if self.is_readable_after(unreadable).await? {
+                return None;
+            }
+        }
+        Some(readable)
     }
 
     /// Whether the row after an id can be read, or there is none; `None` if the answer tells neither.
