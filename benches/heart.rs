@@ -20,9 +20,9 @@ use cryptolens_exporter::cryptolens::{
 };
 use cryptolens_exporter::ingest::{Batch, CheckpointStore as _, LogId, Origin, PageStatistics};
 use cryptolens_exporter::ledger::{Ledger, LedgerAddress, LedgerOptions};
-use cryptolens_exporter::serve;
 use cryptolens_exporter::snapshot::{AccountStatus, Board, Exposition};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, Reading};
+use cryptolens_exporter::web;
 
 const RUNS: usize = 5;
 const PAGE: u16 = 1000;
@@ -304,9 +304,9 @@ async fn scrape() {
     };
     let board = Board { accounts: BTreeMap::from([(account, status)]), ..Board::default() };
     let exposition = Arc::new(Exposition::new(ledger.view(), board));
-    let listener = serve::listen(ListenAddress::One(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let listener = web::listen(ListenAddress::One(([127, 0, 0, 1], 0).into())).await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    let server = tokio::spawn(axum::serve(listener, serve::router(exposition, "/metrics")).into_future());
+    let server = tokio::spawn(axum::serve(listener, web::router(exposition, "/metrics")).into_future());
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let get = async || {
         let began = Instant::now();

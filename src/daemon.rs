@@ -17,9 +17,9 @@ use crate::config::{Account, ConfigError, Settings, TokenSource};
 use crate::cryptolens::{Client, ClientError, EventRow, LogKind, ObjectRow, Product, Token, WebApiRow};
 use crate::ingest::{LogId, Poller, PollerSettings, Source, Stopped, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
-use crate::serve::{self, ListenError};
 use crate::snapshot::{AccountStatus, Board, Exposition};
 use crate::tally::Limits;
+use crate::web::{self, ListenError};
 
 /// How long pollers, connections and commits under way may each take to end; together they must stay below five seconds,
 /// also if the process is told to end in the middle of a reload.
@@ -95,7 +95,7 @@ pub async fn run(
     settings: Settings,
     load: impl Fn() -> Result<Settings, ConfigError>,
 ) -> Result<(), DaemonError> {
-    let listener = serve::listen(settings.web.listen).await?;
+    let listener = web::listen(settings.web.listen).await?;
     run_on(listener, settings, load, LedgerAddress::of, |_| {}).await
 }
 
@@ -146,8 +146,8 @@ pub async fn run_on(
     );
 
     let closing = CancellationToken::new();
-    let router = serve::router(Arc::clone(&exposition), &settings.web.telemetry_path);
-    let listener = serve::StallListener::new(listener);
+    let router = web::router(Arc::clone(&exposition), &settings.web.telemetry_path);
+    let listener = web::StallListener::new(listener);
     let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 

@@ -15,9 +15,9 @@ use crate::config::{Account, AccountName, Api, DemoSettings, ForeignLedger, Sett
 use crate::cryptolens::{LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
 use crate::ledger::{Committed, DEMO_WORLD, LedgerAddress};
-use crate::serve::{self, ListenError};
 use crate::simulator::{self, Options, Simulator, SimulatorError, Spike};
 use crate::snapshot::Exposition;
+use crate::web::{self, ListenError};
 
 /// Enough for graphs that live, and a history that is read in seconds.
 const REQUESTS_PER_MINUTE: f64 = 15.0;
@@ -92,7 +92,7 @@ impl World {
 /// # Errors
 /// [`DemoError`].
 pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
-    let listener = serve::listen(demo.web.listen).await?;
+    let listener = web::listen(demo.web.listen).await?;
     let address = listener.local_addr().unwrap_or_else(|_| demo.web.listen.from_here());
     // Removed when dropped.
     let mut temporary = None;

@@ -5,7 +5,7 @@
 //! Rows flow one way, and a module calls only what stands to its left:
 //!
 //! ```text
-//!  Web API ──> cryptolens ──> ingest ──> tally ──> ledger ──> snapshot ──> serve
+//!  Web API ──> cryptolens ──> ingest ──> tally ──> ledger ──> snapshot ──> web
 //!              client, rows,  pages,     counts    SQLite     what is      /metrics,
 //!              state codes    cursor,    per       and its    shown        pages,
 //!                             pace       label set writer                  health
@@ -16,7 +16,7 @@
 //! - [`tally`] counts rows into families, purely; its catalogue is the one source of what a family is.
 //! - [`ledger`] keeps counts and positions together, in one transaction.
 //! - [`snapshot`] joins what is committed with what the process knows of itself.
-//! - [`serve`] answers over HTTP, from memory.
+//! - [`web`] answers over HTTP, from memory.
 //!
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
 //! keeps them running), [`check`] and [`healthcheck`], [`logging`], `http` (what all HTTP
@@ -35,7 +35,6 @@ pub mod ingest;
 pub mod ledger;
 pub mod logging;
 pub mod report;
-pub mod serve;
 #[cfg(test)]
 mod simulation;
 pub mod simulator;
@@ -44,3 +43,4 @@ pub mod tally;
 mod task;
 mod text;
 mod text_file;
+pub mod web;
