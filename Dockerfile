@@ -4,6 +4,7 @@ FROM rust:1.89-alpine3.22 AS build
 RUN apk add --no-cache ca-certificates gcc make musl-dev
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY crates crates
 COPY src src
 # Shown by --version; a build context has no history to ask.
 ARG CRYPTOLENS_BUILD_COMMIT=unknown

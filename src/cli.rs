@@ -21,11 +21,11 @@ use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use cryptolens_simulator::SimulateArgs;
 
 use crate::cryptolens::token::looks_like_a_token;
 use crate::healthcheck::HealthcheckArgs;
 use crate::report::{AuditArgs, ExportArgs, ReportArgs};
-use crate::simulator::SimulateArgs;
 
 /// Version and commit, as `--version` prints them.
 pub const VERSION: &str =

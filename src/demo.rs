@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use cryptolens_simulator::{Log, Options, Simulator, SimulatorError, Spike};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -15,7 +16,6 @@ use crate::config::{Account, AccountName, Api, DemoSettings, ForeignLedger, Sett
 use crate::cryptolens::{LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
 use crate::ledger::{Committed, DEMO_WORLD, LedgerAddress};
-use crate::simulator::{self, Options, Simulator, SimulatorError, Spike};
 use crate::snapshot::Exposition;
 use crate::web::{self, ListenError};
 
@@ -117,7 +117,7 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
     };
     let options =
         Options { start: world.start, requests_per_minute: REQUESTS_PER_MINUTE, ..Options::new(world.seed) };
-    let running = simulator::start(options).await?;
+    let running = cryptolens_simulator::start(options).await?;
     let settings = settings(&demo, &running.url(), storage_path)?;
     let places = Places {
         exporter: page_url(address),
@@ -224,10 +224,11 @@ fn summary(committed: &Committed, simulator: &Simulator, places: &Places, took: 
         tally.entries.iter().filter(|(key, _)| key.outcome == Outcome::Failure).map(|(_, rows)| rows).sum();
     let events: u64 = tally.events.iter().map(|(_, rows)| rows).sum();
     let changes: u64 = tally.objects.iter().map(|(_, rows)| rows).sum();
-    let served: u64 = LogKind::ALL
-        .into_iter()
-        .map(|log| simulator.truth(log, account.logs.get(&log).map(|log| log.cursor)).rows)
-        .sum();
+    let served = |log: LogKind| {
+        let cursor = account.logs.get(&log).map(|log| log.cursor);
+        Log::from_name(log.name()).map_or(0, |log| simulator.truth(log, cursor).rows)
+    };
+    let served: u64 = LogKind::ALL.into_iter().map(served).sum();
     let counted = requests + events + changes;
     let Places { exporter, telemetry_path, simulator } = places;
     Some(format!(

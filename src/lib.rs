@@ -21,7 +21,8 @@
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
 //! keeps them running), [`check`] and [`healthcheck`], [`logging`], `http` (what all HTTP
 //! clients share), `task` (tasks that belong together), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
-//! never touches the ledger. [`simulator`] is the other end of the wire, and [`demo`] is both ends at once.
+//! never touches the ledger. `cryptolens-simulator`, a crate that shares no code with this one, is the other end of
+//! the wire, and [`demo`] is both ends at once.
 
 pub mod check;
 pub mod cli;
@@ -37,7 +38,6 @@ pub mod logging;
 pub mod report;
 #[cfg(test)]
 mod simulation;
-pub mod simulator;
 pub mod snapshot;
 pub mod tally;
 mod task;

@@ -8,7 +8,7 @@ use cryptolens_exporter::cli::{self, CheckArgs, Command, DemoArgs, ServeArgs};
 use cryptolens_exporter::config::{self, LogFormat, LogSettings, SystemEnvironment};
 use cryptolens_exporter::cryptolens::token;
 use cryptolens_exporter::report::{self, Task};
-use cryptolens_exporter::{check, daemon, demo, healthcheck, logging, simulator};
+use cryptolens_exporter::{check, daemon, demo, healthcheck, logging};
 
 /// Failed at run time.
 const FAILED: u8 = 1;
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
             Command::Export(args) => report(Task::Export(args)).await,
             Command::Healthcheck(args) => healthcheck::run(args).await.map_err(Failure::failed),
             Command::Simulate(args) => {
-                simulator::run(args, daemon::told_to_end()).await.map_err(Failure::failed)
+                cryptolens_simulator::run(args, daemon::told_to_end()).await.map_err(Failure::failed)
             }
         }
     });

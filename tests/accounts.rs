@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use common::expected::Expected;
 use common::page::{Page, Watch};
 use common::{Exporter, PATIENCE, entries, serve_with_file};
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::{Fault, FaultKind, Options, start};
+use cryptolens_simulator::{Fault, FaultKind, Log, Options, start};
 
 const ACCOUNTS: usize = 10;
 const HOUR: i64 = 3600;
@@ -63,7 +62,7 @@ async fn ten_accounts_catch_up_and_no_counter_goes_down() {
     let exporter = Exporter::start(command).await;
     let mut watch = Watch::default();
     let shown = |page: &Page| {
-        LogKind::ALL
+        Log::ALL
             .iter()
             .all(|log| names.iter().all(|name| page.sum(entries(*log), &[("account", name)]) > 0.0))
     };
@@ -80,7 +79,7 @@ async fn ten_accounts_catch_up_and_no_counter_goes_down() {
     // Step by step, so that there are pages in between on any machine.
     for hours in [18, 14, 10, 6, 3, 0] {
         simulator.freeze(Some(now - hours * HOUR));
-        let rows = LogKind::ALL.map(|log| (log, simulator.truth(log, None).rows as f64));
+        let rows = Log::ALL.map(|log| (log, simulator.truth(log, None).rows as f64));
         let read = |page: &Page, name: &String| {
             rows.iter().all(|(log, rows)| page.sum(entries(*log), &[("account", name)]) == *rows)
         };
@@ -101,7 +100,7 @@ async fn ten_accounts_catch_up_and_no_counter_goes_down() {
     for name in &names {
         assert_eq!(expected.as_account(name).differences(&page), Vec::<String>::new(), "{name}");
     }
-    for log in LogKind::ALL {
+    for log in Log::ALL {
         // On a Sunday hardly anybody changes a license.
         assert!(expected.total(entries(log)) > 5.0 && watch.seen(entries(log)) >= ACCOUNTS, "{log}");
     }

@@ -11,10 +11,9 @@ use std::path::Path;
 
 use common::page::{Page, Watch};
 use common::{Exporter, serve_with_file};
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::{Method, Options, Simulator, start};
 use cryptolens_exporter::tally::catalogue::{EVENT_ENTRIES, FAMILIES};
 use cryptolens_exporter::tally::{exposition, label};
+use cryptolens_simulator::{Log, Method, Options, Simulator, start};
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -116,16 +115,16 @@ fn object_rows() -> Vec<Value> {
     (1..).zip(codes).map(row).collect()
 }
 
-fn append(simulator: &Simulator, log: LogKind, rows: &[Value]) {
+fn append(simulator: &Simulator, log: Log, rows: &[Value]) {
     simulator.append(log, rows.iter().map(|row| to_raw_value(row).unwrap()).collect(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_as_it_was() {
     let running = start(Options { denied: vec![Method::GetProducts], ..Options::empty() }).await.unwrap();
-    append(&running.simulator, LogKind::WebApi, &web_api_rows());
-    append(&running.simulator, LogKind::Events, &event_rows());
-    append(&running.simulator, LogKind::Objects, &object_rows());
+    append(&running.simulator, Log::WebApi, &web_api_rows());
+    append(&running.simulator, Log::Events, &event_rows());
+    append(&running.simulator, Log::Objects, &object_rows());
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yml");
@@ -137,7 +136,7 @@ async fn the_page_is_as_it_was() {
     exporter
         .until("the end of the only poll, and of the question for the row at the cursor", |page| {
             let poll = "cryptolens_exporter_last_poll_timestamp_seconds";
-            let polled = LogKind::ALL.iter().all(|log| page.value(poll, &[("log", log.name())]).is_some());
+            let polled = Log::ALL.iter().all(|log| page.value(poll, &[("log", log.name())]).is_some());
             let requests = page.sum("cryptolens_exporter_api_requests_total", &[]);
             (polled && requests == 10.0).then_some(())
         })

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use common::expected::Expected;
 use common::page::{Page, Watch};
 use common::{Exporter, Process, eventually, serve};
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::{Fault, FaultKind, Options, Running, Simulator, start};
+use cryptolens_simulator::{Fault, FaultKind, Log, Options, Running, Simulator, start};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -214,13 +213,13 @@ struct HiddenRows {
 impl HiddenRows {
     fn add(&mut self, simulator: &Simulator, random: &mut ChaCha8Rng) {
         let now = simulator.now();
-        let Some(highest) = simulator.truth(LogKind::WebApi, None).highest_id else { return };
+        let Some(highest) = simulator.truth(Log::WebApi, None).highest_id else { return };
         // The ids of the seconds to come are higher, and nobody has seen this one.
         self.last = self.last.max(highest) + 1;
         let state = [2014, 2020, 2024, 8010][random.random_range(0..4)];
         let row = json!({ "id": self.last, "productId": 3349, "time": now, "state": state, "doIntValue": 7 });
         let visible_at = now + random.random_range(2..8);
-        simulator.append(LogKind::WebApi, vec![to_raw_value(&row).unwrap()], Some(visible_at));
+        simulator.append(Log::WebApi, vec![to_raw_value(&row).unwrap()], Some(visible_at));
         self.until = self.until.max(visible_at);
     }
 }

@@ -10,8 +10,7 @@ use std::process::Command;
 
 use common::page::Page;
 use common::{Exporter, command, entries, eventually, row, run, serve, serve_with_file};
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::{Options, Running, start};
+use cryptolens_simulator::{Log, Options, Running, start};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -36,7 +35,7 @@ impl World {
 
     fn append(&self, ids: std::ops::RangeInclusive<i64>) {
         let time = self.running.simulator.now() - 3600;
-        for log in LogKind::ALL {
+        for log in Log::ALL {
             self.running.simulator.append(log, ids.clone().map(|id| row(log, id, time)).collect(), None);
         }
     }
@@ -79,14 +78,14 @@ impl World {
 }
 
 fn counts(page: &Page) -> [f64; 3] {
-    LogKind::ALL.map(|log| page.sum(entries(log), &[]))
+    Log::ALL.map(|log| page.sum(entries(log), &[]))
 }
 
 /// The first page with this many rows in each log, and with a cursor for each.
 async fn until_counted(exporter: &Exporter, rows: f64) -> Page {
     let has_all = |page: &Page| {
         counts(page) == [rows; 3]
-            && LogKind::ALL.iter().all(|log| page.value(CURSOR, &[("log", log.name())]).is_some())
+            && Log::ALL.iter().all(|log| page.value(CURSOR, &[("log", log.name())]).is_some())
     };
     exporter.until(&format!("{rows} rows in each log"), |page| has_all(page).then(|| page.clone())).await
 }
@@ -110,7 +109,7 @@ async fn run_demo(storage: &Path) {
     let mut demo = command(&["demo", "--web.listen-address=127.0.0.1:0", "--seed=1"]);
     demo.arg(format!("--storage.path={}", storage.display()));
     let exporter = Exporter::start(demo).await;
-    exporter.until("a row", |page| (page.sum(entries(LogKind::WebApi), &[]) > 0.0).then_some(())).await;
+    exporter.until("a row", |page| (page.sum(entries(Log::WebApi), &[]) > 0.0).then_some(())).await;
     exporter.terminate().await;
 }
 

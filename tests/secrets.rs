@@ -16,8 +16,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use clap::ValueEnum as _;
 use common::{Exporter, PATIENCE, command, eventually, run, serve, serve_with_file};
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::{CANARIES, Fault, FaultKind, Options, Simulator, start};
+use cryptolens_simulator::{CANARIES, Fault, FaultKind, Log, Options, Simulator, start};
 use rustix::process::Signal;
 
 /// With characters that change when they are put into a form or a URL.
@@ -139,7 +138,7 @@ fn traced(mut command: Command, format: &str) -> Command {
 }
 
 fn assert_personal(simulator: &Simulator) {
-    let rows = LogKind::ALL.map(|log| simulator.rows_as_lines(log)).concat();
+    let rows = Log::ALL.map(|log| simulator.rows_as_lines(log)).concat();
     assert!(CANARIES.iter().all(|canary| rows.contains(canary)), "the rows hold nothing personal");
 }
 

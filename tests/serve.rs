@@ -11,8 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{Exporter, TOKEN, command, entries, eventually, row, run, serve, serve_with_file};
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::{Fault, FaultKind, Method, Options, Running, Simulator, start};
+use cryptolens_simulator::{Fault, FaultKind, Log, Method, Options, Running, Simulator, start};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -45,7 +44,7 @@ impl World {
 
     fn append(&self, ids: std::ops::RangeInclusive<i64>, age: i64) {
         let time = self.simulator().now() - age;
-        for log in LogKind::ALL {
+        for log in Log::ALL {
             self.simulator().append(log, ids.clone().map(|id| row(log, id, time)).collect(), None);
         }
     }
@@ -93,7 +92,7 @@ impl World {
 
 /// Waits until this many rows are counted in every log.
 async fn until_counted(exporter: &Exporter, rows: f64) {
-    for log in LogKind::ALL {
+    for log in Log::ALL {
         let what = format!("{rows} rows of {log}");
         exporter.until(&what, |page| (page.sum(entries(log), &[]) == rows).then_some(())).await;
     }
@@ -101,7 +100,7 @@ async fn until_counted(exporter: &Exporter, rows: f64) {
 
 /// Waits until every log was read to its end by this process.
 async fn until_polled(exporter: &Exporter) {
-    for log in LogKind::ALL {
+    for log in Log::ALL {
         let labels = [("log", log.name())];
         let last = |page: &common::page::Page| {
             page.value("cryptolens_exporter_last_poll_timestamp_seconds", &labels)
@@ -131,7 +130,7 @@ async fn metrics_have_the_exact_type_and_are_compressed_for_those_who_ask() {
     let mut text = String::new();
     let body = packed.bytes().await.unwrap();
     flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
-    assert_eq!(common::page::Page::parse(&text).sum(entries(LogKind::Events), &[]), 3.0);
+    assert_eq!(common::page::Page::parse(&text).sum(entries(Log::Events), &[]), 3.0);
 
     let head = exporter.request("HEAD", "/metrics").await;
     assert_eq!((head.status().as_u16(), &head.headers()["content-type"]), (200, &TYPE.parse().unwrap()));
@@ -156,7 +155,7 @@ async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
     assert_eq!(exporter.get("/").await.status(), 200);
     let page = exporter.scrape().await;
     assert_eq!(page.value(UP, WEB_API), Some(0.0));
-    assert!(!page.has_family(entries(LogKind::WebApi)));
+    assert!(!page.has_family(entries(Log::WebApi)));
     let ready = format!("--url=http://{}/-/ready", exporter.address);
     let healthy = format!("--url=http://{}/-/healthy", exporter.address);
     let (code, _, told) = run(command(&["healthcheck", &ready])).await;
@@ -200,12 +199,12 @@ async fn a_backfill_is_one_starting_value() {
     };
     let world = World::new(options).await;
     world.simulator().freeze(None);
-    let rows = world.simulator().truth(LogKind::WebApi, None).rows as f64;
+    let rows = world.simulator().truth(Log::WebApi, None).rows as f64;
     let exporter = world.exporter(&["--logs=web_api"]).await;
     let mut pages_between = 0;
     let first = exporter
         .until("the families of the log", |page| {
-            if page.has_family(entries(LogKind::WebApi)) {
+            if page.has_family(entries(Log::WebApi)) {
                 return Some(page.clone());
             }
             if page.value("cryptolens_exporter_cursor_id", &[]) > Some(0.0) {
@@ -217,7 +216,7 @@ async fn a_backfill_is_one_starting_value() {
         })
         .await;
     assert!(rows > 5000.0 && pages_between > 1, "{rows} rows, {pages_between} pages");
-    assert_eq!(first.sum(entries(LogKind::WebApi), &[]), rows);
+    assert_eq!(first.sum(entries(Log::WebApi), &[]), rows);
     assert_eq!(first.sum("cryptolens_web_api_log_states_total", &[]), rows);
     exporter.until_value("cryptolens_exporter_catching_up", &[], 0.0).await;
 }
@@ -228,7 +227,7 @@ async fn known_products_have_their_pairs_at_zero() {
     let exporter = world.exporter(&[]).await;
     let labels = [("product_id", "3349"), ("state", "2024")];
     let page = exporter.until_value("cryptolens_web_api_log_states_total", &labels, 0.0).await;
-    let pairs = page.samples.keys().filter(|series| series.name == entries(LogKind::WebApi));
+    let pairs = page.samples.keys().filter(|series| series.name == entries(Log::WebApi));
     assert_eq!(pairs.filter(|series| series.labels["product_id"] == "3349").count(), 16);
     let name = [("product_id", "3349"), ("product_name", "Meridian CAD")];
     assert_eq!(page.value("cryptolens_product_info", &name), Some(1.0));
@@ -247,7 +246,7 @@ async fn the_landing_page_tells_how_each_log_is_doing() {
         (page.contains(">denied<") && page.matches(">ok<").count() == 2).then_some(page)
     })
     .await;
-    let row = |log: LogKind| {
+    let row = |log: Log| {
         let rows = page.split("<tr>");
         let mut found = rows.filter(|row| row.contains(&format!("<td>{log}</td>")));
         found.next().unwrap_or_else(|| panic!("no {log}: {page}"))
@@ -256,7 +255,7 @@ async fn the_landing_page_tells_how_each_log_is_doing() {
         assert!(page.contains(&format!(">{heading}</th>")), "no {heading}: {page}");
     }
     // What was wrong stays to be seen when all is well again.
-    let (objects, events, web_api) = (row(LogKind::Objects), row(LogKind::Events), row(LogKind::WebApi));
+    let (objects, events, web_api) = (row(Log::Objects), row(Log::Events), row(Log::WebApi));
     assert!(objects.contains(">ok<") && objects.contains("<td>server_error<small>"), "{objects}");
     assert!(objects.contains(" ago</time>") || objects.contains("just now</time>"), "{objects}");
     assert!(events.contains("<td>denied<small>") && events.contains(">no<"), "{events}");
@@ -327,8 +326,7 @@ async fn counts_are_absent_until_the_ledger_can_be_used_and_then_there() {
     exporter.until_value("cryptolens_exporter_ledger_up", &[], 0.0).await;
     eventually("readiness", async || (exporter.get("/-/ready").await.status() == 200).then_some(())).await;
     let page = exporter.scrape().await;
-    for family in
-        [entries(LogKind::WebApi), "cryptolens_exporter_rows_late_total", "cryptolens_exporter_series"]
+    for family in [entries(Log::WebApi), "cryptolens_exporter_rows_late_total", "cryptolens_exporter_series"]
     {
         assert!(!page.has_family(family), "{family}: absent, not 0");
     }
@@ -369,8 +367,8 @@ async fn sighup_takes_a_good_configuration_and_keeps_the_old_one_for_a_bad_one()
     world.write_token("one", "another-token-of-one");
     world.configure(&["one", "two"], "");
     exporter.process.signal(Signal::HUP);
-    let page = exporter.until_value(entries(LogKind::Events), &[("account", "two")], 3.0).await;
-    assert_eq!(page.value(entries(LogKind::Events), &[("account", "one")]), Some(3.0));
+    let page = exporter.until_value(entries(Log::Events), &[("account", "two")], 3.0).await;
+    assert_eq!(page.value(entries(Log::Events), &[("account", "one")]), Some(3.0));
     assert_eq!(page.value(UP, &one), Some(1.0), "it keeps its status");
     assert_eq!(exporter.process.lines(&["level=info", "configuration read again"]).len(), 1);
 
@@ -454,7 +452,7 @@ async fn one_failure_leaves_the_others_polling() {
         .await;
     for (ids, rows) in [(1..=3, 3.0), (4..=6, 6.0)] {
         world.append(ids, 0);
-        for log in [LogKind::WebApi, LogKind::Objects] {
+        for log in [Log::WebApi, Log::Objects] {
             let counted = |page: &common::page::Page| {
                 (page.sum(entries(log), &[("account", "good")]) == rows).then_some(())
             };
@@ -462,9 +460,9 @@ async fn one_failure_leaves_the_others_polling() {
         }
     }
     let page = exporter.scrape().await;
-    for log in LogKind::ALL {
+    for log in Log::ALL {
         let up = |account| page.value(UP, &[("account", account), ("log", log.name())]);
-        assert_eq!(up("good"), Some(if log == LogKind::Events { 0.0 } else { 1.0 }), "{log}");
+        assert_eq!(up("good"), Some(if log == Log::Events { 0.0 } else { 1.0 }), "{log}");
         assert_eq!(up("bad"), Some(0.0), "{log}");
     }
 }
@@ -534,7 +532,7 @@ async fn counting_starts_where_since_says_and_goes_on_there() {
         until_polled(&exporter).await;
         until_counted(&exporter, counted + 9.0).await;
         let told = exporter.process.lines(&["level=warn", "--since differs", "delete the ledger"]);
-        assert_eq!(told.len(), LogKind::ALL.len(), "{}", exporter.process.log());
+        assert_eq!(told.len(), Log::ALL.len(), "{}", exporter.process.log());
         exporter.terminate().await;
 
         let exporter = Exporter::start(serve(since)).await;

@@ -1,4 +1,4 @@
-//! The simulator from outside: over HTTP, with the crate's own client where it shall be understood, and with plain
+//! The simulator from outside: over HTTP, with the exporter's client where it shall be understood, and with plain
 //! requests where the vendor's rules shall be kept.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum as _;
 use cryptolens_exporter::cryptolens::token::parse as parse_token;
 use cryptolens_exporter::cryptolens::{
-    ApiError, Client, ClientOptions, DecodeFault, EventRow, LogKind, ObjectRow, Page, PageQuery, Row, Token,
-    WebApiRow,
+    ApiError, Client, ClientOptions, DecodeFault, EventRow, ObjectRow, Page, PageQuery, Row, Token, WebApiRow,
 };
-use cryptolens_exporter::simulator::{
-    Batch, CANARIES, Fault, FaultKind, Method, Options, Running, Simulator, Spike, SpikeError, start,
+use cryptolens_simulator::{
+    Batch, CANARIES, Fault, FaultKind, Log, Method, Options, Running, Simulator, Spike, SpikeError, start,
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -101,7 +100,7 @@ async fn with_handmade_rows(count: i64) -> Running {
         to_raw_value(&json!({ "id": number * 10, "productId": 3349, "time": START + number, "state": 2014 }))
             .unwrap()
     };
-    running.simulator.append(LogKind::WebApi, (1..=count).map(row).collect(), None);
+    running.simulator.append(Log::WebApi, (1..=count).map(row).collect(), None);
     running
 }
 
@@ -115,7 +114,7 @@ async fn the_client_reads_what_the_truth_says() {
     for row in &rows {
         *states.entry((row.product_id, row.state)).or_default() += 1;
     }
-    let truth = running.simulator.truth(LogKind::WebApi, None);
+    let truth = running.simulator.truth(Log::WebApi, None);
     assert!(rows.len() > 10_000, "{}", rows.len());
     assert_eq!((rows.len() as u64, rows.last().map(Row::id)), (truth.rows, truth.highest_id));
     assert_eq!(states, truth.states);
@@ -126,10 +125,10 @@ async fn the_client_reads_what_the_truth_says() {
     assert!(rows.iter().filter(|row| row.state == Some(8010)).all(|row| row.do_int_value > Some(0)));
 
     let events: Vec<EventRow> = read_all(&client).await;
-    let truth = running.simulator.truth(LogKind::Events, None);
+    let truth = running.simulator.truth(Log::Events, None);
     assert_eq!((events.len() as u64, events.last().map(Row::id)), (truth.rows, truth.highest_id));
     let objects: Vec<ObjectRow> = read_all(&client).await;
-    let truth = running.simulator.truth(LogKind::Objects, None);
+    let truth = running.simulator.truth(Log::Objects, None);
     assert!(truth.rows > 100);
     assert_eq!((objects.len() as u64, objects.last().map(Row::id)), (truth.rows, truth.highest_id));
 
@@ -146,7 +145,7 @@ async fn truth_over_http_is_the_truth_in_process() {
     let at_middle = web_api_log(&running, &format!("Limit=1&Time={{\"gte\":{middle}}}")).await[0];
     let (_, body) = control(&running, "GET", &format!("truth?log=web_api&up_to_id={at_middle}"), "").await;
     let told: Value = serde_json::from_str(&body).unwrap();
-    let truth = running.simulator.truth(LogKind::WebApi, Some(at_middle));
+    let truth = running.simulator.truth(Log::WebApi, Some(at_middle));
     assert_eq!(told["web_api"]["rows"], truth.rows);
     assert_eq!(told["web_api"]["highest_id"], at_middle);
     let states = told["web_api"]["states"].as_array().unwrap();
@@ -163,7 +162,7 @@ async fn history_follows_from_seed_and_start() {
     let lines = |options: Options| {
         let simulator = Simulator::new(options);
         simulator.freeze(Some(START + 3 * DAY));
-        LogKind::ALL.map(|log| simulator.rows_as_lines(log))
+        Log::ALL.map(|log| simulator.rows_as_lines(log))
     };
     let first = lines(two_weeks());
     assert!(first.iter().all(|log| log.lines().count() > 20));
@@ -176,8 +175,8 @@ async fn history_follows_from_seed_and_start() {
 async fn ids_cross_31_bits_in_a_month() {
     let simulator = Simulator::new(two_weeks());
     simulator.freeze(Some(START + 30 * DAY));
-    assert!(simulator.truth(LogKind::WebApi, None).highest_id > Some(i64::from(i32::MAX)));
-    let below = simulator.truth(LogKind::WebApi, Some(i64::from(i32::MAX)));
+    assert!(simulator.truth(Log::WebApi, None).highest_id > Some(i64::from(i32::MAX)));
+    let below = simulator.truth(Log::WebApi, Some(i64::from(i32::MAX)));
     assert!(below.rows > 1000);
 }
 
@@ -238,15 +237,15 @@ async fn live_traffic_appears_as_time_passes_and_stops_when_frozen() {
     let running =
         start(Options { start: now - 60, requests_per_minute: 30_000.0, ..Options::new(3) }).await.unwrap();
     running.simulator.freeze(None);
-    let before = running.simulator.truth(LogKind::WebApi, None).rows;
+    let before = running.simulator.truth(Log::WebApi, None).rows;
     running.simulator.unfreeze();
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let (status, _) = control(&running, "PUT", "clock", json!({ "frozen": true })).await;
     assert_eq!(status, 200);
-    let after = running.simulator.truth(LogKind::WebApi, None).rows;
+    let after = running.simulator.truth(Log::WebApi, None).rows;
     assert!(after > before, "{before} rows, then {after}");
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert_eq!(running.simulator.truth(LogKind::WebApi, None).rows, after);
+    assert_eq!(running.simulator.truth(Log::WebApi, None).rows, after);
 }
 
 #[tokio::test]
@@ -266,11 +265,11 @@ async fn handed_in_rows_are_served_as_they_are() {
     let page: Page<WebApiRow> = client(&running).page(query(0, 1000)).await.unwrap();
     assert_eq!(page.rows.iter().map(Row::id).collect::<Vec<_>>(), [7, 8, 8, 9_007_199_254_740_991]);
     assert_eq!(page.without_id.len(), 2);
-    let truth = running.simulator.truth(LogKind::WebApi, None);
+    let truth = running.simulator.truth(Log::WebApi, None);
     assert_eq!((truth.rows, truth.without_id, truth.repeated), (3, 2, 1));
     let states = BTreeMap::from([((0, None), 2), ((1, Some(2014)), 1)]);
     assert_eq!(truth.states, states);
-    let lines = running.simulator.rows_as_lines(LogKind::WebApi);
+    let lines = running.simulator.rows_as_lines(Log::WebApi);
     assert_eq!(lines.lines().count(), rows.len());
     assert!(lines.starts_with(r#"{"id":7,"state":2014, "time":1767225600,"productId":1,"visible_at":"#));
 }
@@ -295,7 +294,7 @@ async fn rows_can_be_handed_in_over_http_and_hidden_for_a_while() {
 #[tokio::test]
 async fn a_registered_event_is_in_the_log() {
     let running = running(two_weeks()).await;
-    let head = running.simulator.truth(LogKind::Events, None).highest_id.unwrap();
+    let head = running.simulator.truth(Log::Events, None).highest_id.unwrap();
     let form = "ProductId=3349&FeatureName=Checkout&EventName=purchase&Value=2530&Currency=EUR";
     let answer = post(&running, "/api/ai/registerevent/", form).await;
     assert_eq!(answer["result"], 0);
@@ -375,16 +374,16 @@ async fn tokens_are_checked() {
 async fn a_spike_fails_activations_of_one_product_for_a_while() {
     let running = running(two_weeks()).await;
     let now = running.simulator.now();
-    let quiet = running.simulator.truth(LogKind::WebApi, None);
+    let quiet = running.simulator.truth(Log::WebApi, None);
     let spike = json!({ "product": 4021, "seconds": 300, "failure_share": 0.9 });
     let (status, body) = control(&running, "POST", "spike", &spike).await;
     assert_eq!(status, 200);
     let failures = serde_json::from_str::<Value>(&body).unwrap()["failures"].as_u64().unwrap();
     assert!(failures > 15, "{failures}");
-    assert_eq!(running.simulator.truth(LogKind::WebApi, None), quiet, "nothing has happened yet");
+    assert_eq!(running.simulator.truth(Log::WebApi, None), quiet, "nothing has happened yet");
     running.simulator.freeze(Some(now + 301));
     let told = |rows: &BTreeMap<(i64, Option<i64>), u64>| rows.get(&(4021, Some(2020))).copied().unwrap_or(0);
-    let after = running.simulator.truth(LogKind::WebApi, None);
+    let after = running.simulator.truth(Log::WebApi, None);
     assert!(told(&after.states) - told(&quiet.states) >= failures);
 
     let rows: Vec<WebApiRow> = read_all(&client(&running)).await;
@@ -401,7 +400,7 @@ async fn whatever_is_personal_carries_a_canary() {
     let running = running(two_weeks()).await;
     let is_canary = |text: &str| CANARIES.iter().any(|canary| text.contains(canary));
     let mut seen = BTreeSet::new();
-    for log in LogKind::ALL {
+    for log in Log::ALL {
         for line in running.simulator.rows_as_lines(log).lines() {
             let row: Value = serde_json::from_str(line).unwrap();
             for name in ["key", "ip", "machineCode", "friendlyName"] {
@@ -413,7 +412,7 @@ async fn whatever_is_personal_carries_a_canary() {
         }
     }
     assert_eq!(seen.len(), 4);
-    assert!(is_canary(&running.simulator.rows_as_lines(LogKind::Objects)));
+    assert!(is_canary(&running.simulator.rows_as_lines(Log::Objects)));
     let products = post(&running, "/api/product/GetProducts", "").await;
     assert!(
         products["products"]
@@ -538,7 +537,7 @@ async fn each_fault_is_what_the_client_takes_it_for() {
             }
             (Expected::OneMore(right), Ok(page)) => {
                 assert!(right(page), "{kind:?}: {page:?}");
-                let truth = running.simulator.truth(LogKind::WebApi, None);
+                let truth = running.simulator.truth(Log::WebApi, None);
                 assert_eq!(truth.rows, page.rows.len() as u64, "{kind:?}");
                 assert_eq!(truth.without_id, page.without_id.len() as u64, "{kind:?}");
             }
@@ -557,7 +556,7 @@ fn add_rows(running: &Running, ids: std::ops::RangeInclusive<i64>) {
     let row = |id: i64| {
         to_raw_value(&json!({ "id": id, "productId": 3349, "time": START, "state": 2014 })).unwrap()
     };
-    running.simulator.append(LogKind::WebApi, ids.map(row).collect(), None);
+    running.simulator.append(Log::WebApi, ids.map(row).collect(), None);
 }
 
 /// Lets so many seconds pass for a simulator whose clock stands still.
@@ -595,7 +594,7 @@ async fn a_replica_lags_stands_still_or_is_ahead() {
     set(&running, Fault::new(FaultKind::LeadingReplica).value(60));
     let soon = Some(running.simulator.now() + 50);
     let row = |id: i64| to_raw_value(&json!({ "id": id, "time": START })).unwrap();
-    running.simulator.append(LogKind::WebApi, (10..=12).map(row).collect(), soon);
+    running.simulator.append(Log::WebApi, (10..=12).map(row).collect(), soon);
     assert_eq!(seen(&running, "StartingAfter=7").await, [8, 9, 10, 11, 12]);
     set(&running, Fault::new(FaultKind::LoneNewest).value(60));
     assert_eq!(seen(&running, "StartingAfter=7").await, [8, 9, 12]);
@@ -692,10 +691,10 @@ async fn rows_that_are_no_json_or_too_much_stay_in_the_log() {
             let found = body.windows(expected.len()).filter(|window| *window == expected).count();
             assert_eq!(found, 1, "{kind:?} {time}");
         }
-        let truth = running.simulator.truth(LogKind::WebApi, None);
+        let truth = running.simulator.truth(Log::WebApi, None);
         assert_eq!((truth.rows, truth.without_id), (4, 0), "{kind:?}: its id can be read");
         add_rows(&running, 900..=900);
-        assert_eq!(running.simulator.truth(LogKind::WebApi, None).rows, 5);
+        assert_eq!(running.simulator.truth(Log::WebApi, None).rows, 5);
     }
     let running = with_handmade_rows(3).await;
     set(&running, Fault::new(FaultKind::GzipZeros).value(1));
@@ -767,9 +766,7 @@ async fn a_batch_has_times_and_visibility_of_its_own() {
     assert_eq!(ids(&all), (1..=50).collect::<Vec<_>>());
     assert_eq!(all[0]["time"], running.simulator.now() - 40 - 432_000);
     assert_eq!(
-        running
-            .simulator
-            .batch(LogKind::Objects, &Batch { rows: 3, time_offset: 32_400, ..Batch::default() }),
+        running.simulator.batch(Log::Objects, &Batch { rows: 3, time_offset: 32_400, ..Batch::default() }),
         3
     );
     let ahead = post(&running, "/api/ai/GetObjectLog", "").await["events"][0]["created"].as_i64();

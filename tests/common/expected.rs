@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cryptolens_exporter::cryptolens::LogKind;
-use cryptolens_exporter::simulator::Simulator;
+use cryptolens_simulator::{Log, Simulator};
 use serde_json::Value;
 
 use super::page::{Page, Series};
@@ -51,7 +50,7 @@ impl Expected {
     /// Of an account that counted everything the simulator has shown so far.
     pub(crate) fn of(simulator: &Simulator, account: &str) -> Expected {
         let mut expected = Expected { account: account.to_owned(), series: BTreeMap::new() };
-        for log in LogKind::ALL {
+        for log in Log::ALL {
             let mut met = BTreeSet::new();
             for line in simulator.rows_as_lines(log).lines() {
                 let row: Value = serde_json::from_str(line).unwrap();
@@ -59,9 +58,9 @@ impl Expected {
                     continue;
                 }
                 match log {
-                    LogKind::WebApi => expected.web_api(&row),
-                    LogKind::Events => expected.event(&row),
-                    LogKind::Objects => expected.object(&row),
+                    Log::WebApi => expected.web_api(&row),
+                    Log::Events => expected.event(&row),
+                    Log::Objects => expected.object(&row),
                 }
             }
         }

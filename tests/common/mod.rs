@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cryptolens_exporter::cryptolens::LogKind;
+use cryptolens_simulator::Log;
 use page::Page;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -233,22 +233,22 @@ pub(crate) fn http() -> reqwest::Client {
 }
 
 /// An ordinary row of a log.
-pub(crate) fn row(log: LogKind, id: i64, time: i64) -> Box<RawValue> {
+pub(crate) fn row(log: Log, id: i64, time: i64) -> Box<RawValue> {
     let row = match log {
-        LogKind::WebApi => json!({ "id": id, "productId": 3349, "time": time, "state": 2014 }),
-        LogKind::Events => {
+        Log::WebApi => json!({ "id": id, "productId": 3349, "time": time, "state": 2014 }),
+        Log::Events => {
             json!({ "id": id, "productId": 3349, "time": time, "eventName": "start", "value": 0 })
         }
-        LogKind::Objects => json!({ "id": id, "created": time, "resourceType": 3, "resourceAction": 2 }),
+        Log::Objects => json!({ "id": id, "created": time, "resourceType": 3, "resourceAction": 2 }),
     };
     to_raw_value(&row).unwrap()
 }
 
 /// The family that counts the rows of a log.
-pub(crate) fn entries(log: LogKind) -> &'static str {
+pub(crate) fn entries(log: Log) -> &'static str {
     match log {
-        LogKind::WebApi => "cryptolens_web_api_log_entries_total",
-        LogKind::Events => "cryptolens_event_log_entries_total",
-        LogKind::Objects => "cryptolens_object_log_entries_total",
+        Log::WebApi => "cryptolens_web_api_log_entries_total",
+        Log::Events => "cryptolens_event_log_entries_total",
+        Log::Objects => "cryptolens_object_log_entries_total",
     }
 }

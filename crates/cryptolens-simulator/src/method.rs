@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cryptolens::LogKind;
+use crate::Log;
 
 /// A method of the simulated Web API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,11 +57,11 @@ impl Method {
     }
 
     /// The log that this method pages through, if it does.
-    pub const fn log(self) -> Option<LogKind> {
+    pub const fn log(self) -> Option<Log> {
         match self {
-            Method::GetWebApiLog => Some(LogKind::WebApi),
-            Method::GetEvents => Some(LogKind::Events),
-            Method::GetObjectLog => Some(LogKind::Objects),
+            Method::GetWebApiLog => Some(Log::WebApi),
+            Method::GetEvents => Some(Log::Events),
+            Method::GetObjectLog => Some(Log::Objects),
             _ => None,
         }
     }

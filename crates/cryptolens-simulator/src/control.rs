@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::cryptolens::LogKind;
+use crate::Log;
 
 use super::faults::read_faults;
 use super::{Batch, Simulator, Spike};
@@ -66,8 +66,8 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(error.to_string()))
 }
 
-fn log_named(name: &str) -> Result<LogKind, Refused> {
-    LogKind::from_name(name)
+fn log_named(name: &str) -> Result<Log, Refused> {
+    Log::from_name(name)
         .ok_or_else(|| Refused(format!("no log {name:?}; there are web_api, events, objects")))
 }
 
@@ -98,10 +98,10 @@ async fn truth(
 ) -> Result<Response<Body>, Refused> {
     let logs = match query.log.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => vec![log_named(name)?],
-        None => LogKind::ALL.to_vec(),
+        None => Log::ALL.to_vec(),
     };
     let truths = blocking(move || {
-        let truth = |log: LogKind| (log.name(), simulator.truth(log, query.up_to_id));
+        let truth = |log: Log| (log.name(), simulator.truth(log, query.up_to_id));
         logs.into_iter().map(truth).collect::<BTreeMap<_, _>>()
     });
     Ok(json_reply(&truths.await?))

@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
-use crate::cryptolens::LogKind;
+use crate::Log;
 
 use super::Shared;
 use super::catalogue::{Key, PASSWORD_CANARY, PRODUCTS};
@@ -113,7 +113,7 @@ impl Outgoing {
 /// What a request would get without faults.
 enum Reply {
     Page {
-        log: LogKind,
+        log: Log,
         query: PageQuery,
         rows: Vec<Row>,
     },
@@ -290,7 +290,7 @@ fn dated(answer: Outgoing, ahead: i64) -> Outgoing {
 /// in another log.
 fn elsewhere(
     simulator: &Shared,
-    log: LogKind,
+    log: Log,
     query: &PageQuery,
     hit: &Hit,
     value: i64,
@@ -337,7 +337,7 @@ fn elsewhere(
 
 fn faulty_page(
     simulator: &Shared,
-    log: LogKind,
+    log: Log,
     mut query: PageQuery,
     mut rows: Vec<Row>,
     (kind, value): (FaultKind, i64),
@@ -382,9 +382,9 @@ fn faulty_page(
         }
         OtherListName => {
             envelope.list_name = match log {
-                LogKind::WebApi => "events",
-                LogKind::Events => "logs",
-                LogKind::Objects => "objects",
+                Log::WebApi => "events",
+                Log::Events => "logs",
+                Log::Objects => "objects",
             };
         }
         EmptyMessage => envelope.message = "\"\"",
@@ -423,8 +423,8 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn of(log: LogKind) -> Self {
-        let list_name = if log == LogKind::WebApi { "logs" } else { "events" };
+    fn of(log: Log) -> Self {
+        let list_name = if log == Log::WebApi { "logs" } else { "events" };
         Self { list_name, message: "null", list: List::There }
     }
 
@@ -457,12 +457,12 @@ impl Envelope {
 }
 
 /// A maker of a row that is wrong in this way. The row stays in the log, so that it is in the truth as well.
-fn malformed(kind: FaultKind, log: LogKind, now: i64) -> Option<impl FnOnce(i64) -> Row> {
+fn malformed(kind: FaultKind, log: Log, now: i64) -> Option<impl FnOnce(i64) -> Row> {
     use FaultKind::*;
     let (time, counted) = match log {
-        LogKind::WebApi => ("time", "state"),
-        LogKind::Events => ("time", "value"),
-        LogKind::Objects => ("created", "resourceType"),
+        Log::WebApi => ("time", "state"),
+        Log::Events => ("time", "value"),
+        Log::Objects => ("created", "resourceType"),
     };
     let spoil: fn(&mut Map<String, Value>, i64, &str, &str) = match kind {
         MalformedNullState => |row, _, _, counted| drop(row.insert(counted.to_owned(), Value::Null)),
@@ -489,7 +489,7 @@ fn malformed(kind: FaultKind, log: LogKind, now: i64) -> Option<impl FnOnce(i64)
 }
 
 /// A row with nothing wrong.
-fn ordinary(log: LogKind, id: i64, now: i64) -> Row {
+fn ordinary(log: Log, id: i64, now: i64) -> Row {
     // A JSON value always has a text.
     Row::appended(to_raw_value(&ordinary_members(log, id, now)).unwrap_or_default(), id, now, now)
 }
@@ -675,7 +675,7 @@ fn held_seats(
 ) -> BTreeMap<u32, (i64, WebApiFields)> {
     let reach = interval.unwrap_or(0).max(LONGEST_LEASE);
     let mut latest: BTreeMap<u32, (i64, WebApiFields)> = BTreeMap::new();
-    let store = simulator.log(LogKind::WebApi);
+    let store = simulator.log(Log::WebApi);
     store.scan(IdRange::ALL, Direction::Descending, store.view(now), |row| {
         if let Fields::WebApi(fields) = row.fields
             && fields.key == key

@@ -6,8 +6,10 @@
 //! that would be personal or secret carries one of [`CANARIES`].
 //!
 //! Requests flow `server` (HTTP) -> `query` (parameters) -> `answer` (rows or an error, with `faults`) -> `wire`; rows
-//! come from `store`, which merges what `traffic` generates with what was added. It shares the names of the logs with
-//! [`crate::cryptolens`], and on purpose no code that reads or counts.
+//! come from `store`, which merges what `traffic` generates with what was added.
+//!
+//! The crate imports nothing of the exporter and has its own types and tables, even where both write down the same
+//! documentation, so that the two cannot share a mistake.
 
 mod answer;
 mod catalogue;
@@ -15,6 +17,7 @@ mod clock;
 mod connection;
 mod control;
 mod faults;
+mod log;
 mod method;
 mod options;
 mod query;
@@ -35,10 +38,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::cryptolens::LogKind;
-
 pub use catalogue::CANARIES;
 pub use faults::{Fault, FaultError, FaultKind};
+pub use log::Log;
 pub use method::{Method, UnknownMethod};
 pub use options::{Options, SimulateArgs};
 pub use server::{Running, SimulatorError, run, start};
@@ -125,7 +127,7 @@ impl Simulator {
     pub fn new(options: Options) -> Self {
         let catalogue = Arc::new(Catalogue::new(options.seed, options.requests_per_minute));
         let clock = Clock::running();
-        let log = |log: LogKind, rate: f64, retention: Option<i64>| {
+        let log = |log: Log, rate: f64, retention: Option<i64>| {
             let plan = Plan {
                 seed: options.seed,
                 start: options.start,
@@ -140,9 +142,9 @@ impl Simulator {
         };
         let retention = options.retention.map(options::seconds);
         let shared = Shared {
-            web_api: log(LogKind::WebApi, 1.0, None),
-            events: log(LogKind::Events, EVENTS_PER_REQUEST, retention),
-            objects: log(LogKind::Objects, CHANGES_PER_REQUEST, retention),
+            web_api: log(Log::WebApi, 1.0, None),
+            events: log(Log::Events, EVENTS_PER_REQUEST, retention),
+            objects: log(Log::Objects, CHANGES_PER_REQUEST, retention),
             faults: FaultBox::new(options.seed, options.faults.clone(), clock.now()),
             requests: Requests::default(),
             spikes: AtomicU64::new(0),
@@ -183,7 +185,7 @@ impl Simulator {
     /// Adds rows to a log, to be served exactly as they are; returns how many. They are visible from `visible_at` on, at
     /// once if that is `None`. A row takes its place by its id, or behind the row before it if it has none that can be
     /// read; it replaces a generated row of the same id.
-    pub fn append(&self, log: LogKind, rows: Vec<Box<RawValue>>, visible_at: Option<i64>) -> usize {
+    pub fn append(&self, log: Log, rows: Vec<Box<RawValue>>, visible_at: Option<i64>) -> usize {
         let now = self.now();
         self.shared.log(log).append(rows, now, visible_at.unwrap_or(now))
     }
@@ -220,7 +222,7 @@ impl Simulator {
 
     /// Adds ordinary rows whose times and visibility are independent of each other and of now;
     /// returns how many.
-    pub fn batch(&self, log: LogKind, batch: &Batch) -> usize {
+    pub fn batch(&self, log: Log, batch: &Batch) -> usize {
         let now = self.now();
         let count = batch.rows.min(LARGEST_BATCH);
         let time = now.saturating_add(batch.time_offset);
@@ -238,16 +240,16 @@ impl Simulator {
 
     /// What a client that missed nothing has counted by now, up to and including an id.
     #[must_use]
-    pub fn truth(&self, log: LogKind, up_to_id: Option<i64>) -> Truth {
+    pub fn truth(&self, log: Log, up_to_id: Option<i64>) -> Truth {
         let up_to_id = up_to_id.unwrap_or(i64::MAX);
-        let with_states = log == LogKind::WebApi;
+        let with_states = log == Log::WebApi;
         Truth::of(self.shared.log(log), &self.shared.catalogue, self.now(), up_to_id, with_states)
     }
 
     /// All rows that have been visible so far, one per line, with the member `visible_at` added to those that are
     /// objects.
     #[must_use]
-    pub fn rows_as_lines(&self, log: LogKind) -> String {
+    pub fn rows_as_lines(&self, log: Log) -> String {
         let mut lines = String::new();
         let view = View::ever(self.now());
         self.shared.log(log).scan(IdRange::ALL, Direction::Ascending, view, |row| {
@@ -280,26 +282,26 @@ impl Simulator {
 }
 
 impl Shared {
-    fn log(&self, log: LogKind) -> &LogStore {
+    fn log(&self, log: Log) -> &LogStore {
         match log {
-            LogKind::WebApi => &self.web_api,
-            LogKind::Events => &self.events,
-            LogKind::Objects => &self.objects,
+            Log::WebApi => &self.web_api,
+            Log::Events => &self.events,
+            Log::Objects => &self.objects,
         }
     }
 
-    fn rows(&self, log: LogKind, query: &PageQuery, now: i64) -> Vec<Row> {
+    fn rows(&self, log: Log, query: &PageQuery, now: i64) -> Vec<Row> {
         self.rows_in(log, query, self.log(log).view(now))
     }
 
-    fn rows_in(&self, log: LogKind, query: &PageQuery, view: View) -> Vec<Row> {
+    fn rows_in(&self, log: Log, query: &PageQuery, view: View) -> Vec<Row> {
         query.rows(self.log(log), &self.catalogue, view)
     }
 
     /// Adds an event that a client registered.
     fn register(&self, members: Vec<(&'static str, Value)>, now: i64) {
         self.events.insert_new(now, |id| {
-            let mut row = ordinary_members(LogKind::Events, id, now);
+            let mut row = ordinary_members(Log::Events, id, now);
             row.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
             // A JSON value always has a text.
             Row::appended(to_raw_value(&row).unwrap_or_default(), id, now, now)

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::catalogue::{Catalogue, Key};
 use super::random::hash_of;
-use crate::cryptolens::LogKind;
+use crate::Log;
 
 /// Stands for "no machine recorded" in [`WebApiFields`].
 pub(super) const NO_MACHINE: u32 = u32::MAX;
@@ -173,19 +173,19 @@ fn as_whole(value: &Value) -> Option<i64> {
 }
 
 /// The members of a well-formed row with ordinary values.
-pub(super) fn ordinary_members(log: LogKind, id: i64, time: i64) -> Map<String, Value> {
+pub(super) fn ordinary_members(log: Log, id: i64, time: i64) -> Map<String, Value> {
     let row = match log {
-        LogKind::WebApi => json!({
+        Log::WebApi => json!({
             "id": id, "productId": 3349, "key": "CNARY-VVSZR-ZTICT-YKGXL", "ip": "198.18.14.0", "time": time,
             "state": 2014, "machineCode": "canary-289jf2afs3", "friendlyName": "CANARY-alice-laptop",
             "floatingExpires": time + 300, "doIntValue": 0, "doId": 0,
         }),
-        LogKind::Events => json!({
+        Log::Events => json!({
             "id": id, "productId": 3349, "key": "CNARY-VVSZR-ZTICT-YKGXL", "machineCode": "canary-289jf2afs3",
             "featureName": "YearReportGenerator", "eventName": "start", "value": 0, "currency": null,
             "time": time, "metadata": null,
         }),
-        LogKind::Objects => json!({
+        Log::Objects => json!({
             "id": id, "created": time, "resourceType": 3, "resourceAction": 2, "affectedObjectId": 24966,
             "objectOwnerUserId": 18, "performedByUserId": "18", "data": "{\"MaxNoOfMachines\":[5,10]}",
         }),

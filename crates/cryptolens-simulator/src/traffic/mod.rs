@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::catalogue::Catalogue;
 use super::random::{Random, hash_of, unit_of};
 use super::row::{Fields, Row};
-use crate::cryptolens::LogKind;
+use crate::Log;
 use sessions::Sessions;
 pub(super) use spikes::{Spike, spike_drafts};
 
@@ -92,7 +92,7 @@ pub(super) struct Plan {
 /// The generated rows of one log.
 #[derive(Debug)]
 pub(super) struct Generator {
-    log: LogKind,
+    log: Log,
     plan: Plan,
     geometry: Geometry,
     catalogue: Arc<Catalogue>,
@@ -100,7 +100,7 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn new(log: LogKind, plan: Plan, catalogue: Arc<Catalogue>) -> Self {
+    pub(super) fn new(log: Log, plan: Plan, catalogue: Arc<Catalogue>) -> Self {
         Self {
             log,
             plan,
@@ -125,13 +125,13 @@ impl Generator {
         let mut random = Random::for_stream(&[self.plan.seed, self.log as u64, block as u64]);
         let span = Span { from, to, rows_per_second: self.plan.rows_per_minute / 60.0 };
         match self.log {
-            LogKind::WebApi => {
+            Log::WebApi => {
                 self.sessions.draft(span, &mut drafts);
                 background::draft(span, &self.catalogue, &mut random, &mut drafts);
                 spikes::draft(span, self.plan.seed, &self.catalogue, &mut random, &mut drafts);
             }
-            LogKind::Events => events::draft(span, &self.catalogue, &mut random, &mut drafts),
-            LogKind::Objects => objects::draft(span, &mut random, &mut drafts),
+            Log::Events => events::draft(span, &self.catalogue, &mut random, &mut drafts),
+            Log::Objects => objects::draft(span, &mut random, &mut drafts),
         }
         drafts.retain(|draft| draft.time >= self.plan.start);
         drafts.sort_by_key(|draft| draft.time);
@@ -196,7 +196,7 @@ mod tests {
 
     const START: i64 = 1_767_225_600;
 
-    fn generator(log: LogKind, rows_per_minute: f64) -> Generator {
+    fn generator(log: Log, rows_per_minute: f64) -> Generator {
         let plan =
             Plan { seed: 1, start: START, first_id: 1000, rows_per_minute, late_fraction: 0.0, late_max: 0 };
         Generator::new(log, plan, Arc::new(Catalogue::new(1, rows_per_minute)))
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn ids_rise_with_gaps_and_times_never_fall() {
-        for log in [LogKind::WebApi, LogKind::Events, LogKind::Objects] {
+        for log in [Log::WebApi, Log::Events, Log::Objects] {
             let rows = rows(&generator(log, 120.0), DAY);
             assert!(rows.windows(2).all(|pair| pair[0].id < pair[1].id && pair[0].time <= pair[1].time));
             assert!(rows.windows(2).any(|pair| pair[1].id - pair[0].id > 1));
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn id_time_and_block_agree() {
-        let generator = generator(LogKind::WebApi, 600.0);
+        let generator = generator(Log::WebApi, 600.0);
         let block = generator.geometry().block_of_time(START + 10 * 3600);
         let rows = generator.block(block);
         assert!(!rows.is_empty());
@@ -229,12 +229,9 @@ mod tests {
 
     #[test]
     fn the_rate_is_what_was_asked_for() {
-        for (log, rate, days) in [
-            (LogKind::WebApi, 1.0, 28),
-            (LogKind::WebApi, 12.0, 7),
-            (LogKind::WebApi, 30.0, 7),
-            (LogKind::Events, 12.0, 7),
-        ] {
+        for (log, rate, days) in
+            [(Log::WebApi, 1.0, 28), (Log::WebApi, 12.0, 7), (Log::WebApi, 30.0, 7), (Log::Events, 12.0, 7)]
+        {
             let count = rows(&generator(log, rate), days * DAY).len() as f64;
             let measured = count / (days as f64 * 1440.0);
             assert!((measured / rate - 1.0).abs() < 0.2, "{log:?}: {measured} for {rate}");
@@ -243,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_high_rate_loses_no_row_for_lack_of_ids() {
-        let generator = generator(LogKind::WebApi, 6000.0);
+        let generator = generator(Log::WebApi, 6000.0);
         let noon = generator.geometry().block_of_time(START + 12 * 3600);
         let rows = generator.block(noon);
         let busiest = rows.chunk_by(|left, right| left.time == right.time).map(<[Row]>::len).max().unwrap();
@@ -252,7 +249,7 @@ mod tests {
 
     #[test]
     fn nights_and_weekends_are_quiet() {
-        let rows = rows(&generator(LogKind::WebApi, 60.0), 7 * DAY);
+        let rows = rows(&generator(Log::WebApi, 60.0), 7 * DAY);
         // 2026-01-01 is a Thursday.
         let on_day = |day: i64| rows.iter().filter(|row| (row.time - START) / DAY == day).count();
         assert!(on_day(2) * 2 < on_day(1), "{} on Saturday, {} on Friday", on_day(2), on_day(1));
@@ -270,7 +267,7 @@ mod tests {
             late_fraction: 0.1,
             late_max: 50,
         };
-        let generator = Generator::new(LogKind::WebApi, plan, Arc::new(Catalogue::new(1, 60.0)));
+        let generator = Generator::new(Log::WebApi, plan, Arc::new(Catalogue::new(1, 60.0)));
         let rows = rows(&generator, DAY);
         let late: Vec<i64> =
             rows.iter().map(|row| row.visible_at - row.time).filter(|delay| *delay > 0).collect();

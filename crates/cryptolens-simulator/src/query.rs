@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::catalogue::Catalogue;
 use super::row::Row;
 use super::store::{Direction, IdRange, LogStore, View};
-use crate::cryptolens::LogKind;
+use crate::Log;
 
 const DEFAULT_LIMIT: usize = 10;
 const LONGEST_EVENT_TEXT: usize = 100;
@@ -137,7 +137,7 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
-    pub(super) fn read(log: LogKind, parameters: &Parameters) -> Result<Self, BadParameter> {
+    pub(super) fn read(log: Log, parameters: &Parameters) -> Result<Self, BadParameter> {
         let mut query = Self {
             limit: read_limit(log, parameters)?,
             anomalies: false,
@@ -149,7 +149,7 @@ impl PageQuery {
         };
         parameters.integer("v")?;
         query.range.above = parameters.integer("startingafter")?.unwrap_or(i64::MIN);
-        if log == LogKind::Objects {
+        if log == Log::Objects {
             return Ok(query);
         }
         if let Some(before) = parameters.integer("endingbefore")? {
@@ -158,7 +158,7 @@ impl PageQuery {
             query.direction = Direction::Descending;
         }
         query.filter = read_filter(log, parameters)?;
-        if log == LogKind::WebApi {
+        if log == Log::WebApi {
             query.anomalies = parameters.flag("anomalyclassification")?;
             if let Some(order) = parameters.text("orderby") {
                 (query.order, query.direction) = read_order(order)?;
@@ -275,16 +275,16 @@ impl PageQuery {
 /// Generated rows and rows started at run time may disagree by this much about the order of ids and times.
 const MOST_DISORDER: i64 = 3600;
 
-fn read_limit(log: LogKind, parameters: &Parameters) -> Result<usize, BadParameter> {
+fn read_limit(log: Log, parameters: &Parameters) -> Result<usize, BadParameter> {
     match parameters.integer("limit")? {
         None => Ok(DEFAULT_LIMIT),
-        Some(limit) => usize::try_from(limit)
-            .map(|limit| limit.min(usize::from(log.max_limit())))
-            .map_err(|_| BadParameter),
+        Some(limit) => {
+            usize::try_from(limit).map(|limit| limit.min(log.largest_page())).map_err(|_| BadParameter)
+        }
     }
 }
 
-fn read_filter(log: LogKind, parameters: &Parameters) -> Result<Filter, BadParameter> {
+fn read_filter(log: Log, parameters: &Parameters) -> Result<Filter, BadParameter> {
     let text = |name| parameters.text(name).map(str::to_owned);
     let mut filter =
         Filter { product: parameters.integer("productid")?, key: text("key"), ..Filter::default() };
@@ -295,7 +295,7 @@ fn read_filter(log: LogKind, parameters: &Parameters) -> Result<Filter, BadParam
         filter.read_time(time)?;
     }
     match log {
-        LogKind::WebApi => {
+        Log::WebApi => {
             filter.machine_code = text("machinecode");
             filter.friendly_name = text("friendlyname").map(|name| name.to_lowercase());
             filter.states =
@@ -389,7 +389,7 @@ mod tests {
         store
     }
 
-    fn ask(log: LogKind, encoded: &str) -> Result<Vec<i64>, BadParameter> {
+    fn ask(log: Log, encoded: &str) -> Result<Vec<i64>, BadParameter> {
         let query = PageQuery::read(log, &parameters(encoded))?;
         let store = store();
         let rows = query.rows(&store, &Catalogue::new(1, 1.0), store.view(5000));
@@ -397,7 +397,7 @@ mod tests {
     }
 
     fn web_api(encoded: &str) -> Vec<i64> {
-        ask(LogKind::WebApi, encoded).unwrap()
+        ask(Log::WebApi, encoded).unwrap()
     }
 
     #[test]
@@ -434,31 +434,31 @@ mod tests {
         assert_eq!(web_api("OrderBy=time&StartingAfter=30&Limit=3"), [40, 60, 50]);
         assert_eq!(web_api("OrderBy=Time+descending&EndingBefore=70&Limit=2"), [50, 60]);
         assert_eq!(web_api("OrderBy=Id&EndingBefore=40"), [10, 20, 30]);
-        assert_eq!(ask(LogKind::WebApi, "OrderBy=Key"), Err(BadParameter));
-        assert_eq!(ask(LogKind::WebApi, "OrderBy=Id sideways"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "OrderBy=Key"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "OrderBy=Id sideways"), Err(BadParameter));
     }
 
     #[test]
     fn limits_are_clamped() {
         let limit = |log, encoded| PageQuery::read(log, &parameters(encoded)).unwrap().limit;
-        assert_eq!(limit(LogKind::WebApi, "Limit=5000"), 1000);
-        assert_eq!(limit(LogKind::Events, "Limit=5000"), 100);
-        assert_eq!(limit(LogKind::Objects, "Limit=5000"), 100);
-        assert_eq!(limit(LogKind::WebApi, ""), 10);
-        assert_eq!(ask(LogKind::WebApi, "Limit=-1"), Err(BadParameter));
-        assert_eq!(ask(LogKind::WebApi, "Limit=many"), Err(BadParameter));
+        assert_eq!(limit(Log::WebApi, "Limit=5000"), 1000);
+        assert_eq!(limit(Log::Events, "Limit=5000"), 100);
+        assert_eq!(limit(Log::Objects, "Limit=5000"), 100);
+        assert_eq!(limit(Log::WebApi, ""), 10);
+        assert_eq!(ask(Log::WebApi, "Limit=-1"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "Limit=many"), Err(BadParameter));
     }
 
     #[test]
     fn filters() {
         assert_eq!(web_api("ProductId=7&Limit=2"), [20, 40]);
         assert_eq!(web_api("ProductId=7&Key=KEY-2"), [20, 60, 100, 140, 180]);
-        assert_eq!(ask(LogKind::WebApi, "Key=KEY-2"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "Key=KEY-2"), Err(BadParameter));
         assert_eq!(web_api("MachineCode=Machine0&Limit=2"), [30, 60]);
         assert!(web_api("MachineCode=machine0").is_empty());
         assert_eq!(web_api("FriendlyName=aLICE-1&Limit=3"), [10, 100, 110]);
         assert_eq!(web_api("States=[2024,9999]"), [50, 100, 150, 200]);
-        assert_eq!(ask(LogKind::WebApi, "States=2024;"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "States=2024;"), Err(BadParameter));
     }
 
     #[test]
@@ -466,27 +466,27 @@ mod tests {
         assert_eq!(web_api(r#"Time={"gt":1030,"lte":1060}"#), [40, 50, 60]);
         assert_eq!(web_api(r#"Time={"gte":1030,"lt":1040}"#), [30]);
         assert_eq!(web_api("Time=1190"), [190, 200]);
-        assert_eq!(ask(LogKind::WebApi, "Time=[1]"), Err(BadParameter));
-        assert_eq!(ask(LogKind::WebApi, r#"Time={"around":1}"#), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "Time=[1]"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, r#"Time={"around":1}"#), Err(BadParameter));
     }
 
     #[test]
     fn events_take_no_order_and_objects_only_limit_and_starting_after() {
-        assert_eq!(ask(LogKind::Events, "OrderBy=nonsense&Limit=1"), Ok(vec![10]));
-        assert_eq!(ask(LogKind::Events, "EndingBefore=50&Limit=1"), Ok(vec![40]));
+        assert_eq!(ask(Log::Events, "OrderBy=nonsense&Limit=1"), Ok(vec![10]));
+        assert_eq!(ask(Log::Events, "EndingBefore=50&Limit=1"), Ok(vec![40]));
         assert_eq!(
-            ask(LogKind::Objects, "EndingBefore=50&Key=x&Time=nonsense&StartingAfter=10&Limit=1"),
+            ask(Log::Objects, "EndingBefore=50&Key=x&Time=nonsense&StartingAfter=10&Limit=1"),
             Ok(vec![20])
         );
     }
 
     #[test]
     fn cursors_past_31_bits_are_recognised() {
-        let query = |encoded| PageQuery::read(LogKind::WebApi, &parameters(encoded)).unwrap();
+        let query = |encoded| PageQuery::read(Log::WebApi, &parameters(encoded)).unwrap();
         assert!(!query("").has_long_cursor());
         assert!(!query("StartingAfter=2147483647").has_long_cursor());
         assert!(query("StartingAfter=2147483648").has_long_cursor());
-        assert_eq!(ask(LogKind::WebApi, "StartingAfter=99999999999999999999"), Err(BadParameter));
+        assert_eq!(ask(Log::WebApi, "StartingAfter=99999999999999999999"), Err(BadParameter));
     }
 
     #[test]

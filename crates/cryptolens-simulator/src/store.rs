@@ -426,7 +426,7 @@ mod tests {
     use super::super::catalogue::Catalogue;
     use super::super::traffic::{DAY, Plan};
     use super::*;
-    use crate::cryptolens::LogKind;
+    use crate::Log;
 
     const START: i64 = 1_767_571_200;
 
@@ -440,7 +440,7 @@ mod tests {
             late_max: 60,
         };
         let catalogue = Arc::new(Catalogue::new(1, 12.0));
-        LogStore::new(Some(Generator::new(LogKind::WebApi, plan, catalogue)), retention)
+        LogStore::new(Some(Generator::new(Log::WebApi, plan, catalogue)), retention)
     }
 
     fn ids(store: &LogStore, range: IdRange, direction: Direction, now: i64) -> Vec<i64> {
