@@ -19,18 +19,16 @@
 //! - [`web`] answers over HTTP, from memory.
 //!
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
-//! keeps them running), [`check`] and [`healthcheck`], [`logging`], `http` (what all HTTP
+//! keeps them running), [`commands`], [`logging`], `http` (what all HTTP
 //! clients share), `task` (tasks that belong together), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
 //! never touches the ledger. `cryptolens-simulator`, a crate that shares no code with this one, is the other end of
-//! the wire, and [`demo`] is both ends at once.
+//! the wire, and [`commands::demo`] is both ends at once.
 
-pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod cryptolens;
 pub mod daemon;
-pub mod demo;
-pub mod healthcheck;
 mod http;
 pub mod ingest;
 pub mod ledger;

@@ -5,10 +5,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use cryptolens_exporter::cli::{self, CheckArgs, Command, DemoArgs, ServeArgs};
+use cryptolens_exporter::commands::{check, demo, healthcheck};
 use cryptolens_exporter::config::{self, LogFormat, LogSettings, SystemEnvironment};
 use cryptolens_exporter::cryptolens::token;
 use cryptolens_exporter::report::{self, Task};
-use cryptolens_exporter::{check, daemon, demo, healthcheck, logging};
+use cryptolens_exporter::{daemon, logging};
 
 /// Failed at run time.
 const FAILED: u8 = 1;

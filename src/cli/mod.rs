@@ -23,8 +23,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use cryptolens_simulator::SimulateArgs;
 
+use crate::commands::healthcheck::HealthcheckArgs;
 use crate::cryptolens::token::looks_like_a_token;
-use crate::healthcheck::HealthcheckArgs;
 use crate::report::{AuditArgs, ExportArgs, ReportArgs};
 
 /// Version and commit, as `--version` prints them.
