@@ -1,0 +1,552 @@
+//! The map of the source tree, enforced: which module may import which, and that no two modules import each other.
+//!
+//! The test parses the imports of `src/` with a Rust parser, follows re-exports to the file that defines a name, and
+//! compares the arrows with [`MAP`], which `docs/architecture.md` explains. Code under `#[cfg(test)]` is left out: a
+//! test may look at everything. A module and its own children count as one; between siblings, at every level of the
+//! tree, there is no circle.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::Visit;
+
+/// What each top-level module may import. The flow goes from left to right (`cryptolens` to `web`): a module imports
+/// from its left and from the ground only.
+const MAP: &[(&str, &[&str])] = &[
+    // The ground: knows nothing of licensing.
+    ("backoff", &[]),
+    ("http", &["text"]),
+    ("logging", &[]),
+    ("metrics", &[]),
+    ("task", &[]),
+    ("text", &[]),
+    ("text_file", &[]),
+    // The flow, from left to right.
+    ("cryptolens", &[GROUND]),
+    ("advice", &["cryptolens", GROUND]),
+    ("reader", &["cryptolens", "advice", GROUND]),
+    ("ingest", &["cryptolens", "advice", "reader", GROUND]),
+    ("tally", &["cryptolens", "ingest", GROUND]),
+    ("history", &["cryptolens", "ingest", "tally", GROUND]),
+    ("usage", &["cryptolens", "ingest", "tally", GROUND]),
+    ("ledger", &["cryptolens", "ingest", "tally", "history", "usage", GROUND]),
+    ("snapshot", &["cryptolens", "ingest", "tally", "history", "usage", "ledger", GROUND]),
+    ("outputs", &["cryptolens", "ingest", "tally", "history", "usage", "ledger", "snapshot", GROUND]),
+    ("web", &["cryptolens", "ingest", "tally", "history", "usage", "ledger", "snapshot", "outputs", GROUND]),
+    // Beside the flow: both read through the reader.
+    ("archive", &["cryptolens", "advice", "reader", "ledger", "snapshot", GROUND]),
+    ("report", &["cryptolens", "advice", "reader", GROUND]),
+    // The roof.
+    ("config", &["cryptolens", "ingest", "tally", "ledger", "report", "web", GROUND]),
+    ("supervisor", &[GROUND]),
+    ("daemon", &["config", "supervisor", FLOW, GROUND]),
+    ("commands", &["config", "daemon", "supervisor", FLOW, GROUND]),
+    ("cli", &["config", "commands", GROUND]),
+];
+
+/// Stands for the modules of the ground.
+const GROUND: &str = "(ground)";
+const GROUND_MODULES: &[&str] = &["backoff", "http", "logging", "metrics", "task", "text", "text_file"];
+/// Stands for the modules of the flow.
+const FLOW: &str = "(flow)";
+const FLOW_MODULES: &[&str] = &[
+    "cryptolens",
+    "advice",
+    "reader",
+    "ingest",
+    "tally",
+    "history",
+    "usage",
+    "ledger",
+    "snapshot",
+    "outputs",
+    "web",
+    "archive",
+    "report",
+];
+
+/// Crates that only some modules may name: a change of what is outside must not reach what counts.
+const CRATES: &[(&str, &[&str])] = &[
+    ("axum", &["web"]),
+    ("clap", &["cli"]),
+    ("cryptolens_simulator", &["commands"]),
+    ("hyper", &["web", "cryptolens", "http"]),
+    ("prometheus", &["metrics", "snapshot"]),
+    ("reqwest", &["cryptolens", "http", "outputs", "commands"]),
+    ("rusqlite", &["ledger"]),
+];
+
+/// What the map does not allow and is still there. This list only shrinks: an entry that is no longer true fails the
+/// test, too.
+const KNOWN_VIOLATIONS: &[&str] = &[
+    "circle below cryptolens: client -> error -> client",
+    "circle below cryptolens: decode -> error -> client -> decode",
+    "circle below cryptolens: events -> row -> events",
+    "circle below cryptolens: log_kind -> client -> row -> log_kind",
+    "circle below cryptolens: objects -> row -> objects",
+    "circle below cryptolens: web_api -> row -> web_api",
+    "circle below ledger: digest -> store -> digest",
+    "circle below tally: keys -> limits -> keys",
+    "circle below the crate: cli -> report -> cli",
+    "circle below the crate: commands -> config -> cli -> commands",
+    "circle below the crate: daemon -> cli -> commands -> daemon",
+    "circle below the crate: ingest -> config -> cli -> report -> ingest",
+    "circle below the crate: ledger -> config -> cli -> commands -> ledger",
+    "circle below the crate: snapshot -> ingest -> config -> cli -> commands -> snapshot",
+    "circle below the crate: tally -> ingest -> config -> cli -> report -> tally",
+    "circle below the crate: web -> cli -> commands -> web",
+    "cli -> cryptolens (cli -> cryptolens::token)",
+    "cli -> report (cli -> report::args)",
+    "cli imports the crate cryptolens_simulator (cli)",
+    "commands imports the crate clap (commands::healthcheck)",
+    "config -> cli (config::load -> cli)",
+    "daemon -> cli (daemon -> cli)",
+    "daemon imports the crate axum (daemon)",
+    "ingest -> config (ingest::poller -> config)",
+    "ledger -> config (ledger -> config)",
+    "ledger -> config (ledger::schema -> config)",
+    "ledger -> config (ledger::writer -> config)",
+    "logging -> config (logging -> config)",
+    "report -> cli (report::args -> cli)",
+    "report -> cli (report::setup -> cli)",
+    "report -> config (report::error -> config::problem)",
+    "report -> config (report::setup -> config)",
+    "report -> config (report::setup -> config::account)",
+    "report -> config (report::setup -> config::environment)",
+    "report -> config (report::web_api::model -> config::account)",
+    "report -> ingest (report::source -> ingest::origin)",
+    "report -> tally (report::events -> tally::label)",
+    "report imports the crate clap (report::args)",
+    "tally imports the crate prometheus (tally::exhibit)",
+    "tally imports the crate prometheus (tally::exposition)",
+    "web -> cli (web::landing -> cli)",
+    "web -> config (web -> config::listen)",
+];
+
+#[test]
+fn imports_follow_the_map() {
+    let tree = Tree::read(&root().join("src/lib.rs"));
+    assert!(tree.modules.len() > 50, "the parser found {} modules only", tree.modules.len());
+    let mut violations = BTreeSet::new();
+    violations.extend(arrows_off_the_map(&tree));
+    violations.extend(crates_off_the_map(&tree));
+    violations.extend(circles(&tree));
+
+    let known: BTreeSet<String> = KNOWN_VIOLATIONS.iter().map(|line| (*line).to_owned()).collect();
+    let new: Vec<_> = violations.difference(&known).collect();
+    let mended: Vec<_> = known.difference(&violations).collect();
+    assert!(new.is_empty(), "imports that docs/architecture.md does not allow:\n{new:#?}");
+    assert!(mended.is_empty(), "these are gone, take them off KNOWN_VIOLATIONS:\n{mended:#?}");
+}
+
+#[test]
+fn no_two_files_define_a_type_of_the_same_name() {
+    let mut repeated = Vec::new();
+    for library in ["src/lib.rs", "crates/cryptolens-simulator/src/lib.rs"] {
+        let library = root().join(library);
+        if !library.exists() {
+            continue;
+        }
+        let mut files_by_type: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (path, module) in &Tree::read(&library).modules {
+            for name in &module.types {
+                files_by_type.entry(name.clone()).or_default().insert(path.join("::"));
+            }
+        }
+        repeated.extend(files_by_type.into_iter().filter(|(_, files)| files.len() > 1));
+    }
+    let repeated: Vec<String> = repeated
+        .iter()
+        .map(|(name, files)| format!("{name}: {}", Vec::from_iter(files.iter().cloned()).join(", ")))
+        .collect();
+    assert_eq!(repeated, KNOWN_REPEATED_TYPES, "a type name has one meaning in a crate");
+}
+
+/// Type names that several files still define. This list only shrinks.
+const KNOWN_REPEATED_TYPES: &[&str] = &[
+    "Answer: cryptolens::client, ingest::poller",
+    "Context: report::seats::model, report::web_api::model",
+    "Counts: report::count, report::seats::model",
+    "Day: report::events, report::objects, report::web_api::model",
+    "Entry: report::export, report::objects, report::seats::history",
+    "Failing: ingest::requester, report::web_api::model",
+    "Fetching: ingest::poller, report::source",
+    "Key: config::yaml, tally::series",
+    "Kind: report::identity, tally::catalogue",
+    "Known: report::export, tally::products",
+    "Line: commands::check, report::seats::model",
+    "NotCounted: report::seats::history, report::seats::model",
+    "OfProduct: report::events, report::web_api::model",
+    "Origin: config::problem, ingest::batch",
+    "Product: config::account, cryptolens::decode",
+    "Reader: config::file, report::objects",
+    "Reading: report::source, tally::count",
+    "Refused: ledger::schema, report::seats::model",
+    "Report: report::events, report::objects, report::web_api::model",
+    "Seats: cryptolens::client, report::seats::model",
+    "ShownReading: report::seats::model, report::web_api::model",
+    "Source: ingest::source, report::source",
+    "Step: ledger::schema, report::seats::model",
+    "Tally: report::events, report::web_api::tally",
+    "Value: config::yaml, cryptolens::decode::scan, tally::series",
+    "Spike: , traffic::spikes",
+];
+
+#[test]
+fn the_parser_sees_imports_re_exports_and_circles() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("lib.rs", "pub mod tally; pub mod web; #[cfg(test)] mod simulation;");
+    write("tally/mod.rs", "mod keys; mod limits; pub use keys::Key; use rusqlite::Row;");
+    write("tally/keys.rs", "use super::limits; pub struct Key; #[cfg(test)] mod tests { use crate::web; }");
+    write("tally/limits.rs", "pub(crate) fn f() { vec![super::Key]; }");
+    write("web.rs", "use crate::tally::{Key as K, self}; pub enum Key {}");
+    let tree = Tree::read(&directory.path().join("lib.rs"));
+    assert_eq!(
+        circles(&tree),
+        ["circle below tally: keys -> limits -> keys"],
+        "also through a re-export and a macro"
+    );
+    assert_eq!(crates_off_the_map(&tree), ["tally imports the crate rusqlite (tally)"]);
+    assert_eq!(arrows_off_the_map(&tree), Vec::<String>::new(), "web stands right of tally");
+    let web = &tree.modules[&vec!["web".to_owned()]];
+    let keys = vec!["tally".to_owned(), "keys".to_owned()];
+    assert!(web.imports.iter().any(|path| tree.resolve(path) == keys), "the file that defines Key");
+    assert_eq!(Vec::from_iter(&web.types), ["Key"]);
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn arrows_off_the_map(tree: &Tree) -> Vec<String> {
+    let map: BTreeMap<&str, BTreeSet<&str>> =
+        MAP.iter().map(|(name, allowed)| (*name, expand(allowed))).collect();
+    let mut violations = BTreeSet::new();
+    for (from, to) in tree.arrows() {
+        let (Some(importer), Some(imported)) = (from.first(), to.first()) else { continue };
+        if importer == imported {
+            continue;
+        }
+        match map.get(importer.as_str()) {
+            None => violations.insert(format!("{importer} is not on the map")),
+            Some(allowed) if !allowed.contains(imported.as_str()) => violations.insert(format!(
+                "{importer} -> {imported} ({} -> {})",
+                from.join("::"),
+                to.join("::")
+            )),
+            Some(_) => continue,
+        };
+    }
+    violations.into_iter().collect()
+}
+
+fn expand<'a>(allowed: &[&'a str]) -> BTreeSet<&'a str> {
+    let mut modules = BTreeSet::new();
+    for name in allowed {
+        match *name {
+            GROUND => modules.extend(GROUND_MODULES),
+            FLOW => modules.extend(FLOW_MODULES),
+            name => {
+                modules.insert(name);
+            }
+        }
+    }
+    modules
+}
+
+fn crates_off_the_map(tree: &Tree) -> Vec<String> {
+    let mut violations = BTreeSet::new();
+    for (path, module) in &tree.modules {
+        let Some(top) = path.first() else { continue };
+        for (name, allowed) in CRATES {
+            if module.crates.contains(*name) && !allowed.contains(&top.as_str()) {
+                violations.insert(format!("{top} imports the crate {name} ({})", path.join("::")));
+            }
+        }
+    }
+    violations.into_iter().collect()
+}
+
+/// One line for each group of siblings that import each other in a circle.
+fn circles(tree: &Tree) -> Vec<String> {
+    // The children of one module, and who of them imports whom, each with all that is below it.
+    let mut siblings: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (from, to) in tree.arrows() {
+        let shared = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
+        if let (Some(importer), Some(imported)) = (from.get(shared), to.get(shared)) {
+            let parent = siblings.entry(from[..shared].to_vec()).or_default();
+            parent.entry(importer.clone()).or_default().insert(imported.clone());
+        }
+    }
+    let mut lines = Vec::new();
+    for (parent, arrows) in siblings {
+        let mut reported = BTreeSet::new();
+        for start in arrows.keys() {
+            if reported.contains(start) {
+                continue;
+            }
+            if let Some(circle) = circle_through(start, &arrows) {
+                reported.extend(circle.iter().cloned());
+                let place = if parent.is_empty() { "the crate".to_owned() } else { parent.join("::") };
+                lines.push(format!("circle below {place}: {}", circle.join(" -> ")));
+            }
+        }
+    }
+    lines
+}
+
+/// The shortest way from a module back to itself.
+fn circle_through(start: &str, arrows: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    let mut ways = vec![vec![start.to_owned()]];
+    let mut seen = BTreeSet::new();
+    while !ways.is_empty() {
+        let mut longer = Vec::new();
+        for way in ways {
+            for next in arrows.get(way.last()?).into_iter().flatten() {
+                let mut way = way.clone();
+                way.push(next.clone());
+                if next == start {
+                    return Some(way);
+                }
+                if seen.insert(next.clone()) {
+                    longer.push(way);
+                }
+            }
+        }
+        ways = longer;
+    }
+    None
+}
+
+/// A module's path from the root of the crate.
+type ModulePath = Vec<String>;
+
+/// All modules of a crate that are compiled outside tests.
+#[derive(Default)]
+struct Tree {
+    modules: BTreeMap<ModulePath, Module>,
+}
+
+/// What one file, or one inline module, says.
+#[derive(Default)]
+struct Module {
+    /// Absolute paths, without `crate`.
+    imports: Vec<Vec<String>>,
+    /// The name that a `use` gives to an absolute path; `pub use` and private ones alike.
+    names: BTreeMap<String, Vec<String>>,
+    /// First segments of paths that are not of this crate.
+    crates: BTreeSet<String>,
+    /// Names of structs, enums and traits.
+    types: BTreeSet<String>,
+}
+
+impl Tree {
+    fn read(library: &Path) -> Tree {
+        let mut tree = Tree::default();
+        let directory = library.parent().unwrap().to_owned();
+        tree.add_file(library, &directory, Vec::new());
+        tree
+    }
+
+    fn add_file(&mut self, file: &Path, children: &Path, path: ModulePath) {
+        let text =
+            std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.add_items(&parsed.items, children, path);
+    }
+
+    fn add_items(&mut self, items: &[syn::Item], children: &Path, path: ModulePath) {
+        let mut collector = Collector { path: path.clone(), module: Module::default() };
+        for item in items {
+            if let syn::Item::Mod(declared) = item {
+                if is_for_tests(&declared.attrs) {
+                    continue;
+                }
+                let name = declared.ident.to_string();
+                let mut child = path.clone();
+                child.push(name.clone());
+                let below = children.join(&name);
+                match &declared.content {
+                    Some((_, items)) => self.add_items(items, &below, child),
+                    None => {
+                        let beside = children.join(format!("{name}.rs"));
+                        let file = if beside.exists() { beside } else { below.join("mod.rs") };
+                        self.add_file(&file, &below, child);
+                    }
+                }
+            } else {
+                collector.visit_item(item);
+            }
+        }
+        self.modules.insert(path, collector.module);
+    }
+
+    /// Importer and imported module, both as paths; re-exports are followed.
+    fn arrows(&self) -> BTreeSet<(ModulePath, ModulePath)> {
+        let mut arrows = BTreeSet::new();
+        for (from, module) in &self.modules {
+            for import in &module.imports {
+                arrows.insert((from.clone(), self.resolve(import)));
+            }
+        }
+        arrows
+    }
+
+    /// The module that defines what an absolute path names.
+    fn resolve(&self, path: &[String]) -> ModulePath {
+        let mut module = Vec::new();
+        for (at, segment) in path.iter().enumerate() {
+            let mut child = module.clone();
+            child.push(segment.clone());
+            if self.modules.contains_key(&child) {
+                module = child;
+                continue;
+            }
+            let renamed = self.modules.get(&module).and_then(|module| module.names.get(segment));
+            return match renamed {
+                // A name cannot stand for itself.
+                Some(target) if target[..] != path[..=at] => {
+                    let rest = &path[at + 1..];
+                    self.resolve(&[target.as_slice(), rest].concat())
+                }
+                _ => module,
+            };
+        }
+        module
+    }
+}
+
+fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|condition| condition.is_ident("test"))
+    })
+}
+
+struct Collector {
+    path: ModulePath,
+    module: Module,
+}
+
+impl Collector {
+    /// Notes a path as it stands in the code; returns the absolute one if it is of this crate.
+    fn note(&mut self, segments: &[String]) -> Option<Vec<String>> {
+        let first = segments.first()?;
+        let ups = segments.iter().take_while(|segment| *segment == "super").count();
+        let absolute = match first.as_str() {
+            "crate" => segments[1..].to_vec(),
+            "self" => [&self.path[..], &segments[1..]].concat(),
+            "super" => [&self.path[..self.path.len().checked_sub(ups)?], &segments[ups..]].concat(),
+            _ => {
+                self.module.crates.insert(first.clone());
+                return None;
+            }
+        };
+        self.module.imports.push(absolute.clone());
+        Some(absolute)
+    }
+
+    fn note_use(&mut self, tree: &syn::UseTree, before: &[String]) {
+        let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
+        match tree {
+            syn::UseTree::Path(path) => self.note_use(&path.tree, &with(&path.ident)),
+            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.note_use(tree, before)),
+            syn::UseTree::Glob(_) => {
+                self.note(before);
+            }
+            syn::UseTree::Name(name) if name.ident == "self" => {
+                self.note_name(before, before.last().cloned());
+            }
+            syn::UseTree::Name(name) => self.note_name(&with(&name.ident), Some(name.ident.to_string())),
+            syn::UseTree::Rename(name) => self.note_name(&with(&name.ident), Some(name.rename.to_string())),
+        }
+    }
+
+    fn note_name(&mut self, segments: &[String], name: Option<String>) {
+        // `pub use keys::Key` in the file that declares `mod keys`: relative to this module.
+        let absolute = self.note(segments).unwrap_or_else(|| [&self.path[..], segments].concat());
+        if let Some(name) = name {
+            self.module.names.insert(name, absolute);
+        }
+    }
+
+    /// Paths in the arguments of a macro, which the parser leaves as tokens.
+    fn note_tokens(&mut self, tokens: TokenStream) {
+        let mut path: Vec<String> = Vec::new();
+        let mut colons = 0;
+        for token in tokens {
+            match token {
+                TokenTree::Ident(name) => {
+                    if colons != 2 {
+                        self.note_from_here(&path);
+                        path.clear();
+                    }
+                    path.push(name.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+                TokenTree::Group(group) => {
+                    self.note_from_here(&path);
+                    path.clear();
+                    self.note_tokens(group.stream());
+                }
+                _ => {
+                    self.note_from_here(&path);
+                    path.clear();
+                    colons = 0;
+                }
+            }
+        }
+        self.note_from_here(&path);
+    }
+
+    /// Notes a path of an expression if it names this crate.
+    fn note_from_here(&mut self, path: &[String]) {
+        if path.len() > 1 {
+            self.note(path);
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Collector {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let (attributes, name) = match item {
+            syn::Item::Use(item) => (&item.attrs, None),
+            syn::Item::Struct(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Enum(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Trait(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Fn(item) => (&item.attrs, None),
+            syn::Item::Impl(item) => (&item.attrs, None),
+            syn::Item::Mod(item) => (&item.attrs, None),
+            _ => return syn::visit::visit_item(self, item),
+        };
+        if is_for_tests(attributes) {
+            return;
+        }
+        self.module.types.extend(name.map(ToString::to_string));
+        syn::visit::visit_item(self, item);
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.note_use(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.note_from_here(&segments);
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, invocation: &'ast syn::Macro) {
+        self.note_tokens(invocation.tokens.clone());
+        syn::visit::visit_macro(self, invocation);
+    }
+}
