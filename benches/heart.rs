@@ -130,7 +130,7 @@ impl StandIn {
         let (mut cursors, mut rows) = (vec![0], 0);
         loop {
             let starting_after = *cursors.last().unwrap();
-            let query = PageQuery { starting_after, limit: PAGE, newest_first: false };
+            let query = PageQuery::after(starting_after, PAGE);
             let page = client.page::<WebApiRow>(query).await.unwrap();
             let Some(last) = page.rows.last() else { return (cursors, rows) };
             rows += page.rows.len();

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::{Account, ConfigError, Settings, TokenSource};
-use crate::cryptolens::{Client, ClientError, EventRow, LogKind, ObjectRow, Product, Token, WebApiRow};
-use crate::ingest::{LogId, Poller, PollerSettings, Source, Stopped, follow_products};
+use crate::cryptolens::{Client, ClientError, Product, Token};
+use crate::ingest::{LogId, PollerSettings, Stopped, follow_log, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
 use crate::snapshot::{AccountStatus, Board, Exposition};
 use crate::tally::Limits;
@@ -316,7 +316,7 @@ impl Pollers {
                     since: account.since,
                 };
                 let task = format!("the poller of log {log} of account {name}");
-                let parts = (
+                let poller = follow_log(
                     settings,
                     client.clone(),
                     ledger.clone(),
@@ -324,7 +324,7 @@ impl Pollers {
                     Arc::clone(&status.api),
                     cancel.clone(),
                 );
-                tasks.spawn(async move { (task, poll(log, parts).await) });
+                tasks.spawn(async move { (task, poller.await) });
             }
         }
         Pollers { tasks, cancel }
@@ -343,30 +343,6 @@ impl Pollers {
     async fn stop(&mut self) {
         self.cancel.cancel();
         while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-type PollerParts<S> = (
-    PollerSettings,
-    S,
-    Ledger,
-    Arc<crate::ingest::LogStatus>,
-    Arc<crate::ingest::ApiStatus>,
-    CancellationToken,
-);
-
-async fn poll<S: Source>(log: LogKind, parts: PollerParts<S>) -> Stopped {
-    let (settings, source, ledger, status, api, cancel) = parts;
-    match log {
-        LogKind::WebApi => {
-            Poller::<S, Ledger, WebApiRow>::new(settings, source, ledger, status, api, cancel).run().await
-        }
-        LogKind::Events => {
-            Poller::<S, Ledger, EventRow>::new(settings, source, ledger, status, api, cancel).run().await
-        }
-        LogKind::Objects => {
-            Poller::<S, Ledger, ObjectRow>::new(settings, source, ledger, status, api, cancel).run().await
-        }
     }
 }
 

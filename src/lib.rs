@@ -24,6 +24,8 @@
 //! never touches the ledger. `cryptolens-simulator`, a crate that shares no code with this one, is the other end of
 //! the wire, and [`commands::demo`] is both ends at once.
 
+pub mod advice;
+pub mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;

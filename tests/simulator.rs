@@ -46,7 +46,7 @@ fn client(running: &Running) -> Client {
 }
 
 fn query(starting_after: i64, limit: u16) -> PageQuery {
-    PageQuery { starting_after, limit, newest_first: false }
+    PageQuery::after(starting_after, limit)
 }
 
 async fn read_all<R: Row>(client: &Client) -> Vec<R> {

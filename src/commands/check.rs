@@ -9,10 +9,9 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::advice;
 use crate::config::{Account, Settings};
-use crate::cryptolens::{
-    ApiError, Client, Endpoint, EventRow, LogKind, ObjectRow, PageQuery, Row, WebApiRow,
-};
+use crate::cryptolens::{ApiError, Client, CountedRow, Endpoint, LogKind, LogVisitor, PageQuery};
 use crate::daemon::{self, DaemonError};
 
 /// Requests under way at a time. The poller has as many with four accounts.
@@ -50,7 +49,10 @@ impl Findings {
         for line in &self.lines {
             let (result, todo) = match &line.result {
                 Ok(()) => ("ok".to_owned(), String::new()),
-                Err(error) => (format!("{}: {error}", error.label()), error.advice(line.endpoint).to_owned()),
+                Err(error) => (
+                    format!("{}: {error}", error.label()),
+                    advice::for_serve(error, line.endpoint).to_owned(),
+                ),
             };
             table.add_row([line.account.as_str(), line.endpoint.name(), &result, &todo]);
         }
@@ -103,11 +105,7 @@ async fn answers(requests: Vec<BoxFuture<'_, Line>>) -> Vec<Line> {
 }
 
 async fn ask_log(account: &Account, client: Client, log: LogKind) -> Line {
-    let result = match log {
-        LogKind::WebApi => ask::<WebApiRow>(&client).await,
-        LogKind::Events => ask::<EventRow>(&client).await,
-        LogKind::Objects => ask::<ObjectRow>(&client).await,
-    };
+    let result = log.visit(AskForRow { client }).await;
     Line { account: account.name.to_string(), endpoint: log.endpoint(), needed: true, result }
 }
 
@@ -116,9 +114,17 @@ async fn ask_products(account: &Account, client: Client) -> Line {
     Line { account: account.name.to_string(), endpoint: Endpoint::GetProducts, needed: false, result }
 }
 
-async fn ask<R: Row>(client: &Client) -> Result<(), ApiError> {
-    let query = PageQuery { starting_after: 0, limit: 1, newest_first: false };
-    client.page::<R>(query).await.map(|_| ())
+/// Asks a log for its oldest row.
+struct AskForRow {
+    client: Client,
+}
+
+impl LogVisitor for AskForRow {
+    type Output = BoxFuture<'static, Result<(), ApiError>>;
+
+    fn visit<R: CountedRow>(self) -> Self::Output {
+        async move { self.client.page::<R>(PageQuery::after(0, 1)).await.map(|_| ()) }.boxed()
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +135,10 @@ mod tests {
         let [log, products] = results;
         let line =
             |endpoint, needed, result| Line { account: "default".to_owned(), endpoint, needed, result };
-        let lines = vec![line(Endpoint::GetEvents, true, log), line(Endpoint::GetProducts, false, products)];
+        let lines = vec![
+            line(Endpoint::Log(LogKind::Events), true, log),
+            line(Endpoint::GetProducts, false, products),
+        ];
         Findings { lines }
     }
 
@@ -158,7 +167,12 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(30 - u64::try_from(number % AT_A_TIME).unwrap()))
                     .await;
                 let account = number.to_string();
-                Line { account, endpoint: Endpoint::GetEvents, needed: true, result: Err(ApiError::Timeout) }
+                Line {
+                    account,
+                    endpoint: Endpoint::Log(LogKind::Events),
+                    needed: true,
+                    result: Err(ApiError::Timeout),
+                }
             }
             .boxed()
         };

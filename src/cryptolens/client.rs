@@ -5,7 +5,7 @@
 //! body at most [`BODY_CAP`] is kept after decompression, and of large ones one at a time; nothing is retried here, except
 //! for a kept-alive connection that the server had closed: then the request is sent once more on a new one.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, redirect};
@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::decode::{self, BodyError, Page, Product, Skeleton};
+use super::endpoint::Endpoint;
 use super::error::{ApiError, DecodeFault, TransportFault};
+use super::query::{PageQuery, RowFilter};
 use super::reuse::{self, NoteNewConnections};
 use super::row::Row;
 use super::token::Token;
@@ -38,86 +40,9 @@ const LARGE_BODY: usize = 64 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A method of the Web API that the exporter calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Endpoint {
-    /// The Web API Log.
-    GetWebApiLog,
-    /// The Events Log.
-    GetEvents,
-    /// The Object Log.
-    GetObjectLog,
-    /// The vendor's products, for their names.
-    GetProducts,
-    /// One license key, for its number of seats.
-    GetKey,
-}
-
-impl Endpoint {
-    /// The method's name as the vendor writes it; the value of the label `method`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Endpoint::GetWebApiLog => "GetWebAPILog",
-            Endpoint::GetEvents => "GetEvents",
-            Endpoint::GetObjectLog => "GetObjectLog",
-            Endpoint::GetProducts => "GetProducts",
-            Endpoint::GetKey => "GetKey",
-        }
-    }
-
-    const fn is_log(self) -> bool {
-        matches!(self, Endpoint::GetWebApiLog | Endpoint::GetEvents | Endpoint::GetObjectLog)
-    }
-
-    const fn group(self) -> &'static str {
-        match self {
-            Endpoint::GetProducts => "product",
-            Endpoint::GetKey => "key",
-            _ => "ai",
-        }
-    }
-}
-
-/// Which page of a log to ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageQuery {
-    /// Rows with a higher id only; 0 asks from the beginning.
-    pub starting_after: i64,
-    /// At most this many rows.
-    pub limit: u16,
-    /// The newest first (`OrderBy=Id descending`), which only the Web API Log documents.
-    pub newest_first: bool,
-}
-
-/// Which rows of a log to ask for; the default asks for all. Only the Web API Log documents every member.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Rows with a lower id only.
-    pub ending_before: Option<i64>,
-    /// Rows of this product.
-    pub product_id: Option<i64>,
-    /// Rows of this license key, which needs the product.
-    pub key: Option<String>,
-    /// Rows with one of these states; none for all.
-    pub states: Vec<u16>,
-}
-
-impl Filter {
-    fn write(&self, form: &mut Vec<(&'static str, String)>) {
-        let number = |name, value: Option<i64>| value.map(|value| (name, value.to_string()));
-        form.extend(number("EndingBefore", self.ending_before));
-        form.extend(number("ProductId", self.product_id));
-        form.extend(self.key.clone().map(|key| ("Key", key)));
-        if !self.states.is_empty() {
-            let states: Vec<String> = self.states.iter().map(u16::to_string).collect();
-            form.push(("States", format!("[{}]", states.join(","))));
-        }
-    }
-}
-
 /// The seats of a floating license.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seats {
+pub struct LicenseSeats {
     /// As the API gives it: 0 or less where the number is not limited.
     pub max_machines: i64,
     /// The server's own clock, in Unix seconds, where it told.
@@ -224,54 +149,27 @@ impl Client {
     /// One page of the log that `R` is a row of.
     ///
     /// # Errors
-    /// [`ApiError`]; its [`retry`](ApiError::retry) says what to do.
+    /// [`ApiError`]; its [`retry`](ApiError::retry) says whether another try makes sense.
     pub async fn page<R: Row>(&self, query: PageQuery) -> Result<Page<R>, ApiError> {
-        self.filtered_page(query, &Filter::default()).await
+        let answered = self.answered_page(query, &RowFilter::default(), |_| {}).await?;
+        Ok(answered.value)
     }
 
-    /// One page of those rows of the log that pass the filter.
-    ///
-    /// # Errors
-    /// As [`Client::page`].
-    pub async fn filtered_page<R: Row>(
-        &self,
-        query: PageQuery,
-        filter: &Filter,
-    ) -> Result<Page<R>, ApiError> {
-        self.peeked_page(query, filter, |_| {}).await
-    }
-
-    /// As [`Client::filtered_page`]; `peek` gets what looks like the last row as soon as the page is there and before it is
-    /// read as a whole, so that the next one can be asked for meanwhile. What was peeked may be wrong.
-    ///
-    /// # Errors
-    /// As [`Client::page`].
-    pub async fn peeked_page<R: Row>(
-        &self,
-        query: PageQuery,
-        filter: &Filter,
-        peek: impl FnOnce(R),
-    ) -> Result<Page<R>, ApiError> {
-        self.answered_page(query, filter, peek).await.map(|answered| answered.value)
-    }
-
-    /// As [`Client::peeked_page`], with the times of the answer.
+    /// One page of those rows of the log that pass the filter, with the times of the answer. `peek`
+    /// gets the last row of the page as soon as its bytes are there and before it is read as a whole,
+    /// so that the next page can be asked for meanwhile. It is a guess: the row may be none, or not
+    /// the last.
     ///
     /// # Errors
     /// As [`Client::page`].
     pub async fn answered_page<R: Row>(
         &self,
         query: PageQuery,
-        filter: &Filter,
+        filter: &RowFilter,
         peek: impl FnOnce(R),
     ) -> Result<Answered<Page<R>>, ApiError> {
-        let mut form = vec![("Limit", query.limit.to_string())];
-        if query.starting_after != 0 {
-            form.push(("StartingAfter", query.starting_after.to_string()));
-        }
-        if query.newest_first {
-            form.push(("OrderBy", "Id descending".to_owned()));
-        }
+        let mut form = Vec::new();
+        query.write(&mut form);
         filter.write(&mut form);
         let answer = self.post(R::LOG.endpoint(), &form).await?;
         if let Body::Whole { bytes, .. } = &answer.body
@@ -279,7 +177,7 @@ impl Client {
         {
             peek(last);
         }
-        let Answer { server_time, sent, received, .. } = answer;
+        let RawAnswer { server_time, sent, received, .. } = answer;
         let decode = move |body: &[u8]| decode::page_within(body, query.limit);
         // Whoever peeked is waiting for this thread.
         let page = match &answer.body {
@@ -303,15 +201,15 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::page`]; an unknown key or product is [`ApiError::Api`].
-    pub async fn seats(&self, product_id: i64, key: &str) -> Result<Seats, ApiError> {
+    pub async fn seats(&self, product_id: i64, key: &str) -> Result<LicenseSeats, ApiError> {
         let form = [("ProductId", product_id.to_string()), ("Key", key.to_owned())];
         let answer = self.post(Endpoint::GetKey, &form).await?;
         let server_time = answer.server_time;
         let max_machines = answer.read(decode::max_machines)?;
-        Ok(Seats { max_machines, server_time })
+        Ok(LicenseSeats { max_machines, server_time })
     }
 
-    async fn post(&self, endpoint: Endpoint, form: &[(&str, String)]) -> Result<Answer, ApiError> {
+    async fn post(&self, endpoint: Endpoint, form: &[(&str, String)]) -> Result<RawAnswer, ApiError> {
         let url =
             format!("{}/{}/{}", self.url.as_str().trim_end_matches('/'), endpoint.group(), endpoint.name());
         let token = self.token.current();
@@ -337,11 +235,11 @@ impl Client {
         let retry_after = retry_after(response.headers());
         let server_time = server_time(response.headers());
         let body = read_body(response, endpoint, deadline).await?;
-        Ok(Answer { status, retry_after, server_time, sent, received: Instant::now(), body })
+        Ok(RawAnswer { status, retry_after, server_time, sent, received: Instant::now(), body })
     }
 }
 
-struct Answer {
+struct RawAnswer {
     status: StatusCode,
     retry_after: Option<Duration>,
     server_time: Option<i64>,
@@ -357,7 +255,7 @@ enum Body {
     Unread(DecodeFault),
 }
 
-impl Answer {
+impl RawAnswer {
     /// Classified by the body first, then by the status: SDKs read the same JSON from every status (py HTTPError, net
     /// v4054), and which message has which status is not documented. A page for people is not by the API, so what its
     /// status says of a token is not said of this one.
@@ -418,7 +316,7 @@ async fn read_body(
             let mut skeleton = Skeleton::default();
             skeleton.read(&body);
             skeleton.read(&chunk);
-            let of_a_page = !endpoint.is_log() || decode::opens_a_list(&body);
+            let of_a_page = !matches!(endpoint, Endpoint::Log(_)) || decode::opens_a_list(&body);
             let is_html = body.trim_ascii_start().first() == Some(&b'<');
             drop((body, turn));
             let is_whole = is_rest_whole(response, skeleton).await?;
@@ -448,20 +346,20 @@ async fn is_rest_whole(mut response: reqwest::Response, mut skeleton: Skeleton) 
     Ok(skeleton.is_whole())
 }
 
-/// Seconds, or a date (RFC 9110, 10.2.3); a date in the past is no wait.
+/// The header `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). A date in the past is no wait.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-    Some((at.to_utc() - chrono::Utc::now()).to_std().unwrap_or_default())
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// The header `Date` in Unix seconds.
 fn server_time(headers: &HeaderMap) -> Option<i64> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    chrono::DateTime::parse_from_rfc2822(text).ok().map(|time| time.timestamp())
+    let at = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 fn failed(error: &reqwest::Error) -> ApiError {

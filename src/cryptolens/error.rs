@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use super::client::Endpoint;
-
 /// Why a request gave no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -104,33 +102,8 @@ pub enum TransportFault {
     ProxyRefusal,
 }
 
-impl TransportFault {
-    const fn advice(self) -> &'static str {
-        match self {
-            TransportFault::Connection => "check --api.url, DNS, proxy and firewall (TCP 443 to the api)",
-            TransportFault::UnknownAuthority => {
-                "name the authority that signed the certificate with --api.ca-file; a proxy that opens TLS has one of its own"
-            }
-            TransportFault::CertificateTime => {
-                "check this machine's clock, and then the certificate; --api.ca-file only helps against unknown authorities"
-            }
-            TransportFault::CertificateName => {
-                "check the host in --api.url; a proxy that opens TLS needs its authority in --api.ca-file"
-            }
-            TransportFault::NoTls => {
-                "check the scheme and port in --api.url: the port speaks no TLS, as https:// needs it"
-            }
-            TransportFault::ProxyLogin => {
-                "put a user name and password that the proxy takes into HTTPS_PROXY"
-            }
-            TransportFault::ProxyRefusal => {
-                "check HTTPS_PROXY, and that the proxy lets TCP 443 to the api through"
-            }
-        }
-    }
-}
-
-const fn is_redirect(status: u16) -> bool {
+/// True for a status that sends the client elsewhere.
+pub(crate) const fn is_redirect(status: u16) -> bool {
     matches!(status, 300..=399)
 }
 
@@ -185,46 +158,6 @@ impl ApiError {
             ApiError::Decode(_) => "decode",
             ApiError::BadRequest { .. } => "bad_request",
             ApiError::Api => "api_error",
-        }
-    }
-
-    /// What an operator can do about it, as one clause, where `endpoint` was asked.
-    pub const fn advice(&self, endpoint: Endpoint) -> &'static str {
-        match self {
-            ApiError::Auth => {
-                "check the token, and that the subscription is active; a new token in the token file is picked up by itself"
-            }
-            ApiError::Denied if matches!(endpoint, Endpoint::GetProducts) => {
-                "nothing: products are then shown by id, not by name"
-            }
-            ApiError::Denied => {
-                "give the token the permission for this method (and no key lock), or drop the log from --logs"
-            }
-            ApiError::Subscription => "renew the subscription; API access needs an active one",
-            ApiError::RateLimited { .. } => "raise --poll.interval if this goes on",
-            ApiError::Server { html: true, .. } => {
-                "check --api.url and HTTPS_PROXY if this goes on: the answer is a page for people, perhaps of something else than the api"
-            }
-            ApiError::Server { .. } => "nothing, unless it goes on: then ask the vendor's support",
-            ApiError::Timeout => "raise --api.timeout if this goes on",
-            ApiError::Transport { fault, .. } => fault.advice(),
-            ApiError::Decode(DecodeFault::Html) => {
-                "check --api.url and HTTPS_PROXY: something else than the api answered"
-            }
-            ApiError::Decode(DecodeFault::Empty) => {
-                "check what stands between here and the api: a license server answers so when the api behind it fails"
-            }
-            ApiError::Decode(_) => "nothing, unless it goes on: then report it with the api's answer",
-            ApiError::BadRequest { status: Some(status) } if is_redirect(*status) => {
-                "use https:// and check the host in --api.url: something redirects, which would carry the token elsewhere"
-            }
-            ApiError::BadRequest { status: Some(_) } => "check --api.url: it ends in /api, without a method",
-            ApiError::BadRequest { status: None } => {
-                "check that the token has no key lock; if it has none, report this with the version"
-            }
-            ApiError::Api => {
-                "call the method by hand with this token and read the message, which is not logged because it may repeat what was sent"
-            }
         }
     }
 
@@ -299,40 +232,6 @@ mod tests {
         ];
         let labels: Vec<_> = errors.iter().map(ApiError::label).collect();
         assert_eq!(labels, ApiError::LABELS);
-    }
-
-    #[test]
-    fn advice_fits_what_went_wrong() {
-        let advice = |error: ApiError| error.advice(Endpoint::GetEvents);
-        let transport = |fault| advice(ApiError::Transport { cause: String::new(), fault });
-        for fault in [
-            TransportFault::UnknownAuthority,
-            TransportFault::CertificateTime,
-            TransportFault::CertificateName,
-        ] {
-            let advice = transport(fault);
-            assert!(advice.contains("--api.ca-file"), "{advice}");
-            assert!(!advice.contains("DNS") && !advice.contains("firewall"), "{advice}");
-        }
-        assert!(transport(TransportFault::NoTls).contains("speaks no TLS"));
-        assert!(transport(TransportFault::ProxyLogin).contains("HTTPS_PROXY"));
-
-        let server = |html| advice(ApiError::Server { status: Some(502), retry_after: None, html });
-        assert!(server(true).contains("check --api.url and HTTPS_PROXY"));
-        assert!(!server(false).contains("HTTPS_PROXY"));
-
-        let bad_request = |status| advice(ApiError::BadRequest { status });
-        assert!(bad_request(Some(404)).contains("it ends in /api"));
-        for status in [302, 307] {
-            let advice = bad_request(Some(status));
-            assert!(advice.contains("redirects") && advice.contains("https://"), "{advice}");
-            assert!(!advice.contains("ends in /api"), "{advice}");
-        }
-        assert!(!bad_request(None).contains("--api.url"), "{}", bad_request(None));
-        assert!(!advice(ApiError::Api).contains("cryptolens-exporter check"));
-
-        assert!(advice(ApiError::Denied).contains("--logs"));
-        assert!(!ApiError::Denied.advice(Endpoint::GetProducts).contains("--logs"));
     }
 
     #[test]

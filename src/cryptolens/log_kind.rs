@@ -1,53 +1,81 @@
-//! The three logs, and what the API fixes for each: its method and its largest page.
+//! The logs as an enum, and what the API fixes for each of them.
 
 use std::fmt;
 
-use super::client::Endpoint;
+use super::logs::for_each_log;
 
-/// One of the three logs of the Web API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LogKind {
-    /// Activations, deactivations, key creations ... with a state code.
-    WebApi,
-    /// Events that applications register: features used, payments.
-    Events,
-    /// Who added, changed or deleted customers, products, licenses.
-    Objects,
+/// Who gives the event times of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The server stamps each row when it is written: times nearly follow the ids.
+    Server,
+    /// Applications may give any time: single rows and whole batches may be days older, or hours
+    /// ahead, than their neighbours.
+    Application,
 }
 
-impl LogKind {
-    /// All logs, in the order in which they are shown.
-    pub const ALL: [LogKind; 3] = [LogKind::WebApi, LogKind::Events, LogKind::Objects];
-
-    /// The name used by `--logs` and by the label `log`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            LogKind::WebApi => "web_api",
-            LogKind::Events => "events",
-            LogKind::Objects => "objects",
+macro_rules! log_kinds {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident {
+            name: $name:literal,
+            title: $title:literal,
+            method: $method:literal,
+            max_limit: $max_limit:literal,
+            newest_first: $newest_first:literal,
+            times: $times:ident,
+            row: $module:ident::$row:ident,
         }
-    }
+    )*) => {
+        /// One of the logs of the Web API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum LogKind {
+            $($(#[$doc])* $kind,)*
+        }
 
+        impl LogKind {
+            /// All logs, in the order in which they are shown.
+            pub const ALL: [LogKind; [$($name),*].len()] = [$(LogKind::$kind),*];
+
+            /// The value of the label `log`, and the word in lists of logs.
+            pub const fn name(self) -> &'static str {
+                match self { $(LogKind::$kind => $name,)* }
+            }
+
+            /// The name in headings.
+            pub const fn title(self) -> &'static str {
+                match self { $(LogKind::$kind => $title,)* }
+            }
+
+            /// The API method that pages through this log, as the vendor writes it.
+            pub const fn method(self) -> &'static str {
+                match self { $(LogKind::$kind => $method,)* }
+            }
+
+            /// The largest documented `Limit`, in rows.
+            pub const fn max_limit(self) -> u16 {
+                match self { $(LogKind::$kind => $max_limit,)* }
+            }
+
+            /// True if the API documents how to ask for the newest rows first.
+            pub const fn can_be_read_newest_first(self) -> bool {
+                match self { $(LogKind::$kind => $newest_first,)* }
+            }
+
+            /// Who gives the event times.
+            pub const fn times(self) -> TimeSource {
+                match self { $(LogKind::$kind => TimeSource::$times,)* }
+            }
+        }
+    };
+}
+
+for_each_log!(log_kinds);
+
+impl LogKind {
     /// The log with this name.
     pub fn from_name(name: &str) -> Option<LogKind> {
         LogKind::ALL.into_iter().find(|log| log.name() == name)
-    }
-
-    /// The API method that pages through this log.
-    pub const fn endpoint(self) -> Endpoint {
-        match self {
-            LogKind::WebApi => Endpoint::GetWebApiLog,
-            LogKind::Events => Endpoint::GetEvents,
-            LogKind::Objects => Endpoint::GetObjectLog,
-        }
-    }
-
-    /// The largest documented `Limit`, in rows (API pages V3/GetWebAPILog, V3/GetEvents, V3/GetObjectLog).
-    pub const fn max_limit(self) -> u16 {
-        match self {
-            LogKind::WebApi => 1000,
-            LogKind::Events | LogKind::Objects => 100,
-        }
     }
 }
 

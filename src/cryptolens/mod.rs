@@ -5,26 +5,32 @@
 
 mod client;
 pub mod decode;
+mod endpoint;
 mod error;
 mod events;
 mod log_kind;
+mod logs;
 pub mod object_name;
 mod objects;
+mod query;
 mod reuse;
 pub(crate) mod row;
+mod rows;
 pub mod state_code;
 pub mod token;
 mod web_api;
 
-pub use client::{
-    Answered, BODY_CAP, Client, ClientError, ClientOptions, Endpoint, Filter, PageQuery, Seats,
-};
+pub use client::{Answered, BODY_CAP, Client, ClientError, ClientOptions, LicenseSeats};
 pub use decode::{Page, Product};
+pub use endpoint::Endpoint;
+pub(crate) use error::is_redirect;
 pub use error::{ApiError, DecodeFault, Retry, TransportFault};
 pub use events::EventRow;
-pub use log_kind::LogKind;
+pub use log_kind::{LogKind, TimeSource};
 pub use objects::ObjectRow;
-pub use row::{Counted, Row, Rows, Slot};
+pub use query::{PageQuery, RowFilter};
+pub use row::{Row, Slot};
+pub use rows::{CountedRow, LogVisitor, Rows};
 pub use state_code::{EventType, Outcome, StateCode};
 pub use token::Token;
 pub use web_api::WebApiRow;

@@ -1,12 +1,12 @@
-//! What a row of a log must offer to be read and counted, and how its members are found in JSON.
+//! What a type must offer to be read as the rows of a log, and the macro that defines such types.
 //!
-//! A row type names the members that it wants; every other member is skipped over in the bytes and never becomes a value.
-//! The types here are those that are counted, and name no personal data; the ones of `report` are its own.
+//! A row type names the members that it keeps; every other member is skipped in the bytes and never
+//! becomes a value. The row types of this module are those that are counted, and hold no personal
+//! data; the reports define their own, with all members.
 
 use super::log_kind::LogKind;
-use super::{EventRow, ObjectRow, WebApiRow};
 
-/// One row of one of the three logs, as far as its type wants to know it.
+/// One row of a log, with the members that its type keeps.
 pub trait Row: Sized + Send + 'static {
     /// The log that this type is a row of.
     const LOG: LogKind;
@@ -14,32 +14,26 @@ pub trait Row: Sized + Send + 'static {
     /// A row of which nothing but the id is known.
     fn with_id(id: i64) -> Self;
 
-    /// Where the member called `name` (any letter case) goes; `None` for members that are not used.
+    /// Where the value of the member `name` (in any letter case) goes; `None` if it is not kept.
     fn slot(name: &str) -> Option<Slot<Self>>;
 
     /// The row's id, unique in its log.
     fn id(&self) -> i64;
 
-    /// Set by the decoder.
+    /// Sets the id; the decoder calls it.
     fn set_id(&mut self, id: i64);
 
-    /// Unix seconds; `None` where the row has no positive time.
+    /// The event time in Unix seconds; `None` where the row has no positive time.
     fn time(&self) -> Option<i64>;
 }
 
-/// A row that is counted.
-pub trait Counted: Row {
-    /// The rows of this type as one of the three kinds.
-    fn wrap(rows: Vec<Self>) -> Rows;
-}
-
-/// The place of one member of a row.
+/// Where the value of a member goes.
 pub enum Slot<R> {
-    /// The id, without which a row can't be counted.
+    /// It is the id, without which a row cannot be counted.
     Id,
-    /// A whole number; `None` where the member is null, absent or of a wrong type.
+    /// It is a whole number; `None` where the member is null, absent or of a wrong type.
     Int(fn(&mut R, Option<i64>)),
-    /// A text; `None` likewise.
+    /// It is a text; `None` as for a number.
     Text(fn(&mut R, Option<String>)),
 }
 
@@ -51,43 +45,60 @@ impl<R> Clone for Slot<R> {
 
 impl<R> Copy for Slot<R> {}
 
-/// The rows of one page, of whichever log.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Rows {
-    /// Of the Web API Log.
-    WebApi(Vec<WebApiRow>),
-    /// Of the Events Log.
-    Events(Vec<EventRow>),
-    /// Of the Object Log.
-    Objects(Vec<ObjectRow>),
+/// Defines a row type: its log, the field that holds the event time, and for each other member the
+/// field, its name in JSON, its kind ([`Slot::Int`] or [`Slot::Text`]) and the function that turns
+/// the value, which may be missing, into that of the field. The field `id` is always there.
+macro_rules! log_row {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $row:ident of $log:ident at $time:ident {
+            $(
+                $(#[$field_attribute:meta])*
+                $field:ident: $type:ty = $name:literal as $kind:ident by $convert:expr,
+            )*
+        }
+    ) => {
+        $(#[$attribute])*
+        $visibility struct $row {
+            /// Unique in the log.
+            $visibility id: i64,
+            $($(#[$field_attribute])* $visibility $field: $type,)*
+        }
+
+        impl $crate::cryptolens::Row for $row {
+            const LOG: $crate::cryptolens::LogKind = $crate::cryptolens::LogKind::$log;
+
+            fn with_id(id: i64) -> Self {
+                Self { id, ..Self::default() }
+            }
+
+            fn slot(name: &str) -> Option<$crate::cryptolens::Slot<Self>> {
+                use $crate::cryptolens::Slot;
+                const SLOTS: &[(&str, Slot<$row>)] = &[
+                    ("id", Slot::Id),
+                    $(($name, Slot::$kind(|row, value| row.$field = ($convert)(value))),)*
+                ];
+                $crate::cryptolens::row::find_slot(SLOTS, name)
+            }
+
+            fn id(&self) -> i64 {
+                self.id
+            }
+
+            fn set_id(&mut self, id: i64) {
+                self.id = id;
+            }
+
+            fn time(&self) -> Option<i64> {
+                self.$time
+            }
+        }
+    };
 }
 
-impl Rows {
-    /// How many rows these are.
-    pub fn len(&self) -> usize {
-        match self {
-            Rows::WebApi(rows) => rows.len(),
-            Rows::Events(rows) => rows.len(),
-            Rows::Objects(rows) => rows.len(),
-        }
-    }
+pub(crate) use log_row;
 
-    /// True if there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The log these are rows of.
-    pub fn log(&self) -> LogKind {
-        match self {
-            Rows::WebApi(_) => LogKind::WebApi,
-            Rows::Events(_) => LogKind::Events,
-            Rows::Objects(_) => LogKind::Objects,
-        }
-    }
-}
-
-/// Finds `name` among `table`: exactly first, which is what the API sends, then in any letter case.
+/// Finds `name` in `table`: exactly first, which is what the API sends, then in any letter case.
 pub(crate) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot<R>> {
     table
         .iter()
@@ -96,7 +107,17 @@ pub(crate) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot
         .map(|(_, slot)| *slot)
 }
 
-/// A time that can be used: Unix seconds above 0.
+/// Keeps a value as it is.
+pub(crate) const fn as_is<T: Copy>(value: Option<T>) -> Option<T> {
+    value
+}
+
+/// Keeps a time that can be used: Unix seconds above 0.
 pub(crate) fn positive(time: Option<i64>) -> Option<i64> {
     time.filter(|seconds| *seconds > 0)
+}
+
+/// Keeps a product id; a row that names no product has 0.
+pub(crate) fn product(id: Option<i64>) -> i64 {
+    id.unwrap_or(0)
 }

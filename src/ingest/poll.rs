@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cryptolens::{Counted, Row};
+use crate::cryptolens::{CountedRow, Row};
 
 use super::arrange::Arranged;
 use super::batch::{Batch, PageStatistics, RowsWithoutId};
@@ -238,7 +238,7 @@ impl Poll {
     }
 
     /// Takes the answer to the request that was made after `asked`.
-    pub fn take<R: Counted>(
+    pub fn take<R: CountedRow>(
         &mut self,
         position: &mut Position,
         session: &mut SessionState,
@@ -347,7 +347,7 @@ impl Poll {
 
     /// Goes on behind a row that cannot be read: the API has shown nothing between the position and
     /// its id for longer than an overlap.
-    pub fn skip_unreadable<R: Counted>(
+    pub fn skip_unreadable<R: CountedRow>(
         &mut self,
         position: &mut Position,
         session: &mut SessionState,

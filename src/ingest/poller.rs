@@ -8,13 +8,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Since;
-use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery, Row};
+use crate::cryptolens::{ApiError, CountedRow, DecodeFault, LogVisitor, PageQuery, Row};
 use crate::task::joined;
 
 use super::arrange::{Arranged, arrange};
@@ -22,13 +24,13 @@ use super::batch::{LogCheckpoint, Origin};
 use super::checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
 use super::limit::Limit;
 use super::origin::{self, Extent, Mark};
-use super::pace::Pace;
 use super::poll::{Exchange, Poll, PollStep, SessionState, TimestampPair};
 use super::probe::LogProbe;
 use super::requester::Requester;
 use super::server_clock::ServerClock;
 use super::source::Source;
 use super::status::{ApiStatus, LastError, LogStatus};
+use crate::backoff::{Backoff, Waits};
 
 /// Pages that may be handed over and not yet kept: those of one transaction, and as many for the next.
 const MOST_PENDING: usize = 40;
@@ -99,6 +101,38 @@ impl From<CheckpointError> for Interrupted {
     }
 }
 
+/// Reads the log that the settings name, until it is stopped or the ledger is gone. `status` and `api`
+/// are those of the log and its account.
+pub fn follow_log<S: Source, B: CheckpointStore>(
+    settings: PollerSettings,
+    source: S,
+    store: B,
+    status: Arc<LogStatus>,
+    api: Arc<ApiStatus>,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, Stopped> {
+    settings.id.log.visit(FollowLog { settings, source, store, status, api, cancel })
+}
+
+/// The arguments of [`follow_log`].
+struct FollowLog<S, B> {
+    settings: PollerSettings,
+    source: S,
+    store: B,
+    status: Arc<LogStatus>,
+    api: Arc<ApiStatus>,
+    cancel: CancellationToken,
+}
+
+impl<S: Source, B: CheckpointStore> LogVisitor for FollowLog<S, B> {
+    type Output = BoxFuture<'static, Stopped>;
+
+    fn visit<R: CountedRow>(self) -> Self::Output {
+        let FollowLog { settings, source, store, status, api, cancel } = self;
+        Poller::<S, B, R>::new(settings, source, store, status, api, cancel).run().boxed()
+    }
+}
+
 /// Reads one log.
 pub struct Poller<S, B, R> {
     settings: PollerSettings,
@@ -120,7 +154,7 @@ pub struct Poller<S, B, R> {
     rows: PhantomData<fn() -> R>,
 }
 
-impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
+impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
     /// A poller that is ready to run. `status` and `api` are those of its log and account.
     pub fn new(
         settings: PollerSettings,
@@ -180,9 +214,9 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
     }
 
     async fn work(&mut self) -> Stopped {
-        let mut pace = Pace::default();
+        let mut waits = Backoff::API.waits();
         loop {
-            match self.read(&mut pace).await {
+            match self.read(&mut waits).await {
                 Interrupted::Stop(stopped) => return stopped,
                 Interrupted::Reopen => {
                     self.status.update(|view| {
@@ -190,14 +224,14 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
                         view.current_error = Some(LastError::Ledger);
                         view.catching_up = false;
                     });
-                    tokio::time::sleep(pace.backoff()).await;
+                    tokio::time::sleep(waits.next_wait()).await;
                 }
             }
         }
     }
 
     /// Opens the log, and polls it until interrupted.
-    async fn read(&mut self, pace: &mut Pace) -> Interrupted {
+    async fn read(&mut self, waits: &mut Waits) -> Interrupted {
         let mut generation = self.store.generation();
         generation.mark_unchanged();
         let mut checkpoint = match self.open().await {
@@ -207,7 +241,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         loop {
             match self.poll(&mut checkpoint).await {
                 Ok(began) => {
-                    pace.reset();
+                    waits.reset();
                     let took = (self.clock)().monotonic.saturating_sub(began.monotonic);
                     let pause = tokio::time::sleep(self.settings.interval.saturating_sub(took));
                     tokio::select! {
@@ -418,7 +452,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
         let mut too_large_since = None;
         let mut refused = 0_u32;
         loop {
-            let query = PageQuery { starting_after, limit: self.limit.get(), newest_first: false };
+            let query = PageQuery::after(starting_after, self.limit.get());
             let early = ahead.take().filter(|early| early.query == query);
             let mut fetching = early.unwrap_or_else(|| self.fetch(query));
             // A limit that was halved is about to change.
@@ -542,7 +576,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
 
     /// Whether the row after an id can be read, or there is none; `None` if the answer tells neither.
     async fn is_readable_after(&mut self, id: i64) -> Option<bool> {
-        let query = PageQuery { starting_after: id, limit: 1, newest_first: false };
+        let query = PageQuery::after(id, 1);
         let source = self.source.clone();
         match self.requester.once(source.page::<R>(query)).await {
             Ok(_) | Err(ApiError::BadRequest { status: None }) => Some(true),
@@ -595,7 +629,7 @@ impl<S: Source, B: CheckpointStore, R: Counted> Poller<S, B, R> {
     /// there; `Some(None)` if the log is empty; `None` if that cannot be found out now.
     async fn newest_around(&mut self, cursor: i64) -> Option<Option<i64>> {
         let limit = Extent::Two.limit(R::LOG);
-        let query = PageQuery { starting_after: cursor - 1, limit, newest_first: false };
+        let query = PageQuery::after(cursor - 1, limit);
         let source = self.source.clone();
         match self.requester.once(source.page::<R>(query)).await {
             Ok(answered) => {
@@ -636,7 +670,7 @@ fn log_progress(id: &LogId, poll: &Poll, checkpoint: &LogCheckpoint) {
 }
 
 /// False for a full page without any row that is further: to take it for the end would be to stand still in silence.
-fn leads_on<R: Counted>(page: &Arranged<R>, after: i64) -> bool {
+fn leads_on<R: CountedRow>(page: &Arranged<R>, after: i64) -> bool {
     !page.full || page.rows.last().is_some_and(|row| row.id() > after)
 }
 

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::cryptolens::{ApiError, Counted, DecodeFault, PageQuery};
+use crate::cryptolens::{ApiError, CountedRow, DecodeFault, PageQuery};
 
 use super::limit::Limit;
 use super::origin::{Extent, Probe, ProbeAnswer};
@@ -27,7 +27,7 @@ pub(super) struct LogProbe<'a, S, R> {
     pub(super) rows: PhantomData<fn() -> R>,
 }
 
-impl<S: Source, R: Counted> LogProbe<'_, S, R> {
+impl<S: Source, R: CountedRow> LogProbe<'_, S, R> {
     async fn ask(&mut self, mut query: PageQuery) -> Result<ProbeAnswer, ApiError> {
         let refusable = query.starting_after > 0 && !query.newest_first;
         let mut limit = Limit::new(query.limit);
@@ -59,16 +59,16 @@ impl<S: Source, R: Counted> LogProbe<'_, S, R> {
     }
 }
 
-impl<S: Source, R: Counted> Probe for LogProbe<'_, S, R> {
+impl<S: Source, R: CountedRow> Probe for LogProbe<'_, S, R> {
     type Error = ApiError;
 
     async fn page_after(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ApiError> {
         let limit = extent.limit(R::LOG);
-        self.ask(PageQuery { starting_after: after, limit, newest_first: false }).await
+        self.ask(PageQuery::after(after, limit)).await
     }
 
     async fn newest(&mut self) -> Result<ProbeAnswer, ApiError> {
-        self.ask(PageQuery { starting_after: 0, limit: 1, newest_first: true }).await
+        self.ask(PageQuery::before(None, 1)).await
     }
 
     async fn pause_for_overlap(&mut self) -> Result<bool, ApiError> {

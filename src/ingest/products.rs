@@ -35,7 +35,7 @@ pub async fn follow_products<S: Source, B: CheckpointStore>(
                         Ok(()) => {}
                         Err(CheckpointError::Closed) => return Stopped::LedgerClosed,
                         Err(CheckpointError::Failed) => {
-                            tokio::time::sleep(requester.pace.backoff()).await;
+                            tokio::time::sleep(requester.waits.next_wait()).await;
                             continue;
                         }
                     }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::advice;
+use crate::backoff::{Backoff, Waits};
 use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Retry, Token, TransportFault};
 
-use super::pace::{Pace, Wait};
 use super::status::{ApiStatus, LastError, LogStatus, OK};
 
 /// A failure that may pass by itself is logged once it has lasted this long.
@@ -20,6 +21,12 @@ const LOG_AFTER: Duration = Duration::from_secs(60);
 
 /// The same error is logged again after this long.
 const LOG_AGAIN: Duration = Duration::from_secs(3600);
+
+/// A server may ask for a longer wait (`Retry-After`), but not get it: whatever it says may be wrong.
+const LONGEST_ASKED_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// A refusal lasts until somebody changes something, so it is asked about seldom.
+const REFUSED: Duration = Duration::from_secs(5 * 60);
 
 /// Asks one endpoint for one account.
 pub(super) struct Requester {
@@ -29,7 +36,7 @@ pub(super) struct Requester {
     /// Of the log, where the endpoint is that of one.
     log: Option<Arc<LogStatus>>,
     pub(super) token: Token,
-    pub(super) pace: Pace,
+    pub(super) waits: Waits,
     failing: Option<Failing>,
     /// False where a refusal needs nobody's attention.
     needed: bool,
@@ -54,7 +61,16 @@ impl Requester {
         token: Token,
     ) -> Requester {
         api.expect(endpoint);
-        Requester { account, endpoint, api, log, token, pace: Pace::default(), failing: None, needed: true }
+        Requester {
+            account,
+            endpoint,
+            api,
+            log,
+            token,
+            waits: Backoff::API.waits(),
+            failing: None,
+            needed: true,
+        }
     }
 
     /// Counting goes on without this endpoint.
@@ -105,11 +121,15 @@ impl Requester {
 
     /// Waits as the error asks for.
     pub(super) async fn wait(&mut self, error: &ApiError) {
-        match self.pace.after(error) {
-            Wait::For(wait) => tokio::time::sleep(wait).await,
-            Wait::ForToken(wait) => {
+        match error.retry() {
+            Retry::Backoff => tokio::time::sleep(self.waits.next_wait()).await,
+            Retry::After(asked) => {
+                let asked = asked.min(LONGEST_ASKED_FOR);
+                tokio::time::sleep(self.waits.next_wait_of_at_least(asked)).await;
+            }
+            Retry::Refused => {
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
+                    () = tokio::time::sleep(REFUSED) => {}
                     () = self.token.changed() => {}
                 }
             }
@@ -118,8 +138,8 @@ impl Requester {
 
     /// Waits as after a first failure, however many there were.
     pub(super) async fn wait_briefly(&mut self) {
-        self.pace.reset();
-        tokio::time::sleep(self.pace.backoff()).await;
+        self.waits.reset();
+        tokio::time::sleep(self.waits.next_wait()).await;
     }
 
     /// True if no answer is to be expected soon.
@@ -129,7 +149,7 @@ impl Requester {
     }
 
     fn succeeded(&mut self) {
-        self.pace.reset();
+        self.waits.reset();
         let Some(Failing { since, requests, logged_at }) = self.failing.take() else { return };
         let (account, method) = (&self.account, self.endpoint.name());
         let seconds = since.elapsed().as_secs();
@@ -145,7 +165,7 @@ impl Requester {
             return;
         }
         let (account, method, label) = (&self.account, self.endpoint.name(), error.label());
-        let todo = error.advice(self.endpoint);
+        let todo = advice::for_serve(error, self.endpoint);
         if !self.needed {
             tracing::info!(%account, method, result = label, %error, todo, "product names are not available");
         } else if needs_operator(error) {
@@ -193,10 +213,11 @@ fn cannot_pass(error: &ApiError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cryptolens::LogKind;
 
     fn requester() -> Requester {
         let token = Token::fixed("token".to_owned().into());
-        Requester::new(Arc::from("default"), Endpoint::GetEvents, Arc::default(), None, token)
+        Requester::new(Arc::from("default"), LogKind::Events.endpoint(), Arc::default(), None, token)
     }
 
     fn connection() -> ApiError {
@@ -231,6 +252,24 @@ mod tests {
             tokio::time::advance(LOG_AFTER).await;
             assert!(requester.is_news(&error), "{error}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_error_decides_how_long_to_wait() {
+        async fn waited(requester: &mut Requester, error: &ApiError) -> Duration {
+            let began = Instant::now();
+            requester.wait(error).await;
+            began.elapsed()
+        }
+        let mut requester = requester();
+        let asked = |seconds| ApiError::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
+        assert_eq!(waited(&mut requester, &asked(120)).await.as_secs(), 120);
+        assert_eq!(waited(&mut requester, &asked(86_400)).await.as_secs(), 900);
+        assert_eq!(waited(&mut requester, &ApiError::Auth).await.as_secs(), 300);
+        assert_eq!(waited(&mut requester, &ApiError::Denied).await.as_secs(), 300);
+        let wait = waited(&mut requester, &ApiError::Decode(DecodeFault::Empty)).await;
+        // Sleep has a resolution of one millisecond.
+        assert!(wait <= Backoff::API.max() + Duration::from_millis(1), "{wait:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Where pages come from: the client, seen from the poller.
 
-use crate::cryptolens::{Answered, ApiError, Client, Filter, Page, PageQuery, Product, Row, Token};
+use crate::cryptolens::{Answered, ApiError, Client, Page, PageQuery, Product, Row, RowFilter, Token};
 
 /// An account of the Web API.
 pub trait Source: Clone + Send + Sync + 'static {
@@ -33,7 +33,7 @@ impl Source for Client {
         query: PageQuery,
         peek: impl FnOnce(R) + Send,
     ) -> Result<Answered<Page<R>>, ApiError> {
-        Client::answered_page(self, query, &Filter::default(), peek).await
+        Client::answered_page(self, query, &RowFilter::default(), peek).await
     }
 
     async fn products(&self) -> Result<Vec<Product>, ApiError> {

@@ -168,6 +168,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cryptolens::LogKind;
+
+    const EVENTS: Endpoint = LogKind::Events.endpoint();
 
     #[test]
     fn the_last_error_stays_after_success() {
@@ -187,10 +190,10 @@ mod tests {
     fn requests_are_counted_by_result() {
         let status = ApiStatus::default();
         status.expect(Endpoint::GetProducts);
-        status.count(Endpoint::GetEvents, Duration::from_millis(100), None);
-        status.count(Endpoint::GetEvents, Duration::from_secs(31), Some(&ApiError::Timeout));
+        status.count(EVENTS, Duration::from_millis(100), None);
+        status.count(EVENTS, Duration::from_secs(31), Some(&ApiError::Timeout));
         let view = status.view();
-        let events = &view[&Endpoint::GetEvents];
+        let events = &view[&EVENTS];
         assert_eq!((events.results["ok"], events.results["timeout"], events.results["auth"]), (1, 1, 0));
         assert_eq!(events.results.len(), 11);
         assert_eq!(events.durations.buckets, [0, 1, 0, 0, 0, 0, 0, 0, 0]);

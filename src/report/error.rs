@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice;
 use crate::config::ConfigError;
-use crate::cryptolens::{ApiError, ClientError, DecodeFault, Endpoint};
+use crate::cryptolens::{ApiError, ClientError, Endpoint};
 
 /// Why a report, audit or export was not made. No variant holds personal data or text from the API.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum ReportError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The API refused, or still failed after several attempts.
-    #[error("{}: {error}; {}", .endpoint.name(), advice(.error, *.endpoint))]
+    #[error("{}: {error}; {}", .endpoint.name(), advice::for_command(.error, *.endpoint))]
     Api {
         /// The method that was called.
         endpoint: Endpoint,
@@ -84,22 +85,5 @@ impl ReportError {
             ReportError::Usage(_) | ReportError::Config(_) | ReportError::Client(_) => 2,
             _ => 1,
         }
-    }
-}
-
-/// [`ApiError::advice`], where it speaks of `serve`, said for one command.
-const fn advice(error: &ApiError, endpoint: Endpoint) -> &'static str {
-    match error {
-        ApiError::Decode(DecodeFault::Empty | DecodeFault::Html) => error.advice(endpoint),
-        ApiError::Decode(_) => "try again later; if this goes on, report it with the api's answer",
-        // The API's own word for a product, key or state that it can't make sense of.
-        ApiError::BadRequest { status: None } => "check product, key and states",
-        ApiError::Auth => "check the token, and that the subscription is active",
-        ApiError::Denied => "give the token the permission for this method, and no key lock",
-        ApiError::RateLimited { .. } => "try again later",
-        ApiError::Server { html: false, .. } => "try again later; if this goes on, ask the vendor's support",
-        // "Could not find the product." and its like.
-        ApiError::Api => "check that product and key exist, and that the token may see them",
-        _ => error.advice(endpoint),
     }
 }

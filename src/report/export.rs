@@ -23,7 +23,7 @@ use super::record::{EventRecord, ObjectRecord, RequestRecord};
 use super::source::Source;
 use super::spreadsheet::{Cell, maybe_number, number, write_row};
 use super::window::Window;
-use crate::cryptolens::{Filter, Row};
+use crate::cryptolens::{Row, RowFilter};
 
 /// Entries of at least this time, in seconds, and at least so many of the highest ids are read again by `--resume`.
 const READ_AGAIN_SECONDS: i64 = 3600;
@@ -155,7 +155,7 @@ impl Exported for ObjectRecord {
 
 /// What to export, and how.
 pub(super) struct Order<'a> {
-    pub(super) filter: Filter,
+    pub(super) filter: RowFilter,
     /// None for everything. Entries without a time belong to everything only.
     pub(super) window: Option<Window>,
     pub(super) format: ExportFormat,

@@ -52,7 +52,7 @@ use setup::Setup;
 use source::{Reading, Source};
 use window::Window;
 
-use crate::cryptolens::{Filter, Outcome, Row};
+use crate::cryptolens::{Outcome, Row, RowFilter};
 
 /// One of the three commands, as typed.
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ async fn report_web_api(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         OutcomeArg::Failure => Outcome::Failure,
         OutcomeArg::Unknown => Outcome::Unknown,
     });
-    let filter = Filter { states: args.states.clone(), ..license_filter(&args.license) };
+    let filter = RowFilter { states: args.states.clone(), ..license_filter(&args.license) };
     let mut tally = web_api::Tally::new(window, !args.no_comparison, outcome);
     let needed_from = tally.needed_from();
     let needed = Window { from: needed_from, ..window };
@@ -184,7 +184,7 @@ async fn report_objects(args: &ReportArgs, window: Window, setup: &Setup) -> Res
         rows.iter().for_each(|row| reader.add(row));
         Ok(())
     };
-    let reading = read_forward(setup, "Object Log", &Filter::default(), &window, add).await?;
+    let reading = read_forward(setup, "Object Log", &RowFilter::default(), &window, add).await?;
     let report = reader.report(&reading, setup.account.clone());
     let heading = setup.heading(&window);
     match args.format.format {
@@ -199,7 +199,7 @@ async fn report_objects(args: &ReportArgs, window: Window, setup: &Setup) -> Res
 async fn read_forward<R: Row>(
     setup: &Setup,
     log: &str,
-    filter: &Filter,
+    filter: &RowFilter,
     window: &Window,
     add: impl FnMut(Vec<R>) -> Result<(), ReportError>,
 ) -> Result<Reading, ReportError> {
@@ -210,8 +210,8 @@ async fn read_forward<R: Row>(
     Ok(reading)
 }
 
-fn license_filter(license: &LicenseArgs) -> Filter {
-    Filter { product_id: license.product, key: license.key.clone(), ..Filter::default() }
+fn license_filter(license: &LicenseArgs) -> RowFilter {
+    RowFilter { product_id: license.product, key: license.key.clone(), ..RowFilter::default() }
 }
 
 fn json(report: &impl serde::Serialize) -> Result<String, ReportError> {
@@ -242,12 +242,8 @@ async fn audit_seats(args: &AuditArgs, stop: CancellationToken) -> Result<(), Re
             (limit, "GetKey", Window::new(&args.bounds, length, now)?)
         }
     };
-    let filter = Filter {
-        ending_before: None,
-        product_id: Some(args.product),
-        key: Some(key.clone()),
-        states: seats::STATES.to_vec(),
-    };
+    let filter =
+        RowFilter { product_id: Some(args.product), key: Some(key.clone()), states: seats::STATES.to_vec() };
     let (mut rows, mut without_time, mut longest_lease) = (Vec::new(), 0, None);
     let lookback = i64::try_from(args.lookback.as_secs()).unwrap_or(i64::MAX);
     let add = |page: Vec<RequestRecord>| {

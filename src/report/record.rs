@@ -1,164 +1,88 @@
-//! Rows of the three logs with all their members, for those who ask about single customers.
+//! Rows of the logs with all their members, for reports, audits and exports.
 //!
-//! The exporter's own row types leave personal data out; these are read by reports, audits and exports only, and what
-//! leaves this process passes [`super::identity`] first. An empty text is the same as none.
+//! The row types that are counted leave personal data out; these hold it, and whatever of them leaves
+//! the process passes [`super::identity`] first.
 
 use serde::{Deserialize, Serialize};
 
-use crate::cryptolens::row::{find_slot, positive};
-use crate::cryptolens::{LogKind, Row, Slot};
+use crate::cryptolens::row::{as_is, log_row, positive, product};
 
-/// A row of the Web API Log (vendor page V3/model/WebAPILog).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RequestRecord {
-    pub(super) id: i64,
-    pub(super) product_id: i64,
-    pub(super) key: Option<String>,
-    pub(super) ip: Option<String>,
-    /// Unix seconds.
-    pub(super) time: Option<i64>,
-    pub(super) state: Option<i64>,
-    pub(super) machine_code: Option<String>,
-    pub(super) friendly_name: Option<String>,
-    /// Unix seconds; none where the row has no lease.
-    pub(super) floating_expires: Option<i64>,
-    pub(super) do_int_value: Option<i64>,
-    pub(super) do_id: Option<i64>,
+log_row! {
+    /// A row of the Web API Log (vendor page V3/model/WebAPILog).
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub(super) struct RequestRecord of WebApi at time {
+        product_id: i64 = "productId" as Int by product,
+        key: Option<String> = "key" as Text by given,
+        ip: Option<String> = "ip" as Text by given,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        state: Option<i64> = "state" as Int by as_is,
+        machine_code: Option<String> = "machineCode" as Text by given,
+        friendly_name: Option<String> = "friendlyName" as Text by given,
+        /// Unix seconds; none where the row has no lease.
+        floating_expires: Option<i64> = "floatingExpires" as Int by positive,
+        do_int_value: Option<i64> = "doIntValue" as Int by as_is,
+        do_id: Option<i64> = "doId" as Int by as_is,
+    }
 }
 
-/// A row of the Web API Log, as far as the report counts it: of millions of rows, what is not counted is not read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct CountedRequest {
-    pub(super) id: i64,
-    pub(super) product_id: i64,
-    pub(super) key: Option<String>,
-    /// Unix seconds.
-    pub(super) time: Option<i64>,
-    pub(super) state: Option<i64>,
-    pub(super) machine_code: Option<String>,
-    pub(super) friendly_name: Option<String>,
+log_row! {
+    /// A row of the Web API Log with the members that the report counts. Of millions of rows, the other
+    /// members are not read.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(super) struct CountedRequest of WebApi at time {
+        product_id: i64 = "productId" as Int by product,
+        key: Option<String> = "key" as Text by given,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        state: Option<i64> = "state" as Int by as_is,
+        machine_code: Option<String> = "machineCode" as Text by given,
+        friendly_name: Option<String> = "friendlyName" as Text by given,
+    }
 }
 
-/// A row of the Events Log (vendor page V3/model/EventObject).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct EventRecord {
-    pub(super) id: i64,
-    pub(super) product_id: i64,
-    pub(super) key: Option<String>,
-    pub(super) machine_code: Option<String>,
-    pub(super) feature_name: Option<String>,
-    pub(super) event_name: Option<String>,
-    /// In the unit the API gives.
-    pub(super) value: Option<i64>,
-    pub(super) currency: Option<String>,
-    /// Unix seconds.
-    pub(super) time: Option<i64>,
-    /// What the app sent, mostly JSON.
-    pub(super) metadata: Option<String>,
+log_row! {
+    /// A row of the Events Log (vendor page V3/model/EventObject).
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub(super) struct EventRecord of Events at time {
+        product_id: i64 = "productId" as Int by product,
+        key: Option<String> = "key" as Text by given,
+        machine_code: Option<String> = "machineCode" as Text by given,
+        feature_name: Option<String> = "featureName" as Text by given,
+        event_name: Option<String> = "eventName" as Text by given,
+        /// In the unit that the API gives.
+        value: Option<i64> = "value" as Int by as_is,
+        currency: Option<String> = "currency" as Text by given,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        /// The text that the application sent, mostly JSON.
+        metadata: Option<String> = "metadata" as Text by given,
+    }
 }
 
-/// A row of the Object Log (vendor page V3/model/ObjectLog).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ObjectRecord {
-    pub(super) id: i64,
-    /// Unix seconds.
-    pub(super) created: Option<i64>,
-    pub(super) resource_type: Option<i64>,
-    pub(super) resource_action: Option<i64>,
-    pub(super) affected_object_id: Option<i64>,
-    pub(super) object_owner_user_id: Option<i64>,
-    pub(super) performed_by_user_id: Option<String>,
-    /// JSON: the object when it was made, `{field: [old, new]}` when it was changed.
-    pub(super) data: Option<String>,
+log_row! {
+    /// A row of the Object Log (vendor page V3/model/ObjectLog).
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub(super) struct ObjectRecord of Objects at created {
+        /// Unix seconds.
+        created: Option<i64> = "created" as Int by positive,
+        resource_type: Option<i64> = "resourceType" as Int by as_is,
+        resource_action: Option<i64> = "resourceAction" as Int by as_is,
+        affected_object_id: Option<i64> = "affectedObjectId" as Int by as_is,
+        object_owner_user_id: Option<i64> = "objectOwnerUserId" as Int by as_is,
+        performed_by_user_id: Option<String> = "performedByUserId" as Text by given,
+        /// JSON: the object when it was made, `{field: [old, new]}` when it was changed.
+        data: Option<String> = "data" as Text by given,
+    }
 }
 
+/// An empty text is the same as none.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
-
-const REQUEST: [(&str, Slot<RequestRecord>); 11] = [
-    ("id", Slot::Id),
-    ("productId", Slot::Int(|row, value| row.product_id = value.unwrap_or(0))),
-    ("key", Slot::Text(|row, value| row.key = given(value))),
-    ("ip", Slot::Text(|row, value| row.ip = given(value))),
-    ("time", Slot::Int(|row, value| row.time = positive(value))),
-    ("state", Slot::Int(|row, value| row.state = value)),
-    ("machineCode", Slot::Text(|row, value| row.machine_code = given(value))),
-    ("friendlyName", Slot::Text(|row, value| row.friendly_name = given(value))),
-    ("floatingExpires", Slot::Int(|row, value| row.floating_expires = positive(value))),
-    ("doIntValue", Slot::Int(|row, value| row.do_int_value = value)),
-    ("doId", Slot::Int(|row, value| row.do_id = value)),
-];
-
-const COUNTED: [(&str, Slot<CountedRequest>); 7] = [
-    ("id", Slot::Id),
-    ("productId", Slot::Int(|row, value| row.product_id = value.unwrap_or(0))),
-    ("key", Slot::Text(|row, value| row.key = given(value))),
-    ("time", Slot::Int(|row, value| row.time = positive(value))),
-    ("state", Slot::Int(|row, value| row.state = value)),
-    ("machineCode", Slot::Text(|row, value| row.machine_code = given(value))),
-    ("friendlyName", Slot::Text(|row, value| row.friendly_name = given(value))),
-];
-
-const EVENT: [(&str, Slot<EventRecord>); 10] = [
-    ("id", Slot::Id),
-    ("productId", Slot::Int(|row, value| row.product_id = value.unwrap_or(0))),
-    ("key", Slot::Text(|row, value| row.key = given(value))),
-    ("machineCode", Slot::Text(|row, value| row.machine_code = given(value))),
-    ("featureName", Slot::Text(|row, value| row.feature_name = given(value))),
-    ("eventName", Slot::Text(|row, value| row.event_name = given(value))),
-    ("value", Slot::Int(|row, value| row.value = value)),
-    ("currency", Slot::Text(|row, value| row.currency = given(value))),
-    ("time", Slot::Int(|row, value| row.time = positive(value))),
-    ("metadata", Slot::Text(|row, value| row.metadata = given(value))),
-];
-
-const OBJECT: [(&str, Slot<ObjectRecord>); 8] = [
-    ("id", Slot::Id),
-    ("created", Slot::Int(|row, value| row.created = positive(value))),
-    ("resourceType", Slot::Int(|row, value| row.resource_type = value)),
-    ("resourceAction", Slot::Int(|row, value| row.resource_action = value)),
-    ("affectedObjectId", Slot::Int(|row, value| row.affected_object_id = value)),
-    ("objectOwnerUserId", Slot::Int(|row, value| row.object_owner_user_id = value)),
-    ("performedByUserId", Slot::Text(|row, value| row.performed_by_user_id = given(value))),
-    ("data", Slot::Text(|row, value| row.data = given(value))),
-];
-
-macro_rules! row {
-    ($record:ty, $log:expr, $slots:ident, $time:ident) => {
-        impl Row for $record {
-            const LOG: LogKind = $log;
-
-            fn with_id(id: i64) -> Self {
-                Self { id, ..Self::default() }
-            }
-
-            fn slot(name: &str) -> Option<Slot<Self>> {
-                find_slot(&$slots, name)
-            }
-
-            fn id(&self) -> i64 {
-                self.id
-            }
-
-            fn set_id(&mut self, id: i64) {
-                self.id = id;
-            }
-
-            fn time(&self) -> Option<i64> {
-                self.$time
-            }
-        }
-    };
-}
-
-row!(RequestRecord, LogKind::WebApi, REQUEST, time);
-row!(CountedRequest, LogKind::WebApi, COUNTED, time);
-row!(EventRecord, LogKind::Events, EVENT, time);
-row!(ObjectRecord, LogKind::Objects, OBJECT, created);
 
 #[cfg(test)]
 mod tests {

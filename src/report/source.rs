@@ -15,7 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::count::of_length;
 use super::error::{PageFault, ReportError};
 use super::progress::Progress;
-use crate::cryptolens::{ApiError, Client, Endpoint, Filter, LogKind, Page, PageQuery, Retry, Row, Seats};
+use crate::cryptolens::{
+    ApiError, Client, Endpoint, LicenseSeats, LogKind, Page, PageQuery, Retry, Row, RowFilter,
+};
 use crate::ingest::origin::{self, Extent, Mark, Probe, ProbeAnswer};
 
 /// How far times may be off the order of ids, in seconds. A page all of which is off by more ends the reading.
@@ -64,7 +66,7 @@ impl Source {
     /// [`SLACK`], or to the beginning of the log. What `each` returns moves `oldest` further back.
     pub(super) async fn newest_first<R: Row>(
         &self,
-        filter: &Filter,
+        filter: &RowFilter,
         mut oldest: i64,
         mut each: impl FnMut(Vec<R>) -> Option<i64>,
     ) -> Result<Reading, ReportError> {
@@ -96,7 +98,7 @@ impl Source {
     /// newer than `newest` by more than [`SLACK`]. `each` may end the reading by an error.
     pub(super) async fn oldest_first<R: Row>(
         &self,
-        filter: &Filter,
+        filter: &RowFilter,
         after: i64,
         newest: i64,
         mut each: impl FnMut(Vec<R>) -> Result<(), ReportError>,
@@ -120,7 +122,7 @@ impl Source {
     /// An id to read forward from for the rows of a window that begins at `from`, found by
     /// [`origin::find`]. Times of the Web API Log and the Object Log are the server's, and nearly in order: see
     /// [`SLACK`]. Those of events are the applications': see [`EVENTS_SLACK`].
-    pub(super) async fn start<R: Row>(&self, filter: &Filter, from: i64) -> Result<i64, ReportError> {
+    pub(super) async fn start<R: Row>(&self, filter: &RowFilter, from: i64) -> Result<i64, ReportError> {
         let slack = if R::LOG == LogKind::Events { EVENTS_SLACK } else { SLACK };
         let mut probe = ProbeLog { source: self, filter, rows: PhantomData::<fn() -> R> };
         origin::find(&mut probe, R::LOG, Mark::Time(from.saturating_sub(slack))).await
@@ -139,13 +141,14 @@ impl Source {
     async fn probed<R: Row>(
         &self,
         mut query: PageQuery,
-        filter: &Filter,
+        filter: &RowFilter,
     ) -> Result<ProbeAnswer, ReportError> {
         let endpoint = R::LOG.endpoint();
         let mut attempt = 0;
         loop {
-            match self.unless_stopped(self.client.filtered_page::<R>(query, filter)).await? {
-                Ok(page) => {
+            match self.unless_stopped(self.client.answered_page::<R>(query, filter, |_| {})).await? {
+                Ok(answered) => {
+                    let page = answered.value;
                     let descends =
                         page.rows.len() > 1 && page.rows.is_sorted_by(|one, next| one.id() > next.id());
                     if descends && !query.newest_first {
@@ -167,7 +170,7 @@ impl Source {
     }
 
     /// How many seats a license key has.
-    pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<Seats, ReportError> {
+    pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<LicenseSeats, ReportError> {
         let asking = async {
             let mut attempt = 0;
             loop {
@@ -189,8 +192,8 @@ impl Source {
         self.unless_stopped(fetch).await?.unwrap_or(Err(ReportError::Interrupted))
     }
 
-    fn fetch<R: Row>(&self, cursor: Cursor, filter: &Filter) -> Fetching<R> {
-        let (source, filter) = (self.clone(), cursor.filter(filter));
+    fn fetch<R: Row>(&self, cursor: Cursor, filter: &RowFilter) -> Fetching<R> {
+        let (source, filter) = (self.clone(), filter.clone());
         let (sender, last) = oneshot::channel();
         let page = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut sender = Some(sender);
@@ -201,8 +204,8 @@ impl Source {
                     // Nobody may be listening: reading forward doesn't.
                     let _ = sender.take().map(|sender| sender.send((row.id(), row.time())));
                 };
-                match source.client.peeked_page(query, &filter, peek).await {
-                    Ok(page) => return Ok(page),
+                match source.client.answered_page(query, &filter, peek).await {
+                    Ok(answered) => return Ok(answered.value),
                     Err(error) => {
                         if error.may_be_size() {
                             query.limit = (query.limit / 2).max(LEAST_LIMIT);
@@ -237,7 +240,7 @@ impl Source {
 /// The questions of the search for the beginning of a window.
 struct ProbeLog<'a, R> {
     source: &'a Source,
-    filter: &'a Filter,
+    filter: &'a RowFilter,
     rows: PhantomData<fn() -> R>,
 }
 
@@ -245,12 +248,12 @@ impl<R: Row> Probe for ProbeLog<'_, R> {
     type Error = ReportError;
 
     async fn page_after(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ReportError> {
-        let query = PageQuery { starting_after: after, limit: extent.limit(R::LOG), newest_first: false };
+        let query = PageQuery::after(after, extent.limit(R::LOG));
         self.source.probed::<R>(query, self.filter).await
     }
 
     async fn newest(&mut self) -> Result<ProbeAnswer, ReportError> {
-        let query = PageQuery { starting_after: 0, limit: 1, newest_first: true };
+        let query = PageQuery::before(None, 1);
         self.source.probed::<R>(query, self.filter).await
     }
 
@@ -296,14 +299,9 @@ impl Cursor {
 
     fn query(&self, limit: u16) -> PageQuery {
         match self.direction {
-            Direction::NewestFirst => PageQuery { starting_after: 0, limit, newest_first: true },
-            Direction::OldestFirst => PageQuery { starting_after: self.last, limit, newest_first: false },
+            Direction::NewestFirst => PageQuery::before((self.last != 0).then_some(self.last), limit),
+            Direction::OldestFirst => PageQuery::after(self.last, limit),
         }
-    }
-
-    fn filter(&self, filter: &Filter) -> Filter {
-        let before = (self.direction == Direction::NewestFirst && self.last != 0).then_some(self.last);
-        Filter { ending_before: before, ..filter.clone() }
     }
 
     fn is_further(&self, id: i64) -> bool {
@@ -375,7 +373,7 @@ mod tests {
 
     #[test]
     fn each_row_is_handed_over_once_and_in_order() {
-        let mut cursor = Cursor::new(Endpoint::GetWebApiLog, Direction::NewestFirst, 0);
+        let mut cursor = Cursor::new(LogKind::WebApi.endpoint(), Direction::NewestFirst, 0);
         assert_eq!(accepted(&mut cursor, &[9, 7, 7, 5]), Ok(Some(vec![9, 7, 5])));
         // A server that takes `EndingBefore` for inclusive.
         assert_eq!(accepted(&mut cursor, &[5, 4]), Ok(Some(vec![4])));
@@ -383,14 +381,14 @@ mod tests {
         assert_eq!((cursor.reading.rows, cursor.reading.duplicates), (4, 2));
         assert!(cursor.reading.whole_log);
 
-        let mut cursor = Cursor::new(Endpoint::GetEvents, Direction::OldestFirst, 3);
+        let mut cursor = Cursor::new(LogKind::Events.endpoint(), Direction::OldestFirst, 3);
         assert_eq!(accepted(&mut cursor, &[4, 6]), Ok(Some(vec![4, 6])));
         assert_eq!(accepted(&mut cursor, &[9, 8]), Err(PageFault::Order));
     }
 
     #[test]
     fn pages_that_lead_nowhere_are_an_error() {
-        let cursor = || Cursor::new(Endpoint::GetWebApiLog, Direction::NewestFirst, 5);
+        let cursor = || Cursor::new(LogKind::WebApi.endpoint(), Direction::NewestFirst, 5);
         assert_eq!(accepted(&mut cursor(), &[9, 8]), Err(PageFault::Order));
         let fault = cursor().accept(page(&[], 3)).unwrap_err();
         assert!(matches!(fault, ReportError::Pages { fault: PageFault::NoId, .. }));

@@ -19,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
+use crate::backoff::SEEDED;
 use crate::ingest::TimestampPair;
 use crate::ingest::flaw::Flaw;
 use world::{Kind, Outcome, World};
@@ -31,16 +32,10 @@ struct Simulated {
     began: Instant,
     /// Local time minus true time, in seconds.
     skew: i64,
-    jitter: ChaCha8Rng,
 }
 
 thread_local! {
     static SIMULATED: RefCell<Option<Simulated>> = const { RefCell::new(None) };
-}
-
-/// The jitter of waits, in a simulation.
-pub(crate) fn jitter() -> Option<f64> {
-    SIMULATED.with_borrow_mut(|simulated| simulated.as_mut().map(|simulated| simulated.jitter.random()))
 }
 
 /// The clock of the machine that the exporter runs on.
@@ -68,10 +63,11 @@ fn run(kind: Kind, seed: u64, flaw: Option<Flaw>) -> Outcome {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let jitter = ChaCha8Rng::seed_from_u64(random.random());
-        SIMULATED.set(Some(Simulated { began: Instant::now(), skew: 0, jitter }));
+        SEEDED.set(Some(ChaCha8Rng::seed_from_u64(random.random())));
+        SIMULATED.set(Some(Simulated { began: Instant::now(), skew: 0 }));
         let outcome = World::new(kind, random).run(flaw).await;
         SIMULATED.set(None);
+        SEEDED.set(None);
         outcome
     })
 }

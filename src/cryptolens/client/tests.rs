@@ -11,7 +11,7 @@ fn answer(status: u16, body: &str) -> Result<(), ApiError> {
     let status = StatusCode::from_u16(status).unwrap();
     let body = Body::Whole { bytes: body.as_bytes().to_vec(), _turn: None };
     let (sent, received) = (Instant::now(), Instant::now());
-    Answer { status, retry_after: None, server_time: None, sent, received, body }
+    RawAnswer { status, retry_after: None, server_time: None, sent, received, body }
         .read(decode::page::<crate::cryptolens::WebApiRow>)
         .map(|_| ())
 }
@@ -64,7 +64,7 @@ fn retry_after_is_seconds_or_a_date() {
     assert_eq!(wait("120"), Some(Duration::from_secs(120)));
     assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
     assert_eq!(wait("soon"), None);
-    let later = (chrono::Utc::now() + chrono::Duration::seconds(90)).to_rfc2822();
+    let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
     assert!(wait(&later).is_some_and(|wait| wait > Duration::from_secs(60)));
 }
 
@@ -155,10 +155,10 @@ fn with_length(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-const QUERY: PageQuery = PageQuery { starting_after: 5, limit: 10, newest_first: false };
+const QUERY: PageQuery = PageQuery::after(5, 10);
 
 async fn ask(client: &Client) -> Result<Answered<Page<WebApiRow>>, ApiError> {
-    client.answered_page(QUERY, &Filter::default(), |_| {}).await
+    client.answered_page(QUERY, &RowFilter::default(), |_| {}).await
 }
 
 /// Issue 9, line 19. The server gives a connection up just when the second request on it arrives.

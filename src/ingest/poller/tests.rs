@@ -314,7 +314,7 @@ async fn after_an_error_nothing_that_was_asked_ahead_is_used() {
     running.stop().await;
 }
 
-const R_ENDPOINT: crate::cryptolens::Endpoint = crate::cryptolens::Endpoint::GetEvents;
+const R_ENDPOINT: crate::cryptolens::Endpoint = LogKind::Events.endpoint();
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_after_an_outage_is_told_as_one() {
