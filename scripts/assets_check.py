@@ -1,8 +1,6 @@
 """The checks of scripts/assets-check that no tool makes by itself. Run by it, with the Python of scripts/tools."""
 
 import datetime
-import json
-import pathlib
 import re
 import subprocess
 import sys
@@ -15,7 +13,14 @@ import queries
 from queries import ROOT, dashboards, panels, rules
 
 # What Prometheus and the process collector bring.
-FOREIGN_METRICS = {"up", "ALERTS", "ALERTS_FOR_STATE", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+FOREIGN_METRICS = {
+    "up",
+    "ALERTS",
+    "ALERTS_FOR_STATE",
+    "process_start_time_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+}
 
 # What a scrape, the Prometheus operator or a relabelling may set.
 TARGET_LABELS = {"job", "instance", "cluster", "namespace", "service", "pod", "node", "__replica"}
@@ -23,7 +28,9 @@ TARGET_LABELS = {"job", "instance", "cluster", "namespace", "service", "pod", "n
 
 def compose(_):
     """Every mounted file is there, and whatever a program reads is mounted; images are pinned; ports stay on this machine."""
-    provider = yaml.safe_load((ROOT / "grafana" / "provisioning" / "dashboards" / "cryptolens.yml").read_text())["providers"][0]
+    provider = yaml.safe_load((ROOT / "grafana" / "provisioning" / "dashboards" / "cryptolens.yml").read_text())[
+        "providers"
+    ][0]
     for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items():
         if "build" not in service and not re.search(r":v?[0-9]+\.[0-9]+\.[0-9]+$", service["image"]):
             yield f"{name}: the image is not pinned: {service['image']}"
@@ -32,7 +39,9 @@ def compose(_):
             if source.startswith(".") and not (ROOT / source).exists():
                 yield f"{name}: {source} is missing"
         mounts = [volume.split(":")[1] for volume in service.get("volumes", [])]
-        read = [argument.partition("=")[2] for argument in service.get("command", [])] + list(service.get("environment", {}).values())
+        read = [argument.partition("=")[2] for argument in service.get("command", [])] + list(
+            service.get("environment", {}).values()
+        )
         if name == "grafana":
             read.append(provider["options"]["path"])
         for path in read:
@@ -45,7 +54,10 @@ def compose(_):
 
 def runbooks(_):
     """Every alert has severity, texts, a section in the runbooks, and a test that expects it to fire; no section is left over."""
-    sections = {heading.lower() for heading in re.findall(r"^### (\S+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.M)}
+    sections = {
+        heading.lower()
+        for heading in re.findall(r"^### (\S+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE)
+    }
     tests = "".join(path.read_text() for path in (ROOT / "prometheus" / "tests").glob("*.yml"))
     alerts = {rule["alert"]: rule for rule in rules() if "alert" in rule}
     for name, rule in alerts.items():
@@ -69,7 +81,17 @@ ANY = {name: f"any-{name}" for name in ("cluster", "namespace", "job", "instance
 # Grafana's names for what our panels show, of the many that dashboard-linter knows.
 UNITS = {"short", "none", "percentunit", "s", "bytes", "reqpm", "epm", "suffix: per h", "string", "dateTimeAsIso"}
 # Keys that Grafana has dropped or never read, and empty ones.
-DEAD_KEYS = {"style", "liveNow", "timepicker", "weekStart", "fiscalYearStartMonth", "gnetId", "iteration", "id", "skipUrlSync"}
+DEAD_KEYS = {
+    "style",
+    "liveNow",
+    "timepicker",
+    "weekStart",
+    "fiscalYearStartMonth",
+    "gnetId",
+    "iteration",
+    "id",
+    "skipUrlSync",
+}
 CALCULATIONS = {"mean": "Mean", "max": "Max", "lastNotNull": "Last *", "sum": "Total"}
 
 
@@ -80,9 +102,14 @@ def dashboard_rules(arguments):
         yield from (f"{name}: {problem}" for problem in variable_problems(dashboard))
         yield from (f"{name}: {problem}" for problem in model_problems(dashboard))
         yield from (f"{name}: {problem}" for problem in alert_problems(dashboard))
-        if not any(link["type"] == "dashboards" and link["tags"] == dashboard["tags"] and link["includeVars"] for link in dashboard["links"]):
+        if not any(
+            link["type"] == "dashboards" and link["tags"] == dashboard["tags"] and link["includeVars"]
+            for link in dashboard["links"]
+        ):
             yield f"{name}: no links to the other dashboards"
-        ids = [panel["id"] for panel in panels(dashboard)] + [row["id"] for row in dashboard["panels"] if row["type"] == "row"]
+        ids = [panel["id"] for panel in panels(dashboard)] + [
+            row["id"] for row in dashboard["panels"] if row["type"] == "row"
+        ]
         if len(ids) != len(set(ids)):
             yield f"{name}: panel ids are not unique"
         for panel in panels(dashboard):
@@ -117,18 +144,30 @@ def model_problems(dashboard):
 def alert_problems(dashboard):
     """Alerts of customers are marked where customers' requests are shown, those of the exporter on its own dashboard, and both
     follow the variables; the first row of either dashboard lists them."""
-    customers = {rule["alert"] for group in queries.groups() if group["name"].endswith(".customers") for rule in group["rules"] if "alert" in rule}
+    customers = {
+        rule["alert"]
+        for group in queries.groups()
+        if group["name"].endswith(".customers")
+        for rule in group["rules"]
+        if "alert" in rule
+    }
     others = {rule["alert"] for rule in rules() if "alert" in rule} - customers
     wanted = others if dashboard["uid"] == "cryptolens-exporter" else customers
     marks = {one["name"]: one for one in dashboard["annotations"]["list"] if "expr" in one}
     if marks.keys() != {"Firing alerts", "Catching up", "Exporter restarts"}:
         yield f"annotations: {sorted(marks)}"
     matchers = re.findall(r'alertname(=~|!~)"([^"]+)"', marks["Firing alerts"]["expr"])
-    marked = {name for name in customers | others if all(bool(re.fullmatch(pattern, name)) == (kind == "=~") for kind, pattern in matchers)}
+    marked = {
+        name
+        for name in customers | others
+        if all(bool(re.fullmatch(pattern, name)) == (kind == "=~") for kind, pattern in matchers)
+    }
     if marked != wanted:
         yield f"marks alerts {sorted(marked ^ wanted)} wrongly"
     listed = [panel for panel in panels(dashboard) if panel["title"].startswith("Firing alerts")]
-    if dashboard["uid"] in ("cryptolens-overview", "cryptolens-exporter") and not (listed and listed[0]["gridPos"]["y"] < 6):
+    if dashboard["uid"] in ("cryptolens-overview", "cryptolens-exporter") and not (
+        listed and listed[0]["gridPos"]["y"] < 6
+    ):
         yield "no table of firing alerts at the top"
 
 
@@ -139,8 +178,12 @@ def variable_problems(dashboard):
         yield "template-datasource-rule"
     for name in ("job", "instance"):
         variable = variables.get(name, {})
-        if not (variable.get("type") == "query" and variable.get("multi") and variable.get("allValue") == ".+"
-                and variable.get("label", "").lower() == name):
+        if not (
+            variable.get("type") == "query"
+            and variable.get("multi")
+            and variable.get("allValue") == ".+"
+            and variable.get("label", "").lower() == name
+        ):
             yield f"template-{name}-rule"
     for name in ("cluster", "namespace"):
         if variables.get(name, {}).get("allValue") != ".*":
@@ -168,7 +211,12 @@ def panel_problems(panel):
     if not panel.get("targets"):
         yield "panel-no-targets-rule"
     units = {panel["fieldConfig"]["defaults"].get("unit")}
-    units |= {property["value"] for override in panel["fieldConfig"]["overrides"] for property in override["properties"] if property["id"] == "unit"}
+    units |= {
+        one["value"]
+        for override in panel["fieldConfig"]["overrides"]
+        for one in override["properties"]
+        if one["id"] == "unit"
+    }
     if not units <= UNITS:
         yield f"panel-units-rule: {units - UNITS}"
     if not panel["fieldConfig"]["defaults"]["thresholds"]["steps"]:
@@ -182,7 +230,9 @@ def panel_problems(panel):
         if not panel.get("interval"):
             yield "no least interval: polls and scrapes alias"
     if panel["type"] == "stat":
-        mapped = [mapping for mapping in panel["fieldConfig"]["defaults"].get("mappings", []) if mapping["type"] == "special"]
+        mapped = [
+            mapping for mapping in panel["fieldConfig"]["defaults"].get("mappings", []) if mapping["type"] == "special"
+        ]
         if not mapped or mapped[0]["options"]["result"]["color"] != "#808080":
             yield "what is not known is not grey"
     for target in panel.get("targets", []):
@@ -202,15 +252,26 @@ def query_problems(text):
             for name in ("cluster", "namespace", "job", "instance"):
                 if partly and name == "instance" and not node.name.startswith("ALERTS"):
                     continue
-                if not any((name, promql_parser.MatchOp.Re, value) in matchers for value in (ANY[name], f"({ANY[name]})?")[:1 + partly]):
+                if not any(
+                    (name, promql_parser.MatchOp.Re, value) in matchers
+                    for value in (ANY[name], f"({ANY[name]})?")[: 1 + partly]
+                ):
                     yield f"target-{name}-rule: {node.name}"
-            if ROWS.fullmatch(node.name) and "exporter" not in node.name and not any(merges_replicas(parent) for parent in parents):
+            if (
+                ROWS.fullmatch(node.name)
+                and "exporter" not in node.name
+                and not any(merges_replicas(parent) for parent in parents)
+            ):
                 yield f"replicas are summed: {node.name}"
             if node.name.endswith("_total"):
                 around = [type(parent).__name__ for parent in parents[-2:]]
                 if around != ["Call", "MatrixSelector"] or parents[-2].func.name not in ("rate", "irate", "increase"):
                     yield f"target-counter-agg-rule: {node.name}"
-        if isinstance(node, promql_parser.Call) and node.func.name in ("rate", "irate") and node.args[0].range not in RATE_INTERVALS:
+        if (
+            isinstance(node, promql_parser.Call)
+            and node.func.name in ("rate", "irate")
+            and node.args[0].range not in RATE_INTERVALS
+        ):
             yield f"target-rate-interval-rule: {node.prettify()}"
         if isinstance(node, promql_parser.Call) and node.func.name == "histogram_quantile":
             inner = [part for part, _ in queries.nodes(node)]
@@ -227,7 +288,7 @@ def merges_replicas(node):
     """Whether a part of a query takes one replica of several, or asks only whether something is there."""
     if isinstance(node, promql_parser.AggregateExpr):
         kind, labels = str(node.op), set(node.modifier.labels) if node.modifier else set()
-        return kind == "group" or kind in ("max", "min") and labels >= IDENTITY
+        return kind == "group" or (kind in ("max", "min") and labels >= IDENTITY)
     # The share of old rows decides which replica to take.
     return isinstance(node, promql_parser.BinaryExpr) and str(node.op) in (">", "/") and "entry_age" in node.prettify()
 
@@ -239,7 +300,10 @@ ROWS = re.compile(r"cryptolens_(web_api|event|object)_log_(entries|states)_total
 
 
 # What is usual over a week: some old rows in it bend nothing.
-USUAL = {"account_product_outcome:cryptolens_web_api_log_entries:increase1w", "account_product:cryptolens_web_api_log_entries:least_increase1h"}
+USUAL = {
+    "account_product_outcome:cryptolens_web_api_log_entries:increase1w",
+    "account_product:cryptolens_web_api_log_entries:least_increase1h",
+}
 
 
 def heedless(query):
@@ -259,15 +323,22 @@ def identity_problems(text):
     """Matching and grouping go by the whole identity of an account: its name alone is another exporter's too."""
     for node, _ in queries.nodes(queries.parsed(text)):
         labels = set(queries.grouping_labels(node))
-        if "account" in labels and not IDENTITY <= labels:
+        if "account" in labels and not labels >= IDENTITY:
             yield f"matches or groups by {sorted(labels)}, which is not the whole identity"
-        if isinstance(node, promql_parser.BinaryExpr) and node.modifier and node.modifier.matching and labels == {"account"}:
+        if (
+            isinstance(node, promql_parser.BinaryExpr)
+            and node.modifier
+            and node.modifier.matching
+            and labels == {"account"}
+        ):
             yield "matches by account alone"
 
 
 def unparsable(promtool, all_queries):
     """target-promql-rule, by promtool itself."""
-    made = [{"record": f"query:{number}", "expr": queries.filled(query, ANY)} for number, query in enumerate(all_queries)]
+    made = [
+        {"record": f"query:{number}", "expr": queries.filled(query, ANY)} for number, query in enumerate(all_queries)
+    ]
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         yaml.safe_dump({"groups": [{"name": "queries", "rules": made}]}, file)
         file.flush()
@@ -300,7 +371,12 @@ def unknown_names(all_queries):
                 yield f"{query.where}: no such metric: {metric}"
             for label in set(labels) - families.get(metric, everywhere | {"alertname", "alertstate", "severity"}):
                 yield f"{query.where}: {metric} has no label {label}"
-        for label in set(queries.grouping_labels(expression)) - set(queries.made_labels(expression)) - everywhere - {"alertstate"}:
+        for label in (
+            set(queries.grouping_labels(expression))
+            - set(queries.made_labels(expression))
+            - everywhere
+            - {"alertstate"}
+        ):
             yield f"{query.where}: no metric has the label {label}"
 
 

@@ -33,7 +33,7 @@ def strict_map(loader, node):
     for key in keys:
         if keys.count(key) > 1:
             raise yaml.YAMLError(f"the key {key} is there twice{node.start_mark}")
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value)}
+    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
 
 
 Strict.add_constructor("tag:yaml.org,2002:map", strict_map)
@@ -51,8 +51,12 @@ def template(helm, values, *more):
             yaml.safe_dump(values, file)
             file.flush()
             options = ["--values", file.name]
-        done = subprocess.run([helm, "template", "x", str(CHART), "--namespace", "licensing", *options, *more],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [helm, "template", "x", str(CHART), "--namespace", "licensing", *options, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 
 
@@ -69,9 +73,12 @@ def of_kind(documents, kind):
 
 # Each rendered set of values
 
+
 def manifests(arguments):
     """Kubernetes' own schemas, those of the monitoring kinds, and what the strictest readers refuse."""
-    crds = {kind: json.loads((ROOT / "scripts" / "schemas" / f"{kind.lower()}.json").read_text()) for kind in MONITORING}
+    crds = {
+        kind: json.loads((ROOT / "scripts" / "schemas" / f"{kind.lower()}.json").read_text()) for kind in MONITORING
+    }
     folder = pathlib.Path(arguments[0])
     documents = [(path, document) for path in folder.rglob("*.yaml") for document in read(path.read_text())]
     if not documents and folder.name != "off":
@@ -100,7 +107,11 @@ def unrestricted(pod):
         yield "user and group of the volume do not go together"
     for container in pod["containers"] + pod.get("initContainers", []):
         own = container["securityContext"]
-        if own["allowPrivilegeEscalation"] or own["capabilities"]["drop"] != ["ALL"] or not own["readOnlyRootFilesystem"]:
+        if (
+            own["allowPrivilegeEscalation"]
+            or own["capabilities"]["drop"] != ["ALL"]
+            or not own["readOnlyRootFilesystem"]
+        ):
             yield f"container {container['name']} is not restricted"
     if pod["automountServiceAccountToken"]:
         yield "an API token is mounted"
@@ -108,9 +119,18 @@ def unrestricted(pod):
 
 def unmergeable(pod):
     """Lists that server-side apply merges by a key, with the same key twice or none, and lists that are null."""
-    lists = [(pod, "volumes", "name"), (pod, "imagePullSecrets", "name"), (pod, "hostAliases", "ip"), (pod, "containers", "name")]
+    lists = [
+        (pod, "volumes", "name"),
+        (pod, "imagePullSecrets", "name"),
+        (pod, "hostAliases", "ip"),
+        (pod, "containers", "name"),
+    ]
     for container in pod["containers"]:
-        lists += [(container, "env", "name"), (container, "volumeMounts", "mountPath"), (container, "ports", "containerPort")]
+        lists += [
+            (container, "env", "name"),
+            (container, "volumeMounts", "mountPath"),
+            (container, "ports", "containerPort"),
+        ]
         for port in container.get("ports", []):
             if "protocol" not in port:
                 yield f"port {port['name']} has no protocol"
@@ -130,24 +150,37 @@ def equal(arguments):
     documents = [document for path in pathlib.Path(arguments[0]).rglob("*.yaml") for document in read(path.read_text())]
     if [document["spec"] for document in of_kind(documents, "PrometheusRule")] != [yaml.safe_load(RULES.read_text())]:
         yield "the rendered rules differ"
-    maps = [json.loads(text) for document in of_kind(documents, "ConfigMap")
-            for key, text in document["data"].items() if key.endswith(".json")]
+    maps = [
+        json.loads(text)
+        for document in of_kind(documents, "ConfigMap")
+        for key, text in document["data"].items()
+        if key.endswith(".json")
+    ]
     if sorted(maps, key=lambda made: made["uid"]) != sorted(dashboards(), key=lambda made: made["uid"]):
         yield "the rendered dashboards differ"
 
 
 # Values
 
+
 def values(_):
     """Every value has a description, a default and a schema, and no schema is left over."""
     text = (CHART / "values.yaml").read_text()
-    described = set(re.findall(r"^\| `([\w.]+)` \|", (CHART / "README.md").read_text(), re.M))
+    described = set(re.findall(r"^\| `([\w.]+)` \|", (CHART / "README.md").read_text(), re.MULTILINE))
     schema = json.loads((CHART / "values.schema.json").read_text())
     yield from unlike("", yaml.safe_load(text), schema, described)
 
 
 # Maps of which the user decides the keys, or Kubernetes.
-OPEN = {"dashboards.labels", "resources", "podSecurityContext", "securityContext", "livenessProbe", "readinessProbe", "startupProbe"}
+OPEN = {
+    "dashboards.labels",
+    "resources",
+    "podSecurityContext",
+    "securityContext",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+}
 
 
 def unlike(path, default, schema, described):
@@ -173,34 +206,59 @@ def refusals(arguments):
     def given(*pairs):
         return [part for pair in pairs for part in ("--set", pair)]
 
-    bad = [(given("demo=false"), "token.existingSecret is missing"),
-           (good + given("image.tga=1"), "'tga' not allowed"), (good + given("nonsense=1"), "'nonsense' not allowed"),
-           (good + given("service.port=0"), "/service/port"), (good + given("logs={web}"), "/logs/0"),
-           (good + given("since=sometimes"), "/since"), (good + given("api.url=api.example"), "/api/url"),
-           (good + given("log.level=loud"), "/log/level"), (good + given("config.token=secret"), "/config"),
-           (good + given("serviceMonitor.enabled=true", "podMonitor.enabled=true"), "set one of them"),
-           (good + given("token.value=secret"), "are two tokens"), (good + given("service.nodePort=30000"), "service.nodePort needs"),
-           (good + given("extraEnv[0].name=CRYPTOLENS_TOKEN", "extraEnv[0].value=secret"), "are two tokens"),
-           (good + given("commonLabels.app\\.kubernetes\\.io/name=x"), "/commonLabels"),
-           (good + given("podLabels.app\\.kubernetes\\.io/instance=x"), "/podLabels"),
-           (good + given("extraVolumes[0].name=ledger"), "/extraVolumes/0"), (good + given("config.api=x"), "/config/api"),
-           (good + given("config.storage.path=ledger"), "begins with a slash"),
-           (good + given("storage.foreignLedger=steal"), "/storage/foreignLedger"),
-           (good + given("prometheusRule.enabled=true", "prometheusRule.disabled={CryptolensNonsense}"), 'no alert "CryptolensNonsense"'),
-           (good + given("prometheusRule.enabled=true", "prometheusRule.for.CryptolensNonsense=1m"), 'no alert "CryptolensNonsense"'),
-           (good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=1m", "serviceMonitor.scrapeTimeout=1m1s"), "longer than the interval"),
-           (good + given("prometheusRule.budget=0"), "/prometheusRule/budget")]
+    bad = [
+        (given("demo=false"), "token.existingSecret is missing"),
+        (good + given("image.tga=1"), "'tga' not allowed"),
+        (good + given("nonsense=1"), "'nonsense' not allowed"),
+        (good + given("service.port=0"), "/service/port"),
+        (good + given("logs={web}"), "/logs/0"),
+        (good + given("since=sometimes"), "/since"),
+        (good + given("api.url=api.example"), "/api/url"),
+        (good + given("log.level=loud"), "/log/level"),
+        (good + given("config.token=secret"), "/config"),
+        (good + given("serviceMonitor.enabled=true", "podMonitor.enabled=true"), "set one of them"),
+        (good + given("token.value=secret"), "are two tokens"),
+        (good + given("service.nodePort=30000"), "service.nodePort needs"),
+        (good + given("extraEnv[0].name=CRYPTOLENS_TOKEN", "extraEnv[0].value=secret"), "are two tokens"),
+        (good + given("commonLabels.app\\.kubernetes\\.io/name=x"), "/commonLabels"),
+        (good + given("podLabels.app\\.kubernetes\\.io/instance=x"), "/podLabels"),
+        (good + given("extraVolumes[0].name=ledger"), "/extraVolumes/0"),
+        (good + given("config.api=x"), "/config/api"),
+        (good + given("config.storage.path=ledger"), "begins with a slash"),
+        (good + given("storage.foreignLedger=steal"), "/storage/foreignLedger"),
+        (
+            good + given("prometheusRule.enabled=true", "prometheusRule.disabled={CryptolensNonsense}"),
+            'no alert "CryptolensNonsense"',
+        ),
+        (
+            good + given("prometheusRule.enabled=true", "prometheusRule.for.CryptolensNonsense=1m"),
+            'no alert "CryptolensNonsense"',
+        ),
+        (
+            good
+            + given("serviceMonitor.enabled=true", "serviceMonitor.interval=1m", "serviceMonitor.scrapeTimeout=1m1s"),
+            "longer than the interval",
+        ),
+        (good + given("prometheusRule.budget=0"), "/prometheusRule/budget"),
+    ]
     for options, wanted in bad:
         code, said = template(arguments[0], options)
         if code == 0 or wanted not in said:
             yield f"{options}: wanted a message with {wanted!r}, got: {said if code else 'manifests'}"
-    accepted = [good + given("global.a=1"), good + given("enabled=true"), given("enabled=false"),
-                good + ["--set-json", 'extraArgs=["--poll.overlap", "5m", "--seed", 42]'],
-                given("config.api.token_file=/run/token"), given("extraArgs={--api.token-file=/run/token}"),
-                given("extraEnv[0].name=CRYPTOLENS_TOKEN", "extraEnv[0].valueFrom.secretKeyRef.name=t"),
-                given("extraEnvFrom[0].secretRef.name=t"), good + ["--set-json", 'config={"api": null}'],
-                good + ["--set-json", "livenessProbe=null"], good + ["--set-json", "podSecurityContext=null", "--set", "openshift.adapt=enabled"],
-                good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=5s")]
+    accepted = [
+        good + given("global.a=1"),
+        good + given("enabled=true"),
+        given("enabled=false"),
+        [*good, "--set-json", 'extraArgs=["--poll.overlap", "5m", "--seed", 42]'],
+        given("config.api.token_file=/run/token"),
+        given("extraArgs={--api.token-file=/run/token}"),
+        given("extraEnv[0].name=CRYPTOLENS_TOKEN", "extraEnv[0].valueFrom.secretKeyRef.name=t"),
+        given("extraEnvFrom[0].secretRef.name=t"),
+        [*good, "--set-json", 'config={"api": null}'],
+        [*good, "--set-json", "livenessProbe=null"],
+        [*good, "--set-json", "podSecurityContext=null", "--set", "openshift.adapt=enabled"],
+        good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=5s"),
+    ]
     for options in accepted:
         code, said = template(arguments[0], options)
         if code:
@@ -212,13 +270,18 @@ def refusals(arguments):
 def policies(arguments):
     """The network policy lets out DNS and the port of the API, or that of the proxy instead, and nothing at all for the demo."""
     proxy = {"name": "HTTPS_PROXY", "value": "http://proxy.example:8888"}
-    cases = [({}, [53, 443]), ({"api": {"url": "http://license-server.example:8080/api"}}, [53, 8080]),
-             ({"config": {"api": {"url": "https://license-server.example:8443/api"}}}, [53, 8443]),
-             ({"extraArgs": ["--api.url=http://a.example/api", "--api.url", "http://b.example:81/api"]}, [53, 81]),
-             ({"proxy": {"url": "http://proxy.example:3128"}}, [53, 3128]), ({"extraEnv": [proxy]}, [53, 8888]),
-             ({"openshift": {"adapt": "enabled"}}, [53, 443, 5353]), ({"demo": True}, [53])]
+    cases = [
+        ({}, [53, 443]),
+        ({"api": {"url": "http://license-server.example:8080/api"}}, [53, 8080]),
+        ({"config": {"api": {"url": "https://license-server.example:8443/api"}}}, [53, 8443]),
+        ({"extraArgs": ["--api.url=http://a.example/api", "--api.url", "http://b.example:81/api"]}, [53, 81]),
+        ({"proxy": {"url": "http://proxy.example:3128"}}, [53, 3128]),
+        ({"extraEnv": [proxy]}, [53, 8888]),
+        ({"openshift": {"adapt": "enabled"}}, [53, 443, 5353]),
+        ({"demo": True}, [53]),
+    ]
     for given, wanted in cases:
-        policy, = of_kind(rendered(arguments[0], {**TOKEN, **given}), "NetworkPolicy")
+        (policy,) = of_kind(rendered(arguments[0], {**TOKEN, **given}), "NetworkPolicy")
         out = sorted({port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]})
         if out != wanted:
             yield f"{given}: lets out {out}, not {wanted}"
@@ -233,21 +296,54 @@ def settings(arguments):
     accounts = [{"name": "shop", "token_file": "/etc/cryptolens-exporter/tokens/shop"}]
     cases = [
         ({}, file),
-        ({"since": "now", "logs": ["objects", "events", "web_api"], "log": {"level": "info"}, "storage": {"foreignLedger": "refuse"}}, file),
+        (
+            {
+                "since": "now",
+                "logs": ["objects", "events", "web_api"],
+                "log": {"level": "info"},
+                "storage": {"foreignLedger": "refuse"},
+            },
+            file,
+        ),
         ({"since": "30d", "logs": ["events"]}, {**file, "since": "30d", "logs": ["events"]}),
-        ({"since": "30d", "logs": ["events"], "config": {"accounts": accounts}},
-         {"storage": {"path": mount}, "accounts": accounts, "since": "30d", "logs": ["events"]}),
-        ({"since": "30d", "logs": ["events"], "config": {"since": "all", "logs": "web_api,objects"}},
-         {**file, "since": "all", "logs": "web_api,objects"}),
-        ({"api": {"url": "http://a.example/api"}, "config": {"api": {"url": "http://b.example/api", "timeout": "1m"}}},
-         {**file, "api": {**file["api"], "url": "http://b.example/api", "timeout": "1m"}}),
-        ({"api": {"url": "http://a.example/api"}, "config": {"api": None}}, {**file, "api": {**file["api"], "url": "http://a.example/api"}}),
-        ({"log": {"level": "debug", "format": "json"}, "config": {"log": {"format": "logfmt"}}},
-         {**file, "log": {"level": "debug", "format": "logfmt"}}),
+        (
+            {"since": "30d", "logs": ["events"], "config": {"accounts": accounts}},
+            {"storage": {"path": mount}, "accounts": accounts, "since": "30d", "logs": ["events"]},
+        ),
+        (
+            {"since": "30d", "logs": ["events"], "config": {"since": "all", "logs": "web_api,objects"}},
+            {**file, "since": "all", "logs": "web_api,objects"},
+        ),
+        (
+            {
+                "api": {"url": "http://a.example/api"},
+                "config": {"api": {"url": "http://b.example/api", "timeout": "1m"}},
+            },
+            {**file, "api": {**file["api"], "url": "http://b.example/api", "timeout": "1m"}},
+        ),
+        (
+            {"api": {"url": "http://a.example/api"}, "config": {"api": None}},
+            {**file, "api": {**file["api"], "url": "http://a.example/api"}},
+        ),
+        (
+            {"log": {"level": "debug", "format": "json"}, "config": {"log": {"format": "logfmt"}}},
+            {**file, "log": {"level": "debug", "format": "logfmt"}},
+        ),
         ({"storage": {"foreignLedger": "adopt"}}, {**file, "storage": {"path": mount, "foreign_ledger": "adopt"}}),
         # A product's number is not 1.2345678e+07, and a date stays a text.
-        ({"config": {"accounts": [{**accounts[0], "products": [{"id": 12345678, "name": "Editor"}]}], "since": "2026-01-31"}},
-         {"storage": {"path": mount}, "since": "2026-01-31", "accounts": [{**accounts[0], "products": [{"id": 12345678, "name": "Editor"}]}]}),
+        (
+            {
+                "config": {
+                    "accounts": [{**accounts[0], "products": [{"id": 12345678, "name": "Editor"}]}],
+                    "since": "2026-01-31",
+                }
+            },
+            {
+                "storage": {"path": mount},
+                "since": "2026-01-31",
+                "accounts": [{**accounts[0], "products": [{"id": 12345678, "name": "Editor"}]}],
+            },
+        ),
     ]
     for given, wanted in cases:
         documents = rendered(arguments[0], {**TOKEN, **given})
@@ -258,13 +354,31 @@ def settings(arguments):
         if container["args"] != ["serve", "--config.file=/etc/cryptolens-exporter/config.yml"]:
             yield f"{given}: the arguments are {container['args']}"
     yield from places(arguments[0], mount)
-    demo, = of_kind(rendered(arguments[0], {"demo": True, "log": {"level": "debug"}, "extraArgs": ["--seed", 7], "config": {
-        "poll": {"interval": "5s"}, "web": {"listen_address": ":9000"}, "since": "30d"}}), "StatefulSet")
+    (demo,) = of_kind(
+        rendered(
+            arguments[0],
+            {
+                "demo": True,
+                "log": {"level": "debug"},
+                "extraArgs": ["--seed", 7],
+                "config": {"poll": {"interval": "5s"}, "web": {"listen_address": ":9000"}, "since": "30d"},
+            },
+        ),
+        "StatefulSet",
+    )
     args = demo["spec"]["template"]["spec"]["containers"][0]["args"]
-    wanted = ["demo", f"--storage.path={mount}", "--poll.interval=5s", "--web.listen-address=:9000", "--log.level=debug", "--seed", "7"]
+    wanted = [
+        "demo",
+        f"--storage.path={mount}",
+        "--poll.interval=5s",
+        "--web.listen-address=:9000",
+        "--log.level=debug",
+        "--seed",
+        "7",
+    ]
     if args != wanted:
         yield f"the demo's arguments are {args}, not {wanted}"
-    secret, = of_kind(rendered(arguments[0], {"token": {"value": "invented", "key": "k"}}), "Secret")
+    (secret,) = of_kind(rendered(arguments[0], {"token": {"value": "invented", "key": "k"}}), "Secret")
     if base64.b64decode(secret["data"]["k"]) != b"invented":
         yield "token.value makes no Secret of it"
 
@@ -273,11 +387,30 @@ def places(helm, mount):
     """Mount, port, path and variables follow whatever decides them in the end."""
     cases = [
         ({}, mount, 10460, "/metrics"),
-        ({"config": {"storage": {"path": "/data"}, "web": {"listen_address": "[::]:9000", "telemetry_path": "/m"}}}, "/data", 9000, "/m"),
-        ({"extraArgs": ["--storage.path=/data", "--web.listen-address", ":9000", "--web.telemetry-path=/m"],
-          "config": {"web": {"listen_address": ":1"}}}, "/data", 9000, "/m"),
-        ({"extraEnv": [{"name": "CRYPTOLENS_WEB_LISTEN_ADDRESS", "value": ":9000"}], "config": {"web": {"listen_address": ":1"}}},
-         mount, 9000, "/metrics"),
+        (
+            {"config": {"storage": {"path": "/data"}, "web": {"listen_address": "[::]:9000", "telemetry_path": "/m"}}},
+            "/data",
+            9000,
+            "/m",
+        ),
+        (
+            {
+                "extraArgs": ["--storage.path=/data", "--web.listen-address", ":9000", "--web.telemetry-path=/m"],
+                "config": {"web": {"listen_address": ":1"}},
+            },
+            "/data",
+            9000,
+            "/m",
+        ),
+        (
+            {
+                "extraEnv": [{"name": "CRYPTOLENS_WEB_LISTEN_ADDRESS", "value": ":9000"}],
+                "config": {"web": {"listen_address": ":1"}},
+            },
+            mount,
+            9000,
+            "/metrics",
+        ),
     ]
     for given, path, port, metrics in cases:
         documents = rendered(helm, {**TOKEN, **given, "serviceMonitor": {"enabled": True}})
@@ -298,17 +431,28 @@ def places(helm, mount):
     container = of_kind(rendered(helm, given), "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]
     if container["env"][1:] != [{"name": "HTTP_PROXY", "value": "http://chart:1"}]:
         yield f"an API without TLS has no proxy: {container['env']}"
-    images = [({"image": {"repository": "mine.example/exporter"}}, "mine.example/exporter:0.1.0"),
-              ({"image": {"registry": "mine.example"}}, "mine.example/cryptolens-exporter/cryptolens-exporter:0.1.0"),
-              ({"image": {"registry": "mine.example"}, "global": {"imageRegistry": "all.example:5000/mirror/"}},
-               "all.example:5000/mirror/cryptolens-exporter/cryptolens-exporter:0.1.0"),
-              ({"image": {"registry": "quay.io", "repository": "mine/exporter", "tag": "1"}}, "quay.io/mine/exporter:1")]
+    images = [
+        ({"image": {"repository": "mine.example/exporter"}}, "mine.example/exporter:0.1.0"),
+        ({"image": {"registry": "mine.example"}}, "mine.example/cryptolens-exporter/cryptolens-exporter:0.1.0"),
+        (
+            {"image": {"registry": "mine.example"}, "global": {"imageRegistry": "all.example:5000/mirror/"}},
+            "all.example:5000/mirror/cryptolens-exporter/cryptolens-exporter:0.1.0",
+        ),
+        ({"image": {"registry": "quay.io", "repository": "mine/exporter", "tag": "1"}}, "quay.io/mine/exporter:1"),
+    ]
     for given, wanted in images:
-        container = of_kind(rendered(helm, {**TOKEN, **given}), "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]
+        container = of_kind(rendered(helm, {**TOKEN, **given}), "StatefulSet")[0]["spec"]["template"]["spec"][
+            "containers"
+        ][0]
         if container["image"] != wanted:
             yield f"{given}: {container['image']}, not {wanted}"
-    mine = {"extraVolumes": [{"name": "disk", "hostPath": {"path": "/disk"}}], "extraVolumeMounts": [{"name": "disk", "mountPath": f"{mount}/"}]}
-    container = of_kind(rendered(helm, {**TOKEN, **mine}), "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]
+    mine = {
+        "extraVolumes": [{"name": "disk", "hostPath": {"path": "/disk"}}],
+        "extraVolumeMounts": [{"name": "disk", "mountPath": f"{mount}/"}],
+    }
+    container = of_kind(rendered(helm, {**TOKEN, **mine}), "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][
+        0
+    ]
     if [one["name"] for one in container["volumeMounts"]] != ["config", "tokens", "disk"]:
         yield f"a mount of the user at the ledger's place: {container['volumeMounts']}"
     for options, wanted in (([], True), (["--api-versions", "security.openshift.io/v1"], False)):
@@ -323,12 +467,25 @@ def dependency(arguments):
         parent = pathlib.Path(folder)
         (parent / "charts").mkdir()
         (parent / "charts" / CHART.name).symlink_to(CHART)
-        (parent / "Chart.yaml").write_text(yaml.safe_dump({
-            "apiVersion": "v2", "name": "parent", "version": "1.0.0",
-            "dependencies": [{"name": CHART.name, "version": "*", "condition": f"{CHART.name}.enabled"}]}))
+        (parent / "Chart.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v2",
+                    "name": "parent",
+                    "version": "1.0.0",
+                    "dependencies": [{"name": CHART.name, "version": "*", "condition": f"{CHART.name}.enabled"}],
+                }
+            )
+        )
         for own, count in (({"enabled": False}, 0), ({"enabled": True, **TOKEN}, 1), (TOKEN, 1)):
-            (parent / "values.yaml").write_text(yaml.safe_dump({
-                "global": {"imageRegistry": "all.example", "imagePullSecrets": ["shared"], "other": 1}, CHART.name: own}))
+            (parent / "values.yaml").write_text(
+                yaml.safe_dump(
+                    {
+                        "global": {"imageRegistry": "all.example", "imagePullSecrets": ["shared"], "other": 1},
+                        CHART.name: own,
+                    }
+                )
+            )
             done = subprocess.run([arguments[0], "template", "x", folder], capture_output=True, text=True, check=False)
             if done.returncode:
                 yield f"{own}: {done.stderr}"
@@ -338,23 +495,36 @@ def dependency(arguments):
                 yield f"{own}: {len(made)} StatefulSets"
             for document in made:
                 pod = document["spec"]["template"]["spec"]
-                if not pod["containers"][0]["image"].startswith("all.example/") or pod["imagePullSecrets"] != [{"name": "shared"}]:
+                if not pod["containers"][0]["image"].startswith("all.example/") or pod["imagePullSecrets"] != [
+                    {"name": "shared"}
+                ]:
                     yield f"{own}: global values are not used"
 
 
 def monitors(arguments):
     """What is scraped is named by pod and job, and selected by the labels that were asked for."""
-    for kind, key, endpoints in (("ServiceMonitor", "serviceMonitor", "endpoints"), ("PodMonitor", "podMonitor", "podMetricsEndpoints")):
-        given = {"enabled": True, "labels": {"release": "a"}, "additionalLabels": {"release": "b"}, "relabelings": [{"targetLabel": "job", "replacement": "c"}]}
-        monitor, = of_kind(rendered(arguments[0], {**TOKEN, "commonLabels": {"release": "z"}, key: given}), kind)
+    for kind, key, endpoints in (
+        ("ServiceMonitor", "serviceMonitor", "endpoints"),
+        ("PodMonitor", "podMonitor", "podMetricsEndpoints"),
+    ):
+        given = {
+            "enabled": True,
+            "labels": {"release": "a"},
+            "additionalLabels": {"release": "b"},
+            "relabelings": [{"targetLabel": "job", "replacement": "c"}],
+        }
+        (monitor,) = of_kind(rendered(arguments[0], {**TOKEN, "commonLabels": {"release": "z"}, key: given}), kind)
         relabelings = monitor["spec"][endpoints][0]["relabelings"]
-        wanted = [{"targetLabel": "job", "replacement": "cryptolens-exporter"},
-                  {"targetLabel": "instance", "sourceLabels": ["__meta_kubernetes_pod_name"]}, given["relabelings"][0]]
+        wanted = [
+            {"targetLabel": "job", "replacement": "cryptolens-exporter"},
+            {"targetLabel": "instance", "sourceLabels": ["__meta_kubernetes_pod_name"]},
+            given["relabelings"][0],
+        ]
         if relabelings != wanted:
             yield f"{kind}: relabelled by {relabelings}"
         if monitor["metadata"]["labels"]["release"] != "b":
             yield f"{kind}: {monitor['metadata']['labels']}"
-        monitor, = of_kind(rendered(arguments[0], {**TOKEN, key: {"enabled": True, "job": ""}}), kind)
+        (monitor,) = of_kind(rendered(arguments[0], {**TOKEN, key: {"enabled": True, "job": ""}}), kind)
         if any(one["targetLabel"] == "job" for one in monitor["spec"][endpoints][0]["relabelings"]):
             yield f"{kind}: job is hard-wired"
 
@@ -366,7 +536,12 @@ def rules(arguments):
     made = [rule for group in whole["groups"] for rule in group["rules"]]
     alerts = sorted({rule["alert"] for rule in made if "alert" in rule})
     # Each number that is tunable has a record of its own in this group, and the group has nothing else.
-    numbers = {rule["record"]: rule["expr"] for group in whole["groups"] if group["name"].endswith(".budget") for rule in group["rules"]}
+    numbers = {
+        rule["record"]: rule["expr"]
+        for group in whole["groups"]
+        if group["name"].endswith(".budget")
+        for rule in group["rules"]
+    }
     tunables = {tunable["record"]: tunable for tunable in known["tunables"]}
     for record, expression in numbers.items():
         tunable = tunables.get(record, {"text": "?", "default": "?"})
@@ -382,39 +557,82 @@ def rules(arguments):
             value = value[part]
         if float(tunable["default"]) != value:
             yield f"{tunable['value']}: the chart's default is {value}, that of the rules {tunable['default']}"
-    has_links = any(rule.get("annotations", {}).get("dashboard_url", "").startswith(known["dashboards"]) for rule in made)
+    has_links = any(
+        rule.get("annotations", {}).get("dashboard_url", "").startswith(known["dashboards"]) for rule in made
+    )
     changes = {
-        "budget": 0.02, "floors": {"failures": 7, "share": 0.1, "refusals": 70, "silence": 17}, "for": {alerts[0]: "42m"},
-        "severities": {alerts[1]: "page"}, "disabled": alerts[2:4], "alertLabels": {"team": "licensing"},
-        "extraRules": [{"alert": "Mine", "expr": "up == 0"}], "runbookUrl": "https://wiki.example/r", "dashboardUrl": "https://g.example/x/"}
-    flags = ["--budget=0.02", "--floor=failures=7", "--floor=share=0.1", "--floor=refusals=70", "--floor=silence=17", f"--for={alerts[0]}=42m",
-             f"--severity={alerts[1]}=page", f"--disable={alerts[2]}", f"--disable={alerts[3]}", "--label=team=licensing",
-             "--runbook-url=https://wiki.example/r", "--dashboard-url=https://g.example/x/"]
-    cases = [({}, []), *(({key: value}, None) for key, value in changes.items()),
-             ({key: value for key, value in changes.items() if key != "extraRules"}, flags), (changes, None)]
+        "budget": 0.02,
+        "floors": {"failures": 7, "share": 0.1, "refusals": 70, "silence": 17},
+        "for": {alerts[0]: "42m"},
+        "severities": {alerts[1]: "page"},
+        "disabled": alerts[2:4],
+        "alertLabels": {"team": "licensing"},
+        "extraRules": [{"alert": "Mine", "expr": "up == 0"}],
+        "runbookUrl": "https://wiki.example/r",
+        "dashboardUrl": "https://g.example/x/",
+    }
+    flags = [
+        "--budget=0.02",
+        "--floor=failures=7",
+        "--floor=share=0.1",
+        "--floor=refusals=70",
+        "--floor=silence=17",
+        f"--for={alerts[0]}=42m",
+        f"--severity={alerts[1]}=page",
+        f"--disable={alerts[2]}",
+        f"--disable={alerts[3]}",
+        "--label=team=licensing",
+        "--runbook-url=https://wiki.example/r",
+        "--dashboard-url=https://g.example/x/",
+    ]
+    cases = [
+        ({}, []),
+        *(({key: value}, None) for key, value in changes.items()),
+        ({key: value for key, value in changes.items() if key != "extraRules"}, flags),
+        (changes, None),
+    ]
     for number, (given, options) in enumerate(cases):
-        release, = of_kind(rendered(arguments[0], {**TOKEN, "prometheusRule": {"enabled": True, **given}}), "PrometheusRule")
+        (release,) = of_kind(
+            rendered(arguments[0], {**TOKEN, "prometheusRule": {"enabled": True, **given}}), "PrometheusRule"
+        )
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump({"prometheusRule": given}, file)
             file.flush()
-            command = [sys.executable, str(ROOT / "scripts" / "rules"), *([f"--values={file.name}"] if options is None else options)]
+            command = [
+                sys.executable,
+                str(ROOT / "scripts" / "rules"),
+                *([f"--values={file.name}"] if options is None else options),
+            ]
             written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if yaml.safe_load(written) != release["spec"]:
             yield f"{given}: the chart and scripts/rules differ"
-        idle = not number or (list(given) == ["floors"] and not has_floors) or (list(given) == ["dashboardUrl"] and not has_links)
+        idle = (
+            not number
+            or (list(given) == ["floors"] and not has_floors)
+            or (list(given) == ["dashboardUrl"] and not has_links)
+        )
         if idle != (release["spec"] == whole):
             yield f"{given}: {'something' if idle else 'nothing'} is changed"
         if len(arguments) > 1:
             with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
                 file.write(written)
                 file.flush()
-                done = subprocess.run([arguments[1], "check", "rules", file.name], capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    [arguments[1], "check", "rules", file.name], capture_output=True, text=True, check=False
+                )
                 if done.returncode:
                     yield f"{given}: {done.stdout}{done.stderr}"
         if given == changes:
-            wanted = ["0.02", "for: 42m", "severity: page", "team: licensing", "alert: Mine", "https://wiki.example/r#",
-                      *(["vector(7)", "vector(0.1)", "vector(70)", "vector(17)"] if has_floors else []),
-                      *(["https://g.example/x/d/"] if has_links else [])]
+            wanted = [
+                "0.02",
+                "for: 42m",
+                "severity: page",
+                "team: licensing",
+                "alert: Mine",
+                "https://wiki.example/r#",
+                *(["vector(7)", "vector(0.1)", "vector(70)", "vector(17)"] if has_floors else []),
+                *(["https://g.example/x/d/"] if has_links else []),
+            ]
             yield from (f"{given}: {text} is missing" for text in wanted if text not in written)
             yield from (f"{alert} is still there" for alert in changes["disabled"] if f"alert: {alert}\n" in written)
 
@@ -422,35 +640,75 @@ def rules(arguments):
 def notes(arguments):
     """NOTES say what is so: since when, by which label, and which values do nothing."""
     cases = [
-        ({"since": "30d", "config": {"accounts": [{"name": "shop", "token_env": "A"}, {"name": "club", "token_env": "B", "since": "7d"}]}},
-         ["counts from 30d on", "club from 7d on"], []),
+        (
+            {
+                "since": "30d",
+                "config": {
+                    "accounts": [{"name": "shop", "token_env": "A"}, {"name": "club", "token_env": "B", "since": "7d"}]
+                },
+            },
+            ["counts from 30d on", "club from 7d on"],
+            [],
+        ),
         ({**TOKEN, "since": "30d", "config": {"since": "all"}}, ["counts from all on", "since: config.since wins"], []),
         ({**TOKEN, "extraArgs": ["--since=3d"]}, ["counts from 3d on", "'--since=3d'"], ["do nothing"]),
-        ({**TOKEN, "serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True, "labels": {"release": "stack"}}},
-         ["serviceMonitor: has no label", "prometheusRule: has the label release=stack", "one release brings them"], ["does not know of it yet"]),
+        (
+            {
+                **TOKEN,
+                "serviceMonitor": {"enabled": True},
+                "prometheusRule": {"enabled": True, "labels": {"release": "stack"}},
+            },
+            ["serviceMonitor: has no label", "prometheusRule: has the label release=stack", "one release brings them"],
+            ["does not know of it yet"],
+        ),
         ({**TOKEN, "podMonitor": {"enabled": True}}, ["podMonitor: has no label"], ["does not know of it yet"]),
         ({**TOKEN, "prometheusRule": {"enabled": True, "budget": 0.02}}, ["WARNING: with two budgets"], []),
-        ({**TOKEN, "demo": True, "since": "30d", "config": {"states": {"2021": "x"}}},
-         ["shows simulated traffic", "since: the demo", "config.states: the demo", "token: the demo"], [" check "]),
-        ({**TOKEN, "persistence": {"enabled": False, "existingClaim": "old"}}, ["persistence.existingClaim: persistence.enabled is false"], []),
+        (
+            {**TOKEN, "demo": True, "since": "30d", "config": {"states": {"2021": "x"}}},
+            ["shows simulated traffic", "since: the demo", "config.states: the demo", "token: the demo"],
+            [" check "],
+        ),
+        (
+            {**TOKEN, "persistence": {"enabled": False, "existingClaim": "old"}},
+            ["persistence.existingClaim: persistence.enabled is false"],
+            [],
+        ),
         ({**TOKEN, "config": {"web": {"listen_address": "localhost:9000"}}}, ["neither Kubernetes' probes"], []),
-        ({**TOKEN, "service": {"port": 80}, "namespaceOverride": "other"}, ["--namespace other port-forward service/x-cryptolens-exporter 10460:80"], []),
+        (
+            {**TOKEN, "service": {"port": 80}, "namespaceOverride": "other"},
+            ["--namespace other port-forward service/x-cryptolens-exporter 10460:80"],
+            [],
+        ),
         ({"enabled": False}, ["Nothing was made"], ["port-forward"]),
     ]
     for given, wanted, unwanted in cases:
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump(given, file)
             file.flush()
-            done = subprocess.run([arguments[0], "install", "x", str(CHART), "--dry-run=client", "--values", file.name],
-                                  capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [arguments[0], "install", "x", str(CHART), "--dry-run=client", "--values", file.name],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         said = done.stdout.partition("NOTES:")[2] or done.stderr
         yield from (f"{given}: NOTES do not say {text!r}: {said}" for text in wanted if text not in said)
         yield from (f"{given}: NOTES say {text!r}" for text in unwanted if text in said)
 
 
 def main():
-    checks = {"manifests": manifests, "refusals": refusals, "policies": policies, "equal": equal, "values": values,
-              "settings": settings, "dependency": dependency, "monitors": monitors, "rules": rules, "notes": notes}
+    checks = {
+        "manifests": manifests,
+        "refusals": refusals,
+        "policies": policies,
+        "equal": equal,
+        "values": values,
+        "settings": settings,
+        "dependency": dependency,
+        "monitors": monitors,
+        "rules": rules,
+        "notes": notes,
+    }
     problems = list(checks[sys.argv[1]](sys.argv[2:]))
     for problem in problems:
         print(problem)

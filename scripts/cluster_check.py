@@ -20,9 +20,14 @@ import yaml
 from chart_check import CHART, rendered
 from running import Failure, Process, free_port, wait_for
 
-GROUPS = {"v1": "api/v1", "apps/v1": "apis/apps/v1", "batch/v1": "apis/batch/v1", "networking.k8s.io/v1": "apis/networking.k8s.io/v1",
-          "monitoring.coreos.com/v1": "apis/monitoring.coreos.com/v1",
-          "monitoring.coreos.com/v1alpha1": "apis/monitoring.coreos.com/v1alpha1"}
+GROUPS = {
+    "v1": "api/v1",
+    "apps/v1": "apis/apps/v1",
+    "batch/v1": "apis/batch/v1",
+    "networking.k8s.io/v1": "apis/networking.k8s.io/v1",
+    "monitoring.coreos.com/v1": "apis/monitoring.coreos.com/v1",
+    "monitoring.coreos.com/v1alpha1": "apis/monitoring.coreos.com/v1alpha1",
+}
 PLURALS = {"NetworkPolicy": "networkpolicies"}
 RELEASE = "release"
 
@@ -33,22 +38,40 @@ class Cluster:
     def __init__(self, helm, port, token, scratch):
         self.helm, self.url, self.token = helm, f"https://127.0.0.1:{port}", token
         # The server makes its own certificate, and is on this machine.
-        self.tls = ssl._create_unverified_context()
+        self.tls = ssl._create_unverified_context()  # noqa: SLF001
         self.kubeconfig = scratch / "kubeconfig"
-        self.kubeconfig.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "check",
-            "clusters": [{"name": "check", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}],
-            "users": [{"name": "check", "user": {"token": token}}],
-            "contexts": [{"name": "check", "context": {"cluster": "check", "user": "check"}}]}))
-        self.environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(scratch),
-                            "HELM_CACHE_HOME": str(scratch), "NO_PROXY": "127.0.0.1"}
+        self.kubeconfig.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "check",
+                    "clusters": [{"name": "check", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}],
+                    "users": [{"name": "check", "user": {"token": token}}],
+                    "contexts": [{"name": "check", "context": {"cluster": "check", "user": "check"}}],
+                }
+            )
+        )
+        self.environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "HOME": str(scratch),
+            "HELM_CACHE_HOME": str(scratch),
+            "NO_PROXY": "127.0.0.1",
+        }
 
     def ask(self, path, method="GET", body=None, kind="application/json"):
         """Status and answer. `body` as a map or, where `kind` says so, as text."""
         data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", method=method, data=data,
-                                         headers={"authorization": f"Bearer {self.token}", "content-type": kind})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.tls))
+        request = urllib.request.Request(
+            f"{self.url}/{path}",
+            method=method,
+            data=data,
+            headers={"authorization": f"Bearer {self.token}", "content-type": kind},
+        )
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.tls)
+        )
         try:
             with opener.open(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
@@ -64,7 +87,9 @@ class Cluster:
         self.make("api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
 
     def run(self, *arguments):
-        done = subprocess.run([self.helm, *arguments], env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [self.helm, *arguments], env=self.environment, capture_output=True, text=True, check=False
+        )
         return None if done.returncode == 0 else f"helm {' '.join(arguments[:2])}: {done.stderr.strip()}"
 
     def apply(self, document, namespace):
@@ -72,8 +97,12 @@ class Cluster:
         kind, metadata = document["kind"], document["metadata"]
         plural = PLURALS.get(kind, f"{kind.lower()}s")
         path = f"{GROUPS[document['apiVersion']]}/namespaces/{metadata.get('namespace', namespace)}/{plural}/{metadata['name']}"
-        status, said = self.ask(f"{path}?fieldManager=another&force=true&dryRun=All&fieldValidation=Strict", "PATCH", document,
-                                "application/apply-patch+yaml")
+        status, said = self.ask(
+            f"{path}?fieldManager=another&force=true&dryRun=All&fieldValidation=Strict",
+            "PATCH",
+            document,
+            "application/apply-patch+yaml",
+        )
         if status not in (200, 201):
             yield f"server-side apply of {kind} {metadata['name']}: {json.loads(said)['message']}"
 
@@ -88,15 +117,26 @@ def as_pod(document):
     if document["kind"] == "Pod":
         return document
     template, made = document["spec"]["template"], document["spec"].get("volumeClaimTemplates", [])
-    claims = [{"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": f"{claim['metadata']['name']}-x-0"}} for claim in made]
+    claims = [
+        {"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": f"{claim['metadata']['name']}-x-0"}}
+        for claim in made
+    ]
     spec = {**template["spec"], "volumes": [*template["spec"].get("volumes", []), *claims]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**template["metadata"], "name": f"{document['metadata']['name']}-0"}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": f"{document['metadata']['name']}-0"},
+        "spec": spec,
+    }
 
 
 def check(cluster, name, values, first):
     """One set of values. Yields what was done, as (what, problem or None)."""
     namespace = f"set-{name}"
-    cluster.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"})
+    cluster.namespace(
+        namespace,
+        **{"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"},
+    )
     options = ["--namespace", namespace, "--values", str(values)]
     documents = rendered(cluster.helm, ["--values", str(values), "--namespace", namespace])
 
@@ -122,8 +162,10 @@ def check(cluster, name, values, first):
             yield f"upgrade from {what}: left out, newer values", None
             return
         yield f"install of {what}", refusal
-        yield f"upgrade from {what}{', --reuse-values' if how else ''}", cluster.run(
-            "upgrade", RELEASE, str(CHART), "--namespace", namespace, *(how or ["--values", str(values)]))
+        yield (
+            f"upgrade from {what}{', --reuse-values' if how else ''}",
+            cluster.run("upgrade", RELEASE, str(CHART), "--namespace", namespace, *(how or ["--values", str(values)])),
+        )
         yield "what runs is what was rendered", stale(cluster, documents, namespace)
         yield f"uninstall after {what}", cluster.run("uninstall", RELEASE, "--namespace", namespace)
 
@@ -133,7 +175,11 @@ def stale(cluster, documents, namespace):
     for document in documents:
         if document["kind"] == "StatefulSet":
             path = f"apis/apps/v1/namespaces/{document['metadata'].get('namespace', namespace)}/statefulsets"
-            found = [made for made in json.loads(cluster.ask(path)[1])["items"] if made["metadata"]["labels"]["app.kubernetes.io/instance"] == RELEASE]
+            found = [
+                made
+                for made in json.loads(cluster.ask(path)[1])["items"]
+                if made["metadata"]["labels"]["app.kubernetes.io/instance"] == RELEASE
+            ]
             live, wanted = (made["spec"]["template"]["spec"]["containers"][0] for made in (found[0], document))
             for key in ("args", "env", "volumeMounts", "ports"):
                 if live.get(key) != wanted.get(key):
@@ -145,13 +191,18 @@ def examples(cluster):
     """The README's examples: what the server knows is applied to it, and the pods that they make are let in."""
     namespace = "set-examples"
     cluster.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", (CHART / "README.md").read_text(), re.M | re.S)
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (CHART / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     for document in map(yaml.safe_load, blocks):
         if document.get("apiVersion") in GROUPS:
             yield f"the README's {document['kind']}", "\n".join(cluster.apply(document, namespace))
         if document.get("kind") == "CronJob":
             template = document["spec"]["jobTemplate"]["spec"]["template"]
-            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "report", "namespace": namespace}, "spec": template["spec"]}
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "report", "namespace": namespace},
+                "spec": template["spec"],
+            }
             yield "Pod Security restricted: its pod", cluster.admit(pod, namespace)
 
 
@@ -175,7 +226,9 @@ def negative(cluster):
     """That Pod Security and server-side apply refuse anything at all here."""
     namespace = "set-negative"
     cluster.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
-    document, = (made for made in rendered(cluster.helm, ["--set", "token.existingSecret=t"]) if made["kind"] == "StatefulSet")
+    (document,) = (
+        made for made in rendered(cluster.helm, ["--set", "token.existingSecret=t"]) if made["kind"] == "StatefulSet"
+    )
     container = document["spec"]["template"]["spec"]["containers"][0]
     document["metadata"]["namespace"] = namespace
     container["env"] = container["env"] * 2
@@ -204,16 +257,51 @@ def main():
             print(problem, flush=True)
 
     with (
-        Process(etcd, "--data-dir", scratch / "etcd", "--listen-client-urls", f"http://127.0.0.1:{client}",
-                "--advertise-client-urls", f"http://127.0.0.1:{client}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-                "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}"),
-        Process(server, "--etcd-servers", f"http://127.0.0.1:{client}", "--cert-dir", scratch / "certificates",
-                "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none",
-                "--secure-port", port, "--token-auth-file", tokens, "--authorization-mode", "RBAC",
-                "--service-account-issuer", "https://kubernetes.default.svc", "--service-account-signing-key-file", key,
-                "--service-account-key-file", key, "--service-cluster-ip-range", "10.96.0.0/16",
-                # Nobody makes the default ServiceAccount of a namespace.
-                "--disable-admission-plugins", "ServiceAccount"),
+        Process(
+            etcd,
+            "--data-dir",
+            scratch / "etcd",
+            "--listen-client-urls",
+            f"http://127.0.0.1:{client}",
+            "--advertise-client-urls",
+            f"http://127.0.0.1:{client}",
+            "--listen-peer-urls",
+            f"http://127.0.0.1:{peer}",
+            "--initial-advertise-peer-urls",
+            f"http://127.0.0.1:{peer}",
+            "--initial-cluster",
+            f"default=http://127.0.0.1:{peer}",
+        ),
+        Process(
+            server,
+            "--etcd-servers",
+            f"http://127.0.0.1:{client}",
+            "--cert-dir",
+            scratch / "certificates",
+            "--bind-address",
+            "127.0.0.1",
+            "--advertise-address",
+            "127.0.0.1",
+            "--endpoint-reconciler-type",
+            "none",
+            "--secure-port",
+            port,
+            "--token-auth-file",
+            tokens,
+            "--authorization-mode",
+            "RBAC",
+            "--service-account-issuer",
+            "https://kubernetes.default.svc",
+            "--service-account-signing-key-file",
+            key,
+            "--service-account-key-file",
+            key,
+            "--service-cluster-ip-range",
+            "10.96.0.0/16",
+            # Nobody makes the default ServiceAccount of a namespace.
+            "--disable-admission-plugins",
+            "ServiceAccount",
+        ),
     ):
         cluster = Cluster(helm, port, token, scratch)
         wait_for("the API server", lambda: cluster.ask("readyz")[0] == 200)
@@ -225,7 +313,9 @@ def main():
         for name in ("monitoring", "licences"):
             cluster.namespace(name)
         cluster.make("apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "high"}, "value": 1000})
-        wait_for("the service ranges", lambda: cluster.ask("apis/networking.k8s.io/v1/servicecidrs/kubernetes")[0] == 200)
+        wait_for(
+            "the service ranges", lambda: cluster.ask("apis/networking.k8s.io/v1/servicecidrs/kubernetes")[0] == 200
+        )
         for what, problem in negative(cluster):
             say("(none)", what, problem)
         for what, problem in examples(cluster):

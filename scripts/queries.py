@@ -58,7 +58,12 @@ def of_dashboards():
                 yield Query(f"{title} / {panel['title']}{letter}", target["expr"], target["instant"], step, span)
         for annotation in dashboard["annotations"]["list"]:
             if "expr" in annotation:
-                yield Query(f"annotation / {title} / {annotation['name']}", annotation["expr"], False, seconds(annotation["step"]))
+                yield Query(
+                    f"annotation / {title} / {annotation['name']}",
+                    annotation["expr"],
+                    False,
+                    seconds(annotation["step"]),
+                )
 
 
 def of_rules(all_rules):
@@ -146,7 +151,7 @@ def shortened(all_groups):
 
     Numbers of requests in a window stay as they are: the test's traffic is as much thicker.
     """
-    window = re.compile(r"(\[|:|offset )(\d+[smhdw])(?=[\]: )]|$)", re.M)
+    window = re.compile(r"(\[|:|offset )(\d+[smhdw])(?=[\]: )]|$)", re.MULTILINE)
     # A rate times the seconds of its window, or an age in seconds.
     number = re.compile(r"([*<>/(] )([1-9][0-9]*00)\b")
     # The seconds of a window times a rate.

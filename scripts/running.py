@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -47,7 +48,8 @@ class Process:
     """A program that is stopped at the end, whatever happens."""
 
     def __init__(self, *command, env=None, cwd=None, restore_signals=True):
-        self.log = tempfile.NamedTemporaryFile()
+        # It lives as long as the process.
+        self.log = tempfile.NamedTemporaryFile()  # noqa: SIM115
         self.running = subprocess.Popen(
             [str(part) for part in command],
             stdout=self.log,
@@ -74,5 +76,4 @@ class Process:
 
     def output(self):
         # Opened again: seeking in the program's own file would move where it writes.
-        with open(self.log.name, encoding="utf-8", errors="replace") as log:
-            return log.read()
+        return pathlib.Path(self.log.name).read_text(encoding="utf-8", errors="replace")

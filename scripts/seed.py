@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The vendor's own analysis of the Web API Log, for comparison: its page "Data analysis and reports", with pandas.
 
 Mended only where the page's script fails today, and each time by the smallest change:
@@ -65,8 +64,8 @@ if "SEED_CHART" in os.environ:
     import matplotlib
 
     matplotlib.use("svg" if os.environ["SEED_CHART"].endswith(".svg") else "agg")
-    plot = logs["Success"].value_counts(normalize=True).plot(
-        kind="bar", title="Successful vs. unsuccessful API requests"
+    plot = (
+        logs["Success"].value_counts(normalize=True).plot(kind="bar", title="Successful vs. unsuccessful API requests")
     )
     plot.figure.savefig(os.environ["SEED_CHART"], bbox_inches="tight")
 

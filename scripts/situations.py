@@ -1,5 +1,5 @@
 """Situations that a real process is too quick or too healthy for, as blocks of a real Prometheus, and what the dashboards must
-show in each. Run by scripts/queries-check; `python scripts/situations.py [NAME...]` keeps the Prometheus, for pictures.
+show in each. Run by scripts/queries-check; `scripts/situations [NAME...]` keeps the Prometheus, for pictures.
 
 Each situation is a job of its own, all with the account `default`: what a panel shows of one must hold nothing of another.
 The rows of a situation follow from its rates alone, so that true counts are known; rows are whole numbers, and a row is
@@ -29,8 +29,14 @@ CELL = 15
 PRODUCTS = {"3349": "Meridian CAD", "3350": "Meridian Viewer", "5110": "PlateWorks"}
 BOUNDS = [5, 15, 30, 60, 120, 300, 900, 3600, 21600, 86400, 604800]
 # Event type, outcome, state, share of the requests of its outcome.
-KINDS = [("activation", "success", "2014", 0.7), ("validation", "success", "1010", 0.29), ("activation", "success", "2015", 0.01),
-         ("activation", "failure", "2024", 0.4), ("activation", "failure", "2020", 0.3), ("validation", "failure", "1020", 0.3)]
+KINDS = [
+    ("activation", "success", "2014", 0.7),
+    ("validation", "success", "1010", 0.29),
+    ("activation", "success", "2015", 0.01),
+    ("activation", "failure", "2024", 0.4),
+    ("activation", "failure", "2020", 0.3),
+    ("validation", "failure", "1020", 0.3),
+]
 PAIRS = list(dict.fromkeys(kind[:2] for kind in KINDS))
 LATENCY = 7
 
@@ -59,7 +65,7 @@ class Situation:
     def share(self, product):
         return {"3349": 0.5, "3350": 0.3, "5110": 0.2}[product]
 
-    @functools.cache
+    @functools.cache  # noqa: B019
     def happened(self, product, number, end):
         """Rows of a kind by cell, counted from 9 days before the end."""
         _, outcome, _, part = KINDS[number]
@@ -80,16 +86,20 @@ class Situation:
         made = self.happened(product, number, end)
         return made[max(0, min(cell, len(made) - 1))]
 
-    @functools.cache
+    @functools.cache  # noqa: B019
     def every(self, end, at):
         """Rows of all kinds that happened before a time."""
         return sum(self.until(product, number, end, at) for product in PRODUCTS for number in range(len(KINDS)))
 
     def truth(self, end, since, until=0, product=None, outcome=None, state=None):
         """Rows that happened between two times before the end."""
-        return sum(self.until(one, number, end, end - until) - self.until(one, number, end, end - since)
-                   for one in PRODUCTS if product in (None, one)
-                   for number, (_, its, code, _) in enumerate(KINDS) if outcome in (None, its) and state in (None, code))
+        return sum(
+            self.until(one, number, end, end - until) - self.until(one, number, end, end - since)
+            for one in PRODUCTS
+            if product in (None, one)
+            for number, (_, its, code, _) in enumerate(KINDS)
+            if outcome in (None, its) and state in (None, code)
+        )
 
     def scrapes(self, end, spans):
         times = []
@@ -118,7 +128,7 @@ class Situation:
         """(time, values) of every scrape of a replica."""
         counts = {(product, number): None for product in PRODUCTS for number in range(len(KINDS))}
         ages = [0] * (len(BOUNDS) + 1)
-        before = None
+        before = seen_before = None
         catching_until = 0
         for at in self.scrapes(end, spans):
             readable = at <= end - self.read_until
@@ -128,7 +138,7 @@ class Situation:
             # After a gap the ledger's values are there first; the next scrape has what happened meanwhile.
             if gap and not week_apart:
                 seen, catching_until = before - LATENCY, at + 90
-            for (product, number) in counts:
+            for product, number in counts:
                 counts[product, number] = self.until(product, number, end, seen)
             if before is not None:
                 start = seen_before
@@ -140,17 +150,35 @@ class Situation:
                         if age <= bound:
                             ages[position] += rows
             before, seen_before = at, seen
-            yield at, self.values(counts, ages, at, end, catching=at < catching_until, readable=readable, seen=seen, started=max(end - spans[-1][0], end - 9 * DAY))
+            yield (
+                at,
+                self.values(
+                    counts,
+                    ages,
+                    at,
+                    end,
+                    catching=at < catching_until,
+                    readable=readable,
+                    seen=seen,
+                    started=max(end - spans[-1][0], end - 9 * DAY),
+                ),
+            )
 
     def series(self, labels):
         """(metric, labels) of what a replica exports, in the order of `values`."""
         account = {**labels, "account": "default"}
         for product in PRODUCTS:
             for event_type, outcome, state, _ in KINDS:
-                yield "cryptolens_web_api_log_states_total", {**account, "product_id": product, "event_type": event_type, "outcome": outcome, "state": state}
+                yield (
+                    "cryptolens_web_api_log_states_total",
+                    {**account, "product_id": product, "event_type": event_type, "outcome": outcome, "state": state},
+                )
         for product in PRODUCTS:
             for event_type, outcome in PAIRS:
-                yield "cryptolens_web_api_log_entries_total", {**account, "product_id": product, "event_type": event_type, "outcome": outcome}
+                yield (
+                    "cryptolens_web_api_log_entries_total",
+                    {**account, "product_id": product, "event_type": event_type, "outcome": outcome},
+                )
         ages = {**account, "event_type": "activation", "outcome": "success"}
         for bound in [*BOUNDS, "+Inf"]:
             yield "cryptolens_web_api_log_entry_age_seconds_bucket", {**ages, "le": str(bound)}
@@ -162,11 +190,30 @@ class Situation:
         for product, name in PRODUCTS.items():
             yield "cryptolens_product_info", {**account, "product_id": product, "product_name": name}
         for log in ("web_api", "events", "objects"):
-            for metric in ("up", "exporter_catching_up", "exporter_last_poll_timestamp_seconds", "log_last_entry_timestamp_seconds", "exporter_cursor_id",
-                           "exporter_newest_id", "exporter_origin_timestamp_seconds"):
+            for metric in (
+                "up",
+                "exporter_catching_up",
+                "exporter_last_poll_timestamp_seconds",
+                "log_last_entry_timestamp_seconds",
+                "exporter_cursor_id",
+                "exporter_newest_id",
+                "exporter_origin_timestamp_seconds",
+            ):
                 yield f"cryptolens_{metric}", {**account, "log": log}
-        for state, description in (("2024", "floating activation refused: no free seat"), ("2020", "activation failed")):
-            yield "cryptolens_state_info", {**labels, "state": state, "event_type": "activation", "outcome": "failure", "description": description}
+        for state, description in (
+            ("2024", "floating activation refused: no free seat"),
+            ("2020", "activation failed"),
+        ):
+            yield (
+                "cryptolens_state_info",
+                {
+                    **labels,
+                    "state": state,
+                    "event_type": "activation",
+                    "outcome": "failure",
+                    "description": description,
+                },
+            )
         yield "cryptolens_exporter_build_info", {**labels, "version": "0.1.0", "commit": "synthetic"}
         yield "cryptolens_exporter_ledger_up", labels
         yield "cryptolens_exporter_ledger_foreign_writes_total", labels
@@ -175,12 +222,24 @@ class Situation:
 
     def values(self, counts, ages, at, end, *, catching, readable, seen, started):
         made = [counts[product, number] for product in PRODUCTS for number in range(len(KINDS))]
-        made += [sum(counts[product, number] for number, kind in enumerate(KINDS) if kind[:2] == pair) for product in PRODUCTS for pair in PAIRS]
+        made += [
+            sum(counts[product, number] for number, kind in enumerate(KINDS) if kind[:2] == pair)
+            for product in PRODUCTS
+            for pair in PAIRS
+        ]
         # Rows of the other logs are as old, and a bucket older, so that a day has old ones.
         older = [0, *ages[:-2], ages[-1]]
         made += [*ages, ages[-1], *ages, ages[-1], *older, ages[-1]] + [1] * len(PRODUCTS)
         for log in ("web_api", "events", "objects"):
-            made += [int(readable), int(catching and log == "web_api"), at - 4 if readable else end - self.read_until, int(seen) - 20, int(seen) // 5, int(seen) // 5, 0]
+            made += [
+                int(readable),
+                int(catching and log == "web_api"),
+                at - 4 if readable else end - self.read_until,
+                int(seen) - 20,
+                int(seen) // 5,
+                int(seen) // 5,
+                0,
+            ]
         return [*made, 1, 1, 1, 1, 0, started, 1]
 
 
@@ -190,29 +249,83 @@ def from_end(seconds, share, product="5110"):
 
 
 MINUTE, HOUR = 60, 3600
-OPERATOR = {"cluster": "eu-1", "namespace": "licensing", "service": "licensing-cryptolens-exporter", "container": "exporter", "endpoint": "http"}
-SITUATIONS = {one.name: one for one in (
-    Situation("spike", failing=from_end(25 * MINUTE, 0.85), swing=True,
-              alerts=(({"alertname": "CryptolensFailureSpike", "severity": "critical", "product_id": "5110"}, 17 * MINUTE),
-                      ({"alertname": "CryptolensSeatLimitReached", "severity": "warning", "product_id": "5110"}, 10 * MINUTE),
-                      ({"alertname": "CryptolensPermissionDenied", "severity": "warning", "log": "objects"}, 80 * MINUTE))),
-    # A second exporter in the same Prometheus, with the same account name and another product that fails.
-    Situation("staging", failing=from_end(9 * DAY, 0.9, "3350"), day=False,
-              alerts=(({"alertname": "CryptolensErrorBudgetBurn", "severity": "critical", "product_id": "3350", "window": "1h"}, HOUR),)),
-    Situation("gap", up=(({}, 9 * DAY, 50 * MINUTE), ({}, 10 * MINUTE + 30, 0)), swing=True),
-    Situation("gap-of-a-night", up=(({}, 9 * DAY, 10 * HOUR), ({}, 10 * MINUTE + 30, 0)), swing=True),
-    Situation("operator", up=(({"pod": "licensing-0", "instance": "licensing-0"}, 9 * DAY, 0),), labels=OPERATOR, failing=from_end(40 * MINUTE, 0.6), week=False),
-    Situation("replicas", up=(({"instance": "a:10460", "pod": "licensing-0"}, 9 * DAY, 0), ({"instance": "b:10460", "pod": "licensing-1"}, 9 * DAY, 50 * MINUTE),
-                              ({"instance": "b:10460", "pod": "licensing-1"}, 10 * MINUTE + 30, 0)), labels={"namespace": "licensing"}, day=False),
-    Situation("moved", up=(({"instance": "10.0.0.7:10460", "pod": "licensing-0"}, 9 * DAY, 30 * MINUTE),
-                           ({"instance": "10.0.3.9:10460", "pod": "licensing-0"}, 29 * MINUTE + 30, 0)), labels={"namespace": "licensing"}, day=False),
-    Situation("thin", per_minute=1 / 3),
-    Situation("thin-and-failing", per_minute=1 / 3, failing=lambda _, ago: 1.0 if ago <= 2 * HOUR else 0.05,
-              alerts=(({"alertname": "CryptolensNoSuccess", "severity": "critical", "product_id": "3349"}, 80 * MINUTE),)),
-    Situation("first-day", up=(({}, 3 * HOUR, 0),), week=False),
-    Situation("down", up=(({}, 9 * DAY, 20 * MINUTE),), day=False, week=False),
-    Situation("refused", read_until=HOUR + 5 * MINUTE, day=False, week=False),
-)}
+OPERATOR = {
+    "cluster": "eu-1",
+    "namespace": "licensing",
+    "service": "licensing-cryptolens-exporter",
+    "container": "exporter",
+    "endpoint": "http",
+}
+SITUATIONS = {
+    one.name: one
+    for one in (
+        Situation(
+            "spike",
+            failing=from_end(25 * MINUTE, 0.85),
+            swing=True,
+            alerts=(
+                ({"alertname": "CryptolensFailureSpike", "severity": "critical", "product_id": "5110"}, 17 * MINUTE),
+                ({"alertname": "CryptolensSeatLimitReached", "severity": "warning", "product_id": "5110"}, 10 * MINUTE),
+                ({"alertname": "CryptolensPermissionDenied", "severity": "warning", "log": "objects"}, 80 * MINUTE),
+            ),
+        ),
+        # A second exporter in the same Prometheus, with the same account name and another product that fails.
+        Situation(
+            "staging",
+            failing=from_end(9 * DAY, 0.9, "3350"),
+            day=False,
+            alerts=(
+                (
+                    {
+                        "alertname": "CryptolensErrorBudgetBurn",
+                        "severity": "critical",
+                        "product_id": "3350",
+                        "window": "1h",
+                    },
+                    HOUR,
+                ),
+            ),
+        ),
+        Situation("gap", up=(({}, 9 * DAY, 50 * MINUTE), ({}, 10 * MINUTE + 30, 0)), swing=True),
+        Situation("gap-of-a-night", up=(({}, 9 * DAY, 10 * HOUR), ({}, 10 * MINUTE + 30, 0)), swing=True),
+        Situation(
+            "operator",
+            up=(({"pod": "licensing-0", "instance": "licensing-0"}, 9 * DAY, 0),),
+            labels=OPERATOR,
+            failing=from_end(40 * MINUTE, 0.6),
+            week=False,
+        ),
+        Situation(
+            "replicas",
+            up=(
+                ({"instance": "a:10460", "pod": "licensing-0"}, 9 * DAY, 0),
+                ({"instance": "b:10460", "pod": "licensing-1"}, 9 * DAY, 50 * MINUTE),
+                ({"instance": "b:10460", "pod": "licensing-1"}, 10 * MINUTE + 30, 0),
+            ),
+            labels={"namespace": "licensing"},
+            day=False,
+        ),
+        Situation(
+            "moved",
+            up=(
+                ({"instance": "10.0.0.7:10460", "pod": "licensing-0"}, 9 * DAY, 30 * MINUTE),
+                ({"instance": "10.0.3.9:10460", "pod": "licensing-0"}, 29 * MINUTE + 30, 0),
+            ),
+            labels={"namespace": "licensing"},
+            day=False,
+        ),
+        Situation("thin", per_minute=1 / 3),
+        Situation(
+            "thin-and-failing",
+            per_minute=1 / 3,
+            failing=lambda _, ago: 1.0 if ago <= 2 * HOUR else 0.05,
+            alerts=(({"alertname": "CryptolensNoSuccess", "severity": "critical", "product_id": "3349"}, 80 * MINUTE),),
+        ),
+        Situation("first-day", up=(({}, 3 * HOUR, 0),), week=False),
+        Situation("down", up=(({}, 9 * DAY, 20 * MINUTE),), day=False, week=False),
+        Situation("refused", read_until=HOUR + 5 * MINUTE, day=False, week=False),
+    )
+}
 
 
 def write(path, end, names):
@@ -236,7 +349,9 @@ class Restartable(worlds.Prometheus):
 
     def restart(self):
         self.stop()
-        Process.__init__(self, worlds.TOOLS / "prometheus", *worlds.compose_command("prometheus", self.folder, self.port))
+        Process.__init__(
+            self, worlds.TOOLS / "prometheus", *worlds.compose_command("prometheus", self.folder, self.port)
+        )
         self.wait_until_ready("prometheus")
 
 
@@ -250,8 +365,16 @@ def layers():
     def reads(text):
         return {metric for metric, _ in queries.selectors(queries.parsed(text)) if metric in recording}
 
-    pending = set().union(*(reads(queries.filled(query, {name: "any" for name in ("cluster", "namespace", "job", "instance", "account", "product")}))
-                            for query in queries.of_dashboards()))
+    pending = set().union(
+        *(
+            reads(
+                queries.filled(
+                    query, dict.fromkeys(("cluster", "namespace", "job", "instance", "account", "product"), "any")
+                )
+            )
+            for query in queries.of_dashboards()
+        )
+    )
     needed = set()
     while pending:
         name = pending.pop()
@@ -259,7 +382,9 @@ def layers():
         pending |= set().union(*(reads(rule["expr"]) for rule in recording[name])) - needed
     done = set()
     while needed - done:
-        layer = {name for name in needed - done if all(reads(rule["expr"]) - {name} <= done for rule in recording[name])}
+        layer = {
+            name for name in needed - done if all(reads(rule["expr"]) - {name} <= done for rule in recording[name])
+        }
         if not layer:
             raise ValueError(f"rules that read each other: {needed - done}")
         yield [rule for name in sorted(layer) for rule in recording[name]]
@@ -275,22 +400,35 @@ def start(stack, folder, names, alertmanager=None, past=150 * MINUTE):
     write(folder / "situations.om", end, names)
     worlds.tool(folder, "tsdb", "create-blocks-from", "openmetrics", folder / "situations.om", data)
     (folder / "situations.om").unlink()
-    prometheus = stack.enter_context(Restartable(folder, [f"127.0.0.1:{worlds.free_port()}"], alertmanager, queries.RULES.read_text()))
+    prometheus = stack.enter_context(
+        Restartable(folder, [f"127.0.0.1:{worlds.free_port()}"], alertmanager, queries.RULES.read_text())
+    )
     spans = [(end - past, end)]
     if any(SITUATIONS[name].week for name in names):
         spans.insert(0, (end - 7 * DAY - 1800, end - 7 * DAY + 1800))
     for number, layer in enumerate(layers()):
-        (folder / f"past{number}.yml").write_text(yaml.safe_dump({"groups": [{"name": "past", "rules": layer}]}, sort_keys=False))
+        (folder / f"past{number}.yml").write_text(
+            yaml.safe_dump({"groups": [{"name": "past", "rules": layer}]}, sort_keys=False)
+        )
         for since, until in spans:
-            worlds.tool(folder, "tsdb", "create-blocks-from", "rules", f"--url={prometheus.url}", f"--start={since}", f"--end={until}",
-                        "--eval-interval=60s", f"--output-dir={data}", folder / f"past{number}.yml")
+            worlds.tool(
+                folder,
+                "tsdb",
+                "create-blocks-from",
+                "rules",
+                f"--url={prometheus.url}",
+                f"--start={since}",
+                f"--end={until}",
+                "--eval-interval=60s",
+                f"--output-dir={data}",
+                folder / f"past{number}.yml",
+            )
         prometheus.restart()
     return prometheus, end
 
 
-
-
 # What the dashboards must show
+
 
 @dataclasses.dataclass
 class Shown:
@@ -302,8 +440,16 @@ class Shown:
     chosen: dict = dataclasses.field(default_factory=dict)
 
     def query(self, panel, span=HOUR):
-        found, = (one for one in queries.of_dashboards() if one.where == panel)
-        chosen = {"cluster": ".*", "namespace": ".*", "instance": ".+", "account": ".+", "product": ".+", "job": self.job, **self.chosen}
+        (found,) = (one for one in queries.of_dashboards() if one.where == panel)
+        chosen = {
+            "cluster": ".*",
+            "namespace": ".*",
+            "instance": ".+",
+            "account": ".+",
+            "product": ".+",
+            "job": self.job,
+            **self.chosen,
+        }
         found = dataclasses.replace(found, span=span)
         return queries.filled(found, chosen), found.step
 
@@ -324,7 +470,10 @@ class Shown:
         """{legend labels: [values]} of a graph."""
         text, step = self.query(panel, span)
         found = self.prometheus.query_range(text, self.end - span, self.end, max(step, span // 300))
-        return {tuple(sorted(one["metric"].items())): [(int(at), float(value)) for at, value in one["values"]] for one in found}
+        return {
+            tuple(sorted(one["metric"].items())): [(int(at), float(value)) for at, value in one["values"]]
+            for one in found
+        }
 
 
 def near(value, wanted, share=0.04, least=2):
@@ -343,10 +492,11 @@ FIRING = "Licensing overview / Firing alerts"
 
 def checks(prometheus, end):
     """(what, whether it holds, what was seen) of every situation. Spans are 1 h and 24 h, 10 minutes after a catch-up."""
+
     def of(name, **chosen):
         return Shown(prometheus, end, name, chosen), SITUATIONS[name]
 
-    def shares(shown, situation, window):
+    def shares(situation, window):
         good, bad = (situation.truth(end, window, outcome=outcome) for outcome in ("success", "failure"))
         return good / (good + bad)
 
@@ -355,13 +505,19 @@ def checks(prometheus, end):
         seen = shown.by(STATES, "state", span)
         seen.pop("", None)
         wanted = {state: situation.truth(end, since or span, state=state) for state in ("2024", "2020", "1020")}
-        return seen.keys() == wanted.keys() and all(near(seen[state], wanted[state]) for state in wanted), f"{seen}, truth {wanted}"
+        return seen.keys() == wanted.keys() and all(
+            near(seen[state], wanted[state]) for state in wanted
+        ), f"{seen}, truth {wanted}"
 
     def counts(name, *, window, refused, old=False):
         shown, situation = of(name)
         seen, wanted = shown.value(f"{REQUESTS} A"), situation.truth(end, window)
         yield f"{name}: requests of 15 minutes", near(seen, wanted), f"{seen}, truth {wanted}"
-        yield f"{name}: a caption where they hold older rows, and only there", bool(shown.now(f"{REQUESTS} B")) == old, shown.now(f"{REQUESTS} B")
+        yield (
+            f"{name}: a caption where they hold older rows, and only there",
+            bool(shown.now(f"{REQUESTS} B")) == old,
+            shown.now(f"{REQUESTS} B"),
+        )
         seen, wanted = shown.value(f"{REFUSALS} A"), situation.truth(end, refused, state="2024")
         yield f"{name}: seat refusals of an hour", near(seen, wanted), f"{seen}, truth {wanted}"
 
@@ -370,9 +526,15 @@ def checks(prometheus, end):
     yield from counts("gap", window=50 * MINUTE, refused=HOUR, old=True)
     for span in (HOUR, DAY):
         yield f"gap: failing states at {span // HOUR} h", *failures(shown, situation, span)
-    yield "gap: products say catching up", set(shown.by(f"{PRODUCTS_NOW} B", "product_id").values()) == {CATCHING_UP}, shown.now(f"{PRODUCTS_NOW} B")
+    yield (
+        "gap: products say catching up",
+        set(shown.by(f"{PRODUCTS_NOW} B", "product_id").values()) == {CATCHING_UP},
+        shown.now(f"{PRODUCTS_NOW} B"),
+    )
     yield "gap: no log is unread", shown.value("Licensing overview / Unread logs") == 0, ""
-    rates = [value for values in shown.drawn("Licensing overview / Requests by outcome").values() for _, value in values]
+    rates = [
+        value for values in shown.drawn("Licensing overview / Requests by outcome").values() for _, value in values
+    ]
     yield "gap: what is read at once is no spike of requests", max(rates) < 2 * situation.per_minute, max(rates)
 
     shown, situation = of("gap-of-a-night")
@@ -381,22 +543,45 @@ def checks(prometheus, end):
     yield "gap of a night: refusals have a caption", bool(shown.now(f"{REFUSALS} B")), shown.now(f"{REFUSALS} B")
     yield "gap of a night: failing states at 24 h", *failures(shown, situation, DAY)
     yield "gap of a night: failing states at 1 h", *failures(shown, situation, HOUR, 10 * HOUR)
-    yield "gap of a night: they say that rows are older than an hour", any("older than 1 h" in text for text in shown.by(STATES, "description")), \
-        shown.by(STATES, "description")
+    yield (
+        "gap of a night: they say that rows are older than an hour",
+        any("older than 1 h" in text for text in shown.by(STATES, "description")),
+        shown.by(STATES, "description"),
+    )
 
     shown, situation = of("spike")
     labels, value = shown.now(SUCCESS)[0]
-    yield "spike: success", near(value, shares(shown, situation, 15 * MINUTE), 0.02, 0.02) and "fires" in labels["level"], f"{value} {labels}"
+    yield (
+        "spike: success",
+        near(value, shares(situation, 15 * MINUTE), 0.02, 0.02) and "fires" in labels["level"],
+        f"{value} {labels}",
+    )
     ends = {dict(labels)["product_name"]: values[-1][1] for labels, values in shown.drawn(TIMELINE).items()}
     yield "spike: one product is red now", ends == {"PlateWorks": 4, "Meridian CAD": 0, "Meridian Viewer": 0}, ends
     firing = set(shown.by(FIRING, "alertname"))
-    yield "spike: alerts, and those without a product", firing == {"CryptolensFailureSpike", "CryptolensSeatLimitReached", "CryptolensPermissionDenied"}, firing
+    yield (
+        "spike: alerts, and those without a product",
+        firing == {"CryptolensFailureSpike", "CryptolensSeatLimitReached", "CryptolensPermissionDenied"},
+        firing,
+    )
     other, _ = of("spike", product="3349")
-    yield "spike: alerts of another product are not listed", set(other.by(FIRING, "alertname")) == {"CryptolensPermissionDenied"}, other.by(FIRING, "alertname")
+    yield (
+        "spike: alerts of another product are not listed",
+        set(other.by(FIRING, "alertname")) == {"CryptolensPermissionDenied"},
+        other.by(FIRING, "alertname"),
+    )
     yield "spike: and do not colour it", "fires" not in other.now(SUCCESS)[0][0]["level"], other.now(SUCCESS)
-    yield "spike: a state without a description is said in words", "validation failed" in shown.by(STATES, "description"), shown.by(STATES, "description")
+    yield (
+        "spike: a state without a description is said in words",
+        "validation failed" in shown.by(STATES, "description"),
+        shown.by(STATES, "description"),
+    )
     marks = {dict(labels)["alertname"] for labels in shown.drawn("annotation / Licensing overview / Firing alerts")}
-    yield "spike: alerts of the exporter mark its own dashboard only", marks == {"CryptolensFailureSpike", "CryptolensSeatLimitReached"}, marks
+    yield (
+        "spike: alerts of the exporter mark its own dashboard only",
+        marks == {"CryptolensFailureSpike", "CryptolensSeatLimitReached"},
+        marks,
+    )
     marks = {dict(labels)["alertname"] for labels in shown.drawn("annotation / Exporter health / Firing alerts")}
     yield "spike: and those of customers do not", marks == {"CryptolensPermissionDenied"}, marks
 
@@ -404,7 +589,11 @@ def checks(prometheus, end):
     firing = set(shown.by(FIRING, "alertname"))
     yield "a second exporter with the same account: its own alerts", firing == {"CryptolensErrorBudgetBurn"}, firing
     value = shown.value(SUCCESS)
-    yield "a second exporter with the same account: its own success", near(value, shares(shown, situation, 15 * MINUTE), 0.02, 0.02), value
+    yield (
+        "a second exporter with the same account: its own success",
+        near(value, shares(situation, 15 * MINUTE), 0.02, 0.02),
+        value,
+    )
     both = Shown(prometheus, end, "(spike|staging)")
     rows = [(labels["job"], labels["product_id"]) for labels, _ in both.now(f"{PRODUCTS_NOW} A")]
     yield "both exporters: a row each for a product that both have", len(rows) == len(set(rows)) == 6, rows
@@ -412,16 +601,26 @@ def checks(prometheus, end):
     for chosen in ({}, {"cluster": "eu-1", "namespace": "licensing"}):
         shown, situation = of("operator", **chosen)
         value = shown.value(SUCCESS)
-        yield f"operator: success with {chosen or 'all'}", near(value, shares(shown, situation, 15 * MINUTE), 0.02, 0.02), value
+        yield (
+            f"operator: success with {chosen or 'all'}",
+            near(value, shares(situation, 15 * MINUTE), 0.02, 0.02),
+            value,
+        )
     shown, _ = of("operator", namespace="elsewhere")
     yield "operator: nothing of another namespace", shown.value(SUCCESS) is None, shown.now(SUCCESS)
 
     shown, situation = of("replicas")
     yield from counts("replicas", window=15 * MINUTE, refused=HOUR)
     value = shown.value(SUCCESS)
-    yield "replicas: success, while one of them catches up", near(value, shares(shown, situation, 15 * MINUTE), 0.02, 0.02), value
+    yield (
+        "replicas: success, while one of them catches up",
+        near(value, shares(situation, 15 * MINUTE), 0.02, 0.02),
+        value,
+    )
     yield "replicas: failing states", *failures(shown, situation, HOUR)
-    rates = [value for values in shown.drawn("Licensing overview / Requests by outcome").values() for _, value in values]
+    rates = [
+        value for values in shown.drawn("Licensing overview / Requests by outcome").values() for _, value in values
+    ]
     yield "replicas: no sum and no spike of requests", max(rates) < 1.3 * situation.per_minute, max(rates)
 
     shown, situation = of("moved")
@@ -431,17 +630,29 @@ def checks(prometheus, end):
 
     shown, situation = of("thin")
     labels, value = shown.now(SUCCESS)[0]
-    wanted = shares(shown, situation, {"last hour": HOUR, "last 6 hours": 6 * HOUR}.get(labels["window"], 0) or HOUR)
-    yield "thin traffic: success of a longer time, which is named", labels["window"] in ("last hour", "last 6 hours") and near(value, wanted, 0.03, 0.03), f"{value} {labels}"
+    wanted = shares(situation, {"last hour": HOUR, "last 6 hours": 6 * HOUR}.get(labels["window"], 0) or HOUR)
+    yield (
+        "thin traffic: success of a longer time, which is named",
+        labels["window"] in ("last hour", "last 6 hours") and near(value, wanted, 0.03, 0.03),
+        f"{value} {labels}",
+    )
     states = {value for values in shown.drawn(TIMELINE).values() for _, value in values}
     yield "thin traffic: is not called catching up", CATCHING_UP not in states, states
     yield "thin traffic: a failure is too little to judge", not states & {1, 2}, states
     yield "thin traffic: failing states at 24 h", *failures(shown, situation, DAY)
     shown, _ = of("thin-and-failing")
-    yield "thin traffic that fails: success is coloured by the alert", "fires" in shown.now(SUCCESS)[0][0]["level"], shown.now(SUCCESS)
+    yield (
+        "thin traffic that fails: success is coloured by the alert",
+        "fires" in shown.now(SUCCESS)[0][0]["level"],
+        shown.now(SUCCESS),
+    )
 
     shown, situation = of("first-day")
-    yield "first day: no last week", not shown.now("Licensing overview / A week ago"), shown.now("Licensing overview / A week ago")
+    yield (
+        "first day: no last week",
+        not shown.now("Licensing overview / A week ago"),
+        shown.now("Licensing overview / A week ago"),
+    )
     yield "first day: success", near(shown.value(SUCCESS), 0.95, 0.03, 0.03), shown.now(SUCCESS)
     yield "first day: failing states at 24 h", *failures(shown, situation, DAY, 3 * HOUR)
 
@@ -449,8 +660,16 @@ def checks(prometheus, end):
     for panel in (SUCCESS, f"{REQUESTS} A", f"{REFUSALS} A", "Licensing overview / Overdrafts, 1 hour A"):
         yield f"refused: {panel} says not read, not 0", shown.value(panel) == NOT_READ, shown.now(panel)
     yield "refused: unread logs", shown.value("Licensing overview / Unread logs") == 3, ""
-    yield "refused: the table of states says that the log is not read", any("not being read" in text for text in shown.by(STATES, "description")), ""
-    yield "refused: products say not read", set(shown.by(f"{PRODUCTS_NOW} A", "product_id").values()) == {NOT_READ}, shown.now(f"{PRODUCTS_NOW} A")
+    yield (
+        "refused: the table of states says that the log is not read",
+        any("not being read" in text for text in shown.by(STATES, "description")),
+        "",
+    )
+    yield (
+        "refused: products say not read",
+        set(shown.by(f"{PRODUCTS_NOW} A", "product_id").values()) == {NOT_READ},
+        shown.now(f"{PRODUCTS_NOW} A"),
+    )
     last = [values[-1][0] for values in shown.drawn("Licensing overview / Requests by outcome", 2 * HOUR).values()]
     yield "refused: no line at 0", max(last) < end - HOUR, [end - at for at in last]
 
@@ -461,9 +680,21 @@ def checks(prometheus, end):
 
     shown = Shown(prometheus, end, "nobody")
     for query in queries.of_dashboards():
-        if any(query.where.startswith(panel) for panel in (SUCCESS, REQUESTS, REFUSALS, "Licensing overview / Unread logs", "Licensing overview / Overdrafts",
-                                                            "Exporter health / Exporters down", "Exporter health / Logs not readable", "Exporter health / Ledger",
-                                                            "Events / Events, last hour", "Object changes / Changes, last day")):
+        if any(
+            query.where.startswith(panel)
+            for panel in (
+                SUCCESS,
+                REQUESTS,
+                REFUSALS,
+                "Licensing overview / Unread logs",
+                "Licensing overview / Overdrafts",
+                "Exporter health / Exporters down",
+                "Exporter health / Logs not readable",
+                "Exporter health / Ledger",
+                "Events / Events, last hour",
+                "Object changes / Changes, last day",
+            )
+        ):
             yield f"no exporter: {query.where} shows no number", not shown.now(query.where), shown.now(query.where)
 
 

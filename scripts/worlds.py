@@ -32,9 +32,7 @@ def compose_command(service, folder, port):
     made = []
     for argument in command:
         flag, _, value = argument.partition("=")
-        if value.startswith("/"):
-            argument = f"{flag}={folder}{value}"
-        made.append(argument)
+        made.append(f"{flag}={folder}{value}" if value.startswith("/") else argument)
     return [*made, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
 
 
@@ -113,7 +111,12 @@ class Prometheus(Server):
         return self.ask("query_range", query=expression, start=start, end=end, step=step)["result"]
 
     def firing(self):
-        return {rule["name"] for group in self.ask("rules")["groups"] for rule in group["rules"] if rule.get("state") == "firing"}
+        return {
+            rule["name"]
+            for group in self.ask("rules")["groups"]
+            for rule in group["rules"]
+            if rule.get("state") == "firing"
+        }
 
 
 def rewrite(config, address, targets):
@@ -127,11 +130,12 @@ def rewrite(config, address, targets):
 
 # A month, given afterwards
 
+
 def samples(page, families):
     """(series, value) of some families on a page."""
     for line in page.splitlines():
         name = re.match(r"\w+", line)
-        if name and re.sub(r"_(bucket|sum|count)$", "", name[0]) in families or name and name[0] in families:
+        if (name and re.sub(r"_(bucket|sum|count)$", "", name[0]) in families) or (name and name[0] in families):
             series, value = line.rsplit(" ", 1)
             yield series, float(value)
 
@@ -141,7 +145,7 @@ def backfill(prometheus_data, scratch, address, page, families, times, since, un
     by_family = {}
     for series, value in samples(page, families):
         name = re.match(r"\w+", series)[0]
-        labels = series[len(name):].strip("{}")
+        labels = series[len(name) :].strip("{}")
         by_family.setdefault(name, []).append((f'{name}{{{labels},job="{JOB}",instance="{address}"}}', value))
     path = scratch / "history.om"
     with path.open("w") as file:
@@ -151,19 +155,28 @@ def backfill(prometheus_data, scratch, address, page, families, times, since, un
             for series, value in found:
                 for at in times:
                     share = max(0, min(1, (at - since) / (until - since)))
-                    then = at if name.endswith("timestamp_seconds") else value if name.endswith("_info") else round(value * share)
+                    then = (
+                        at
+                        if name.endswith("timestamp_seconds")
+                        else value
+                        if name.endswith("_info")
+                        else round(value * share)
+                    )
                     file.write(f"{series} {then} {at}\n")
         file.write("# EOF\n")
     tool(prometheus_data, "tsdb", "create-blocks-from", "openmetrics", path, prometheus_data)
 
 
 def tool(cwd, *arguments):
-    done = subprocess.run([TOOLS / "promtool", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [TOOLS / "promtool", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise Failure(f"promtool {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}")
 
 
 # Exporters
+
 
 @contextlib.contextmanager
 def demo(binary):
@@ -200,8 +213,12 @@ class World:
         return self
 
     def serve_again(self):
-        command = [f"--config.file={self.folder / 'config.yml'}", f"--api.url={self.api}/api",
-                   f"--web.listen-address={self.address}", f"--storage.path={self.folder / 'ledger'}"]
+        command = [
+            f"--config.file={self.folder / 'config.yml'}",
+            f"--api.url={self.api}/api",
+            f"--web.listen-address={self.address}",
+            f"--storage.path={self.folder / 'ledger'}",
+        ]
         if not any(flag.startswith("--poll.interval=") for flag in self.serve):
             command.append("--poll.interval=1s")
         # A limit on the size of files shall be an error of the write, as on a full disk, and no signal.
@@ -241,14 +258,19 @@ BUSY = ("--requests-per-minute=600", "--history=1m", "--late-fraction=0")
 WORLDS = {
     "spike": World("spike", BUSY),
     "burning": World("burning", BUSY),
-    "crowded": World("crowded", (*BUSY[:2], "--late-fraction=0.1", "--late-max=10s"),
-                     account={"products": [{"id": 3349, "name": "named otherwise"}]}),
+    "crowded": World(
+        "crowded",
+        (*BUSY[:2], "--late-fraction=0.1", "--late-max=10s"),
+        account={"products": [{"id": 3349, "name": "named otherwise"}]},
+    ),
     "quiet": World("quiet", ("--requests-per-minute=600", "--history=3h"), ("--poll.interval.objects=1d",)),
     "behind": World("behind", ("--requests-per-minute=1", "--history=60d", "--fault=slow:2500")),
     "refused": World("refused", (*BUSY, "--fault=unable_to_authenticate")),
     "unpaid": World("unpaid", (*BUSY, "--fault=no_subscription")),
     "denied": World("denied", (*BUSY, "--deny=GetObjectLog")),
-    "failing": World("failing", (*BUSY, "--fault=bad_gateway_html=0.5", "--fault=truncated_json"), ("--api.timeout=1s",)),
+    "failing": World(
+        "failing", (*BUSY, "--fault=bad_gateway_html=0.5", "--fault=truncated_json"), ("--api.timeout=1s",)
+    ),
     "full-disk": World("full-disk", BUSY),
     "restarting": World("restarting", BUSY),
 }
@@ -261,6 +283,22 @@ def misbehave(worlds):
     worlds["burning"].spike(600, 0.95)
     crowded = worlds["crowded"]
     first = 5_000_000_000
-    crowded.add("events", [{"id": first + n, "productId": 3349, "time": now, "featureName": f"file-{n}", "eventName": "opened", "value": 7,
-                            "currency": "EUR"} for n in range(2200)])
-    crowded.fault({"kind": "duplicate_adjacent", "probability": 0.5}, {"kind": "malformed_missing_id", "probability": 0.5, "count": 20})
+    crowded.add(
+        "events",
+        [
+            {
+                "id": first + n,
+                "productId": 3349,
+                "time": now,
+                "featureName": f"file-{n}",
+                "eventName": "opened",
+                "value": 7,
+                "currency": "EUR",
+            }
+            for n in range(2200)
+        ],
+    )
+    crowded.fault(
+        {"kind": "duplicate_adjacent", "probability": 0.5},
+        {"kind": "malformed_missing_id", "probability": 0.5, "count": 20},
+    )

@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
 """Reads the simulator with the vendor's own Python SDK and compares with the simulator's truth.
 
 An independent witness: neither our client nor our counting takes part. Needs the packages `licensing` and `prometheus_client`:
 
     python3 -m venv venv && venv/bin/pip install licensing prometheus_client
     cryptolens-exporter simulate --requests-per-minute=1 &
-    venv/bin/python scripts/sdk-check.py http://127.0.0.1:10461
+    venv/bin/python scripts/sdk_check.py http://127.0.0.1:10461
 
 Stops the simulator's traffic while it reads, and lets it go on afterwards. Exit code 0 if everything agrees, 1 if not.
 """
@@ -91,14 +90,14 @@ def check_events(url, token):
     rows = paged("GetEvents", lambda last: AI.get_events(token, limit=100, starting_after=last))
     truth = control(url, "GET", "truth?log=events")["events"]
     expect("Events Log, rows", len({row["id"] for row in rows}), truth["rows"])
-    _, message = AI.register_event(token, product_id=3349, feature_name="sdk-check", event_name="start", value=30)
+    AI.register_event(token, product_id=3349, feature_name="sdk-check", event_name="start", value=30)
     rows, _ = AI.get_events(token, limit=100, starting_after=truth["highest_id"] or 0)
     expect("Events Log, registered", [(row["featureName"], row["value"]) for row in rows], [("sdk-check", 30)])
 
 
 def check_key(token, rows):
     # The SDK refuses a license key without the vendor's signature, which no stand-in can have.
-    HelperMethods.verify_signature = staticmethod(lambda response, key: True)
+    HelperMethods.verify_signature = staticmethod(lambda *_: True)
     floating = next(row for row in reversed(rows) if row["state"] == 2014)
     key, message = Key.get_key(token, UNUSED_KEY, floating["productId"], floating["key"], metadata=True)
     if key is None:

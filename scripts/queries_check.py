@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Runs every query of every panel, variable, annotation and rule through the API of a real Prometheus. See scripts/queries-check."""
 
 import contextlib
@@ -35,8 +34,15 @@ EMPTY = {
     "variable / cluster": "these targets have no such label",
     "variable / namespace": "these targets have no such label",
     "Exporter health / Firing alerts of the exporter": "no alert fires",
-    **{f"annotation / {title} / {name}": why for title in ("Licensing overview", "Events", "Object changes", "Exporter health")
-       for name, why in (("Firing alerts", "no alert fires"), ("Catching up", "no log is far behind"), ("Exporter restarts", "no restart in these minutes"))},
+    **{
+        f"annotation / {title} / {name}": why
+        for title in ("Licensing overview", "Events", "Object changes", "Exporter health")
+        for name, why in (
+            ("Firing alerts", "no alert fires"),
+            ("Catching up", "no log is far behind"),
+            ("Exporter restarts", "no restart in these minutes"),
+        )
+    },
 }
 ALERT = "nothing is wrong"
 # Rules that need more than the worlds have: what promtool alone shows (prometheus/tests), and why.
@@ -72,12 +78,13 @@ def check(what, holds, seen=""):
 
 # Variables
 
+
 def offered(prometheus, variable, chosen):
     """The values that a variable's query offers, as Grafana asks for them."""
     text = queries.filled(queries.Query(variable["name"], variable["query"]), chosen)
-    if found := re.fullmatch(r"label_values\((.+), (\w+)\)", text, re.S):
+    if found := re.fullmatch(r"label_values\((.+), (\w+)\)", text, re.DOTALL):
         return sorted(prometheus.ask(f"label/{found[2]}/values", **{"match[]": found[1]}))
-    found = re.fullmatch(r"query_result\((.+)\)", text, re.S)
+    found = re.fullmatch(r"query_result\((.+)\)", text, re.DOTALL)
     pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
     values = []
     for sample in prometheus.query(found[1]):
@@ -108,10 +115,11 @@ def variables(prometheus):
 PLACE = ("cluster", "namespace")
 NOT_HERE = {*PLACE, "service", "pod", "node"}
 # What comes with other changes.
-ALL = {**{name: ".+" for name in ("job", "instance", "account", "product")}, **{name: ".*" for name in PLACE}}
+ALL = {**dict.fromkeys(("job", "instance", "account", "product"), ".+"), **dict.fromkeys(PLACE, ".*")}
 
 
 # Queries
+
 
 def returned(prometheus, query, chosen, since=None):
     """How many series a query returns, now or at any time since then; an error of Prometheus is a problem."""
@@ -129,7 +137,12 @@ def returned(prometheus, query, chosen, since=None):
 
 
 def unexplained(query, count):
-    return not count and query.where not in EMPTY and query.where not in BY_PROMTOOL and not query.where.startswith("alert ")
+    return (
+        not count
+        and query.where not in EMPTY
+        and query.where not in BY_PROMTOOL
+        and not query.where.startswith("alert ")
+    )
 
 
 def only_invented(query):
@@ -159,7 +172,9 @@ def names(prometheuses, all_queries):
                 continue
             if metric not in labels:
                 start = int(time.time()) - 7200
-                labels[metric] = {label for one in prometheuses for label in one.ask("labels", **{"match[]": metric}, start=start)}
+                labels[metric] = {
+                    label for one in prometheuses for label in one.ask("labels", **{"match[]": metric}, start=start)
+                }
             if not labels[metric] and metric not in BY_PROMTOOL:
                 yield f"{query.where}: no such metric: {metric}"
             for label in set(matched) - labels[metric] - NOT_HERE if labels[metric] else ():
@@ -171,6 +186,7 @@ def names(prometheuses, all_queries):
 
 # The two Prometheus
 
+
 def healthy(stack, binary, folder, alertmanager):
     """The compose file's Prometheus over a demo, with a last week."""
     address, page = stack.enter_context(worlds.demo(binary))
@@ -178,8 +194,14 @@ def healthy(stack, binary, folder, alertmanager):
     data = folder / "prometheus"
     data.mkdir(parents=True)
     # Without the ages: the demo's month was counted at once, and its rows were old then.
-    counted = set(re.findall(r"# TYPE (cryptolens_(?:web_api|event|object|floating|data|product)_(?!log_entry_age)\w+) ", page))
-    logs = {"cryptolens_web_api_log_entries_total", "cryptolens_event_log_entries_total", "cryptolens_object_log_entries_total"}
+    counted = set(
+        re.findall(r"# TYPE (cryptolens_(?:web_api|event|object|floating|data|product)_(?!log_entry_age)\w+) ", page)
+    )
+    logs = {
+        "cryptolens_web_api_log_entries_total",
+        "cryptolens_event_log_entries_total",
+        "cryptolens_object_log_entries_total",
+    }
 
     def given(families, start, end, step, since=now - 30 * DAY):
         worlds.backfill(data, folder, address, page, families, range(start, end, step), since, now)
@@ -202,19 +224,41 @@ def troubled(stack, binary, folder, alertmanager):
     now = int(time.time())
     (folder / "prometheus").mkdir()
     # What 1w and a day more become.
-    worlds.backfill(folder / "prometheus", folder, quiet.address, quiet.page(),
-                    {"cryptolens_web_api_log_entries_total", "cryptolens_log_last_entry_timestamp_seconds"},
-                    range(now - 8 * 1440 - 120, now - 70, 20), now - 9 * 1440, now - 70)
+    worlds.backfill(
+        folder / "prometheus",
+        folder,
+        quiet.address,
+        quiet.page(),
+        {"cryptolens_web_api_log_entries_total", "cryptolens_log_last_entry_timestamp_seconds"},
+        range(now - 8 * 1440 - 120, now - 70, 20),
+        now - 9 * 1440,
+        now - 70,
+    )
     targets = [world.address for world in started.values()] + [f"127.0.0.1:{worlds.free_port()}"]
     rules = yaml.safe_dump({"groups": queries.shortened(queries.groups())}, sort_keys=False)
     prometheus = stack.enter_context(Prometheus(folder, targets, alertmanager, rules, "1s"))
     wait_for("prometheus", lambda: prometheus.query("up"))
     # What the rules would have recorded.
-    wanted = {"account_product:cryptolens_web_api_log_entries:rate1h", "account_log:cryptolens_log_last_entry_age_seconds:min"}
-    past = [rule for group in queries.shortened(queries.groups()) for rule in group["rules"] if rule.get("record") in wanted]
+    wanted = {
+        "account_product:cryptolens_web_api_log_entries:rate1h",
+        "account_log:cryptolens_log_last_entry_age_seconds:min",
+    }
+    past = [
+        rule for group in queries.shortened(queries.groups()) for rule in group["rules"] if rule.get("record") in wanted
+    ]
     (folder / "past.yml").write_text(yaml.safe_dump({"groups": [{"name": "past", "rules": past}]}))
-    worlds.tool(folder, "tsdb", "create-blocks-from", "rules", f"--url={prometheus.url}", f"--start={now - 8 * 1440}", f"--end={now - 90}",
-                "--eval-interval=20s", f"--output-dir={prometheus.data}", folder / "past.yml")
+    worlds.tool(
+        folder,
+        "tsdb",
+        "create-blocks-from",
+        "rules",
+        f"--url={prometheus.url}",
+        f"--start={now - 8 * 1440}",
+        f"--end={now - 90}",
+        "--eval-interval=20s",
+        f"--output-dir={prometheus.data}",
+        folder / "past.yml",
+    )
     return prometheus, started
 
 
@@ -229,24 +273,37 @@ def go_wrong(started):
     started["full-disk"].fill_disk()
     now = int(time.time())
     row = {"productId": 3349, "time": now}
-    started["crowded"].add("web_api", [{"id": 6_000_000_000 + n, "state": 2024 if n % 2 else 2015, **row} for n in range(60)])
+    started["crowded"].add(
+        "web_api", [{"id": 6_000_000_000 + n, "state": 2024 if n % 2 else 2015, **row} for n in range(60)]
+    )
 
 
 def spike(world, prometheus, alertmanager):
     """A spike of failures reaches Alertmanager within two minutes, names its product, and resolves."""
     name = "CryptolensFailureSpike"
-    wait_for("a minute of calm", lambda: prometheus.query('account:cryptolens_web_api_log_failures_per_entries:ratio_rate1h{account="spike"}'))
+    wait_for(
+        "a minute of calm",
+        lambda: prometheus.query('account:cryptolens_web_api_log_failures_per_entries:ratio_rate1h{account="spike"}'),
+    )
     wait_for("calm before the spike", lambda: not alertmanager.alerts(alertname=name, account="spike"))
     product = 3349
     began = time.monotonic()
     world.spike(25, 0.9, product)
     alert = wait_for("the spike in Alertmanager", lambda: alertmanager.alerts(alertname=name, account="spike"))[0]
-    check("the spike reached Alertmanager within two minutes", time.monotonic() - began < 120, f"after {time.monotonic() - began:.0f} s")
+    check(
+        "the spike reached Alertmanager within two minutes",
+        time.monotonic() - began < 120,
+        f"after {time.monotonic() - began:.0f} s",
+    )
     products = {one["labels"]["product_id"] for one in alertmanager.alerts(alertname=name, account="spike")}
     check("of one product", products == {str(product)}, products)
     wanted = f"cryptolens-exporter report --account=spike --since=1h --product={product} --outcome=failure"
     check("it says what to run", wanted in alert["annotations"]["description"], alert["annotations"]["description"])
-    check("it names the product", f"product {product}" not in alert["annotations"]["summary"], alert["annotations"]["summary"])
+    check(
+        "it names the product",
+        f"product {product}" not in alert["annotations"]["summary"],
+        alert["annotations"]["summary"],
+    )
     wait_for("its end in Alertmanager", lambda: not alertmanager.alerts(alertname=name, account="spike"))
     check("it resolved", True, f"{time.monotonic() - began:.0f} s after the spike began, which lasted 25 s")
 
@@ -254,7 +311,10 @@ def spike(world, prometheus, alertmanager):
 def compose(prometheus, address, alertmanager):
     """The compose file's Prometheus scrapes, knows its Alertmanager, and evaluates every rule."""
     # Three scrapes and what follows from them.
-    wait_for("three scrapes of the demo", lambda: int(prometheus.query(f'count_over_time(up{{instance="{address}"}}[5m])')[0]["value"][1]) > 3)
+    wait_for(
+        "three scrapes of the demo",
+        lambda: int(prometheus.query(f'count_over_time(up{{instance="{address}"}}[5m])')[0]["value"][1]) > 3,
+    )
     check("the compose file's Prometheus scrapes the exporter", prometheus.query("up")[0]["value"][1] == "1")
     known = [one["url"] for one in prometheus.ask("alertmanagers")["activeAlertmanagers"]]
     check("and knows its Alertmanager", known == [f"{alertmanager.url}/api/v2/alerts"], known)
@@ -273,7 +333,11 @@ def filled_in(prometheus, address):
     check("variable job", every["job"] == [JOB], every["job"])
     check("variable instance", every["instance"] == [address], every["instance"])
     check("variable account", every["account"] == ["default"], every["account"])
-    check("variable product, by name", len(every["product"]) == 6 and all(value != name for value, name in every["product"]), every["product"])
+    check(
+        "variable product, by name",
+        len(every["product"]) == 6 and all(value != name for value, name in every["product"]),
+        every["product"],
+    )
     return chosen, rows
 
 
@@ -281,26 +345,36 @@ def inhibitions(alertmanager):
     """The compose file's inhibitions work on the labels that the alerts have."""
     labels = {"namespace": "a", "job": "x", "account": "inhibitions", "product_id": "1"}
     slow, fast = "CryptolensErrorBudgetBurnSlow", "CryptolensErrorBudgetBurn"
-    alertmanager.add({"alertname": "CryptolensFailureSpike", "severity": "critical", **labels},
-                     {"alertname": fast, "severity": "critical", "window": "1h", **labels},
-                     {"alertname": fast, "severity": "critical", "window": "1h", **labels, "product_id": "2"},
-                     {"alertname": slow, "severity": "warning", "window": "3d", **labels, "product_id": "2"},
-                     # The same account name elsewhere: another job, another namespace.
-                     {"alertname": fast, "severity": "critical", "window": "1h", **labels, "job": "y"},
-                     {"alertname": slow, "severity": "warning", "window": "3d", **labels, "namespace": "b", "product_id": "2"})
+    alertmanager.add(
+        {"alertname": "CryptolensFailureSpike", "severity": "critical", **labels},
+        {"alertname": fast, "severity": "critical", "window": "1h", **labels},
+        {"alertname": fast, "severity": "critical", "window": "1h", **labels, "product_id": "2"},
+        {"alertname": slow, "severity": "warning", "window": "3d", **labels, "product_id": "2"},
+        # The same account name elsewhere: another job, another namespace.
+        {"alertname": fast, "severity": "critical", "window": "1h", **labels, "job": "y"},
+        {"alertname": slow, "severity": "warning", "window": "3d", **labels, "namespace": "b", "product_id": "2"},
+    )
 
     def silent():
         found = alertmanager.alerts(account="inhibitions")
         keys = ("alertname", "namespace", "job", "product_id")
         return {tuple(alert["labels"][key] for key in keys): bool(alert["status"]["inhibitedBy"]) for alert in found}
 
-    wanted = {("CryptolensFailureSpike", "a", "x", "1"): False, (fast, "a", "x", "1"): True, (fast, "a", "x", "2"): False,
-              (slow, "a", "x", "2"): True, (fast, "a", "y", "1"): False, (slow, "b", "x", "2"): False}
-    try:
+    wanted = {
+        ("CryptolensFailureSpike", "a", "x", "1"): False,
+        (fast, "a", "x", "1"): True,
+        (fast, "a", "x", "2"): False,
+        (slow, "a", "x", "2"): True,
+        (fast, "a", "y", "1"): False,
+        (slow, "b", "x", "2"): False,
+    }
+    with contextlib.suppress(Failure):
         wait_for("inhibitions", lambda: silent() == wanted, 20)
-    except Failure:
-        pass
-    check("a spike silences its product's burn, a fast burn the slow one, and neither another exporter's", silent() == wanted, f"{sum(silent().values())} of {len(silent())} silent")
+    check(
+        "a spike silences its product's burn, a fast burn the slow one, and neither another exporter's",
+        silent() == wanted,
+        f"{sum(silent().values())} of {len(silent())} silent",
+    )
 
 
 def table(rows, wide):
@@ -311,7 +385,9 @@ def table(rows, wide):
         text = re.sub(r"\s+", " ", query.text).strip()
         if not wide and len(text) > 100:
             text = text[:99] + "…"
-        print(f"{query.where:{width}}  {count:6}  {faulty:12}  {f'(0: {reason}) ' if reason and not count else ''}{text}")
+        print(
+            f"{query.where:{width}}  {count:6}  {faulty:12}  {f'(0: {reason}) ' if reason and not count else ''}{text}"
+        )
 
 
 def main():
@@ -334,18 +410,32 @@ def main():
 
         spike(started["spike"], ill, alertmanager)
         # The rules that this Prometheus has, by the same names.
-        short = {query.where: query for query in queries.of_rules(rule for group in queries.shortened(queries.groups()) for rule in group["rules"])}
+        short = {
+            query.where: query
+            for query in queries.of_rules(
+                rule for group in queries.shortened(queries.groups()) for rule in group["rules"]
+            )
+        }
         missing = {query for query, count in counts.items() if not count}
         faulty = {}
         end = time.monotonic() + 60
         while True:
             # What is empty over the demo shows under faults at some time; everything else goes through there as well.
-            faulty.update({query: returned(ill, short.get(query.where, query), ALL, began_at - 30 if query in missing else None)
-                           for query in counts if not faulty.get(query)})
+            faulty.update(
+                {
+                    query: returned(
+                        ill, short.get(query.where, query), ALL, began_at - 30 if query in missing else None
+                    )
+                    for query in counts
+                    if not faulty.get(query)
+                }
+            )
             if all(faulty[query] for query in missing if not only_invented(query)) or time.monotonic() > end:
                 break
             time.sleep(5)
-        invented, invented_end = situations.start(stack, folder / "situations", list(situations.SITUATIONS), alertmanager)
+        invented, invented_end = situations.start(
+            stack, folder / "situations", list(situations.SITUATIONS), alertmanager
+        )
         for what, holds, seen in situations.checks(invented, invented_end):
             check(what, holds, "" if holds else seen)
         # What neither has, such as old rows, a first day or a place, the situations have.
@@ -355,21 +445,31 @@ def main():
         _, _, ill_offers = variables(ill)
         _, _, invented_offers = variables(invented)
         alerts = {rule["alert"] for rule in queries.rules() if "alert" in rule}
-        fired = {one["metric"]["alertname"] for one in ill.query_range('ALERTS{alertstate="firing"}', began_at, int(time.time()), 5)}
+        fired = {
+            one["metric"]["alertname"]
+            for one in ill.query_range('ALERTS{alertstate="firing"}', began_at, int(time.time()), 5)
+        }
 
-    rows = [(query, count, ill_count or invented_count, EMPTY.get(query.where))
-            for (query, count), (_, ill_count), (_, invented_count) in zip(offers, ill_offers, invented_offers)]
-    rows += [(query, count, faulty[query], ALERT if query.where.startswith("alert ") else EMPTY.get(query.where)) for query, count in counts.items()]
+    rows = [
+        (query, count, ill_count or invented_count, EMPTY.get(query.where))
+        for (query, count), (_, ill_count), (_, invented_count) in zip(offers, ill_offers, invented_offers, strict=True)
+    ]
+    rows += [
+        (query, count, faulty[query], ALERT if query.where.startswith("alert ") else EMPTY.get(query.where))
+        for query, count in counts.items()
+    ]
     table(rows, wide)
-    for query, count, under_faults, reason in rows:
+    for query, count, under_faults, _ in rows:
         if unexplained(query, count):
             problems.append(f"{query.where}: returns nothing over a healthy demo, and no reason is given")
         if not count and not under_faults and query.where not in BY_PROMTOOL:
             problems.append(f"{query.where}: returns nothing, not even under faults")
-    for where in EMPTY.keys() - {query.where for query, *_ in rows}:
-        problems.append(f"{where}: a reason is given for a query that is not there")
-    print(f"\n{len(rows)} queries, {sum(not row[1] for row in rows)} rightly empty over a healthy demo; {len(fired)} of {len(alerts)} alerts fired under "
-          f"faults within {time.monotonic() - began:.0f} s")
+    unknown = EMPTY.keys() - {query.where for query, *_ in rows}
+    problems.extend(f"{where}: a reason is given for a query that is not there" for where in unknown)
+    print(
+        f"\n{len(rows)} queries, {sum(not row[1] for row in rows)} rightly empty over a healthy demo; {len(fired)} of {len(alerts)} alerts fired under "
+        f"faults within {time.monotonic() - began:.0f} s"
+    )
     for problem in dict.fromkeys(problems):
         print(f"FAIL {problem}")
     print(f"{checks} passed, {len(problems)} failed")
