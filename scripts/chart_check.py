@@ -98,6 +98,33 @@ def manifests(arguments):
             yield from (f"{where}: {problem}" for problem in [*unrestricted(pod), *unmergeable(pod)])
 
 
+def examples(_):
+    """The manifests in the chart's README satisfy the schemas of their kinds, and its values those of the chart."""
+    seen = set()
+    values_schema = json.loads((CHART / "values.schema.json").read_text())
+    for text in re.findall(r"^```yaml\n(.*?)^```", (CHART / "README.md").read_text(), re.MULTILINE | re.DOTALL):
+        for document in read(text):
+            kind = document.get("kind", "values")
+            seen.add(kind)
+            path = ROOT / "scripts" / "schemas" / f"{kind.lower()}.json"
+            try:
+                if kind == "values":
+                    # The token that a release needs is not in them.
+                    jsonschema.validate({**TOKEN, **document}, values_schema)
+                elif path.exists():
+                    jsonschema.validate(document, json.loads(path.read_text()))
+                else:
+                    for version in (OLDEST_KUBERNETES, NEWEST_KUBERNETES):
+                        kubernetes_validate.validate(document, version, strict=True)
+            except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
+                yield f"README, {kind}: {error.message} at {list(error.path)}"
+            if kind == "CronJob":
+                pod = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+                yield from (f"README, {kind}: {problem}" for problem in [*unrestricted(pod), *unmergeable(pod)])
+    for kind in {"values", "AlertmanagerConfig", "ExternalSecret", "CronJob", "VolumeSnapshot"} - seen:
+        yield f"README: no example of {kind}"
+
+
 def unrestricted(pod):
     """What the restricted Pod Security Standard would refuse."""
     security = pod["securityContext"]
@@ -699,6 +726,7 @@ def notes(arguments):
 def main():
     checks = {
         "manifests": manifests,
+        "examples": examples,
         "refusals": refusals,
         "policies": policies,
         "equal": equal,
