@@ -1,7 +1,6 @@
 //! The map of the source tree, enforced: which module may import which, and that no two modules import each other.
 //!
-//! The test parses the imports of `src/` with a Rust parser, follows re-exports to the file that defines a name, and
-//! compares the arrows with [`MAP`], which `docs/architecture.md` explains. Code under `#[cfg(test)]` is left out: a
+//! The test reads the tokens of `src/`, follows re-exports to the file that defines a name, and compares the arrows with [`MAP`], which `docs/architecture.md` explains. Code under `#[cfg(test)]` is left out: a
 //! test may look at everything. A module and its own children count as one; between siblings, at every level of the
 //! tree, there is no circle.
 
@@ -9,9 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-use proc_macro2::{TokenStream, TokenTree};
-use syn::visit::Visit;
 
 /// What each top-level module may import. The flow goes from left to right (`cryptolens` to `web`): a module imports
 /// from its left and from the ground only.
@@ -351,34 +347,25 @@ impl Tree {
     fn add_file(&mut self, file: &Path, children: &Path, path: ModulePath) {
         let text =
             std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        self.add_items(&parsed.items, children, path);
+        self.add_items(&tokens(&text), children, path);
     }
 
-    fn add_items(&mut self, items: &[syn::Item], children: &Path, path: ModulePath) {
-        let mut collector = Collector { path: path.clone(), module: Module::default() };
-        for item in items {
-            if let syn::Item::Mod(declared) = item {
-                if is_for_tests(&declared.attrs) {
-                    continue;
+    fn add_items(&mut self, tokens: &[Token], children: &Path, path: ModulePath) {
+        let mut reader = ModuleReader { path: path.clone(), module: Module::default(), children: Vec::new() };
+        reader.walk(tokens);
+        for (name, content) in reader.children {
+            let below = children.join(&name);
+            let child = [&path[..], std::slice::from_ref(&name)].concat();
+            match content {
+                Some(tokens) => self.add_items(&tokens, &below, child),
+                None => {
+                    let beside = children.join(format!("{name}.rs"));
+                    let file = if beside.exists() { beside } else { below.join("mod.rs") };
+                    self.add_file(&file, &below, child);
                 }
-                let name = declared.ident.to_string();
-                let mut child = path.clone();
-                child.push(name.clone());
-                let below = children.join(&name);
-                match &declared.content {
-                    Some((_, items)) => self.add_items(items, &below, child),
-                    None => {
-                        let beside = children.join(format!("{name}.rs"));
-                        let file = if beside.exists() { beside } else { below.join("mod.rs") };
-                        self.add_file(&file, &below, child);
-                    }
-                }
-            } else {
-                collector.visit_item(item);
             }
         }
-        self.modules.insert(path, collector.module);
+        self.modules.insert(path, reader.module);
     }
 
     /// Importer and imported module, both as paths; re-exports are followed.
@@ -416,19 +403,175 @@ impl Tree {
     }
 }
 
-fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute.parse_args::<syn::Path>().is_ok_and(|condition| condition.is_ident("test"))
-    })
+/// As much of the Rust language as imports need. A parser crate shares its dependencies with every derive macro, and
+/// with it among the dev-dependencies `cargo build` and `cargo test` compile all dependencies twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    /// `::` is one token.
+    PathSeparator,
+    Sign(char),
+    Group(char, Vec<Token>),
 }
 
-struct Collector {
+/// Tokens without comments and literals.
+fn tokens(text: &str) -> Vec<Token> {
+    let text: Vec<char> = text.chars().collect();
+    let mut groups = vec![(' ', Vec::new())];
+    let mut at = 0;
+    let look = |at: usize| text.get(at).copied().unwrap_or(' ');
+    while at < text.len() {
+        let c = text[at];
+        let begin = at;
+        at += 1;
+        let token = match c {
+            '/' if look(at) == '/' => {
+                while at < text.len() && text[at] != '\n' {
+                    at += 1;
+                }
+                continue;
+            }
+            '/' if look(at) == '*' => {
+                let mut depth = 0;
+                at = begin;
+                while at < text.len() {
+                    match (text[at], look(at + 1)) {
+                        ('/', '*') => (depth, at) = (depth + 1, at + 2),
+                        ('*', '/') => (depth, at) = (depth - 1, at + 2),
+                        _ => at += 1,
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                }
+                continue;
+            }
+            '"' => {
+                at = end_of_string(&text, at);
+                continue;
+            }
+            // A character, or a lifetime.
+            '\'' => {
+                if look(at) == '\\' {
+                    at += 2;
+                    while at < text.len() && text[at] != '\'' {
+                        at += 1;
+                    }
+                    at += 1;
+                } else if look(at + 1) == '\'' {
+                    at += 2;
+                }
+                continue;
+            }
+            c if c.is_alphabetic() || c == '_' => {
+                while look(at).is_alphanumeric() || look(at) == '_' {
+                    at += 1;
+                }
+                let word: String = text[begin..at].iter().collect();
+                let hashes = text[at..].iter().take_while(|c| **c == '#').count();
+                if word.ends_with('r') && word.len() < 3 && look(at + hashes) == '"' {
+                    at = end_of_raw_string(&text, at + hashes + 1, hashes);
+                    continue;
+                }
+                Token::Word(word)
+            }
+            c if c.is_ascii_digit() => {
+                while look(at).is_alphanumeric() || look(at) == '_' {
+                    at += 1;
+                }
+                continue;
+            }
+            ':' if look(at) == ':' => {
+                at += 1;
+                Token::PathSeparator
+            }
+            '(' | '[' | '{' => {
+                groups.push((c, Vec::new()));
+                continue;
+            }
+            ')' | ']' | '}' => {
+                let (delimiter, inside) = groups.pop().unwrap();
+                Token::Group(delimiter, inside)
+            }
+            c if c.is_whitespace() => continue,
+            c => Token::Sign(c),
+        };
+        groups.last_mut().unwrap().1.push(token);
+    }
+    assert_eq!(groups.len(), 1, "brackets match in a file that compiles");
+    groups.remove(0).1
+}
+
+fn end_of_string(text: &[char], mut at: usize) -> usize {
+    while at < text.len() && text[at] != '"' {
+        at += if text[at] == '\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+fn end_of_raw_string(text: &[char], mut at: usize, hashes: usize) -> usize {
+    while at < text.len() {
+        at += 1;
+        let closing = text.get(at..at + hashes);
+        if text[at - 1] == '"' && closing.is_some_and(|closing| closing.iter().all(|c| *c == '#')) {
+            return at + hashes;
+        }
+    }
+    at
+}
+
+struct ModuleReader {
     path: ModulePath,
     module: Module,
+    /// Name, and content where it stands in the same file.
+    children: Vec<(String, Option<Vec<Token>>)>,
 }
 
-impl Collector {
+impl ModuleReader {
+    fn walk(&mut self, tokens: &[Token]) {
+        let mut at = 0;
+        while let Some(token) = tokens.get(at) {
+            at += 1;
+            match token {
+                Token::Sign('#') => {
+                    if is_for_tests(tokens.get(at)) {
+                        at = end_of_item(tokens, at + 1);
+                    }
+                }
+                Token::Group(_, inside) => self.walk(inside),
+                Token::Word(word) => match (word.as_str(), tokens.get(at), tokens.get(at + 1)) {
+                    ("use", ..) => at += self.note_use(&tokens[at..], &[]),
+                    ("mod", Some(Token::Word(name)), Some(Token::Group('{', inside))) => {
+                        self.children.push((name.clone(), Some(inside.clone())));
+                        at += 2;
+                    }
+                    ("mod", Some(Token::Word(name)), Some(Token::Sign(';'))) => {
+                        self.children.push((name.clone(), None));
+                        at += 2;
+                    }
+                    ("struct" | "enum" | "trait", Some(Token::Word(name)), _) => {
+                        self.module.types.insert(name.clone());
+                        at += 1;
+                    }
+                    (_, Some(Token::PathSeparator), _) => {
+                        let mut segments = vec![word.clone()];
+                        while let (Some(Token::PathSeparator), Some(Token::Word(next))) =
+                            (tokens.get(at), tokens.get(at + 1))
+                        {
+                            segments.push(next.clone());
+                            at += 2;
+                        }
+                        if segments.len() > 1 {
+                            self.note(&segments);
+                        }
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
     /// Notes a path as it stands in the code; returns the absolute one if it is of this crate.
     fn note(&mut self, segments: &[String]) -> Option<Vec<String>> {
         let first = segments.first()?;
@@ -446,99 +589,73 @@ impl Collector {
         Some(absolute)
     }
 
-    fn note_use(&mut self, tree: &syn::UseTree, before: &[String]) {
-        let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
-        match tree {
-            syn::UseTree::Path(path) => self.note_use(&path.tree, &with(&path.ident)),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.note_use(tree, before)),
-            syn::UseTree::Glob(_) => {
-                self.note(before);
+    /// Notes one tree of a `use`; returns how many tokens it takes.
+    fn note_use(&mut self, tokens: &[Token], before: &[String]) -> usize {
+        let mut segments = before.to_vec();
+        for (at, token) in tokens.iter().enumerate() {
+            match token {
+                Token::Word(word) if word == "as" => {
+                    if let Some(Token::Word(name)) = tokens.get(at + 1) {
+                        self.note_name(&segments, name.clone());
+                    }
+                    return at + 2;
+                }
+                Token::Word(word) if word == "self" && at == 0 && !before.is_empty() => {}
+                Token::Word(word) => segments.push(word.clone()),
+                Token::Group(_, inside) => {
+                    for tree in inside.split(|token| *token == Token::Sign(',')) {
+                        self.note_use(tree, &segments);
+                    }
+                    return at + 1;
+                }
+                Token::Sign('*') => {
+                    self.note(&segments);
+                    return at + 1;
+                }
+                Token::PathSeparator => {}
+                Token::Sign(_) => {
+                    self.note_last(&segments);
+                    return at;
+                }
             }
-            syn::UseTree::Name(name) if name.ident == "self" => {
-                self.note_name(before, before.last().cloned());
-            }
-            syn::UseTree::Name(name) => self.note_name(&with(&name.ident), Some(name.ident.to_string())),
-            syn::UseTree::Rename(name) => self.note_name(&with(&name.ident), Some(name.rename.to_string())),
+        }
+        if segments.len() > before.len() || tokens.first() == Some(&Token::Word("self".to_owned())) {
+            self.note_last(&segments);
+        }
+        tokens.len()
+    }
+
+    fn note_last(&mut self, segments: &[String]) {
+        if let Some(name) = segments.last() {
+            self.note_name(segments, name.clone());
         }
     }
 
-    fn note_name(&mut self, segments: &[String], name: Option<String>) {
+    fn note_name(&mut self, segments: &[String], name: String) {
         // `pub use keys::Key` in the file that declares `mod keys`: relative to this module.
         let absolute = self.note(segments).unwrap_or_else(|| [&self.path[..], segments].concat());
-        if let Some(name) = name {
-            self.module.names.insert(name, absolute);
-        }
-    }
-
-    /// Paths in the arguments of a macro, which the parser leaves as tokens.
-    fn note_tokens(&mut self, tokens: TokenStream) {
-        let mut path: Vec<String> = Vec::new();
-        let mut colons = 0;
-        for token in tokens {
-            match token {
-                TokenTree::Ident(name) => {
-                    if colons != 2 {
-                        self.note_from_here(&path);
-                        path.clear();
-                    }
-                    path.push(name.to_string());
-                    colons = 0;
-                }
-                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
-                TokenTree::Group(group) => {
-                    self.note_from_here(&path);
-                    path.clear();
-                    self.note_tokens(group.stream());
-                }
-                _ => {
-                    self.note_from_here(&path);
-                    path.clear();
-                    colons = 0;
-                }
-            }
-        }
-        self.note_from_here(&path);
-    }
-
-    /// Notes a path of an expression if it names this crate.
-    fn note_from_here(&mut self, path: &[String]) {
-        if path.len() > 1 {
-            self.note(path);
-        }
+        self.module.names.insert(name, absolute);
     }
 }
 
-impl<'ast> Visit<'ast> for Collector {
-    fn visit_item(&mut self, item: &'ast syn::Item) {
-        let (attributes, name) = match item {
-            syn::Item::Use(item) => (&item.attrs, None),
-            syn::Item::Struct(item) => (&item.attrs, Some(&item.ident)),
-            syn::Item::Enum(item) => (&item.attrs, Some(&item.ident)),
-            syn::Item::Trait(item) => (&item.attrs, Some(&item.ident)),
-            syn::Item::Fn(item) => (&item.attrs, None),
-            syn::Item::Impl(item) => (&item.attrs, None),
-            syn::Item::Mod(item) => (&item.attrs, None),
-            _ => return syn::visit::visit_item(self, item),
-        };
-        if is_for_tests(attributes) {
-            return;
+/// True for the brackets of `#[cfg(test)]`.
+fn is_for_tests(attribute: Option<&Token>) -> bool {
+    let Some(Token::Group('[', inside)) = attribute else { return false };
+    let condition = Token::Group('(', vec![Token::Word("test".to_owned())]);
+    *inside == [Token::Word("cfg".to_owned()), condition]
+}
+
+/// The index after an item, a statement, a field or an arm.
+fn end_of_item(tokens: &[Token], mut at: usize) -> usize {
+    let is_use = tokens[at..].iter().take(3).any(|token| *token == Token::Word("use".to_owned()));
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        match token {
+            Token::Sign(';' | ',') => return at,
+            // The body of what is defined; in a `use` the braces belong to the tree.
+            Token::Group('{', _) if !is_use => return at,
+            _ => {}
         }
-        self.module.types.extend(name.map(ToString::to_string));
-        syn::visit::visit_item(self, item);
     }
-
-    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.note_use(&item.tree, &[]);
-    }
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.note_from_here(&segments);
-        syn::visit::visit_path(self, path);
-    }
-
-    fn visit_macro(&mut self, invocation: &'ast syn::Macro) {
-        self.note_tokens(invocation.tokens.clone());
-        syn::visit::visit_macro(self, invocation);
-    }
+    at
 }
