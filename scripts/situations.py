@@ -160,7 +160,7 @@ class Situation:
                     catching=at < catching_until,
                     readable=readable,
                     seen=seen,
-                    started=max(end - spans[-1][0], end - 9 * DAY),
+                    started=next(end - since for since, until in spans if end - since <= at <= end - until),
                 ),
             )
 
@@ -536,6 +536,13 @@ def checks(prometheus, end):
         value for values in shown.drawn("Licensing overview / Requests by outcome").values() for _, value in values
     ]
     yield "gap: what is read at once is no spike of requests", max(rates) < 2 * situation.per_minute, max(rates)
+    for panel in ("Failure ratio by product", "Failure ratio by event type"):
+        ratios = [
+            value for values in shown.drawn(f"Licensing overview / {panel}", 2 * HOUR).values() for _, value in values
+        ]
+        yield f"gap: no peak at its edges: {panel}", max(ratios) < 0.2, max(ratios)
+    starts = [value for values in shown.drawn("Exporter health / Restarts", 2 * HOUR).values() for _, value in values]
+    yield "gap: the restart after it is shown once", sum(starts) == 1, sum(starts)
 
     shown, situation = of("gap-of-a-night")
     yield "gap of a night: success says catching up", shown.value(SUCCESS) == CATCHING_UP, shown.now(SUCCESS)
