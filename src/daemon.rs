@@ -17,7 +17,7 @@ use crate::config::{Account, ConfigError, Settings, TokenSource};
 use crate::cryptolens::{Client, ClientError, Product, Token};
 use crate::ingest::{LogId, PollerSettings, Stopped, follow_log, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
-use crate::snapshot::{AccountStatus, Board, Exposition};
+use crate::snapshot::{AccountStatus, Snapshots, Targets};
 use crate::tally::Limits;
 use crate::web::{self, ListenError};
 
@@ -119,7 +119,7 @@ pub async fn run_on(
     mut settings: Settings,
     load: impl Fn() -> Result<Settings, ConfigError>,
     whose: impl Fn(&Url) -> LedgerAddress,
-    started: impl FnOnce(Weak<Exposition>),
+    started: impl FnOnce(Weak<Snapshots>),
 ) -> Result<(), DaemonError> {
     let mut signals = Signals::new()?;
     for warning in &settings.warnings {
@@ -134,7 +134,7 @@ pub async fn run_on(
         configured: configured(&settings),
     })?;
     let view = ledger.view();
-    let exposition = Arc::new(Exposition::new(view.clone(), board(&settings, &Board::default())));
+    let snapshots = Arc::new(Snapshots::new(view.clone(), targets(&settings, &Targets::default())));
     let address = listener.local_addr().map_or_else(|_| settings.web.listen.to_string(), |at| at.to_string());
     tracing::info!(
         address,
@@ -146,13 +146,13 @@ pub async fn run_on(
     );
 
     let closing = CancellationToken::new();
-    let router = web::router(Arc::clone(&exposition), &settings.web.telemetry_path);
+    let router = web::router(Arc::clone(&snapshots), &settings.web.telemetry_path);
     let listener = web::StallListener::new(listener);
     let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 
-    started(Arc::downgrade(&exposition));
-    let mut pollers = Pollers::start(&settings, clients, &ledger, &exposition.board());
+    started(Arc::downgrade(&snapshots));
+    let mut pollers = Pollers::start(&settings, clients, &ledger, &snapshots.targets());
     let result = loop {
         tokio::select! {
             told = signals.next() => match told {
@@ -160,11 +160,11 @@ pub async fn run_on(
                 Told::Reload => {
                     if let Some((fresh, clients)) = reload(&settings, &load, &whose) {
                         pollers.stop().await;
-                        let board = board(&fresh, &exposition.board());
+                        let targets = targets(&fresh, &snapshots.targets());
                         // If the ledger is down or held, the writer takes them over as soon as it is up.
                         let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
-                        exposition.show(board);
-                        pollers = Pollers::start(&fresh, clients, &ledger, &exposition.board());
+                        snapshots.replace_targets(targets);
+                        pollers = Pollers::start(&fresh, clients, &ledger, &snapshots.targets());
                         settings = fresh;
                         tracing::info!(accounts = settings.accounts.len(), "configuration read again");
                     }
@@ -258,15 +258,15 @@ fn configured(settings: &Settings) -> BTreeMap<Arc<str>, Vec<Product>> {
     settings.accounts.iter().map(products).collect()
 }
 
-/// Accounts and logs that were on the old board keep their status.
-fn board(settings: &Settings, old: &Board) -> Board {
+/// Accounts and logs that are polled already keep their status.
+fn targets(settings: &Settings, old: &Targets) -> Targets {
     let status = |account: &Account| {
         let name: Arc<str> = Arc::from(account.name.as_str());
         let old = old.accounts.get(&name).cloned().unwrap_or_default();
         let logs = account.logs.iter().map(|log| (*log, old.logs.get(log).cloned().unwrap_or_default()));
         (name, AccountStatus { api: old.api, logs: logs.collect() })
     };
-    Board {
+    Targets {
         accounts: settings.accounts.iter().map(status).collect(),
         states: settings.states.clone(),
         first_object_code: settings.objects_first_code,
@@ -281,12 +281,17 @@ struct Pollers {
 }
 
 impl Pollers {
-    fn start(settings: &Settings, clients: Vec<(Client, Follow)>, ledger: &Ledger, board: &Board) -> Pollers {
+    fn start(
+        settings: &Settings,
+        clients: Vec<(Client, Follow)>,
+        ledger: &Ledger,
+        targets: &Targets,
+    ) -> Pollers {
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for (account, (client, follow)) in settings.accounts.iter().zip(clients) {
             let name: Arc<str> = Arc::from(account.name.as_str());
-            let Some(status) = board.accounts.get(&name) else { continue };
+            let Some(status) = targets.accounts.get(&name) else { continue };
             if let Some(follow) = follow {
                 let cancel = cancel.clone();
                 let task = format!("the watch on the token file of account {name}");

@@ -13,7 +13,7 @@
 //!
 //! - [`cryptolens`] knows the remote API: one request, one page or one classified error.
 //! - [`ingest`] decides which page to ask for next and what of it is new; the only place that retries.
-//! - [`tally`] counts rows into families, purely; its catalogue is the one source of what a family is.
+//! - [`tally`] counts rows into families, purely; its family table is the one source of what a family is.
 //! - [`ledger`] keeps counts and positions together, in one transaction.
 //! - [`snapshot`] joins what is committed with what the process knows of itself.
 //! - [`web`] answers over HTTP, from memory.
@@ -35,6 +35,8 @@ mod http;
 pub mod ingest;
 pub mod ledger;
 pub mod logging;
+pub mod metrics;
+pub mod outputs;
 pub mod report;
 #[cfg(test)]
 mod simulation;

@@ -11,8 +11,11 @@ use std::path::Path;
 
 use common::page::{Page, Watch};
 use common::{Exporter, serve_with_file};
-use cryptolens_exporter::tally::catalogue::{EVENT_ENTRIES, FAMILIES};
-use cryptolens_exporter::tally::{exposition, label};
+use cryptolens_exporter::metrics::{BirthTime, Point, PointValue};
+use cryptolens_exporter::outputs::text::TextFormat;
+use cryptolens_exporter::outputs::{ExpositionFormat as _, FamilyHead};
+use cryptolens_exporter::tally::families::{EVENT_ENTRIES, FAMILIES};
+use cryptolens_exporter::tally::label;
 use cryptolens_simulator::{Log, Method, Options, Simulator, start};
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
@@ -217,10 +220,14 @@ fn label_texts() -> impl Strategy<Value = String> {
 }
 
 /// A page with one series, whose labels have these values.
-fn page_of(values: [&str; 4]) -> Page {
-    let sample = exposition::counter(&EVENT_ENTRIES, &values, 7);
-    let family = exposition::family(&EVENT_ENTRIES, vec![sample]).unwrap();
-    Page::parse(&prometheus::TextEncoder::new().encode_to_string(&[family]).unwrap())
+fn page_of([account, rest @ ..]: [&str; 4]) -> Page {
+    let labels = rest.map(Into::into).into();
+    let point = Point { labels, value: PointValue::Counter(7), born: BirthTime::UNKNOWN, entry_id: None };
+    let (name, help, family_type) = (EVENT_ENTRIES.name, EVENT_ENTRIES.help, EVENT_ENTRIES.family_type);
+    let mut page = Vec::new();
+    TextFormat.head(&mut page, FamilyHead { name, help, family_type }, 0);
+    TextFormat.point(&mut page, &EVENT_ENTRIES, Some(account), &point);
+    Page::parse(&String::from_utf8(page).unwrap())
 }
 
 proptest! {

@@ -16,7 +16,7 @@ use crate::config::{Account, AccountName, Api, DemoSettings, ForeignLedger, Sett
 use crate::cryptolens::{LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
 use crate::ledger::{Committed, DEMO_WORLD, LedgerAddress};
-use crate::snapshot::Exposition;
+use crate::snapshot::Snapshots;
 use crate::web::{self, ListenError};
 
 /// Enough for graphs that live, and a history that is read in seconds.
@@ -133,8 +133,8 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
         settings.clone(),
         || Ok(settings.clone()),
         |_| LedgerAddress::demo(),
-        |exposition| {
-            tokio::spawn(tell(exposition, simulator, places, began));
+        |snapshots| {
+            tokio::spawn(tell(snapshots, simulator, places, began));
         },
     )
     .await;
@@ -197,11 +197,11 @@ struct Places {
 }
 
 /// Says what was counted as soon as the history is.
-async fn tell(exposition: Weak<Exposition>, simulator: Simulator, places: Places, began: Instant) {
+async fn tell(snapshots: Weak<Snapshots>, simulator: Simulator, places: Places, began: Instant) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let Some(exposition) = exposition.upgrade() else { return };
-        let Some(committed) = exposition.committed() else { continue };
+        let Some(snapshots) = snapshots.upgrade() else { return };
+        let Some(committed) = snapshots.committed() else { continue };
         if let Some(text) = summary(&committed, &simulator, &places, began.elapsed()) {
             let mut output = io::stdout();
             // A closed standard output is no reason to stop serving.

@@ -31,4 +31,4 @@ pub use position::{NEVER, Position};
 pub use products::follow_products;
 pub use seen::{DamagedChunk, SeenChunk, SeenIds};
 pub use source::Source;
-pub use status::{ApiStatus, Durations, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS};
+pub use status::{ApiStatus, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS};

@@ -5,39 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cryptolens::{ApiError, Endpoint};
+use crate::metrics::Durations;
 
 /// Upper bounds of request durations, in seconds.
 pub const REQUEST_BOUNDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// Durations by bucket.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Durations {
-    bounds: &'static [f64],
-    /// Observations at or below each bound and above the one before.
-    pub buckets: Vec<u64>,
-    /// All observations.
-    pub count: u64,
-    /// Their sum, in seconds.
-    pub sum: f64,
-}
-
-impl Durations {
-    /// None yet.
-    pub fn new(bounds: &'static [f64]) -> Durations {
-        Durations { bounds, buckets: vec![0; bounds.len()], count: 0, sum: 0.0 }
-    }
-
-    /// Counts one.
-    pub fn observe(&mut self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
-        if let Some(count) = bucket.and_then(|bucket| self.buckets.get_mut(bucket)) {
-            *count += 1;
-        }
-        self.count += 1;
-        self.sum += seconds;
-    }
-}
 
 /// Why a log makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,22 +22,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::ForeignLedger;
 use crate::cryptolens::Product;
-use crate::ingest::{
-    Batch, CheckpointError, CheckpointStore, Durations, LogCheckpoint, LogId, Origin, PendingCommit,
-};
-use crate::tally::{Limits, catalogue};
+use crate::ingest::{Batch, CheckpointError, CheckpointStore, LogCheckpoint, LogId, Origin, PendingCommit};
+use crate::metrics::Durations;
+use crate::tally::{Limits, families};
 
 pub use belongs::LedgerAddress;
 pub(crate) use schema::DEMO_WORLD;
 pub use schema::OpenError;
 use schema::{Claim, Files};
+use store::Configured;
 pub use store::{AccountState, LogState};
-use writer::{Configured, Nobody, Observer, PageRequest, Request, Writer};
+use writer::{Nobody, Observer, PageRequest, Request, Writer};
 
 /// Requests that may wait for the writer.
 const QUEUE: usize = 64;
@@ -53,7 +52,7 @@ pub struct Committed {
 
 #[derive(Debug)]
 struct Shared {
-    published: ArcSwapOption<Committed>,
+    published: watch::Sender<Option<Arc<Committed>>>,
     up: AtomicBool,
     failures: AtomicU64,
     foreign_writes: AtomicU64,
@@ -146,7 +145,12 @@ pub struct LedgerView {
 impl LedgerView {
     /// What is committed; `None` until the ledger could be read.
     pub fn committed(&self) -> Option<Arc<Committed>> {
-        self.shared.published.load_full()
+        self.shared.published.borrow().clone()
+    }
+
+    /// Changes each time that something is committed.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Committed>>> {
+        self.shared.published.subscribe()
     }
 
     /// Why this process must not go on with its ledger, if that is so.
@@ -209,11 +213,11 @@ impl Ledger {
     /// Opens the ledger; the writer still has to run.
     fn prepare<O: Observer>(options: LedgerOptions, observer: O) -> Result<(Writer<O>, Ledger), OpenError> {
         let shared = Arc::new(Shared {
-            published: ArcSwapOption::empty(),
+            published: watch::Sender::new(None),
             up: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             foreign_writes: AtomicU64::new(0),
-            commits: Mutex::new(Durations::new(catalogue::COMMIT_BOUNDS)),
+            commits: Mutex::new(Durations::new(families::COMMIT_BOUNDS)),
             generation: watch::Sender::new(0),
             ended: watch::Sender::new(None),
         });

@@ -16,10 +16,11 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::config::ForeignLedger;
+use crate::metrics::BirthTime;
 
 use super::belongs::LedgerAddress;
 use super::digest::Digest;
-use super::store::{self, Accounts, Edit, StoreError};
+use super::store::{self, Accounts, Configured, Edit, LedgerSink, StoreError};
 
 /// "clns" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
@@ -258,13 +259,13 @@ impl Files {
         &self,
         migrations: &[&[Step]],
         claim: &Claim,
-        accounts: &[Arc<str>],
+        configured: &Configured,
         resets: u64,
         opened: impl Fn(&Connection) -> rusqlite::Result<()>,
         read: &mut Option<(Accounts, u64)>,
     ) -> Result<Opened, OpenError> {
         let path = self.database();
-        let found = self.open_verified(migrations, claim, accounts, resets, opened, read);
+        let found = self.open_verified(migrations, claim, configured, resets, opened, read);
         found.map_err(|error| match error {
             Refused::Open(error) => error,
             Refused::Store(error) => self.classify(&path, &error),
@@ -275,7 +276,7 @@ impl Files {
         &self,
         migrations: &[&[Step]],
         claim: &Claim,
-        accounts: &[Arc<str>],
+        configured: &Configured,
         resets: u64,
         opened: impl Fn(&Connection) -> rusqlite::Result<()>,
         read: &mut Option<(Accounts, u64)>,
@@ -323,7 +324,7 @@ impl Files {
             }
         }
         let kept = store::addresses(&transaction)?;
-        let all = kept.keys().map(String::as_str).chain(accounts.iter().map(|name| &**name));
+        let all = kept.keys().map(String::as_str).chain(configured.keys().map(|name| &**name));
         for account in all.collect::<std::collections::BTreeSet<_>>() {
             store::keep_address(&mut edit, account, kept.get(account), &claim.address)?;
         }
@@ -331,17 +332,29 @@ impl Files {
         // A new file has no number yet; it may be new because another was moved aside just before the process ended.
         let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
         let resets = before.max(resets);
-        *read = Some((loaded, resets));
+        *read = Some((loaded.clone(), resets));
+        let mut accounts = loaded;
+        for (account, products) in configured {
+            let state = accounts.entry(Arc::clone(account)).or_default();
+            Arc::make_mut(&mut state.products).configure(products);
+        }
         let owner = rand::random_range(1..=u64::from(u32::MAX));
         let written = (|| {
+            // Those of products that were configured, and of families that came, since it was written.
+            for (account, state) in &mut accounts {
+                let delta = state.at_zero();
+                *state = state.with(&delta, |_| BirthTime::UNKNOWN);
+                delta.save(&state.tally, &mut LedgerSink { edit: &mut edit, account })?;
+            }
             store::set_meta(&mut edit, RESETS, resets)?;
             store::set_meta(&mut edit, OWNER, owner)?;
-            edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)
+            Ok::<_, StoreError>(edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)?)
         })();
         let Edit { digest, .. } = edit;
         #[cfg(test)]
         tests::abort_if_asked();
-        written.and_then(|()| transaction.commit())?;
+        written?;
+        transaction.commit()?;
         make_durable(&connection)?;
         let data_version = data_version(&connection)?;
         if found == FIRST && known > FIRST {
@@ -355,7 +368,7 @@ impl Files {
         } else {
             self.remove_first_version();
         }
-        let accounts = read.take().map(|(accounts, _)| accounts).unwrap_or_default();
+        *read = None;
         Ok(Opened { connection, accounts, resets, digest, owner, data_version })
     }
 
@@ -697,9 +710,9 @@ mod tests {
     }
 
     fn open_with(folder: &Path, migrations: &[&[Step]]) -> Result<Opened, OpenError> {
-        let accounts = [Arc::from("default")];
+        let configured = Configured::from([(Arc::from("default"), Vec::new())]);
         let claim = claim(ForeignLedger::Refuse);
-        Files::new(folder).open(migrations, &claim, &accounts, 0, |_| Ok(()), &mut None)
+        Files::new(folder).open(migrations, &claim, &configured, 0, |_| Ok(()), &mut None)
     }
 
     fn open(folder: &Path) -> Result<Opened, OpenError> {

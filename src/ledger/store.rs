@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use crate::cryptolens::LogKind;
+use crate::cryptolens::{LogKind, Product};
 use crate::ingest::{DamagedChunk, LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
-use crate::tally::catalogue::Family;
-use crate::tally::{AccountTally, Histogram, MAX_BOUNDS, Products, Sink};
+use crate::metrics::{BirthTime, Family, Histogram, MAX_BOUNDS, Point, PointValue};
+use crate::tally::{AccountTally, PointSink, Products, TallyDelta};
 
 use super::belongs::LedgerAddress;
 use super::digest::{Digest, text};
@@ -40,6 +40,38 @@ pub struct AccountState {
     /// Its logs.
     pub logs: BTreeMap<LogKind, LogState>,
 }
+
+impl AccountState {
+    /// Adds to a delta the label sets that are shown at 0, as far as they are not there: those of the
+    /// logs whose first poll is complete.
+    pub(super) fn create_at_zero(&self, delta: &mut TallyDelta) {
+        for (log, state) in &self.logs {
+            if state.first_poll_complete {
+                delta.create_at_zero(*log, &self.products, &self.tally);
+            }
+        }
+    }
+
+    /// The label sets that are shown at 0 and are not there.
+    pub(super) fn at_zero(&self) -> TallyDelta {
+        let mut delta = TallyDelta::default();
+        self.create_at_zero(&mut delta);
+        delta
+    }
+
+    /// The account with a delta applied.
+    pub(super) fn with(&self, delta: &TallyDelta, born: impl Fn(LogKind) -> BirthTime) -> AccountState {
+        if delta.is_empty() {
+            return self.clone();
+        }
+        let mut tally = (*self.tally).clone();
+        tally.apply(delta, born);
+        AccountState { tally: Arc::new(tally), ..self.clone() }
+    }
+}
+
+/// Products by account, as configured.
+pub(super) type Configured = BTreeMap<Arc<str>, Vec<Product>>;
 
 /// How a log moves in one transaction.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,7 +160,8 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     while let Some(row) = rows.next()? {
         let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
         let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
-        unread += u64::from(!tally.restore_counter(&family, &labels, unsigned(row, 3)?));
+        let value = PointValue::Counter(unsigned(row, 3)?);
+        unread += u64::from(!tally.restore(&family, &labels, &value, BirthTime::UNKNOWN, None));
     }
     let mut histograms =
         connection.prepare("SELECT account, family, labels, count, sum, buckets FROM histogram")?;
@@ -140,7 +173,8 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
         buckets.iter_mut().zip(stored).for_each(|(bucket, stored)| *bucket = stored);
         let histogram = Histogram { buckets, count: unsigned(row, 3)?, sum: row.get(4)? };
         let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
-        unread += u64::from(!tally.restore_histogram(&family, &labels, &histogram));
+        let value = PointValue::Histogram(Arc::new(histogram));
+        unread += u64::from(!tally.restore(&family, &labels, &value, BirthTime::UNKNOWN, None));
     }
     if unread > 0 {
         tracing::warn!(
@@ -459,22 +493,28 @@ fn text_or_null(name: Option<&str>) -> ValueRef<'_> {
     name.map_or(ValueRef::Null, text)
 }
 
-/// Writes the label sets of one account.
-pub(super) struct SeriesSink<'a, 'b> {
+/// Writes the points of one account.
+pub(super) struct LedgerSink<'a, 'b> {
     pub(super) edit: &'a mut Edit<'b>,
     pub(super) account: &'a str,
 }
 
-impl Sink for SeriesSink<'_, '_> {
+impl PointSink for LedgerSink<'_, '_> {
     type Error = StoreError;
 
-    fn counter(
-        &mut self,
-        family: &'static Family,
-        labels: Vec<String>,
-        value: u64,
-    ) -> Result<(), StoreError> {
-        let labels = to_json(&labels);
+    fn point(&mut self, family: &'static Family, point: &Point) -> Result<(), StoreError> {
+        match &point.value {
+            PointValue::Counter(value) => self.counter(family, point, *value),
+            PointValue::Histogram(value) => self.histogram(family, point, value),
+            // No family that is counted from rows is a gauge.
+            PointValue::Gauge(_) => Ok(()),
+        }
+    }
+}
+
+impl LedgerSink<'_, '_> {
+    fn counter(&mut self, family: &Family, point: &Point, value: u64) -> Result<(), StoreError> {
+        let labels = labels_json(point);
         let key = params![self.account, family.name, labels];
         let transaction = self.edit.transaction;
         let old: Option<i64> = transaction
@@ -493,14 +533,9 @@ impl Sink for SeriesSink<'_, '_> {
         Ok(())
     }
 
-    fn histogram(
-        &mut self,
-        family: &'static Family,
-        labels: Vec<String>,
-        value: &Histogram,
-    ) -> Result<(), StoreError> {
+    fn histogram(&mut self, family: &Family, point: &Point, value: &Histogram) -> Result<(), StoreError> {
         let buckets: Vec<u64> = value.buckets.iter().take(family.bounds().len()).copied().collect();
-        let (labels, buckets) = (to_json(&labels), to_json(&buckets));
+        let (labels, buckets) = (labels_json(point), to_json(&buckets));
         let transaction = self.edit.transaction;
         let old: Option<(i64, i64, String)> = transaction
             .prepare_cached(
@@ -558,6 +593,10 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 /// A list of texts or numbers always has a JSON form.
 fn to_json<T: serde::Serialize>(list: &[T]) -> String {
     serde_json::to_string(list).unwrap_or_default()
+}
+
+fn labels_json(point: &Point) -> String {
+    to_json(&point.labels.iter().map(|label| &**label).collect::<Vec<&str>>())
 }
 
 /// What is no list is an empty one, which no family takes back.

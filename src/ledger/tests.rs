@@ -633,7 +633,11 @@ fn everything_kept_comes_back_as_it_was() {
     thread.join().unwrap();
     let (ledger, thread) = start();
     let after = tally(&ledger);
-    assert_eq!(after.tally, before.tally);
+    let values = |account: &AccountState| {
+        let entries = account.tally.entries.iter().map(|(key, rows)| (*key, *rows));
+        (entries.collect::<Vec<_>>(), account.tally.lease.clone(), account.tally.skipped.clone())
+    };
+    assert_eq!(values(&after), values(&before));
     assert_eq!(after.logs, before.logs);
     assert_eq!(after.products, before.products);
     let products: Vec<_> = after.products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
@@ -665,8 +669,9 @@ fn rows(connection: &Connection, sql: &str) -> Vec<String> {
 }
 
 const KEPT: [&str; 4] = [
-    "SELECT * FROM counter ORDER BY account, family, labels",
-    "SELECT * FROM histogram ORDER BY account, family, labels",
+    // Label sets that are shown at 0 are rows, too.
+    "SELECT account, family, labels, value FROM counter WHERE value > 0 ORDER BY account, family, labels",
+    "SELECT account, family, labels, count, sum, buckets FROM histogram ORDER BY account, family, labels",
     "SELECT * FROM product ORDER BY account, id",
     "SELECT account, log, since, mark, origin, floor, cursor, last_entry FROM log ORDER BY id",
 ];

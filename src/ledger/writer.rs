@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::ForeignLedger;
 use crate::cryptolens::{LogKind, Product};
 use crate::ingest::{Batch, CheckpointError, LogCheckpoint, LogId, Origin};
-use crate::tally::{AccountTally, Limits, Products, Reading};
+use crate::metrics::BirthTime;
+use crate::tally::{Limits, RowCounter, TallyDelta};
 
 use super::digest::Digest;
 use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened};
-use super::store::{self, AccountState, Accounts, Edit, LogChange, SeriesSink, StoreError};
+use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange, StoreError};
 use super::{Committed, LedgerEnd, Shared};
 
 /// Most pages of one transaction.
@@ -36,9 +37,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(3);
 const TELL_EVERY: Duration = Duration::from_secs(600);
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, CheckpointError>>;
-
-/// Products by account, as configured.
-pub(super) type Configured = BTreeMap<Arc<str>, Vec<Product>>;
 
 pub(super) enum Request {
     Open { log: LogId, reply: Reply<Option<LogCheckpoint>> },
@@ -305,7 +303,7 @@ impl<O: Observer> Writer<O> {
             Some(reason) => Err(OpenError::Corrupt { path: self.path(), reason }),
             None => self.open_store(),
         };
-        let mut store = match opened {
+        let store = match opened {
             Err(OpenError::Corrupt { reason, .. }) => {
                 self.move_aside()?;
                 tracing::error!(
@@ -329,10 +327,6 @@ impl<O: Observer> Writer<O> {
             }
             opened => opened?,
         };
-        for (account, products) in &self.configured {
-            let state = store.accounts.entry(Arc::clone(account)).or_default();
-            Arc::make_mut(&mut state.products).configure(products);
-        }
         self.identity = self.files.identity().ok();
         self.store = Some(store);
         self.publish();
@@ -374,7 +368,7 @@ impl<O: Observer> Writer<O> {
 
     /// What was counted is gone.
     fn begin_anew(&mut self) {
-        let before = self.shared.published.load().as_ref().map_or(0, |committed| committed.resets);
+        let before = self.shared.published.borrow().as_ref().map_or(0, |committed| committed.resets);
         self.resets = self.resets.max(before) + 1;
         self.identity = None;
         self.epochs.clear();
@@ -389,13 +383,13 @@ impl<O: Observer> Writer<O> {
     }
 
     fn open_store(&self) -> Result<Opened, OpenError> {
-        let accounts: Vec<Arc<str>> = self.configured.keys().cloned().collect();
         let mut read = None;
         let observed = |connection: &Connection| self.observer.opened(connection);
-        let opened = self.files.open(MIGRATIONS, &self.claim, &accounts, self.resets, observed, &mut read);
+        let opened =
+            self.files.open(MIGRATIONS, &self.claim, &self.configured, self.resets, observed, &mut read);
         if let (Err(OpenError::Unusable { .. }), Some((accounts, resets))) = (&opened, read) {
             // A disk that is full can still be read.
-            self.shared.published.store(Some(Arc::new(Committed { accounts, resets })));
+            self.shared.published.send_replace(Some(Arc::new(Committed { accounts, resets })));
         }
         opened
     }
@@ -466,10 +460,17 @@ impl<O: Observer> Writer<O> {
         if changed.is_empty() {
             return Ok(());
         }
+        let before = store.accounts.get(account).cloned().unwrap_or_default();
+        let after = AccountState { products, ..before.clone() };
+        let delta = after.at_zero();
+        let after = after.with(&delta, |_| BirthTime::UNKNOWN);
         self.write(|edit| {
-            changed.iter().try_for_each(|(id, name)| store::keep_product(edit, account, *id, Some(name)))
+            for (id, name) in &changed {
+                store::keep_product(edit, account, *id, Some(name))?;
+            }
+            delta.save(&after.tally, &mut LedgerSink { edit, account })
         })?;
-        self.store()?.accounts.entry(Arc::clone(account)).or_default().products = products;
+        self.store()?.accounts.insert(Arc::clone(account), after);
         self.publish();
         Ok(())
     }
@@ -508,14 +509,11 @@ impl<O: Observer> Writer<O> {
         let limits = self.limits;
         let accounts = &self.store()?.accounts;
         let changes = count(accounts, pages, &limits).ok_or(CheckpointError::Failed)?;
-        self.write_changes(&changes)?;
+        self.write(|edit| {
+            changes.iter().try_for_each(|(account, change)| write_change(edit, account, change))
+        })?;
         let store = self.store()?;
-        for (name, change) in changes {
-            let account = store.accounts.entry(name).or_default();
-            Arc::make_mut(&mut account.tally).merge(&change.delta);
-            account.products = change.products;
-            account.logs.extend(change.logs.into_iter().map(|(log, change)| (log, change.state)));
-        }
+        store.accounts.extend(changes.into_iter().map(|(name, change)| (name, change.after)));
         self.observer
             .at(CommitStep::BeforePublish)
             .and_then(|()| {
@@ -523,29 +521,6 @@ impl<O: Observer> Writer<O> {
                 self.observer.at(CommitStep::AfterPublish)
             })
             .map_err(|error| self.broken(&error.into()))
-    }
-
-    fn write_changes(&mut self, changes: &BTreeMap<Arc<str>, AccountChange>) -> Result<(), CheckpointError> {
-        let nothing = Arc::new(AccountTally::default());
-        let accounts = &self.store()?.accounts;
-        let before: BTreeMap<&Arc<str>, Arc<AccountTally>> = changes
-            .keys()
-            .map(|name| (name, Arc::clone(accounts.get(name).map_or(&nothing, |account| &account.tally))))
-            .collect();
-        self.write(|edit| {
-            for (account, change) in changes {
-                for (log, change) in &change.logs {
-                    store::move_log(edit, account, *log, change)?;
-                }
-                for id in &change.new_products {
-                    let name = change.products.answered_name(*id).map(|name| &**name);
-                    store::keep_product(edit, account, *id, name)?;
-                }
-                let before = before.get(account).unwrap_or(&nothing);
-                change.delta.save(before, &mut SeriesSink { edit, account })?;
-            }
-            Ok(())
-        })
     }
 
     /// Writes in one transaction, which begins by seeing that nobody else has written.
@@ -629,7 +604,7 @@ impl<O: Observer> Writer<O> {
     fn publish(&self) {
         if let Some(store) = &self.store {
             let committed = Committed { accounts: store.accounts.clone(), resets: store.resets };
-            self.shared.published.store(Some(Arc::new(committed)));
+            self.shared.published.send_replace(Some(Arc::new(committed)));
         }
     }
 }
@@ -685,14 +660,26 @@ fn answer<T>(reply: Reply<T>, result: Result<T, CheckpointError>) {
 
 /// How one account changes in a transaction.
 struct AccountChange {
-    delta: AccountTally,
-    products: Arc<Products>,
+    delta: TallyDelta,
     new_products: Vec<i64>,
     logs: BTreeMap<LogKind, LogChange>,
+    /// The account once all of it is committed.
+    after: AccountState,
 }
 
-/// Counts pages in the order in which they came. `None` if a log is not known, which a poller that opened it can't
-/// bring about.
+fn write_change(edit: &mut Edit<'_>, account: &str, change: &AccountChange) -> Result<(), StoreError> {
+    for (log, change) in &change.logs {
+        store::move_log(edit, account, *log, change)?;
+    }
+    for id in &change.new_products {
+        let name = change.after.products.answered_name(*id).map(|name| &**name);
+        store::keep_product(edit, account, *id, name)?;
+    }
+    change.delta.save(&change.after.tally, &mut LedgerSink { edit, account })
+}
+
+/// Counts pages in the order in which they came. `None` if a log is not known, which a poller that
+/// opened it can't bring about.
 fn count(
     accounts: &Accounts,
     pages: &[PageRequest],
@@ -702,22 +689,12 @@ fn count(
     for PageRequest { log: LogId { account, log }, record, .. } in pages {
         let before: &AccountState = accounts.get(account)?;
         let change = changes.entry(Arc::clone(account)).or_insert_with(|| AccountChange {
-            delta: AccountTally::default(),
-            products: Arc::clone(&before.products),
+            delta: TallyDelta::default(),
             new_products: Vec::new(),
             logs: BTreeMap::new(),
+            after: before.clone(),
         });
-        let mut products = Arc::unwrap_or_clone(std::mem::take(&mut change.products));
-        let mut reading = Reading {
-            committed: &before.tally,
-            delta: &mut change.delta,
-            products: &mut products,
-            limits,
-            new_products: &mut change.new_products,
-        };
-        reading.count(&record.rows, record.read_at);
-        reading.note(*log, &record.statistics);
-        change.products = Arc::new(products);
+        change.count(before, record, *log, limits);
 
         let state = before.logs.get(log)?;
         let log = change.logs.entry(*log).or_insert_with(|| LogChange {
@@ -737,5 +714,42 @@ fn count(
         log.state.first_poll_complete |= record.poll_end.is_some();
         log.state.last_poll = record.poll_end.or(log.state.last_poll);
     }
+    for (account, change) in &mut changes {
+        change.finish(accounts.get(account)?);
+    }
     Some(changes)
+}
+
+impl AccountChange {
+    fn count(&mut self, before: &AccountState, batch: &Batch, log: LogKind, limits: &Limits) {
+        let known = self.new_products.len();
+        // The account keeps sharing its products unless a page has a new one.
+        let mut products = Arc::clone(&self.after.products);
+        let mut counter = RowCounter {
+            committed: &before.tally,
+            delta: &mut self.delta,
+            products: Arc::make_mut(&mut products),
+            new_products: &mut self.new_products,
+            limits,
+        };
+        counter.count(&batch.rows, batch.read_at);
+        counter.note(log, &batch.statistics);
+        if self.new_products.len() > known {
+            self.after.products = products;
+        }
+    }
+
+    /// The account after the change, with the label sets at 0 that it brings.
+    fn finish(&mut self, before: &AccountState) {
+        let completed = |(log, change): &(&LogKind, &LogChange)| {
+            change.state.first_poll_complete
+                && before.logs.get(log).is_none_or(|log| !log.first_poll_complete)
+        };
+        let brings_sets = !self.new_products.is_empty() || self.logs.iter().any(|log| completed(&log));
+        self.after.logs.extend(self.logs.iter().map(|(log, change)| (*log, change.state.clone())));
+        if brings_sets {
+            self.after.create_at_zero(&mut self.delta);
+        }
+        self.after = self.after.with(&self.delta, |_| BirthTime::UNKNOWN);
+    }
 }

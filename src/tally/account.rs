@@ -1,138 +1,156 @@
-//! All that is counted from the rows of one account, in one place: which families there are, and of which keys and
-//! values each consists.
+//! Everything that is counted from the rows of one account: the committed tally, and a delta that is
+//! added to it. Both have a field for each counted family of the family table.
 
-use super::catalogue::{self, Family};
-use super::histogram::Histogram;
-use super::keys::{
-    AgeKey, DataObjectKey, EntryKey, EventKey, EventValueKey, NoLabels, ObjectKey, SkipKey, StateKey,
-};
-use super::limits::LimitedFamily;
-use super::series::{Key, Series};
+use std::sync::Arc;
+
 use crate::cryptolens::LogKind;
+use crate::metrics::{BirthTime, Family, Histogram, Point, PointChunk, PointValue};
 
-/// Takes the label sets of an [`AccountTally`], one by one.
-pub trait Sink {
+use super::families::{self, LimitedFamily, Shown, family_table};
+use super::keys::{
+    AgeKey, DataObjectKey, EntryKey, EventKey, EventValueKey, LeaseKey, NoLabels, ObjectKey, SkipKey,
+    StateKey, log_in_advance,
+};
+use super::products::Products;
+use super::series::{Series, SeriesDelta, SeriesKey};
+
+/// Takes the points that a delta changed, one by one.
+pub trait PointSink {
     /// Why it took no more.
     type Error;
 
-    /// A counter.
+    /// Takes one point.
     ///
     /// # Errors
     /// The sink's own.
-    fn counter(
-        &mut self,
-        family: &'static Family,
-        labels: Vec<String>,
-        value: u64,
-    ) -> Result<(), Self::Error>;
-
-    /// A histogram.
-    ///
-    /// # Errors
-    /// The sink's own.
-    fn histogram(
-        &mut self,
-        family: &'static Family,
-        labels: Vec<String>,
-        value: &Histogram,
-    ) -> Result<(), Self::Error>;
+    fn point(&mut self, family: &'static Family, point: &Point) -> Result<(), Self::Error>;
 }
 
-macro_rules! account_tally {
-    (
-        counters { $($(#[doc = $counter_doc:literal])* $counter:ident: $counter_key:ty = $counter_family:ident,)* }
-        histograms { $($(#[doc = $histogram_doc:literal])* $histogram:ident: $histogram_key:ty = $histogram_family:ident,)* }
-    ) => {
-        /// What one account has counted; also a part of it, to be merged.
+/// A counted family of one account, with its points in shared chunks.
+#[derive(Debug)]
+pub struct CountedFamily<'a> {
+    /// Its row in the family table.
+    pub family: &'static Family,
+    /// When its label sets are shown.
+    pub shown: Shown,
+    /// The points, sorted.
+    pub chunks: Vec<&'a Arc<PointChunk>>,
+    /// How many label sets its limit counts, if it has one.
+    pub limited: Option<(LimitedFamily, usize)>,
+}
+
+macro_rules! define_tally {
+    ($(
+        $id:ident = $name:literal, $type:ident $(($bounds:expr))?, $labels:expr, $persistence:ident,
+        $(counts $field:ident: $key:ty => $value:ty, $shown:expr,
+            $(limit $class:ident as $limited:ident,)? $(zero $zero:expr,)?)?
+        $help:literal;
+    )*) => {
+        /// What one account has counted, as it is committed. A clone shares all of it.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct AccountTally {
-            $($(#[doc = $counter_doc])* pub $counter: Series<$counter_key, u64>,)*
-            $($(#[doc = $histogram_doc])* pub $histogram: Series<$histogram_key, Histogram>,)*
+            $($(
+                #[doc = concat!("`", $name, "`: ", $help)]
+                pub $field: Series<$key, $value>,
+            )?)*
         }
 
-        impl AccountTally {
-            /// Adds a delta.
-            pub fn merge(&mut self, delta: &AccountTally) {
-                $(self.$counter.merge(&delta.$counter);)*
-                $(self.$histogram.merge(&delta.$histogram);)*
-            }
+        /// What a transaction adds to the tally of one account.
+        #[derive(Debug, Clone, Default)]
+        pub struct TallyDelta {
+            $($(
+                #[doc = concat!("To be added to `", $name, "`.")]
+                pub $field: SeriesDelta<$key, $value>,
+            )?)*
+        }
 
-            /// True if nothing was counted.
+        impl TallyDelta {
+            /// True if there is nothing to add.
             pub fn is_empty(&self) -> bool {
-                $(self.$counter.is_empty() &&)* $(self.$histogram.is_empty() &&)* true
+                $($(self.$field.is_empty() &&)?)* true
             }
 
-            /// Each label set of this delta, with the value that it has once merged into `committed`.
+            /// Creates the label sets of a log that are shown at 0, as far as they are not there.
+            pub fn create_at_zero(&mut self, log: LogKind, products: &Products, committed: &AccountTally) {
+                $($($(
+                    let is_of_log = match $shown {
+                        Shown::Rows(of) => of == log,
+                        Shown::Reading | Shown::Summed => true,
+                    };
+                    if is_of_log {
+                        for key in $zero(log, products) {
+                            self.$field.create(key, &committed.$field);
+                        }
+                    }
+                )?)?)*
+            }
+
+            /// Hands out each point that this delta changed in `applied`, the tally that it is applied to.
             ///
             /// # Errors
             /// The sink's, at once.
-            pub fn save<S: Sink>(&self, committed: &AccountTally, sink: &mut S) -> Result<(), S::Error> {
-                $(for (key, value) in self.$counter.merged(&committed.$counter) {
-                    sink.counter(&catalogue::$counter_family, key.labels(), value)?;
-                })*
-                $(for (key, value) in self.$histogram.merged(&committed.$histogram) {
-                    sink.histogram(&catalogue::$histogram_family, key.labels(), &value)?;
-                })*
+            pub fn save<S: PointSink>(&self, applied: &AccountTally, sink: &mut S) -> Result<(), S::Error> {
+                $($(
+                    for point in applied.$field.changed(&self.$field) {
+                        sink.point(&families::$id, point)?;
+                    }
+                )?)*
                 Ok(())
             }
+        }
 
-            /// Takes back a counter that [`AccountTally::save`] gave; false if no family of this version has such a
-            /// name and labels.
+        impl AccountTally {
+            /// Adds a delta. `born` is when new label sets of a log were born.
+            pub fn apply(&mut self, delta: &TallyDelta, born: impl Fn(LogKind) -> BirthTime) {
+                $($(
+                    self.$field.apply(&delta.$field, |key| {
+                        let log = match $shown {
+                            Shown::Rows(log) => Some(log),
+                            Shown::Reading | Shown::Summed => key.log(),
+                        };
+                        log.map_or(BirthTime::UNKNOWN, &born)
+                    });
+                )?)*
+            }
+
+            /// Takes back a point that the ledger kept; false if no family of this version has such
+            /// a name, labels and type.
             #[must_use]
-            pub fn restore_counter(&mut self, family: &str, labels: &[String], value: u64) -> bool {
-                $(if family == catalogue::$counter_family.name {
-                    let Some(key) = <$counter_key>::from_labels(labels) else { return false };
-                    *self.$counter.entry(key) += value;
-                    return true;
-                })*
+            pub fn restore(
+                &mut self,
+                family: &str,
+                labels: &[String],
+                value: &PointValue,
+                born: BirthTime,
+                entry_id: Option<i64>,
+            ) -> bool {
+                $($(
+                    if family == $name {
+                        let Some(key) = <$key>::from_labels(labels) else { return false };
+                        return self.$field.restore(key, value, born, entry_id);
+                    }
+                )?)*
                 false
             }
 
-            /// As [`AccountTally::restore_counter`].
-            #[must_use]
-            pub fn restore_histogram(&mut self, family: &str, labels: &[String], value: &Histogram) -> bool {
-                $(if family == catalogue::$histogram_family.name {
-                    let Some(key) = <$histogram_key>::from_labels(labels) else { return false };
-                    self.$histogram.entry(key).merge(value);
-                    return true;
-                })*
-                false
+            /// Every counted family, in the order of the table.
+            pub fn families(&self) -> Vec<CountedFamily<'_>> {
+                let mut all = Vec::new();
+                $($({
+                    #[allow(unused_mut, unused_assignments)]
+                    let mut limited = None;
+                    $(limited = Some((LimitedFamily::$limited, self.$field.limited()));)?
+                    all.push(CountedFamily {
+                        family: &families::$id,
+                        shown: $shown,
+                        chunks: self.$field.chunks().collect(),
+                        limited,
+                    });
+                })?)*
+                all
             }
         }
     };
 }
 
-account_tally! {
-    counters {
-        /// Rows of the Web API Log.
-        entries: EntryKey = WEB_API_ENTRIES,
-        /// The same rows by state.
-        states: StateKey = WEB_API_STATES,
-        /// Rows of the Events Log.
-        events: EventKey = EVENT_ENTRIES,
-        /// Rows of the Object Log.
-        objects: ObjectKey = OBJECT_ENTRIES,
-        /// Rows that were not counted.
-        skipped: SkipKey = ROWS_SKIPPED,
-        /// Ids met twice in one pass.
-        duplicate: LogKind = ROWS_DUPLICATE,
-        /// Rows that showed up below the cursor.
-        late: LogKind = ROWS_LATE,
-        /// Rows put under `other`.
-        overflow: LimitedFamily = SERIES_OVERFLOW,
-    }
-    histograms {
-        /// Floating leases, in seconds.
-        lease: EntryKey = LEASE,
-        /// Values passed to data object methods.
-        data_object: DataObjectKey = DO_INT,
-        /// Ages of rows of the Web API Log when counted, in seconds.
-        web_api_age: AgeKey = WEB_API_AGE,
-        /// Values of events, in the unit the API gives.
-        event_value: EventValueKey = EVENT_VALUE,
-        /// Ages of rows of the Events Log when counted, in seconds.
-        event_age: NoLabels = EVENT_AGE,
-        /// Ages of rows of the Object Log when counted, in seconds.
-        object_age: NoLabels = OBJECT_AGE,
-    }
-}
+family_table!(define_tally);

@@ -1,36 +1,37 @@
-//! Counting the rows of one page into a delta.
+//! Counts the rows of one page into a delta: each row once in every family that it belongs to.
 
 use std::sync::Arc;
 
 use crate::cryptolens::{EventRow, EventType, LogKind, ObjectRow, Rows, WebApiRow, state_code};
 use crate::ingest::PageStatistics;
 
-use super::account::AccountTally;
-use super::catalogue;
+use super::account::{AccountTally, TallyDelta};
+use super::families::{self, LimitedFamily};
 use super::keys::{
-    AgeKey, DataObjectKey, EntryKey, EventKey, EventValueKey, NoLabels, ObjectKey, SkipKey, SkipReason,
-    StateKey, StateLabel,
+    AgeKey, DataObjectKey, EntryKey, EventKey, EventValueKey, LeaseKey, NoLabels, ObjectKey, SkipKey,
+    SkipReason, StateKey, StateLabel,
 };
 use super::label::{self, OTHER, ProductLabel};
-use super::limits::{Exempt, LimitedFamily, Limits, lease_exempt};
+use super::limits::Limits;
 use super::products::Products;
+use super::series::SeriesKey;
 
 /// One account while a transaction is being put together.
 #[derive(Debug)]
-pub struct Reading<'a> {
-    /// What is in the ledger.
+pub struct RowCounter<'a> {
+    /// The counts in the ledger.
     pub committed: &'a AccountTally,
-    /// What is added to it.
-    pub delta: &'a mut AccountTally,
-    /// The products known, including those that this transaction adds.
+    /// What is added to them.
+    pub delta: &'a mut TallyDelta,
+    /// The known products, including those that this transaction adds.
     pub products: &'a mut Products,
-    /// Products that the ledger must be told of.
+    /// Products that the ledger does not have yet.
     pub new_products: &'a mut Vec<i64>,
     /// The limits of the account.
     pub limits: &'a Limits,
 }
 
-impl Reading<'_> {
+impl RowCounter<'_> {
     /// Counts rows that were read at `read_at` (Unix seconds).
     pub fn count(&mut self, rows: &Rows, read_at: i64) {
         match rows {
@@ -63,39 +64,37 @@ impl Reading<'_> {
         let product = self.product(row.product_id);
         let entry = EntryKey { product, event_type, outcome };
         let state = StateLabel::of(row.state);
+        let entry_id = entry.wants_entry_id().then_some(row.id);
 
-        let limit = self.limits.of(LimitedFamily::Entries);
-        let exempt = |key: &EntryKey| key.exempt(self.products);
-        let (rows, over) = self.delta.entries.admit(entry, &self.committed.entries, limit, exempt);
-        *rows += 1;
+        let limit = self.limit(LimitedFamily::Entries);
+        let (rows, over) = self.delta.entries.admit(entry, &self.committed.entries, limit);
+        rows.value += 1;
+        rows.entry_id = rows.entry_id.max(entry_id);
         self.overflow(over || product == ProductLabel::Other, LimitedFamily::Entries);
 
-        let limit = self.limits.of(LimitedFamily::States);
-        let exempt = |key: &StateKey| key.exempt(self.products);
-        let key = StateKey { entry, state };
-        let (rows, over) = self.delta.states.admit(key, &self.committed.states, limit, exempt);
-        *rows += 1;
+        let limit = self.limit(LimitedFamily::States);
+        let (rows, over) = self.delta.states.admit(StateKey { entry, state }, &self.committed.states, limit);
+        rows.value += 1;
+        rows.entry_id = rows.entry_id.max(entry_id);
         self.overflow(over || product == ProductLabel::Other, LimitedFamily::States);
 
         if let Some(lease) = row.lease_seconds() {
-            let limit = self.limits.of(LimitedFamily::Lease);
-            let (leases, over) = self.delta.lease.admit(entry, &self.committed.lease, limit, lease_exempt);
-            leases.observe(catalogue::LEASE.bounds(), lease);
+            let limit = self.limit(LimitedFamily::Lease);
+            let (leases, over) = self.delta.lease.admit(LeaseKey(entry), &self.committed.lease, limit);
+            leases.value.observe(families::LEASE.bounds(), lease);
             self.overflow(over || product == ProductLabel::Other, LimitedFamily::Lease);
         }
         let passed = row.do_int_value.filter(|value| *value > 0 && event_type == EventType::DataObject);
         if let Some(value) = passed {
-            let limit = self.limits.of(LimitedFamily::DataObject);
+            let limit = self.limit(LimitedFamily::DataObject);
             let key = DataObjectKey { product, state };
-            let exempt = |key: &DataObjectKey| key.exempt(self.products);
-            let (values, over) =
-                self.delta.data_object.admit(key, &self.committed.data_object, limit, exempt);
-            values.observe(catalogue::DO_INT.bounds(), value);
+            let (values, over) = self.delta.data_object.admit(key, &self.committed.data_object, limit);
+            values.value.observe(families::DO_INT.bounds(), value);
             self.overflow(over || product == ProductLabel::Other, LimitedFamily::DataObject);
         }
         if let Some(age) = age(row.time, read_at) {
             let key = AgeKey { event_type, outcome };
-            self.delta.web_api_age.entry(key).observe(catalogue::WEB_API_AGE.bounds(), age);
+            self.delta.web_api_age.entry(key).observe(families::WEB_API_AGE.bounds(), age);
         }
     }
 
@@ -103,36 +102,37 @@ impl Reading<'_> {
         let product = self.product(row.product_id);
         let event = label::name(&row.event_name);
 
-        let limit = self.limits.of(LimitedFamily::Events);
-        let exempt = |key: &EventKey| key.exempt(self.products);
+        let limit = self.limit(LimitedFamily::Events);
         let key = EventKey { product, event: Arc::clone(&event), feature: label::name(&row.feature_name) };
-        let (rows, over) = self.delta.events.admit(key, &self.committed.events, limit, exempt);
-        *rows += 1;
+        let (rows, over) = self.delta.events.admit(key, &self.committed.events, limit);
+        rows.value += 1;
         self.overflow(over || product == ProductLabel::Other, LimitedFamily::Events);
 
         if let Some(value) = row.value.filter(|value| *value > 0) {
             let (currency, one_too_many) = self.currency(&row.currency);
-            let limit = self.limits.of(LimitedFamily::EventValue);
+            let limit = self.limit(LimitedFamily::EventValue);
             let key = EventValueKey { product, event, currency };
-            let exempt = |key: &EventValueKey| key.exempt(self.products);
-            let (values, over) =
-                self.delta.event_value.admit(key, &self.committed.event_value, limit, exempt);
-            values.observe(catalogue::EVENT_VALUE.bounds(), value);
+            let (values, over) = self.delta.event_value.admit(key, &self.committed.event_value, limit);
+            values.value.observe(families::EVENT_VALUE.bounds(), value);
             self.overflow(over || one_too_many || product == ProductLabel::Other, LimitedFamily::EventValue);
         }
         if let Some(age) = age(row.time, read_at) {
-            self.delta.event_age.entry(NoLabels).observe(catalogue::EVENT_AGE.bounds(), age);
+            self.delta.event_age.entry(NoLabels).observe(families::EVENT_AGE.bounds(), age);
         }
     }
 
     fn object(&mut self, row: &ObjectRow, read_at: i64) {
         *self.delta.objects.entry(ObjectKey::of(row.resource_type, row.resource_action)) += 1;
         if let Some(age) = age(row.created, read_at) {
-            self.delta.object_age.entry(NoLabels).observe(catalogue::OBJECT_AGE.bounds(), age);
+            self.delta.object_age.entry(NoLabels).observe(families::OBJECT_AGE.bounds(), age);
         }
     }
 
-    /// The label of a product id: its own while there is room, and 0 for what can't be a product.
+    fn limit(&self, family: LimitedFamily) -> usize {
+        self.limits.of(family.class())
+    }
+
+    /// The label of a product id: its own while there is room, and 0 for a number that can't be a product.
     fn product(&mut self, id: i64) -> ProductLabel {
         if id <= 0 {
             return ProductLabel::Id(0);
@@ -154,16 +154,11 @@ impl Reading<'_> {
         if currency == OTHER {
             return (OTHER.into(), false);
         }
-        let mut known: Vec<&Arc<str>> = Vec::new();
-        for (key, _) in self.committed.event_value.iter().chain(self.delta.event_value.iter()) {
-            if *key.currency == *currency {
-                return (Arc::clone(&key.currency), false);
-            }
-            if &*key.currency != OTHER && !known.contains(&&key.currency) {
-                known.push(&key.currency);
-            }
+        let limit = self.limits.currencies;
+        match self.delta.event_value.admit_currency(&currency, &self.committed.event_value, limit) {
+            Some(currency) => (currency, false),
+            None => (OTHER.into(), true),
         }
-        if known.len() < self.limits.currencies { (currency.into(), false) } else { (OTHER.into(), true) }
     }
 
     fn overflow(&mut self, overflowed: bool, family: LimitedFamily) {
@@ -184,11 +179,12 @@ mod tests {
 
     use super::*;
     use crate::cryptolens::{Outcome, Product};
+    use crate::metrics::BirthTime;
 
     #[derive(Default)]
     struct Account {
         committed: AccountTally,
-        delta: AccountTally,
+        delta: TallyDelta,
         products: Products,
         new_products: Vec<i64>,
         limits: Limits,
@@ -196,11 +192,11 @@ mod tests {
 
     impl Account {
         fn count(&mut self, rows: Rows) {
-            self.reading().count(&rows, 1_000_000);
+            self.counter().count(&rows, 1_000_000);
         }
 
-        fn reading(&mut self) -> Reading<'_> {
-            Reading {
+        fn counter(&mut self) -> RowCounter<'_> {
+            RowCounter {
                 committed: &self.committed,
                 delta: &mut self.delta,
                 products: &mut self.products,
@@ -211,7 +207,7 @@ mod tests {
 
         fn commit(&mut self) {
             let delta = std::mem::take(&mut self.delta);
-            self.committed.merge(&delta);
+            self.committed.apply(&delta, |_| BirthTime::at_seconds(1));
         }
     }
 
@@ -254,7 +250,7 @@ mod tests {
             tally.states.get(&StateKey { entry: activation, state: StateLabel::of(Some(2014)) }),
             Some(&1)
         );
-        let lease = tally.lease.get(&activation).unwrap();
+        let lease = tally.lease.get(&LeaseKey(activation)).unwrap();
         assert_eq!((lease.count, lease.sum, lease.buckets[3]), (1, 600, 1));
         let values: Vec<_> = tally.data_object.iter().map(|(_, values)| (values.count, values.sum)).collect();
         assert_eq!(values, [(1, 5)], "only data object requests pass values");
@@ -323,9 +319,9 @@ mod tests {
     #[test]
     fn notes_are_counted_where_there_is_something_to_note() {
         let mut account = Account::default();
-        account.reading().note(LogKind::Events, &PageStatistics::default());
+        account.counter().note(LogKind::Events, &PageStatistics::default());
         assert!(account.delta.is_empty());
-        account.reading().note(
+        account.counter().note(
             LogKind::Events,
             &PageStatistics { no_id: 1, below_floor: 2, too_large: 5, duplicate: 3, late: 4 },
         );
@@ -380,12 +376,11 @@ mod tests {
             prop_assert_eq!(tally.states.iter().map(|(_, rows)| rows).sum::<u64>(), all);
             let leases: i64 = tally.lease.iter().map(|(_, leases)| leases.sum).sum();
             prop_assert_eq!(leases, rows.iter().map(|(_, _, lease)| lease).sum::<i64>());
-            let limited = |exempt: &dyn Fn(&EntryKey) -> bool, series: Vec<&EntryKey>| {
-                series.into_iter().filter(|key| !exempt(key)).count()
-            };
             let known = &account.products;
-            prop_assert!(limited(&|key| key.exempt(known), tally.entries.iter().map(|(key, _)| key).collect()) <= sets);
-            prop_assert!(limited(&lease_exempt, tally.lease.iter().map(|(key, _)| key).collect()) <= 2);
+            let limited = tally.entries.iter().filter(|(key, _)| !key.is_exempt()).count();
+            prop_assert!(limited <= sets);
+            prop_assert_eq!(limited, tally.entries.limited());
+            prop_assert!(tally.lease.iter().filter(|(key, _)| !key.is_exempt()).count() <= 2);
             prop_assert!(known.iter().count() <= products);
         }
 

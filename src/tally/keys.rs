@@ -1,12 +1,15 @@
-//! The label sets of each family, as keys that are cheap to hash, and their form in the ledger and on the page.
+//! The label sets of each family as keys that are cheap to hash, their form in the ledger and in the
+//! outputs, and which of them are created at 0 in advance.
+//!
+//! A key decides by its labels alone whether a limit counts it, so that a series can keep count.
 
 use std::sync::Arc;
 
-use crate::cryptolens::{EventType, LogKind, Outcome, StateCode};
+use crate::cryptolens::{EventType, LogKind, Outcome, StateCode, state_code};
 
 use super::label::{OTHER, ProductLabel};
-use super::limits::LimitedFamily;
-use super::series::Key;
+use super::products::Products;
+use super::series::SeriesKey;
 
 /// Product, method and outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,10 +37,10 @@ impl StateLabel {
         raw.and_then(StateCode::new).map_or(StateLabel::Other, StateLabel::Code)
     }
 
-    fn text(self) -> String {
+    fn text(self) -> Arc<str> {
         match self {
-            StateLabel::Code(code) => code.get().to_string(),
-            StateLabel::Other => OTHER.to_owned(),
+            StateLabel::Code(code) => code.get().to_string().into(),
+            StateLabel::Other => OTHER.into(),
         }
     }
 
@@ -150,9 +153,9 @@ fn parts<const N: usize>(labels: &[String]) -> Option<[&str; N]> {
     parts.try_into().ok()
 }
 
-impl Key for EntryKey {
-    fn labels(&self) -> Vec<String> {
-        vec![self.product.to_string(), self.event_type.name().to_owned(), self.outcome.name().to_owned()]
+impl SeriesKey for EntryKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.product.text(), self.event_type.name().into(), self.outcome.name().into()]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
@@ -167,10 +170,35 @@ impl Key for EntryKey {
     fn overflow(&self) -> Self {
         EntryKey { product: ProductLabel::Other, ..*self }
     }
+
+    fn is_exempt(&self) -> bool {
+        let is_pair = self.event_type != EventType::Unknown && self.outcome != Outcome::Unknown;
+        self.product == ProductLabel::Other || (is_pair && self.product.is_product())
+    }
+
+    fn wants_entry_id(&self) -> bool {
+        self.outcome == Outcome::Failure
+    }
 }
 
-impl Key for StateKey {
-    fn labels(&self) -> Vec<String> {
+impl EntryKey {
+    /// Each pair of method and outcome of every known product.
+    pub(super) fn in_advance(_: LogKind, products: &Products) -> Vec<EntryKey> {
+        let of_product = |(id, _)| {
+            EventType::KNOWN.into_iter().flat_map(move |event_type| {
+                [Outcome::Success, Outcome::Failure].map(|outcome| EntryKey {
+                    product: ProductLabel::Id(id),
+                    event_type,
+                    outcome,
+                })
+            })
+        };
+        products.iter().flat_map(of_product).collect()
+    }
+}
+
+impl SeriesKey for StateKey {
+    fn labels(&self) -> Vec<Arc<str>> {
         let mut labels = self.entry.labels();
         labels.push(self.state.text());
         labels
@@ -184,11 +212,62 @@ impl Key for StateKey {
     fn overflow(&self) -> Self {
         StateKey { entry: self.entry.overflow(), state: StateLabel::Other }
     }
+
+    fn is_exempt(&self) -> bool {
+        let is_described = match self.state {
+            StateLabel::Code(code) => state_code::DESCRIBED.iter().any(|(known, _)| *known == code.get()),
+            StateLabel::Other => false,
+        };
+        let is_overflow = self.entry.product == ProductLabel::Other && self.state == StateLabel::Other;
+        is_overflow || (is_described && self.entry.product.is_product())
+    }
+
+    fn wants_entry_id(&self) -> bool {
+        self.entry.wants_entry_id()
+    }
 }
 
-impl Key for DataObjectKey {
-    fn labels(&self) -> Vec<String> {
-        vec![self.product.to_string(), self.state.text()]
+impl StateKey {
+    /// Each described state of every known product.
+    pub(super) fn in_advance(_: LogKind, products: &Products) -> Vec<StateKey> {
+        let described =
+            || state_code::DESCRIBED.iter().filter_map(|(code, _)| StateCode::new(i64::from(*code)));
+        let of_product = |(id, _)| {
+            described().map(move |code| {
+                let (event_type, outcome) = code.classify();
+                let entry = EntryKey { product: ProductLabel::Id(id), event_type, outcome };
+                StateKey { entry, state: StateLabel::Code(code) }
+            })
+        };
+        products.iter().flat_map(of_product).collect()
+    }
+}
+
+/// As [`EntryKey`], of the histogram of leases, which has no label set in advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseKey(pub EntryKey);
+
+impl SeriesKey for LeaseKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        self.0.labels()
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        EntryKey::from_labels(labels).map(LeaseKey)
+    }
+
+    fn overflow(&self) -> Self {
+        LeaseKey(self.0.overflow())
+    }
+
+    fn is_exempt(&self) -> bool {
+        self.0.product == ProductLabel::Other
+    }
+}
+
+impl SeriesKey for DataObjectKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.product.text(), self.state.text()]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
@@ -199,26 +278,26 @@ impl Key for DataObjectKey {
     fn overflow(&self) -> Self {
         DataObjectKey { product: ProductLabel::Other, state: StateLabel::Other }
     }
+
+    fn is_exempt(&self) -> bool {
+        self.product == ProductLabel::Other && self.state == StateLabel::Other
+    }
 }
 
-impl Key for AgeKey {
-    fn labels(&self) -> Vec<String> {
-        vec![self.event_type.name().to_owned(), self.outcome.name().to_owned()]
+impl SeriesKey for AgeKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.event_type.name().into(), self.outcome.name().into()]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
         let [event_type, outcome] = parts(labels)?;
         Some(AgeKey { event_type: EventType::from_name(event_type)?, outcome: Outcome::from_name(outcome)? })
     }
-
-    fn overflow(&self) -> Self {
-        *self
-    }
 }
 
-impl Key for EventKey {
-    fn labels(&self) -> Vec<String> {
-        vec![self.product.to_string(), self.event.to_string(), self.feature.to_string()]
+impl SeriesKey for EventKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.product.text(), Arc::clone(&self.event), Arc::clone(&self.feature)]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
@@ -233,11 +312,15 @@ impl Key for EventKey {
     fn overflow(&self) -> Self {
         EventKey { product: ProductLabel::Other, event: OTHER.into(), feature: OTHER.into() }
     }
+
+    fn is_exempt(&self) -> bool {
+        self.product == ProductLabel::Other && &*self.event == OTHER && &*self.feature == OTHER
+    }
 }
 
-impl Key for EventValueKey {
-    fn labels(&self) -> Vec<String> {
-        vec![self.product.to_string(), self.event.to_string(), self.currency.to_string()]
+impl SeriesKey for EventValueKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.product.text(), Arc::clone(&self.event), Arc::clone(&self.currency)]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
@@ -249,14 +332,22 @@ impl Key for EventValueKey {
         })
     }
 
-    /// A sum of values is worth keeping apart by currency even here, as adding euros to yen says nothing.
+    /// The overflow keeps the currency: a sum of euros and yen means nothing.
     fn overflow(&self) -> Self {
         EventValueKey { product: ProductLabel::Other, event: OTHER.into(), currency: self.currency.clone() }
+    }
+
+    fn is_exempt(&self) -> bool {
+        self.product == ProductLabel::Other && &*self.event == OTHER
+    }
+
+    fn currency(&self) -> Option<&Arc<str>> {
+        (&*self.currency != OTHER).then_some(&self.currency)
     }
 }
 
 impl ObjectKey {
-    /// The key of a row's raw codes. What is no small number above or at 0 can't be a code of an enum of seven.
+    /// The key of a row's raw codes. A number outside 0 to 99 can't be a code of an enum of seven.
     pub fn of(resource: Option<i64>, action: Option<i64>) -> ObjectKey {
         let code = |raw: Option<i64>| raw.and_then(|raw| u8::try_from(raw).ok()).filter(|code| *code < 100);
         ObjectKey { resource: code(resource), action: code(action) }
@@ -265,9 +356,9 @@ impl ObjectKey {
 
 const NO_CODE: &str = "none";
 
-impl Key for ObjectKey {
-    fn labels(&self) -> Vec<String> {
-        let text = |code: Option<u8>| code.map_or_else(|| NO_CODE.to_owned(), |code| code.to_string());
+impl SeriesKey for ObjectKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        let text = |code: Option<u8>| code.map_or_else(|| NO_CODE.into(), |code| code.to_string().into());
         vec![text(self.resource), text(self.action)]
     }
 
@@ -276,29 +367,21 @@ impl Key for ObjectKey {
         let code = |text: &str| if text == NO_CODE { Some(None) } else { text.parse().ok().map(Some) };
         Some(ObjectKey { resource: code(resource)?, action: code(action)? })
     }
-
-    fn overflow(&self) -> Self {
-        ObjectKey { resource: None, action: None }
-    }
 }
 
-impl Key for NoLabels {
-    fn labels(&self) -> Vec<String> {
+impl SeriesKey for NoLabels {
+    fn labels(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
         labels.is_empty().then_some(NoLabels)
     }
-
-    fn overflow(&self) -> Self {
-        NoLabels
-    }
 }
 
-impl Key for LogKind {
-    fn labels(&self) -> Vec<String> {
-        vec![self.name().to_owned()]
+impl SeriesKey for LogKind {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.name().into()]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
@@ -306,14 +389,14 @@ impl Key for LogKind {
         LogKind::from_name(log)
     }
 
-    fn overflow(&self) -> Self {
-        *self
+    fn log(&self) -> Option<LogKind> {
+        Some(*self)
     }
 }
 
-impl Key for SkipKey {
-    fn labels(&self) -> Vec<String> {
-        vec![self.log.name().to_owned(), self.reason.name().to_owned()]
+impl SeriesKey for SkipKey {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.log.name().into(), self.reason.name().into()]
     }
 
     fn from_labels(labels: &[String]) -> Option<Self> {
@@ -322,35 +405,34 @@ impl Key for SkipKey {
         Some(SkipKey { log: LogKind::from_name(log)?, reason })
     }
 
-    fn overflow(&self) -> Self {
-        *self
+    fn log(&self) -> Option<LogKind> {
+        Some(self.log)
     }
 }
 
-impl Key for LimitedFamily {
-    fn labels(&self) -> Vec<String> {
-        vec![self.family().name.to_owned()]
+impl SkipKey {
+    /// Each reason.
+    pub(super) fn in_advance(log: LogKind, _: &Products) -> Vec<SkipKey> {
+        SkipReason::ALL.map(|reason| SkipKey { log, reason }).to_vec()
     }
+}
 
-    fn from_labels(labels: &[String]) -> Option<Self> {
-        let [name] = parts(labels)?;
-        LimitedFamily::ALL.into_iter().find(|family| family.family().name == name)
-    }
-
-    fn overflow(&self) -> Self {
-        *self
-    }
+/// The label set of a family that has one for each log.
+pub(super) fn log_in_advance(log: LogKind, _: &Products) -> Vec<LogKind> {
+    vec![log]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn survives<K: Key + std::fmt::Debug>(key: K) {
-        assert_eq!(K::from_labels(&key.labels()), Some(key.clone()));
-        assert_eq!(K::from_labels(&key.overflow().labels()), Some(key.overflow()));
+    fn survives<K: SeriesKey + std::fmt::Debug>(key: K) {
+        let labels = |key: &K| key.labels().iter().map(|label| (**label).to_owned()).collect::<Vec<_>>();
+        assert_eq!(K::from_labels(&labels(&key)), Some(key.clone()));
+        assert_eq!(K::from_labels(&labels(&key.overflow())), Some(key.overflow()));
         assert_eq!(key.overflow().overflow(), key.overflow(), "an overflow goes nowhere else");
-        let mut longer = key.labels();
+        assert!(key == key.overflow() || key.overflow().is_exempt(), "an overflow needs no room");
+        let mut longer = labels(&key);
         longer.push("one too many".to_owned());
         assert_eq!(K::from_labels(&longer), None);
     }
@@ -363,6 +445,7 @@ mod tests {
             outcome: Outcome::Failure,
         };
         survives(entry);
+        survives(LeaseKey(entry));
         survives(StateKey { entry, state: StateLabel::of(Some(2024)) });
         survives(StateKey { entry, state: StateLabel::of(None) });
         survives(DataObjectKey { product: ProductLabel::Id(0), state: StateLabel::of(Some(8010)) });
@@ -377,9 +460,6 @@ mod tests {
             for reason in SkipReason::ALL {
                 survives(SkipKey { log, reason });
             }
-        }
-        for family in LimitedFamily::ALL {
-            survives(family);
         }
     }
 

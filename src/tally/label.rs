@@ -47,9 +47,18 @@ impl ProductLabel {
         if text == OTHER { Some(ProductLabel::Other) } else { text.parse().ok().map(ProductLabel::Id) }
     }
 
-    /// True for a product that can be known: pairs of it are shown at 0 in advance.
+    /// True for the id of a product: only known products have a label of their own, and their pairs
+    /// are created at 0 in advance.
     pub fn is_product(self) -> bool {
         matches!(self, ProductLabel::Id(id) if id > 0)
+    }
+
+    /// The label value.
+    pub(super) fn text(self) -> Arc<str> {
+        match self {
+            ProductLabel::Id(id) => id.to_string().into(),
+            ProductLabel::Other => OTHER.into(),
+        }
     }
 }
 

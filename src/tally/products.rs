@@ -1,12 +1,10 @@
-//! The products that are known: configured, in the ledger, or answered by GetProducts. A known product has a label of
-//! its own and its pairs are shown at 0.
+//! The products that are known: configured, in the ledger, or answered by GetProducts. A known product
+//! has a label of its own, and its pairs are shown at 0.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cryptolens::Product;
-
-use super::label::ProductLabel;
 
 /// Known products by id, with their names where one is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,11 +23,6 @@ struct Known {
 }
 
 impl Products {
-    /// True for a product with a label of its own.
-    pub fn is_known(&self, label: ProductLabel) -> bool {
-        matches!(label, ProductLabel::Id(id) if self.known.contains_key(&id))
-    }
-
     /// Adds products by configuration, limit or not.
     pub fn configure(&mut self, products: &[Product]) {
         for product in products {
@@ -43,8 +36,8 @@ impl Products {
         (known.answered, known.kept) = (name, true);
     }
 
-    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. Tells whether the ledger
-    /// must be told; `None` if it is kept out.
+    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. True if the
+    /// ledger does not have it like this yet; `None` if the limit keeps it out.
     pub fn admit(&mut self, id: i64, name: Option<Arc<str>>, limit: usize) -> Option<bool> {
         if let Some(known) = self.known.get_mut(&id) {
             let renamed = name.is_some() && name != known.answered;
@@ -89,6 +82,6 @@ mod tests {
         let shown: Vec<_> = products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
         assert_eq!(shown[4..], [(5, Some("configured")), (6, None)]);
         assert_eq!(products.answered_name(5).map(|name| &**name), Some("by the api"));
-        assert!(!products.is_known(ProductLabel::Id(7)) && !products.is_known(ProductLabel::Other));
+        assert!(!shown.iter().any(|(id, _)| *id == 7));
     }
 }

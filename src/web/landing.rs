@@ -7,7 +7,7 @@ use crate::cli::VERSION;
 use crate::cryptolens::LogKind;
 use crate::ingest::LogView;
 use crate::ledger::{AccountState, Committed};
-use crate::snapshot::Exposition;
+use crate::snapshot::Snapshots;
 use crate::text::thousands;
 
 const STYLE: &str = "\
@@ -39,9 +39,9 @@ footer{margin-top:1rem;font-size:.8rem;color:var(--quiet)}";
 const NOTHING: &str = "\u{2013}";
 
 /// Everything on it comes from this process: times, counts and words of its own.
-pub(super) fn page(exposition: &Exposition, telemetry_path: &str, now: i64) -> Markup {
-    let board = exposition.board();
-    let committed = exposition.committed();
+pub(super) fn page(snapshots: &Snapshots, telemetry_path: &str, now: i64) -> Markup {
+    let targets = snapshots.targets();
+    let committed = snapshots.committed();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -79,7 +79,7 @@ pub(super) fn page(exposition: &Exposition, telemetry_path: &str, now: i64) -> M
                                     th scope="col" { "Last error" }
                                 }
                             }
-                            @for (name, account) in &board.accounts {
+                            @for (name, account) in &targets.accounts {
                                 tbody {
                                     @for (index, (log, status)) in account.logs.iter().enumerate() {
                                         tr {

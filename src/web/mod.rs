@@ -8,43 +8,34 @@ mod landing;
 mod pages;
 mod stall;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::config::ListenAddress;
-use crate::snapshot::Exposition;
+use crate::snapshot::Snapshots;
 
-use pages::Pages;
+use pages::MetricsPages;
 pub use stall::{StallListener, StallStream};
-
-/// The one format that every Prometheus reads.
-pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// No script, nothing from elsewhere, styles of the page itself.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 struct Site {
-    exposition: Arc<Exposition>,
+    snapshots: Arc<Snapshots>,
     telemetry_path: String,
     was_ready: AtomicBool,
-    plain: Pages,
-    packed: Pages,
+    pages: Arc<MetricsPages>,
 }
 
 /// Why there is nothing to serve on.
@@ -97,13 +88,12 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// All pages.
-pub fn router(exposition: Arc<Exposition>, telemetry_path: &str) -> Router {
+pub fn router(snapshots: Arc<Snapshots>, telemetry_path: &str) -> Router {
     let site = Site {
-        exposition,
+        pages: Arc::new(MetricsPages::new(Arc::clone(&snapshots))),
+        snapshots,
         telemetry_path: telemetry_path.to_owned(),
         was_ready: AtomicBool::new(false),
-        plain: Pages::default(),
-        packed: Pages::default(),
     };
     Router::new()
         .route("/", get(landing_page))
@@ -114,49 +104,12 @@ pub fn router(exposition: Arc<Exposition>, telemetry_path: &str) -> Router {
 }
 
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let packed = takes_gzip(&headers);
-    let page = if packed {
-        site.packed.get(|| site.exposition.render().map(|page| gzip(page.as_bytes())))
-    } else {
-        site.plain.get(|| site.exposition.render().map(String::into_bytes))
-    };
-    let page = match page {
-        Ok(page) => page,
-        Err(error) => {
-            tracing::error!(%error, "metrics could not be rendered; please report this");
-            return (StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be rendered\n").into_response();
-        }
-    };
-    let common = [(CONTENT_TYPE, TEXT_FORMAT), (VARY, "accept-encoding")];
-    if packed {
-        return (common, [(CONTENT_ENCODING, "gzip")], page).into_response();
-    }
-    (common, page).into_response()
-}
-
-/// Prometheus asks for `gzip`; a weight of 0 means "not that".
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let weight =
-            parts.find_map(|part| part.strip_prefix("q=")).and_then(|weight| weight.parse::<f32>().ok());
-        is_gzip && weight != Some(0.0)
-    })
-}
-
-fn gzip(page: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
-    // Writing into memory has no way to fail.
-    let written = encoder.write_all(page);
-    debug_assert!(written.is_ok());
-    encoder.finish().unwrap_or_default()
+    Arc::clone(&site.pages).answer(&headers).await
 }
 
 async fn landing_page(State(site): State<Arc<Site>>) -> Response {
     let now = chrono::Utc::now().timestamp();
-    let page = landing::page(&site.exposition, &site.telemetry_path, now);
+    let page = landing::page(&site.snapshots, &site.telemetry_path, now);
     let headers =
         [(CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (CACHE_CONTROL, "no-store")];
     (headers, Html(page.into_string())).into_response()
@@ -168,9 +121,9 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     if site.was_ready.load(Ordering::Relaxed) {
         return "ready\n".into_response();
     }
-    let board = site.exposition.board();
+    let targets = site.snapshots.targets();
     let mut waiting = Vec::new();
-    for (account, status) in &board.accounts {
+    for (account, status) in &targets.accounts {
         for (log, status) in &status.logs {
             if !status.view().answered {
                 waiting.push(format!("{account}/{log}"));
@@ -190,20 +143,6 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-
-    #[test]
-    fn gzip_is_for_those_who_ask() {
-        let asks = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_ENCODING, value.parse().unwrap());
-            takes_gzip(&headers)
-        };
-        assert!(asks("gzip"));
-        assert!(asks("br, GZIP;q=0.5"));
-        assert!(!asks("gzip;q=0"));
-        assert!(!asks("br"));
-        assert!(!takes_gzip(&HeaderMap::new()));
-    }
 
     /// Every address of this machine that a listener without an address hears.
     async fn heard(listener: TcpListener) -> Vec<bool> {
@@ -239,15 +178,5 @@ mod tests {
             if address.is_ipv6() { Err(io::ErrorKind::AddrInUse.into()) } else { bound(address) }
         };
         assert_eq!(every(0, taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-    }
-
-    #[test]
-    fn gzip_is_whole() {
-        let page = "cryptolens_up 1\n".repeat(1000);
-        let packed = gzip(page.as_bytes());
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).unwrap();
-        assert_eq!(text, page);
-        assert!(packed.len() < page.len() / 10);
     }
 }

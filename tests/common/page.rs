@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cryptolens_exporter::tally::catalogue::{FAMILIES, Home, Kind};
+use cryptolens_exporter::metrics::{FamilyType, Persistence};
+use cryptolens_exporter::tally::families::FAMILIES;
 
 /// A name with its labels, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,11 +155,11 @@ impl Watch {
 
 fn only_rises(name: &str) -> bool {
     name == "cryptolens_exporter_cursor_id"
-        || FAMILIES.iter().filter(|family| family.home == Home::Ledger).any(|family| {
-            name.strip_prefix(family.name).is_some_and(|suffix| match family.kind {
-                Kind::Counter => suffix.is_empty(),
-                Kind::Histogram(_) => ["_bucket", "_sum", "_count"].contains(&suffix),
-                Kind::Gauge => false,
+        || FAMILIES.iter().filter(|family| family.persistence == Persistence::Ledger).any(|family| {
+            name.strip_prefix(family.name).is_some_and(|suffix| match family.family_type {
+                FamilyType::Counter => suffix.is_empty(),
+                FamilyType::Histogram(_) => ["_bucket", "_sum", "_count"].contains(&suffix),
+                FamilyType::Gauge => false,
             })
         })
 }

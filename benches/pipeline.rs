@@ -1,4 +1,4 @@
-//! How fast the heart is, for docs/performance.md: `cargo bench --bench heart [-- catch-up|count|scrape]`.
+//! How fast the pipeline is, for docs/performance.md: `cargo bench --bench pipeline [-- catch-up|count|scrape]`.
 //!
 //! Each figure is the median of several runs, and what is compared runs in turn, so that a busy machine disturbs both
 //! sides alike. `ROWS` sets how many rows are caught up, about; 1,000,000 if not set.
@@ -20,8 +20,8 @@ use cryptolens_exporter::cryptolens::{
 };
 use cryptolens_exporter::ingest::{Batch, CheckpointStore as _, LogId, Origin, PageStatistics};
 use cryptolens_exporter::ledger::{Ledger, LedgerAddress, LedgerOptions};
-use cryptolens_exporter::snapshot::{AccountStatus, Board, Exposition};
-use cryptolens_exporter::tally::{AccountTally, Limits, Products, Reading};
+use cryptolens_exporter::snapshot::{AccountStatus, Snapshots, Targets};
+use cryptolens_exporter::tally::{AccountTally, Limits, Products, RowCounter, TallyDelta};
 use cryptolens_exporter::web;
 
 const RUNS: usize = 5;
@@ -226,20 +226,20 @@ async fn count() {
         let mut parsed = Duration::ZERO;
         let began = Instant::now();
         for _ in 0..PAGES {
-            let mut delta = AccountTally::default();
+            let mut delta = TallyDelta::default();
             let mut new_products = Vec::new();
             let started = Instant::now();
             let page = decode::page::<WebApiRow>(&body).unwrap();
             parsed += started.elapsed();
             rows += page.rows.len();
-            let mut reading = Reading {
+            let mut counter = RowCounter {
                 committed: &committed,
                 delta: &mut delta,
                 products: &mut products,
                 new_products: &mut new_products,
                 limits: &limits,
             };
-            reading.count(&Rows::WebApi(page.rows), 1_800_000_000);
+            counter.count(&Rows::WebApi(page.rows), 1_800_000_000);
         }
         assert_eq!(rows, 1000 * PAGES as usize, "pages are full");
         both.push(rows as f64 / began.elapsed().as_secs_f64());
@@ -250,11 +250,20 @@ async fn count() {
     row("parsing it and counting its rows", &millions(both));
 }
 
-/// GET /metrics of a page of at least 2,000 series over a kept connection, client included, right after a commit (so
-/// that the page is rendered anew) and with nothing new.
+/// Label sets of each account: as many as the limit of a family lets in, and some more.
+const LABEL_SETS: usize = 1940;
+
+/// GET /metrics of pages of about 2,000 and 20,000 series over a kept connection, client included, right
+/// after a commit that touches one series and with nothing new, plain and compressed.
 async fn scrape() {
+    for accounts in [1, 10] {
+        scrape_accounts(accounts).await;
+    }
+}
+
+async fn scrape_accounts(accounts: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let account: Arc<str> = "default".into();
+    let names: Vec<Arc<str>> = (1..=accounts).map(|number| format!("account-{number}").into()).collect();
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: folder.path().to_owned(),
         address: LedgerAddress::demo(),
@@ -263,20 +272,23 @@ async fn scrape() {
         configured: BTreeMap::new(),
     })
     .unwrap();
-    let log = LogId { account: Arc::clone(&account), log: LogKind::Events };
-    let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
-    let opened = ledger.begin(&log, origin).await.unwrap();
+    let mut epochs = Vec::new();
+    for account in &names {
+        let log = LogId { account: Arc::clone(account), log: LogKind::Events };
+        let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
+        epochs.push((log.clone(), ledger.begin(&log, origin).await.unwrap().epoch));
+    }
     let mut id = 0;
-    let book = ledger.clone();
-    let mut commit = async move |names: usize| {
-        let rows: Vec<EventRow> = (0..names)
-            .map(|name| {
+    let store = ledger.clone();
+    let mut commit = async move |account: usize, sets: usize| {
+        let rows: Vec<EventRow> = (0..sets)
+            .map(|set| {
                 id += 1;
                 EventRow {
                     product_id: 3349,
                     time: Some(1_800_000_000),
-                    event_name: format!("event {}", name % 40),
-                    feature_name: format!("feature {}", name / 40),
+                    event_name: format!("event {}", set % 40),
+                    feature_name: format!("feature {}", set / 40),
                     ..EventRow::with_id(id)
                 }
             })
@@ -294,39 +306,46 @@ async fn scrape() {
             poll_end: Some(1_800_000_000),
             more_follows: false,
         };
-        book.submit(&log, opened.epoch, record).await.unwrap().done().await.unwrap();
+        let (log, epoch) = &epochs[account];
+        store.submit(log, *epoch, record).await.unwrap().done().await.unwrap();
     };
-    commit(1940).await;
+    for account in 0..accounts {
+        commit(account, LABEL_SETS).await;
+    }
 
-    let status = AccountStatus {
+    let status = || AccountStatus {
         logs: BTreeMap::from([(LogKind::Events, Arc::default())]),
         ..AccountStatus::default()
     };
-    let board = Board { accounts: BTreeMap::from([(account, status)]), ..Board::default() };
-    let exposition = Arc::new(Exposition::new(ledger.view(), board));
+    let accounts = names.iter().map(|name| (Arc::clone(name), status())).collect();
+    let snapshots = Arc::new(Snapshots::new(ledger.view(), Targets { accounts, ..Targets::default() }));
     let listener = web::listen(ListenAddress::One(([127, 0, 0, 1], 0).into())).await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    let server = tokio::spawn(axum::serve(listener, web::router(exposition, "/metrics")).into_future());
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let get = async || {
-        let began = Instant::now();
-        // The client asks for gzip, as Prometheus does.
-        let page = http.get(&url).send().await.unwrap().text().await.unwrap();
-        (began.elapsed(), page)
-    };
-
-    let series = get().await.1.lines().filter(|line| !line.starts_with('#')).count();
-    assert!(series >= 2000, "{series} series");
-    let (mut anew, mut again) = (Vec::new(), Vec::new());
-    for _ in 0..200 {
-        commit(1).await;
-        anew.push(get().await.0);
-        again.push(get().await.0);
+    let server = tokio::spawn(axum::serve(listener, web::router(snapshots, "/metrics")).into_future());
+    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+    // As Prometheus does.
+    let gzip = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (encoding, http) in [("plain", plain), ("compressed", gzip)] {
+        let get = async || {
+            let began = Instant::now();
+            let page = http.get(&url).send().await.unwrap().text().await.unwrap();
+            (began.elapsed(), page)
+        };
+        let series = get().await.1.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(series >= 2000, "{series} series");
+        let (mut anew, mut again) = (Vec::new(), Vec::new());
+        for _ in 0..200 {
+            commit(0, 1).await;
+            anew.push(get().await.0);
+            again.push(get().await.0);
+        }
+        let (anew, again) = (median(anew).as_secs_f64() * 1e3, median(again).as_secs_f64() * 1e3);
+        let what = format!("scrape of {series} series, {encoding}");
+        row(&format!("{what}, right after a commit"), &format!("{anew:.2} ms"));
+        row(&format!("{what}, nothing new"), &format!("{again:.2} ms"));
+        row(&format!("{what}, times that of nothing new"), &format!("{:.2}", anew / again));
     }
     drop(commit);
-    let milliseconds = |times: Vec<Duration>| format!("{:.2} ms", median(times).as_secs_f64() * 1e3);
-    row(&format!("scrape of {series} series, right after a commit"), &milliseconds(anew));
-    row(&format!("scrape of {series} series, nothing new"), &milliseconds(again));
     server.abort();
     let _ = server.await;
     drop(ledger);

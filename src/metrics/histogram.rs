@@ -1,9 +1,14 @@
-//! Histograms of whole numbers. Sums are integers, so a sum is exact in any order and after any restart.
+//! Histograms of whole numbers and of durations.
+//!
+//! Promises: the sum of whole numbers is an integer, so it is exact in any order and after any
+//! restart. The bounds belong to the family; a histogram only holds counts.
+
+use std::time::Duration;
 
 /// The most bounds that a family has.
 pub const MAX_BOUNDS: usize = 12;
 
-/// Observations by bucket. Which bounds its buckets have is the family's to know.
+/// Observations of whole numbers by bucket. The family knows the bounds of its buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Histogram {
     /// Observations at or below each bound and above the one before; what is above the last bound is only in `count`.
@@ -35,6 +40,36 @@ impl Histogram {
         }
         self.count += other.count;
         self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
+/// Durations by bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Durations {
+    bounds: &'static [f64],
+    /// Observations at or below each bound and above the one before.
+    pub buckets: Vec<u64>,
+    /// All observations.
+    pub count: u64,
+    /// Their sum, in seconds.
+    pub sum: f64,
+}
+
+impl Durations {
+    /// A histogram without observations.
+    pub fn new(bounds: &'static [f64]) -> Durations {
+        Durations { bounds, buckets: vec![0; bounds.len()], count: 0, sum: 0.0 }
+    }
+
+    /// Counts one duration.
+    pub fn observe(&mut self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
+        if let Some(count) = bucket.and_then(|bucket| self.buckets.get_mut(bucket)) {
+            *count += 1;
+        }
+        self.count += 1;
+        self.sum += seconds;
     }
 }
 

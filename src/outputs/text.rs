@@ -1,0 +1,176 @@
+//! The Prometheus text format, version 0.0.4: `HELP` and `TYPE`, then a line for each series.
+//!
+//! Whole numbers are written with all their digits, others as Rust writes them: the shortest text that
+//! reads back as the same number, `NaN`, `inf` and `-inf`.
+
+use std::io::Write as _;
+
+use crate::metrics::{BirthTime, Family, Point, PointValue, ProcessFamily, ProcessPoint, ProcessValue};
+
+use super::page::{ExpositionFormat, FamilyHead};
+
+/// The value of the header `Content-Type`.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The format.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TextFormat;
+
+impl ExpositionFormat for TextFormat {
+    fn head(&self, out: &mut Vec<u8>, head: FamilyHead<'_>, _: usize) {
+        out.extend_from_slice(b"# HELP ");
+        out.extend_from_slice(head.name.as_bytes());
+        out.push(b' ');
+        escape_help(out, head.help);
+        out.extend_from_slice(b"\n# TYPE ");
+        out.extend_from_slice(head.name.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(head.family_type.name().as_bytes());
+        out.push(b'\n');
+    }
+
+    fn point(&self, out: &mut Vec<u8>, family: &Family, account: Option<&str>, point: &Point) {
+        let values = account.into_iter().chain(point.labels.iter().map(|label| &**label));
+        let labels = labels(family.labels, values);
+        match &point.value {
+            PointValue::Counter(value) => sample(out, family.name, "", &labels, None, value),
+            PointValue::Gauge(value) => sample(out, family.name, "", &labels, None, value),
+            PointValue::Histogram(value) => {
+                let bounds = family.bounds();
+                buckets(out, family.name, &labels, bounds, &value.buckets, value.count);
+                sample(out, family.name, "_sum", &labels, None, value.sum);
+                sample(out, family.name, "_count", &labels, None, value.count);
+            }
+        }
+    }
+
+    fn process_point(&self, out: &mut Vec<u8>, family: &ProcessFamily, point: &ProcessPoint, _: BirthTime) {
+        let labels = labels(family.labels, point.labels.iter().map(|label| &**label));
+        match &point.value {
+            ProcessValue::Counter(value) | ProcessValue::Gauge(value) => {
+                sample(out, &family.name, "", &labels, None, value);
+            }
+            ProcessValue::Histogram { buckets: counts, count, sum } => {
+                buckets(out, &family.name, &labels, family.family_type.bounds(), counts, *count);
+                sample(out, &family.name, "_sum", &labels, None, sum);
+                sample(out, &family.name, "_count", &labels, None, count);
+            }
+        }
+    }
+}
+
+/// The labels between braces, without the braces.
+fn labels<'a>(names: &[&str], values: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let mut labels = Vec::with_capacity(names.len() * 32);
+    for (name, value) in names.iter().zip(values) {
+        if !labels.is_empty() {
+            labels.push(b',');
+        }
+        labels.extend_from_slice(name.as_bytes());
+        labels.extend_from_slice(b"=\"");
+        escape_label(&mut labels, value);
+        labels.push(b'"');
+    }
+    labels
+}
+
+/// The cumulative counts of a histogram, `+Inf` included.
+fn buckets(out: &mut Vec<u8>, name: &str, labels: &[u8], bounds: &[f64], counts: &[u64], all: u64) {
+    let mut below = 0;
+    for (bound, count) in bounds.iter().zip(counts) {
+        below += count;
+        sample(out, name, "_bucket", labels, Some(&bound.to_string()), below);
+    }
+    sample(out, name, "_bucket", labels, Some("+Inf"), all);
+}
+
+fn sample(
+    out: &mut Vec<u8>,
+    name: &str,
+    suffix: &str,
+    labels: &[u8],
+    bound: Option<&str>,
+    value: impl std::fmt::Display,
+) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(suffix.as_bytes());
+    if !labels.is_empty() || bound.is_some() {
+        out.push(b'{');
+        out.extend_from_slice(labels);
+        if let Some(bound) = bound {
+            if !labels.is_empty() {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"le=\"");
+            out.extend_from_slice(bound.as_bytes());
+            out.push(b'"');
+        }
+        out.push(b'}');
+    }
+    // Writing to memory cannot fail.
+    let _ = writeln!(out, " {value}");
+}
+
+/// A label value: backslash, quote and line feed are escaped.
+fn escape_label(out: &mut Vec<u8>, text: &str) {
+    escape(out, text, true);
+}
+
+/// A help text: backslash and line feed are escaped, a quote is not.
+fn escape_help(out: &mut Vec<u8>, text: &str) {
+    escape(out, text, false);
+}
+
+fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'"' if quotes => out.extend_from_slice(b"\\\""),
+            byte => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::metrics::FamilyType;
+
+    fn shown(value: ProcessValue) -> String {
+        let mut family = ProcessFamily {
+            name: Cow::Borrowed("a"),
+            help: Cow::Borrowed("b \\ \"c\"\nd"),
+            family_type: FamilyType::Gauge,
+            labels: &["x"],
+            points: Vec::new(),
+        };
+        family.push(&["\\ \"\n"], value);
+        let mut out = Vec::new();
+        let head = FamilyHead { name: "a", help: &family.help, family_type: family.family_type };
+        TextFormat.head(&mut out, head, 0);
+        TextFormat.process_point(&mut out, &family, &family.points[0], BirthTime::UNKNOWN);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_always_were() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.5, "1.5"),
+            (1e21, "1000000000000000000000"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let page = shown(ProcessValue::Gauge(value));
+            assert_eq!(
+                page,
+                format!("# HELP a b \\\\ \"c\"\\nd\n# TYPE a gauge\na{{x=\"\\\\ \\\"\\n\"}} {text}\n")
+            );
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The family table: one row for each metric family.
+//!
+//! A row has the name, type, labels and persistence of a family and its help text. A family that is
+//! counted from rows of the logs also has the field and the key of its tally, when it is shown, its
+//! limit, and the label sets that are created at 0 in advance. The tally, the limits, the snapshot and
+//! docs/metrics.md come from these rows: a new family is a row here and a line in `count` that counts it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::cryptolens::LogKind;
+use crate::ingest::REQUEST_BOUNDS;
+use crate::metrics::{Family, FamilyType, Persistence};
+
+use super::limits::LimitClass;
+use super::products::Products;
+use super::series::SeriesKey;
+
+const AGE_BOUNDS: &[f64] =
+    &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0];
+const LEASE_BOUNDS: &[f64] = &[60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0];
+const DO_INT_BOUNDS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1e3, 1e4];
+const EVENT_VALUE_BOUNDS: &[f64] = &[1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1e3, 5e3, 1e4, 5e4, 1e5, 1e6];
+/// Upper bounds of the duration of ledger commits, in seconds.
+pub const COMMIT_BOUNDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// When the label sets of a counted family are shown, and to which log they belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// They count rows of a log, and are absent until its first poll is complete: a backfill is one
+    /// starting value and not a spike.
+    Rows(LogKind),
+    /// They count what was noticed about reading. Each has a label `log`, and is shown for every log
+    /// that is polled, from the start.
+    Reading,
+    /// One sum over all accounts is shown.
+    Summed,
+}
+
+/// The rows of the table, handed to a macro that makes something of them.
+macro_rules! family_table {
+    ($make:ident) => {
+        $make! {
+            WEB_API_ENTRIES = "cryptolens_web_api_log_entries_total", Counter, ["account", "product_id", "event_type", "outcome"], Ledger,
+                counts entries: EntryKey => u64, Shown::Rows(LogKind::WebApi), limit Sets as Entries, zero EntryKey::in_advance,
+                "Rows of the Web API Log. A failure ratio is failure / (success + failure); unknown is in neither.";
+            WEB_API_STATES = "cryptolens_web_api_log_states_total", Counter, ["account", "product_id", "event_type", "outcome", "state"], Ledger,
+                counts states: StateKey => u64, Shown::Rows(LogKind::WebApi), limit Sets as States, zero StateKey::in_advance,
+                "The same rows by raw state code (other: outside 1000-8999). Never add it to cryptolens_web_api_log_entries_total.";
+            STATE_INFO = "cryptolens_state_info", Gauge, ["state", "event_type", "outcome", "description"], Process,
+                "Always 1: what a state code means, for the codes that the vendor confirms and those that the configuration names.";
+            LEASE = "cryptolens_floating_lease_seconds", Histogram(LEASE_BOUNDS), ["account", "product_id", "event_type", "outcome"], Ledger,
+                counts lease: LeaseKey => Histogram, Shown::Rows(LogKind::WebApi), limit HistogramSets as Lease,
+                "From a request to the end of its floating lease, where there is one.";
+            DO_INT = "cryptolens_data_object_int_value", Histogram(DO_INT_BOUNDS), ["account", "product_id", "state"], Ledger,
+                counts data_object: DataObjectKey => Histogram, Shown::Rows(LogKind::WebApi), limit HistogramSets as DataObject,
+                "The whole number above 0 that was passed to a data object method.";
+            EVENT_ENTRIES = "cryptolens_event_log_entries_total", Counter, ["account", "product_id", "event_name", "feature_name"], Ledger,
+                counts events: EventKey => u64, Shown::Rows(LogKind::Events), limit Sets as Events,
+                "Rows of the Events Log. Names that an application registers become labels.";
+            EVENT_VALUE = "cryptolens_event_value", Histogram(EVENT_VALUE_BOUNDS), ["account", "product_id", "event_name", "currency"], Ledger,
+                counts event_value: EventValueKey => Histogram, Shown::Rows(LogKind::Events), limit HistogramSets as EventValue,
+                "Values above 0 of events, in the unit that the application registered (currency other: no code of three letters).";
+            OBJECT_ENTRIES = "cryptolens_object_log_entries_total", Counter, ["account", "resource_type", "action"], Ledger,
+                counts objects: ObjectKey => u64, Shown::Rows(LogKind::Objects),
+                "Rows of the Object Log.";
+            WEB_API_AGE = "cryptolens_web_api_log_entry_age_seconds", Histogram(AGE_BOUNDS), ["account", "event_type", "outcome"], Ledger,
+                counts web_api_age: AgeKey => Histogram, Shown::Rows(LogKind::WebApi),
+                "How old a row of the Web API Log was when it was counted.";
+            EVENT_AGE = "cryptolens_event_log_entry_age_seconds", Histogram(AGE_BOUNDS), ["account"], Ledger,
+                counts event_age: NoLabels => Histogram, Shown::Rows(LogKind::Events),
+                "How old a row of the Events Log was when it was counted.";
+            OBJECT_AGE = "cryptolens_object_log_entry_age_seconds", Histogram(AGE_BOUNDS), ["account"], Ledger,
+                counts object_age: NoLabels => Histogram, Shown::Rows(LogKind::Objects),
+                "How old a row of the Object Log was when it was counted.";
+            PRODUCT_INFO = "cryptolens_product_info", Gauge, ["account", "product_id", "product_name"], Ledger,
+                "Always 1: the name of a product, configured or by GetProducts.";
+            UP = "cryptolens_up", Gauge, ["account", "log"], Process,
+                "1 if the last request of this log was answered well; 0 before the first and otherwise.";
+            LAST_ENTRY = "cryptolens_log_last_entry_timestamp_seconds", Gauge, ["account", "log"], Ledger,
+                "Time of the newest row counted, as far as it is not in the future.";
+            LAST_POLL = "cryptolens_exporter_last_poll_timestamp_seconds", Gauge, ["account", "log"], Process,
+                "End of the last complete poll of the log; absent before the first.";
+            CURSOR = "cryptolens_exporter_cursor_id", Gauge, ["account", "log"], Ledger,
+                "The highest id counted.";
+            NEWEST_ID = "cryptolens_exporter_newest_id", Gauge, ["account", "log"], Process,
+                "The newest id that the API showed. Below cryptolens_exporter_cursor_id, the log was replaced or is another account's.";
+            ORIGIN = "cryptolens_exporter_origin_timestamp_seconds", Gauge, ["account", "log"], Ledger,
+                "The time that counting starts at, by --since; 0 means the whole log.";
+            CATCHING_UP = "cryptolens_exporter_catching_up", Gauge, ["account", "log"], Process,
+                "1 while old rows are counted, and for a minute after: rates then show when rows were read, not when they happened.";
+            API_REQUESTS = "cryptolens_exporter_api_requests_total", Counter, ["account", "method", "result"], Process,
+                "Requests to the Web API by how they ended.";
+            API_DURATION = "cryptolens_exporter_api_request_duration_seconds", Histogram(REQUEST_BOUNDS), ["account", "method"], Process,
+                "How long a request to the Web API took, body included.";
+            ROWS_SKIPPED = "cryptolens_exporter_rows_skipped_total", Counter, ["account", "log", "reason"], Ledger,
+                counts skipped: SkipKey => u64, Shown::Reading, zero SkipKey::in_advance,
+                "Rows that were not counted. no_id: nothing to tell it by; below_floor: the API sent a row that was not asked for; too_large: its answer is too large to be read.";
+            ROWS_DUPLICATE = "cryptolens_exporter_rows_duplicate_total", Counter, ["account", "log"], Ledger,
+                counts duplicate: LogKind => u64, Shown::Reading, zero log_in_advance,
+                "Ids met twice in one poll, and counted once.";
+            ROWS_LATE = "cryptolens_exporter_rows_late_total", Counter, ["account", "log"], Ledger,
+                counts late: LogKind => u64, Shown::Reading, zero log_in_advance,
+                "Rows that showed up below the cursor, and were counted.";
+            SERIES = "cryptolens_exporter_series", Gauge, ["family"], Ledger,
+                "Label sets under the limit, of the account that has most; those exported at 0 in advance are exempt.";
+            SERIES_LIMIT = "cryptolens_exporter_series_limit", Gauge, ["family"], Process,
+                "Label sets that one account can have in a family.";
+            SERIES_OVERFLOW = "cryptolens_exporter_series_overflow_total", Counter, ["family"], Ledger,
+                counts overflow: LimitedFamily => u64, Shown::Summed, zero LimitedFamily::in_advance,
+                "Rows put under the label value other because a limit was reached.";
+            LEDGER_UP = "cryptolens_exporter_ledger_up", Gauge, [], Process,
+                "1 if the last write to the ledger succeeded; at 0 nothing is counted, and nothing is lost.";
+            LEDGER_COMMIT_DURATION = "cryptolens_exporter_ledger_commit_duration_seconds", Histogram(COMMIT_BOUNDS), [], Process,
+                "How long a transaction of the ledger took.";
+            LEDGER_COMMIT_FAILURES = "cryptolens_exporter_ledger_commit_failures_total", Counter, [], Process,
+                "Transactions of the ledger that failed. Their rows are read again.";
+            LEDGER_RESETS = "cryptolens_exporter_ledger_resets_total", Counter, [], Ledger,
+                "How often counters started again, because a ledger was damaged, set aside, or deleted for good while running.";
+            LEDGER_FOREIGN_WRITES = "cryptolens_exporter_ledger_foreign_writes_total", Counter, [], Process,
+                "Writes to the ledger by anything but this process. One that changes counts makes the ledger damaged.";
+            BUILD_INFO = "cryptolens_exporter_build_info", Gauge, ["version", "commit"], Process,
+                "Always 1: which build this is.";
+        }
+    };
+}
+pub(super) use family_table;
+
+macro_rules! define_families {
+    ($(
+        $id:ident = $name:literal, $type:ident $(($bounds:expr))?, $labels:expr, $persistence:ident,
+        $(counts $field:ident: $key:ty => $value:ty, $shown:expr,
+            $(limit $class:ident as $limited:ident,)? $(zero $zero:expr,)?)?
+        $help:literal;
+    )*) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $help)]
+            pub const $id: Family = Family {
+                name: $name,
+                family_type: FamilyType::$type $(($bounds))?,
+                labels: &$labels,
+                persistence: Persistence::$persistence,
+                help: $help,
+            };
+        )*
+
+        /// All families, in the order of the documentation.
+        pub const FAMILIES: &[Family] = &[$($id),*];
+
+        /// A family whose labels come from rows, and which therefore has a limit.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum LimitedFamily {
+            $($($(
+                #[doc = concat!("`", $name, "`")]
+                $limited,
+            )?)?)*
+        }
+
+        impl LimitedFamily {
+            /// All of them.
+            pub const ALL: &[LimitedFamily] = &[$($($(LimitedFamily::$limited,)?)?)*];
+
+            /// Its row in the table.
+            pub const fn family(self) -> &'static Family {
+                match self {
+                    $($($(LimitedFamily::$limited => &$id,)?)?)*
+                }
+            }
+
+            /// Which limit it has.
+            pub const fn class(self) -> LimitClass {
+                match self {
+                    $($($(LimitedFamily::$limited => LimitClass::$class,)?)?)*
+                }
+            }
+
+            const fn shown(self) -> Shown {
+                match self {
+                    $($($(LimitedFamily::$limited => $shown,)?)?)*
+                }
+            }
+        }
+    };
+}
+
+family_table!(define_families);
+
+impl LimitedFamily {
+    /// The label set of every limited family that counts rows of a log.
+    pub(super) fn in_advance(log: LogKind, _: &Products) -> Vec<LimitedFamily> {
+        LimitedFamily::ALL.iter().copied().filter(|family| family.log() == Some(log)).collect()
+    }
+}
+
+impl SeriesKey for LimitedFamily {
+    fn labels(&self) -> Vec<Arc<str>> {
+        vec![self.family().name.into()]
+    }
+
+    fn from_labels(labels: &[String]) -> Option<Self> {
+        let [name] = labels else { return None };
+        LimitedFamily::ALL.iter().copied().find(|family| family.family().name == name)
+    }
+
+    fn log(&self) -> Option<LogKind> {
+        match self.shown() {
+            Shown::Rows(log) => Some(log),
+            Shown::Reading | Shown::Summed => None,
+        }
+    }
+}
+
+/// The text of docs/metrics.md.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         Generated from the family table in `src/tally/families.rs`; `cargo test` fails if this page is stale.\n\n\
+         Families that survive restarts are kept in the ledger; the others start with the process. \
+         `process_*` are the same as in every exporter.\n\n\
+         | family | type | labels | survives restarts | meaning |\n|---|---|---|---|---|\n",
+    );
+    for family in FAMILIES {
+        let family_type = match family.family_type {
+            FamilyType::Histogram(bounds) => {
+                let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+                format!("histogram: {}", bounds.join(" "))
+            }
+            other => other.name().to_owned(),
+        };
+        let survives = match family.persistence {
+            Persistence::Ledger => "yes",
+            Persistence::Process => "no",
+        };
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            page,
+            "| `{}` | {family_type} | {} | {survives} | {} |",
+            family.name,
+            family.labels.join(", "),
+            family.help
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for family in FAMILIES {
+            assert!(family.name.starts_with("cryptolens_"), "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                family.family_type == FamilyType::Counter,
+                "{}",
+                family.name
+            );
+            assert!(family.bounds().is_sorted(), "{}", family.name);
+            assert!(family.help.ends_with('.'), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn every_limited_family_survives_the_ledger() {
+        for family in LimitedFamily::ALL {
+            let labels: Vec<String> = family.labels().iter().map(|label| (**label).to_owned()).collect();
+            assert_eq!(LimitedFamily::from_labels(&labels), Some(*family));
+            assert!(family.log().is_some(), "{}", family.family().name);
+        }
+        let names: Vec<_> = LimitedFamily::ALL.iter().map(|family| family.family().name).collect();
+        assert_eq!(names.len(), 6, "{names:?}");
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FAMILIES.len());
+    }
+
+    /// With `honor_labels: false`, the default, such a label of ours becomes `exported_...`, and
+    /// every rule that matches it selects nothing. The Prometheus operator sets the first eight on
+    /// each target; the others are common external labels and relabelling targets.
+    #[test]
+    fn no_label_is_one_that_a_scrape_target_has() {
+        const OF_TARGETS: &[&str] = &[
+            "job",
+            "instance",
+            "namespace",
+            "service",
+            "pod",
+            "container",
+            "endpoint",
+            "node",
+            "cluster",
+            "prometheus",
+            "prometheus_replica",
+            "replica",
+            "region",
+            "zone",
+            "datacenter",
+            "env",
+            "environment",
+            "stage",
+            "tenant",
+            "team",
+            "app",
+            "application",
+            "host",
+            "hostname",
+            "name",
+            "component",
+            "release",
+            "address",
+            "target",
+            "path",
+            "scheme",
+            "port",
+            "monitor",
+        ];
+        for family in FAMILIES {
+            for label in family.labels {
+                assert!(!OF_TARGETS.contains(label), "{}: {label}", family.name);
+                assert!(!label.starts_with("exported_"), "{}: {label}", family.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, markdown(), "run `UPDATE_GOLDEN=1 cargo test` to write docs/metrics.md again");
+    }
+}
