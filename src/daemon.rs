@@ -141,7 +141,7 @@ pub async fn run_on(
         path = settings.web.telemetry_path,
         ledger = %settings.storage_path.join("ledger.db").display(),
         accounts = settings.accounts.len(),
-        version = crate::cli::VERSION,
+        version = crate::VERSION,
         "serving"
     );
 
@@ -222,8 +222,10 @@ fn reload(
     for warning in &fresh.warnings {
         tracing::warn!("{warning}");
     }
-    if fresh.web != settings.web || fresh.storage_path != settings.storage_path || fresh.log != settings.log {
-        tracing::warn!("changes to --web.*, --storage.path and --log.* need a restart");
+    let changed = settings.restart.changed(&fresh.restart);
+    if !changed.is_empty() {
+        let settings = changed.iter().map(|flag| format!("--{flag}")).collect::<Vec<_>>().join(",");
+        tracing::warn!(settings, "the new values of these settings need a restart");
     }
     Some((fresh, clients))
 }
@@ -250,11 +252,7 @@ pub(crate) fn clients(settings: &Settings) -> Result<Vec<(Client, Follow)>, Daem
 }
 
 fn configured(settings: &Settings) -> BTreeMap<Arc<str>, Vec<Product>> {
-    let products = |account: &Account| {
-        let product =
-            |product: &crate::config::Product| Product { id: product.id, name: product.name.clone() };
-        (Arc::from(account.name.as_str()), account.products.iter().map(product).collect())
-    };
+    let products = |account: &Account| (Arc::from(account.name.as_str()), account.products.clone());
     settings.accounts.iter().map(products).collect()
 }
 

@@ -45,4 +45,8 @@ pub mod tally;
 mod task;
 mod text;
 mod text_file;
+
+/// Version and commit, as `--version` prints them.
+pub const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("CRYPTOLENS_BUILD_COMMIT"), ")");
 pub mod web;

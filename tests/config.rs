@@ -3,6 +3,9 @@
 //!
 //! A fixture's first lines may say `# env: NAME=VALUE` and `# args: --flag=value ...`; nothing else is in the
 //! environment. After a wanted change, `UPDATE_FIXTURES=1 cargo test --test config` writes the expectations anew.
+//!
+//! The settings table is held against everything that is made from it: the help pages, the reference, the schema, and
+//! the commands that read its settings.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,10 +14,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cryptolens_exporter::cli::{self, Command, ServeArgs};
-use cryptolens_exporter::config::{
-    self, Environment, ForeignLedger, ListenAddress, LogFormat, LogLevel, Since,
-};
+use cryptolens_exporter::cli;
+use cryptolens_exporter::config::setting::{CommandName, DefaultValue, Setting, ValueKind};
+use cryptolens_exporter::config::table::{self, COMMANDS, SETTINGS};
+use cryptolens_exporter::config::{self, Environment, FlagValues, reference, schema};
 
 /// No fixture may get this into a message; the ones with secrets use these texts for them.
 const SECRETS: [&str; 2] = ["never-shown", "WyI"];
@@ -41,11 +44,10 @@ impl Environment for MapEnvironment {
     }
 }
 
-fn serve_args(typed: &[&str]) -> ServeArgs {
-    let line = ["cryptolens-exporter", "serve"].iter().chain(typed);
-    let parsed = cli::try_parse_from(line).unwrap();
-    let Command::Serve(args) = parsed.command else { panic!("not serve") };
-    args
+/// The flags of a command line.
+fn flags(command: &str, typed: &[&str]) -> FlagValues {
+    let line = ["cryptolens-exporter", command].into_iter().chain(typed.iter().copied());
+    cli::parse(line).unwrap().flags
 }
 
 /// What loading a fixture says, good or bad.
@@ -59,7 +61,7 @@ fn outcome(fixture: &Path) -> Result<String, String> {
         }
         typed.extend(line.strip_prefix("# args: ").into_iter().flat_map(str::split_whitespace));
     }
-    match config::load(&serve_args(&typed), &environment) {
+    match config::serve(&flags("serve", &typed), &environment) {
         Ok(settings) => Ok(format!("{settings:#?}\n")),
         Err(error) => Err(format!("{error}\n")),
     }
@@ -117,36 +119,26 @@ fn good_files_give_their_settings() {
     assert!(differences.is_empty(), "{differences}");
 }
 
+/// A default that is a value is read as a value is. The defaults in words are held here.
 #[test]
-fn defaults_without_file_are_those_of_the_help() {
-    let settings =
-        config::load(&serve_args(&[]), &MapEnvironment::of(&[("CRYPTOLENS_TOKEN", "token")])).unwrap();
-    let page = cli::flags_markdown();
-    let default = |flag: &str| {
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{flag}` "))).unwrap();
-        row.split('|').nth(3).unwrap().trim().to_owned()
-    };
-    assert_eq!(default("--api.url"), settings.api.url.as_str());
-    assert_eq!(default("--api.timeout"), humantime::format_duration(settings.api.timeout).to_string());
-    assert_eq!(default("--poll.overlap"), format!("{}s", settings.overlap.as_secs()));
-    assert_eq!(default("--storage.path"), settings.storage_path.to_str().unwrap());
-    assert_eq!(
-        (default("--web.listen-address").as_str(), settings.web.listen),
-        (":10460", ListenAddress::default())
-    );
-    assert_eq!(
-        (default("--storage.foreign-ledger").as_str(), settings.foreign_ledger),
-        ("refuse", ForeignLedger::Refuse)
-    );
-    assert_eq!(default("--web.telemetry-path"), settings.web.telemetry_path);
-    assert_eq!((default("--since").as_str(), settings.accounts[0].since), ("now", Since::Now));
-    assert_eq!((default("--log.level").as_str(), settings.log.level), ("info", LogLevel::Info));
-    assert_eq!((default("--log.format").as_str(), settings.log.format), ("logfmt", LogFormat::Logfmt));
-    let logs: Vec<&str> = settings.accounts[0].logs.iter().map(|log| log.name()).collect();
-    assert_eq!(default("--logs"), logs.join(","));
+fn defaults_without_file_are_those_of_the_table() {
+    let environment = MapEnvironment::of(&[("CRYPTOLENS_TOKEN", "token")]);
+    let settings = config::serve(&flags("serve", &[]), &environment).unwrap();
+    let typed: Vec<String> = table::of_command(CommandName::Serve)
+        .filter(|setting| setting.is_typed())
+        .filter_map(|setting| match setting.default {
+            DefaultValue::Is(value) => Some(format!("--{}={value}", setting.flag)),
+            DefaultValue::Means(_) => None,
+        })
+        .collect();
+    let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+    assert!(typed.len() > 8, "{typed:?}");
+    let same = config::serve(&flags("serve", &typed), &environment).unwrap();
+    assert_eq!(format!("{settings:?}"), format!("{same:?}"));
+
     let intervals = settings.accounts[0].intervals;
     assert_eq!(
-        default("--poll.interval"),
+        table::POLL_INTERVAL.default.shown(),
         format!(
             "{}s for web_api, {}s for events and objects",
             intervals.web_api.as_secs(),
@@ -159,23 +151,21 @@ fn defaults_without_file_are_those_of_the_help() {
 }
 
 #[test]
-fn a_missing_file_is_told_with_who_named_it() {
+fn a_file_that_is_missing_has_a_message_with_who_named_it() {
     let environment = MapEnvironment::of(&[("CRYPTOLENS_CONFIG_FILE", "no/such.yml")]);
-    let error = config::load(&serve_args(&[]), &environment).unwrap_err();
+    let error = config::serve(&flags("serve", &[]), &environment).unwrap_err();
     assert_eq!(
         error.to_string(),
         "CRYPTOLENS_CONFIG_FILE (environment variable of --config.file): cannot read no/such.yml: no such file"
     );
-    let error = config::load(&serve_args(&["--config.file=no/such.yml"]), &environment).unwrap_err();
+    let error = config::serve(&flags("serve", &["--config.file=no/such.yml"]), &environment).unwrap_err();
     assert_eq!(error.to_string(), "--config.file: cannot read no/such.yml: no such file");
 }
 
 #[test]
 fn demo_takes_its_settings_from_flags_and_variables() {
     let demo = |typed: &[&str], variables: &[(&str, &str)]| {
-        let line = ["cryptolens-exporter", "demo"].iter().chain(typed);
-        let Command::Demo(args) = cli::try_parse_from(line).unwrap().command else { panic!("not demo") };
-        config::load_demo(&args, &MapEnvironment::of(variables))
+        config::demo(&flags("demo", typed), &MapEnvironment::of(variables))
     };
     let settings =
         demo(&["--seed=7"], &[("CRYPTOLENS_SEED", "8"), ("CRYPTOLENS_WEB_LISTEN_ADDRESS", ":1")]).unwrap();
@@ -184,106 +174,208 @@ fn demo_takes_its_settings_from_flags_and_variables() {
     assert_eq!(error.to_string(), "--seed: found \"x\", expected a whole number from 0 on, such as 42");
 }
 
-/// The variables are declared for the help by the definition, and read by the merge: both must mean the same.
 #[test]
-fn each_variable_of_the_help_is_read() {
-    let definition = cli::definition();
-    for command in ["serve", "demo"] {
-        let flags = definition.find_subcommand(command).unwrap().get_arguments();
-        for flag in flags.filter(|flag| flag.get_long() != Some("help")) {
-            let long = flag.get_long().unwrap();
-            let variable = flag.get_env().unwrap().to_str().unwrap();
-            // Bad for each of them: as value, and as path because no directory has this name.
-            let bad = if long == "storage.path" { " " } else { "no such\u{7}" };
-            let environment = MapEnvironment::of(&[(variable, bad)]);
-            let error = if command == "serve" {
-                config::load(&serve_args(&[]), &environment).map(|_| ()).unwrap_err()
-            } else {
-                let parsed = cli::try_parse_from(["cryptolens-exporter", "demo"]).unwrap();
-                let Command::Demo(args) = parsed.command else { panic!("not demo") };
-                config::load_demo(&args, &environment).map(|_| ()).unwrap_err()
-            };
-            let expected = format!("{variable} (environment variable of --{long})");
-            assert!(error.to_string().contains(&expected), "{command} --{long}: {error}");
+fn a_reload_names_the_settings_that_need_a_restart() {
+    let load = |typed: &[&str], variables: &[(&str, &str)]| {
+        let mut variables = variables.to_vec();
+        variables.push(("CRYPTOLENS_TOKEN", "token"));
+        config::serve(&flags("serve", typed), &MapEnvironment::of(&variables)).unwrap().restart
+    };
+    let old = load(&[], &[]);
+    assert_eq!(old.changed(&load(&["--web.listen-address=:10460", "--poll.overlap=2m"], &[])), [""; 0]);
+    let new = load(&["--log.level=debug"], &[("CRYPTOLENS_STORAGE_PATH", "elsewhere")]);
+    assert_eq!(old.changed(&new), ["log.level", "storage.path"]);
+    for setting in table::of_command(CommandName::Serve) {
+        let named = new.changed(&old).contains(&setting.flag);
+        assert!(!named || setting.restart, "{}", setting.flag);
+    }
+}
+
+fn binary(command: CommandName, variables: &[(&str, &str)], typed: &[&str]) -> (Option<i32>, String) {
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_cryptolens-exporter"));
+    process.env_clear().arg(command.name()).args(arguments(command)).args(typed);
+    let output = process.envs(variables.iter().copied()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// What a command line of the command cannot do without.
+fn arguments(command: CommandName) -> &'static [&'static str] {
+    match command {
+        CommandName::Audit => &["seats"],
+        CommandName::Export => &["events"],
+        _ => &[],
+    }
+}
+
+/// A value that is bad for a setting, if there is one.
+fn bad_value(setting: &Setting) -> Option<&'static str> {
+    match setting.kind {
+        ValueKind::Path if setting.flag == table::OUTPUT.flag => None,
+        // Its content is read when all else is good.
+        ValueKind::Path if setting.flag == table::AUDIT_LICENSE_KEY_FILE.flag => None,
+        // No directory has this name.
+        ValueKind::Path if setting.flag == table::STORAGE_PATH.flag => Some(" "),
+        // Only the time zone gives them a meaning, when all else is good.
+        ValueKind::Text if [table::FROM.flag, table::TO.flag].contains(&setting.flag) => None,
+        ValueKind::Text => Some(" "),
+        _ => Some("no such\u{7}"),
+    }
+}
+
+/// Holds the table against the code: a command reads each setting that the table gives it.
+#[test]
+fn each_variable_of_the_table_is_read() {
+    let mut read = 0;
+    for row in COMMANDS {
+        for setting in table::of_command(row.name).filter(|setting| setting.is_typed()) {
+            let Some(bad) = bad_value(setting).filter(|_| !setting.variable.is_empty()) else { continue };
+            let (code, error) = binary(row.name, &[(setting.variable, bad)], &[]);
+            let expected = format!("{} (environment variable of --{})", setting.variable, setting.flag);
+            let name = format!("{} --{}", row.name.name(), setting.flag);
+            assert!(code == Some(2) && error.contains(&expected), "{name}: {error}");
+            read += 1;
+        }
+    }
+    assert!(read > 80, "{read}");
+}
+
+/// And no setting that the table does not give it.
+#[test]
+fn a_command_ignores_the_settings_that_it_does_not_have() {
+    for row in COMMANDS {
+        let own: Vec<&str> = table::of_command(row.name).map(|setting| setting.variable).collect();
+        let foreign: Vec<(&str, &str)> = SETTINGS
+            .iter()
+            .filter(|setting| !setting.variable.is_empty() && !own.contains(&setting.variable))
+            .map(|setting| (setting.variable, bad_value(setting).unwrap_or(" ")))
+            .collect();
+        assert!(!foreign.is_empty(), "{}", row.name.name());
+        // A bad value of its own keeps the command from starting anything.
+        let own = table::of_command(row.name).find(|setting| {
+            matches!(setting.kind, ValueKind::Address | ValueKind::Duration { .. }) && setting.is_typed()
+        });
+        let bad = format!("--{}=bad", own.unwrap().flag);
+        let (code, error) = binary(row.name, &foreign, &[&bad]);
+        assert_eq!(code, Some(2), "{}: {error}", row.name.name());
+        for (variable, _) in foreign {
+            let named = error.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == variable);
+            assert!(!named, "{} reads {variable}: {error}", row.name.name());
         }
     }
 }
 
 #[test]
-fn every_flag_has_a_variable_a_group_and_a_default() {
-    for command in cli::definition().get_subcommands() {
-        for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|long| long != "help"))
-        {
-            let name = format!("{} --{}", command.get_name(), flag.get_long().unwrap());
-            assert!(
-                flag.get_env().is_some_and(|env| env.to_str().unwrap().starts_with("CRYPTOLENS_")),
-                "{name}"
-            );
-            assert!(flag.get_help_heading().is_some(), "{name}: no group");
-            let help = flag.get_long_help().unwrap().to_string();
-            let default = !flag.get_default_values().is_empty() || help.contains("Default: ");
-            assert!(default && help.contains("Example: --"), "{name}: {help}");
-        }
-    }
-}
-
-#[test]
-fn the_page_of_flags_is_fresh() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/flags.md");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, cli::flags_markdown()).unwrap();
-    }
-    let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(
-        written,
-        cli::flags_markdown(),
-        "run `UPDATE_GOLDEN=1 cargo test` to write docs/flags.md again"
-    );
-}
-
-#[test]
-fn help_renders_for_every_command() {
-    let names: Vec<String> =
-        cli::definition().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    for name in &names {
-        for flag in ["--help", "-h"] {
-            let error = cli::try_parse_from(["cryptolens-exporter", name, flag]).unwrap_err();
-            assert_eq!((error.kind(), error.exit_code()), (clap::error::ErrorKind::DisplayHelp, 0), "{name}");
-            let help = error.to_string();
-            assert!(help.contains("Usage: cryptolens-exporter"), "{help}");
-            if name == "serve" {
-                assert!(help.contains("[env: CRYPTOLENS_TOKEN_FILE]"), "{help}");
+fn each_choice_of_the_table_is_accepted() {
+    for row in COMMANDS {
+        // A bad value of another setting keeps the command from starting anything.
+        let other = table::of_command(row.name)
+            .find(|setting| matches!(setting.kind, ValueKind::Address | ValueKind::Duration { .. }));
+        let bad = format!("--{}=bad", other.unwrap().flag);
+        for setting in table::of_command(row.name).filter(|setting| !setting.flag.is_empty()) {
+            let ValueKind::Choice(choices) = setting.kind else { continue };
+            for choice in choices {
+                let typed = format!("--{}={}", setting.flag, choice.name);
+                let (code, error) = binary(row.name, &[], &[&typed, &bad]);
+                assert!(code == Some(2) && !error.contains(&format!("--{}: found", setting.flag)), "{error}");
             }
         }
     }
-    let error = cli::try_parse_from(["cryptolens-exporter", "--version"]).unwrap_err();
+}
+
+#[test]
+fn every_row_of_the_table_is_complete() {
+    for setting in SETTINGS {
+        let name = if setting.is_typed() { setting.typed_name() } else { setting.key.to_owned() };
+        assert!(!setting.commands.is_empty() && !setting.summary.is_empty(), "{name}");
+        assert!(!setting.summary.ends_with('.') && !setting.default.shown().is_empty(), "{name}");
+        if !setting.flag.is_empty() {
+            assert!(setting.variable.starts_with("CRYPTOLENS_"), "{name}: no variable");
+            assert!(setting.help.ends_with('.') && !setting.expected().is_empty(), "{name}: no help");
+            let is_switch = matches!(setting.kind, ValueKind::Switch);
+            assert_eq!(is_switch, setting.example.is_empty(), "{name}: no example");
+            assert_eq!(is_switch, setting.value_name.is_empty(), "{name}: no name of the value");
+        }
+    }
+    let repeated = |name: fn(&Setting) -> &'static str| {
+        for command in CommandName::ALL {
+            let mut names: Vec<&str> =
+                table::of_command(command).map(name).filter(|name| !name.is_empty()).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", command.name());
+        }
+    };
+    repeated(|setting| setting.flag);
+    repeated(|setting| setting.variable);
+    repeated(|setting| setting.key);
+    assert!(COMMANDS.iter().map(|row| row.name).eq(CommandName::ALL));
+}
+
+/// Compares a generated text with the file that is committed. `UPDATE_GOLDEN=1 cargo test --test config` writes it.
+fn assert_fresh(path: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(written, text, "run `UPDATE_GOLDEN=1 cargo test --test config` to write {path} again");
+}
+
+#[test]
+fn the_page_of_settings_is_fresh() {
+    assert_fresh("docs/configuration.md", &reference::markdown());
+}
+
+#[test]
+fn the_schema_of_the_file_is_fresh() {
+    assert_fresh("docs/configuration.schema.json", &schema::text());
+}
+
+#[test]
+fn the_help_pages_are_as_they_were() {
+    let mut pages = vec![("help", cli::parse(["cryptolens-exporter", "--help"]).unwrap_err())];
+    for row in COMMANDS {
+        let error = cli::parse(["cryptolens-exporter", row.name.name(), "--help"]).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (clap::error::ErrorKind::DisplayHelp, 0));
+        pages.push((row.name.name(), error));
+        let short = cli::parse(["cryptolens-exporter", row.name.name(), "-h"]).unwrap_err().to_string();
+        assert!(short.contains("Usage: cryptolens-exporter"), "{short}");
+    }
+    for (name, page) in pages {
+        // No line ends with a blank in a file that people edit.
+        let lines: Vec<String> = page.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
+        assert_fresh(&format!("tests/golden/help/{name}.txt"), &(lines.join("\n") + "\n"));
+    }
+    let error = cli::parse(["cryptolens-exporter", "--version"]).unwrap_err();
     assert_eq!(error.exit_code(), 0);
     let version = error.to_string();
     assert!(version.contains(env!("CARGO_PKG_VERSION")) && version.contains("(commit "), "{version}");
 }
 
 #[test]
-fn the_flag_reference_lists_every_flag_of_serve() {
-    let page = cli::flags_markdown();
-    for (flag, variable) in [
-        ("--config.file", "CRYPTOLENS_CONFIG_FILE"),
-        ("--api.url", "CRYPTOLENS_API_URL"),
-        ("--api.token-file", "CRYPTOLENS_TOKEN_FILE"),
-        ("--api.timeout", "CRYPTOLENS_API_TIMEOUT"),
-        ("--api.ca-file", "CRYPTOLENS_API_CA_FILE"),
-        ("--since", "CRYPTOLENS_SINCE"),
-        ("--logs", "CRYPTOLENS_LOGS"),
-        ("--poll.interval", "CRYPTOLENS_POLL_INTERVAL"),
-        ("--poll.interval.events", "CRYPTOLENS_POLL_INTERVAL_EVENTS"),
-        ("--poll.interval.objects", "CRYPTOLENS_POLL_INTERVAL_OBJECTS"),
-        ("--poll.overlap", "CRYPTOLENS_POLL_OVERLAP"),
-        ("--storage.path", "CRYPTOLENS_STORAGE_PATH"),
-        ("--storage.foreign-ledger", "CRYPTOLENS_STORAGE_FOREIGN_LEDGER"),
-        ("--web.listen-address", "CRYPTOLENS_WEB_LISTEN_ADDRESS"),
-        ("--web.telemetry-path", "CRYPTOLENS_WEB_TELEMETRY_PATH"),
-        ("--log.level", "CRYPTOLENS_LOG_LEVEL"),
-        ("--log.format", "CRYPTOLENS_LOG_FORMAT"),
+fn the_reference_lists_every_setting_of_serve() {
+    let page = reference::markdown();
+    for (flag, variable, key) in [
+        ("--config.file", "CRYPTOLENS_CONFIG_FILE", ""),
+        ("--api.url", "CRYPTOLENS_API_URL", "`api.url`"),
+        ("--api.token-file", "CRYPTOLENS_TOKEN_FILE", "`api.token_file`"),
+        ("--api.timeout", "CRYPTOLENS_API_TIMEOUT", "`api.timeout`"),
+        ("--api.ca-file", "CRYPTOLENS_API_CA_FILE", "`api.ca_file`"),
+        ("--since", "CRYPTOLENS_SINCE", "`since`"),
+        ("--logs", "CRYPTOLENS_LOGS", "`logs`"),
+        ("--poll.interval", "CRYPTOLENS_POLL_INTERVAL", "`poll.interval`"),
+        ("--poll.interval.events", "CRYPTOLENS_POLL_INTERVAL_EVENTS", "`poll.interval_events`"),
+        ("--poll.interval.objects", "CRYPTOLENS_POLL_INTERVAL_OBJECTS", "`poll.interval_objects`"),
+        ("--poll.overlap", "CRYPTOLENS_POLL_OVERLAP", "`poll.overlap`"),
+        ("--storage.path", "CRYPTOLENS_STORAGE_PATH", "`storage.path`"),
+        ("--storage.foreign-ledger", "CRYPTOLENS_STORAGE_FOREIGN_LEDGER", "`storage.foreign_ledger`"),
+        ("--web.listen-address", "CRYPTOLENS_WEB_LISTEN_ADDRESS", "`web.listen_address`"),
+        ("--web.telemetry-path", "CRYPTOLENS_WEB_TELEMETRY_PATH", "`web.telemetry_path`"),
+        ("--log.level", "CRYPTOLENS_LOG_LEVEL", "`log.level`"),
+        ("--log.format", "CRYPTOLENS_LOG_FORMAT", "`log.format`"),
     ] {
-        assert!(page.contains(&format!("| `{flag}` | `{variable}` |")), "{flag}\n{page}");
+        assert!(page.contains(&format!("| `{flag}` | `{variable}` | {key} |")), "{flag}\n{page}");
     }
 }

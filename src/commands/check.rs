@@ -1,6 +1,8 @@
-//! `check`: asks each log of each account for one row, and says what works and what to do about what doesn't.
+//! `check`: validates the configuration, asks each log of each account for one row, and says what works and what to do
+//! about what does not.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,10 +11,12 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::failure::CommandFailure;
 use crate::advice;
-use crate::config::{Account, Settings};
+use crate::config::{self, Account, FlagValues, Settings, Sources, SystemEnvironment, table, value};
 use crate::cryptolens::{ApiError, Client, CountedRow, Endpoint, LogKind, LogVisitor, PageQuery};
 use crate::daemon::{self, DaemonError};
+use crate::logging;
 
 /// Requests under way at a time. The poller has as many with four accounts.
 const AT_A_TIME: usize = 16;
@@ -20,14 +24,14 @@ const AT_A_TIME: usize = 16;
 /// Whoever waits at a terminal for longer is told what for.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// What was found.
+/// The results of all requests.
 #[derive(Debug)]
-pub struct Findings {
-    lines: Vec<Line>,
+struct Findings {
+    lines: Vec<CheckLine>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct CheckLine {
     account: String,
     endpoint: Endpoint,
     /// False for what counting goes on without.
@@ -37,12 +41,12 @@ struct Line {
 
 impl Findings {
     /// True if all that counting needs works.
-    pub fn all_well(&self) -> bool {
+    fn all_well(&self) -> bool {
         self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
     }
 
     /// A table for people.
-    pub fn table(&self) -> String {
+    fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["ACCOUNT", "METHOD", "RESULT", "WHAT TO DO"]);
@@ -65,13 +69,33 @@ impl Findings {
     }
 }
 
-/// Tries everything out, one request each, several at a time.
-///
-/// # Errors
-/// [`DaemonError`] where no client could be made.
-pub async fn run(settings: &Settings) -> Result<Findings, DaemonError> {
+pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
+    let mut sources = Sources::without_file(flags, &SystemEnvironment);
+    let config_only = sources.get(&table::CONFIG_ONLY, value::switch);
+    let config_only = sources.finish(config_only)?;
+    let settings = config::serve(flags, &SystemEnvironment)?;
+    logging::start(settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut output = std::io::stdout();
+    if config_only {
+        let _ = writeln!(output, "the configuration is valid");
+        return Ok(());
+    }
+    let findings = ask_all(&settings).await.map_err(|error| CommandFailure::once(error, settings.log))?;
+    let _ = output.write_all(findings.table().as_bytes());
+    if findings.all_well() {
+        Ok(())
+    } else {
+        Err(CommandFailure::once("not everything works; see the table", settings.log))
+    }
+}
+
+/// Sends one request for each log and for the products of each account, several at a time.
+async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
     let clients = daemon::clients(settings)?;
-    let mut requests: Vec<BoxFuture<'_, Line>> = Vec::new();
+    let mut requests: Vec<BoxFuture<'_, CheckLine>> = Vec::new();
     for (account, (client, _)) in settings.accounts.iter().zip(clients) {
         for log in &account.logs {
             requests.push(ask_log(account, client.clone(), *log).boxed());
@@ -82,7 +106,7 @@ pub async fn run(settings: &Settings) -> Result<Findings, DaemonError> {
 }
 
 /// What the requests find, in their order.
-async fn answers(requests: Vec<BoxFuture<'_, Line>>) -> Vec<Line> {
+async fn answers(requests: Vec<BoxFuture<'_, CheckLine>>) -> Vec<CheckLine> {
     let bar = ProgressBar::with_draw_target(u64::try_from(requests.len()).ok(), ProgressDrawTarget::hidden());
     if let Ok(style) =
         ProgressStyle::with_template("{spinner} requester the api: {pos} of {len} answers, {elapsed}")
@@ -90,7 +114,7 @@ async fn answers(requests: Vec<BoxFuture<'_, Line>>) -> Vec<Line> {
         bar.set_style(style);
     }
     let counted = requests.into_iter().map(|request| request.inspect(|_| bar.inc(1)));
-    let mut all = pin!(stream::iter(counted).buffered(AT_A_TIME).collect::<Vec<Line>>());
+    let mut all = pin!(stream::iter(counted).buffered(AT_A_TIME).collect::<Vec<CheckLine>>());
     let lines = match tokio::time::timeout(SILENCE, &mut all).await {
         Ok(lines) => lines,
         Err(_) => {
@@ -104,14 +128,14 @@ async fn answers(requests: Vec<BoxFuture<'_, Line>>) -> Vec<Line> {
     lines
 }
 
-async fn ask_log(account: &Account, client: Client, log: LogKind) -> Line {
+async fn ask_log(account: &Account, client: Client, log: LogKind) -> CheckLine {
     let result = log.visit(AskForRow { client }).await;
-    Line { account: account.name.to_string(), endpoint: log.endpoint(), needed: true, result }
+    CheckLine { account: account.name.to_string(), endpoint: log.endpoint(), needed: true, result }
 }
 
-async fn ask_products(account: &Account, client: Client) -> Line {
+async fn ask_products(account: &Account, client: Client) -> CheckLine {
     let result = client.products().await.map(|_| ());
-    Line { account: account.name.to_string(), endpoint: Endpoint::GetProducts, needed: false, result }
+    CheckLine { account: account.name.to_string(), endpoint: Endpoint::GetProducts, needed: false, result }
 }
 
 /// Asks a log for its oldest row.
@@ -134,7 +158,7 @@ mod tests {
     fn findings(results: [Result<(), ApiError>; 2]) -> Findings {
         let [log, products] = results;
         let line =
-            |endpoint, needed, result| Line { account: "default".to_owned(), endpoint, needed, result };
+            |endpoint, needed, result| CheckLine { account: "default".to_owned(), endpoint, needed, result };
         let lines = vec![
             line(Endpoint::Log(LogKind::Events), true, log),
             line(Endpoint::GetProducts, false, products),
@@ -167,7 +191,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(30 - u64::try_from(number % AT_A_TIME).unwrap()))
                     .await;
                 let account = number.to_string();
-                Line {
+                CheckLine {
                     account,
                     endpoint: Endpoint::Log(LogKind::Events),
                     needed: true,

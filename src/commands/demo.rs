@@ -12,10 +12,15 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::config::{Account, AccountName, Api, DemoSettings, ForeignLedger, Settings, Since, TokenSource};
+use super::failure::CommandFailure;
+use crate::config::{
+    self, Account, AccountName, Api, DemoSettings, FlagValues, ForeignLedger, RestartValues, Settings, Since,
+    SystemEnvironment, TokenSource,
+};
 use crate::cryptolens::{LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
 use crate::ledger::{Committed, DEMO_WORLD, LedgerAddress};
+use crate::logging;
 use crate::snapshot::Snapshots;
 use crate::web::{self, ListenError};
 
@@ -32,7 +37,7 @@ const SPIKE: Spike = Spike { product: None, seconds: 180, failure_share: 0.6 };
 
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+enum DemoError {
     /// There is no address to serve on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -58,26 +63,26 @@ pub enum DemoError {
 
 /// What is simulated. Kept beside a ledger that is to survive, for it belongs to this world and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct World {
+struct DemoWorld {
     seed: u64,
     /// Unix seconds.
     start: i64,
 }
 
-impl World {
-    fn new(seed: Option<u64>) -> World {
+impl DemoWorld {
+    fn new(seed: Option<u64>) -> DemoWorld {
         let now = chrono::Utc::now().timestamp();
         let history = i64::try_from(HISTORY.as_secs()).unwrap_or(i64::MAX);
-        World { seed: seed.unwrap_or_else(rand::random), start: now.saturating_sub(history) }
+        DemoWorld { seed: seed.unwrap_or_else(rand::random), start: now.saturating_sub(history) }
     }
 
     /// The world that a directory's ledger belongs to; a new one for a new directory.
-    fn of(directory: &Path, seed: Option<u64>) -> io::Result<World> {
+    fn of(directory: &Path, seed: Option<u64>) -> io::Result<DemoWorld> {
         let path = directory.join(DEMO_WORLD);
         match std::fs::read(&path) {
             Ok(kept) => Ok(serde_json::from_slice(&kept)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let world = World::new(seed);
+                let world = DemoWorld::new(seed);
                 std::fs::create_dir_all(directory)?;
                 std::fs::write(path, serde_json::to_vec(&world)?)?;
                 Ok(world)
@@ -87,11 +92,14 @@ impl World {
     }
 }
 
-/// Runs until told to end.
-///
-/// # Errors
-/// [`DemoError`].
-pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
+pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
+    let settings = config::demo(flags, &SystemEnvironment)?;
+    logging::start(settings.log);
+    serve(settings).await.map_err(CommandFailure::logged)
+}
+
+/// Simulates and serves until the process is asked to end.
+async fn serve(demo: DemoSettings) -> Result<(), DemoError> {
     let listener = web::listen(demo.web.listen).await?;
     let address = listener.local_addr().unwrap_or_else(|_| demo.web.listen.from_here());
     // Removed when dropped.
@@ -103,7 +111,7 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
             if ledger.exists() && !path.join(DEMO_WORLD).exists() {
                 return Err(DemoError::NotOurs(ledger));
             }
-            (path.clone(), World::of(path, demo.seed).map_err(DemoError::Directory)?)
+            (path.clone(), DemoWorld::of(path, demo.seed).map_err(DemoError::Directory)?)
         }
         None => {
             let directory = tempfile::Builder::new()
@@ -112,19 +120,19 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
                 .map_err(DemoError::Directory)?;
             let path = directory.path().to_owned();
             temporary = Some(directory);
-            (path, World::new(demo.seed))
+            (path, DemoWorld::new(demo.seed))
         }
     };
     let options =
         Options { start: world.start, requests_per_minute: REQUESTS_PER_MINUTE, ..Options::new(world.seed) };
     let running = cryptolens_simulator::start(options).await?;
     let settings = settings(&demo, &running.url(), storage_path)?;
-    let places = Places {
+    let urls = DemoUrls {
         exporter: page_url(address),
         telemetry_path: demo.web.telemetry_path.clone(),
         simulator: page_url(running.addr),
     };
-    tracing::info!(url = places.simulator, seed = world.seed, "simulating");
+    tracing::info!(url = urls.simulator, seed = world.seed, "simulating");
     let simulator = running.simulator.clone();
     tokio::spawn(spikes(simulator.clone()));
     let began = Instant::now();
@@ -134,7 +142,7 @@ pub async fn run(demo: DemoSettings) -> Result<(), DemoError> {
         || Ok(settings.clone()),
         |_| LedgerAddress::demo(),
         |snapshots| {
-            tokio::spawn(tell(snapshots, simulator, places, began));
+            tokio::spawn(tell(snapshots, simulator, urls, began));
         },
     )
     .await;
@@ -163,6 +171,7 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         objects_first_code: 0,
         log: demo.log,
         warnings: Vec::new(),
+        restart: RestartValues::default(),
     })
 }
 
@@ -190,19 +199,19 @@ async fn spikes(simulator: Simulator) {
 }
 
 /// Where to look.
-struct Places {
+struct DemoUrls {
     exporter: String,
     telemetry_path: String,
     simulator: String,
 }
 
 /// Says what was counted as soon as the history is.
-async fn tell(snapshots: Weak<Snapshots>, simulator: Simulator, places: Places, began: Instant) {
+async fn tell(snapshots: Weak<Snapshots>, simulator: Simulator, urls: DemoUrls, began: Instant) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let Some(snapshots) = snapshots.upgrade() else { return };
         let Some(committed) = snapshots.committed() else { continue };
-        if let Some(text) = summary(&committed, &simulator, &places, began.elapsed()) {
+        if let Some(text) = summary(&committed, &simulator, &urls, began.elapsed()) {
             let mut output = io::stdout();
             // A closed standard output is no reason to stop serving.
             let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
@@ -212,7 +221,7 @@ async fn tell(snapshots: Weak<Snapshots>, simulator: Simulator, places: Places, 
 }
 
 /// `None` until every log was read to its end.
-fn summary(committed: &Committed, simulator: &Simulator, places: &Places, took: Duration) -> Option<String> {
+fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: Duration) -> Option<String> {
     let account = committed.accounts.get(AccountName::default().as_str())?;
     let complete = |log: &LogKind| account.logs.get(log).is_some_and(|log| log.first_poll_complete);
     if !LogKind::ALL.iter().all(complete) {
@@ -230,7 +239,7 @@ fn summary(committed: &Committed, simulator: &Simulator, places: &Places, took: 
     };
     let served: u64 = LogKind::ALL.into_iter().map(served).sum();
     let counted = requests + events + changes;
-    let Places { exporter, telemetry_path, simulator } = places;
+    let DemoUrls { exporter, telemetry_path, simulator } = urls;
     Some(format!(
         "\n\
          Counted {counted} entries of 30 simulated days in {:.1} s; the simulator served {served}.\n\
@@ -255,12 +264,12 @@ mod tests {
     fn a_kept_ledger_keeps_its_world() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("demo");
-        let world = World::of(&directory, Some(7)).unwrap();
+        let world = DemoWorld::of(&directory, Some(7)).unwrap();
         assert_eq!(world.seed, 7);
-        assert_eq!(World::of(&directory, Some(8)).unwrap(), world);
+        assert_eq!(DemoWorld::of(&directory, Some(8)).unwrap(), world);
         std::fs::write(directory.join("demo.json"), "{").unwrap();
         assert!(
-            World::of(&directory, None).is_err(),
+            DemoWorld::of(&directory, None).is_err(),
             "better no demo than counts of two worlds in one ledger"
         );
     }

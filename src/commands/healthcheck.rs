@@ -2,82 +2,58 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use url::Url;
 
-use crate::config::ListenAddress;
+use super::failure::CommandFailure;
+use crate::config::{FlagValues, ListenAddress, Sources, SystemEnvironment, table, value};
 use crate::http;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Flags of `healthcheck`.
-#[derive(Debug, Clone, Args)]
-pub struct HealthcheckArgs {
-    /// What to ask
-    ///
-    /// /-/ready tells whether each log had its first answer or error, /-/healthy whether the process is up.
-    ///
-    /// Default: /-/ready at --web.listen-address. Example: --url=http://127.0.0.1:10460/-/healthy
-    #[arg(long = "url", env = "CRYPTOLENS_HEALTHCHECK_URL", value_name = "URL", help_heading = "Web")]
-    pub url: Option<Url>,
-
-    /// Address that the exporter on this machine serves on, as it was told
-    ///
-    /// Without an address, as in :10460, or with one for all of the machine, it is asked at the loopback address.
-    ///
-    /// Example: --web.listen-address=localhost:9000
-    #[arg(
-        long = "web.listen-address",
-        env = "CRYPTOLENS_WEB_LISTEN_ADDRESS",
-        value_name = "ADDRESS",
-        default_value = ":10460",
-        help_heading = "Web"
-    )]
-    pub listen_address: ListenAddress,
-}
-
-/// Why the exporter is not well.
+/// Why the exporter is not ready.
 #[derive(Debug, thiserror::Error)]
-pub enum Unwell {
+enum HealthcheckError {
     /// There is nothing to ask.
     #[error("{address} makes no URL; --url takes one")]
     Nowhere {
-        /// Where it listens.
+        /// The address that it listens on.
         address: ListenAddress,
     },
     /// Nobody answered.
     #[error("{url} does not answer: {cause}")]
     Silent {
-        /// What was asked.
+        /// The URL that was asked.
         url: Url,
-        /// Why not.
+        /// The reason.
         cause: String,
     },
-    /// It says so itself.
+    /// It answers that it is not ready.
     #[error("{url} answers {status}: {text}")]
     Said {
-        /// What was asked.
+        /// The URL that was asked.
         url: Url,
         /// The HTTP status.
         status: u16,
-        /// Its words.
+        /// The body of the answer.
         text: String,
     },
 }
 
+pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
+    let mut sources = Sources::without_file(flags, &SystemEnvironment);
+    let url: Option<Url> = sources.get(&table::HEALTHCHECK_URL, value::parsed);
+    let address = sources.get(&table::HEALTHCHECK_LISTEN_ADDRESS, value::listen_address);
+    let address = sources.finish(address)?;
+    let url = url.map_or_else(|| readiness(address), Ok).map_err(CommandFailure::failed)?;
+    ask(url).await.map_err(CommandFailure::failed)
+}
+
 /// Asks once, within three seconds, past any proxy.
-///
-/// # Errors
-/// [`Unwell`].
-pub async fn run(args: HealthcheckArgs) -> Result<(), Unwell> {
-    let url = match args.url {
-        Some(url) => url,
-        None => readiness(args.listen_address)?,
-    };
+async fn ask(url: Url) -> Result<(), HealthcheckError> {
     let silent = |error: reqwest::Error| {
         let in_time = format!("no complete answer within {} s", TIMEOUT.as_secs());
         let cause = if error.is_timeout() { in_time } else { http::cause(&error) };
-        Unwell::Silent { url: url.clone(), cause }
+        HealthcheckError::Silent { url: url.clone(), cause }
     };
     let client = http::builder().no_proxy().timeout(TIMEOUT).build().map_err(silent)?;
     let answer = client.get(url.clone()).send().await.map_err(silent)?;
@@ -86,12 +62,13 @@ pub async fn run(args: HealthcheckArgs) -> Result<(), Unwell> {
     if status.is_success() {
         return Ok(());
     }
-    Err(Unwell::Said { status: status.as_u16(), text: text.trim().to_owned(), url })
+    Err(HealthcheckError::Said { status: status.as_u16(), text: text.trim().to_owned(), url })
 }
 
-/// The page that tells about readiness.
-fn readiness(address: ListenAddress) -> Result<Url, Unwell> {
-    Url::parse(&format!("http://{}/-/ready", address.from_here())).map_err(|_| Unwell::Nowhere { address })
+/// The page that says whether the exporter is ready.
+fn readiness(address: ListenAddress) -> Result<Url, HealthcheckError> {
+    Url::parse(&format!("http://{}/-/ready", address.from_here()))
+        .map_err(|_| HealthcheckError::Nowhere { address })
 }
 
 #[cfg(test)]
@@ -99,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_asks_where_the_exporter_was_told_to_listen() {
+    fn it_asks_where_the_exporter_listens() {
         for (listening, asked) in [
             (":10460", "http://127.0.0.1:10460/-/ready"),
             ("[::]:9000", "http://[::1]:9000/-/ready"),

@@ -3,6 +3,36 @@
 //! A command resolves the settings that it uses, does its work through the modules that know how,
 //! and returns an error that decides the exit code. It knows nothing of how flags are parsed.
 
-pub mod check;
-pub mod demo;
-pub mod healthcheck;
+mod audit;
+mod check;
+mod demo;
+mod export;
+mod failure;
+mod healthcheck;
+mod reading;
+mod report;
+mod serve;
+mod simulate;
+
+pub use failure::CommandFailure;
+pub use simulate::fault_kinds;
+
+use crate::config::FlagValues;
+use crate::config::setting::CommandName;
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// [`CommandFailure`], with the exit code.
+pub async fn run(command: CommandName, flags: &FlagValues) -> Result<(), CommandFailure> {
+    match command {
+        CommandName::Serve => serve::run(flags).await,
+        CommandName::Demo => demo::run(flags).await,
+        CommandName::Check => check::run(flags).await,
+        CommandName::Healthcheck => healthcheck::run(flags).await,
+        CommandName::Report => report::run(flags).await,
+        CommandName::Audit => audit::run(flags).await,
+        CommandName::Export => export::run(flags).await,
+        CommandName::Simulate => simulate::run(flags).await,
+    }
+}

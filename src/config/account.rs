@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{Intervals, Since, TokenSource};
-use crate::cryptolens::LogKind;
+use crate::cryptolens::{LogKind, Product};
 
 /// Name of the one account when no file lists accounts.
 const DEFAULT_NAME: &str = "default";
@@ -26,15 +26,6 @@ pub struct Account {
     pub intervals: Intervals,
     /// Products that are known by configuration, in the order of the file; ids are unique.
     pub products: Vec<Product>,
-}
-
-/// A product that is known by configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Product {
-    /// The id that the service gave it; positive.
-    pub id: i64,
-    /// What to call it; not empty.
-    pub name: String,
 }
 
 /// 1 to 100 characters of `A-Z a-z 0-9 _ . -`, so that it can stand in labels, logs and pages without escaping.

@@ -21,14 +21,10 @@ pub enum ListenAddress {
 
 /// A text that is no such address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected {}", ListenAddress::EXPECTED)]
+#[error("expected an address and a port, such as :10460 or localhost:10460")]
 pub struct BadListenAddress;
 
 impl ListenAddress {
-    /// What would be right.
-    pub const EXPECTED: &str =
-        "an address and a port, such as :10460, 0.0.0.0:10460, [::]:10460 or localhost:10460";
-
     /// Where a process on the same machine reaches what listens here: an unspecified address is that of a listener
     /// only, so its loopback address stands in for it. A listener on every address hears `127.0.0.1` too.
     #[must_use]

@@ -1,26 +1,34 @@
-//! What was typed, the environment and the configuration file, made into settings that need no further check.
+//! From flags, environment and configuration file to settings that need no further check.
 //!
-//! This is the second of two stages, after [`crate::cli`]. Promises:
-//! - A flag overrides its variable, which overrides the file, which overrides the default. A variable that is set to
-//!   nothing counts as absent.
-//! - What [`load()`] returns is valid as a whole; the types say what that means for each part.
-//! - Every error names the flag, variable, or file, line, column and key, what was found, and what would be right.
-//!   All that is wrong is told at once.
+//! [`table`] has one row per setting. [`Sources`] looks up values by row, [`value`] checks them, and
+//! [`serve`], [`demo`] and [`Sources::account_access`] make the typed settings of a command. Promises:
+//! - A flag overrides its variable, which overrides the file, which overrides the default. A variable
+//!   that is set to nothing counts as absent.
+//! - A command looks only at the settings that it uses.
+//! - Settings that are returned are valid as a whole; the types say what that means for each part.
+//! - Every error names the flag, variable, or file, line, column and key, what was found, and what
+//!   would be right. One run shows all that is wrong.
 //! - No token is ever part of an error, a warning or `Debug` output, nor is a line of the file.
 //!
-//! It reads through [`Environment`] only, starts nothing, and knows neither clock nor network: whether a token is
-//! accepted is for `check` to find out.
+//! It reads through [`Environment`] only, starts nothing, and knows neither clock nor network nor how
+//! a command line is parsed: whether a token is accepted is for `check` to find out.
 
 mod account;
+mod accounts;
 mod ca_file;
 mod environment;
 mod file;
 mod listen;
-mod load;
 mod problem;
 mod proxy;
+pub mod reference;
+mod resolve;
+pub mod schema;
+pub mod setting;
+mod sources;
+pub mod table;
 mod token;
-mod value;
+pub mod value;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -31,15 +39,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use url::Url;
 
-pub use account::{Account, AccountName, BadAccountName, Product};
+pub use account::{Account, AccountName, BadAccountName};
 pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};
 pub use listen::{BadListenAddress, ListenAddress};
-pub use load::{load, load_demo};
-pub use problem::{ConfigError, FileOrigin, Origin, Place, Problem};
-pub use token::{TokenError, TokenSource, read_token_file};
+pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};
+pub use resolve::{demo, serve};
+pub use sources::{FlagValues, SourceLevel, Sources};
+pub use token::{TokenError, TokenSource, find_token, read_token_file};
 
-use crate::cryptolens::{ClientOptions, LogKind};
+use crate::cryptolens::{ClientOptions, LogKind, Product};
+use crate::logging::LogSettings;
 
 /// Settings of `serve` and `check`.
 #[derive(Debug, Clone)]
@@ -50,7 +60,7 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     /// Directory of the ledger.
     pub storage_path: PathBuf,
-    /// What to do with a ledger that was written for another API.
+    /// The action for a ledger that was written for another API.
     pub foreign_ledger: ForeignLedger,
     /// Where to serve.
     pub web: Web,
@@ -60,9 +70,34 @@ pub struct Settings {
     pub states: BTreeMap<u16, String>,
     /// The number by which the Object Log calls the first resource type and the first action.
     pub objects_first_code: i64,
-    /// What to log, and how.
+    /// Severity and format of log lines.
     pub log: LogSettings,
-    /// What is valid but worth a line in the log at WARN, once logging works.
+    /// Remarks on what is valid but should be changed, for the log at WARN.
+    pub warnings: Vec<String>,
+    /// The settings that a reload cannot change.
+    pub restart: RestartValues,
+}
+
+/// The values of the settings that need a restart, as they were given, by flag.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestartValues(BTreeMap<&'static str, String>);
+
+/// The settings of a report, audit or export that concern the one account that it reads.
+#[derive(Debug, Clone)]
+pub struct AccountAccess {
+    /// How to reach the Web API.
+    pub api: Api,
+    /// Its name.
+    pub name: AccountName,
+    /// Its access token.
+    pub token: TokenSource,
+    /// Products that are known by configuration, in the order of the file; ids are unique.
+    pub products: Vec<Product>,
+    /// Texts for state codes that only the vendor knows; codes are 1000 to 8999, texts not empty.
+    pub states: BTreeMap<u16, String>,
+    /// The number by which the Object Log calls the first resource type and the first action.
+    pub objects_first_code: i64,
+    /// Remarks on what is valid but should be changed.
     pub warnings: Vec<String>,
 }
 
@@ -75,13 +110,13 @@ pub struct DemoSettings {
     pub web: Web,
     /// How often to look at each log.
     pub intervals: Intervals,
-    /// What to log, and how.
+    /// Severity and format of log lines.
     pub log: LogSettings,
     /// Seed of the simulated traffic; none for a random one.
     pub seed: Option<u64>,
 }
 
-/// What to do with a ledger that was written for the API at another address.
+/// The action for a ledger that was written for the API at another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForeignLedger {
     /// Do not start.
@@ -189,51 +224,4 @@ impl Default for Intervals {
             objects: Duration::from_secs(60),
         }
     }
-}
-
-/// What to log, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LogSettings {
-    /// Least severity.
-    pub level: LogLevel,
-    /// Format of a line.
-    pub format: LogFormat,
-}
-
-/// Least severity to log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogLevel {
-    /// An operator must act.
-    Error,
-    /// Something is odd, but nothing is lost.
-    Warn,
-    /// What happens.
-    #[default]
-    Info,
-    /// How it happens.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl From<LogLevel> for tracing::Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// `key=value` pairs.
-    #[default]
-    Logfmt,
-    /// One JSON object per line.
-    Json,
 }

@@ -20,7 +20,7 @@ pub enum ConfigError {
     #[error("{origin}: cannot read {}: {reason}", redact(&path.to_string_lossy()))]
     UnreadableFile {
         /// Who named the file.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -38,7 +38,7 @@ pub enum Problem {
     #[error("{place}: {reason}")]
     Syntax {
         /// Where reading ended.
-        place: Place,
+        place: FilePosition,
         /// What the reader met.
         reason: String,
     },
@@ -62,7 +62,7 @@ pub enum Problem {
     #[error("{origin}: found {found}, expected {expected}")]
     BadValue {
         /// Where the value came from.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The value, as far as it may be shown.
         found: String,
         /// What would be right.
@@ -92,7 +92,7 @@ pub enum Problem {
     #[error("{origin}: cannot use {}: {reason}", path.display())]
     BadFile {
         /// Who named the file.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -102,7 +102,7 @@ pub enum Problem {
     #[error("{origin}: {error}")]
     BadToken {
         /// Who gave or named it.
-        origin: Origin,
+        origin: ValueOrigin,
         /// What is wrong, without its content.
         error: TokenError,
     },
@@ -116,9 +116,9 @@ pub enum Problem {
     #[error("two sources for one token: {first} and {second}; keep one of them")]
     TwoTokens {
         /// One source.
-        first: Origin,
+        first: ValueOrigin,
         /// The other source.
-        second: Origin,
+        second: ValueOrigin,
     },
     /// A token for "the" account although the file lists accounts.
     #[error(
@@ -127,7 +127,33 @@ pub enum Problem {
     )]
     TokenBesideAccounts {
         /// Who gave it.
-        origin: Origin,
+        origin: ValueOrigin,
+    },
+    /// Two settings that stand for each other.
+    #[error("{first} and {second} {reason}")]
+    Conflict {
+        /// One of them.
+        first: String,
+        /// The other one.
+        second: String,
+        /// Why not both.
+        reason: String,
+    },
+    /// A command lacks a setting that it cannot do without.
+    #[error("{command} needs {needed}; expected {expected}")]
+    Needed {
+        /// The command, or the setting that needs another one.
+        command: String,
+        /// Names of the missing setting.
+        needed: String,
+        /// Which values are right.
+        expected: String,
+    },
+    /// A command that reads one account, and a file with several.
+    #[error("the configuration file lists several accounts; choose one by --account: {names}")]
+    SeveralAccounts {
+        /// Names of all accounts.
+        names: String,
     },
     /// An account without a token.
     #[error(
@@ -154,7 +180,7 @@ pub enum Problem {
 
 /// A place in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct FilePosition {
     /// The file, as it was named.
     pub file: Arc<str>,
     /// Line, from 1; 0 if unknown.
@@ -163,7 +189,7 @@ pub struct Place {
     pub column: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if self.line > 0 {
@@ -177,28 +203,28 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileOrigin {
     /// Where its value is, or the key itself if that is what is wrong.
-    pub place: Place,
+    pub place: FilePosition,
     /// The key with those above it, such as `accounts[0].since`.
     pub key: String,
 }
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// A flag.
-    Flag(&'static str),
+    Flag(String),
     /// An environment variable, and the flag that it stands for if there is one.
     Variable {
         /// Name of the variable.
         name: String,
         /// The flag.
-        flag: Option<&'static str>,
+        flag: Option<String>,
     },
     /// A key of the file.
     File(FileOrigin),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => f.write_str(flag),
@@ -220,14 +246,17 @@ impl Problem {
             | Self::Duplicate { origin, .. }
             | Self::AccountWithoutToken { origin, .. }
             | Self::SharedToken { origin, .. }
-            | Self::BadValue { origin: Origin::File(origin), .. }
-            | Self::BadFile { origin: Origin::File(origin), .. }
-            | Self::BadToken { origin: Origin::File(origin), .. }
-            | Self::TokenBesideAccounts { origin: Origin::File(origin) } => &origin.place,
+            | Self::BadValue { origin: ValueOrigin::File(origin), .. }
+            | Self::BadFile { origin: ValueOrigin::File(origin), .. }
+            | Self::BadToken { origin: ValueOrigin::File(origin), .. }
+            | Self::TokenBesideAccounts { origin: ValueOrigin::File(origin) } => &origin.place,
             Self::BadValue { .. }
             | Self::BadFile { .. }
             | Self::BadToken { .. }
             | Self::NoToken
+            | Self::Conflict { .. }
+            | Self::Needed { .. }
+            | Self::SeveralAccounts { .. }
             | Self::TwoTokens { .. }
             | Self::TokenBesideAccounts { .. } => return (0, 0),
         };

@@ -13,9 +13,9 @@ use url::{Host, Url};
 use super::environment::Environment;
 use crate::http;
 
-/// What the variables say about one URL.
+/// The answer of the variables for one URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Choice {
+pub(super) struct ProxyChoice {
     /// The proxy to ask through.
     pub(super) proxy: Option<Url>,
     /// A variable that should name the proxy, and names none that can be used.
@@ -23,7 +23,7 @@ pub(super) struct Choice {
 }
 
 /// Chooses the proxy for requests to `url`.
-pub(super) fn choose(url: &Url, environment: &dyn Environment) -> Choice {
+pub(super) fn choose(url: &Url, environment: &dyn Environment) -> ProxyChoice {
     let secure = url.scheme() == "https";
     // The demo, a simulator, a license server beside this process: no proxy could reach them.
     let beside = !secure && http::is_loopback(url);
@@ -32,10 +32,10 @@ pub(super) fn choose(url: &Url, environment: &dyn Environment) -> Choice {
         list.is_some_and(|(_, list)| is_excepted(url, &list))
     };
     if beside || excepted() {
-        return Choice::default();
+        return ProxyChoice::default();
     }
     let own = if secure { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    let mut choice = Choice::default();
+    let mut choice = ProxyChoice::default();
     for names in [own, ["ALL_PROXY", "all_proxy"]] {
         let Some((name, value)) = first_set(names, environment) else { continue };
         choice.proxy = proxy_url(&value);
@@ -133,7 +133,7 @@ mod tests {
 
     const HTTPS: &str = "https://api.example.com/api";
 
-    fn chosen(url: &str, variables: &[(&'static str, &'static str)]) -> Choice {
+    fn chosen(url: &str, variables: &[(&'static str, &'static str)]) -> ProxyChoice {
         choose(&Url::parse(url).unwrap(), &Variables(variables.iter().copied().collect()))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Promises that no message and no `Debug` output holds the token or any part of it.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,12 @@ pub enum TokenError {
         /// What the setting wants.
         expected: &'static str,
     },
+}
+
+/// The place of the first argument of a command line that looks like a token.
+#[must_use]
+pub fn find_token(arguments: &[OsString]) -> Option<usize> {
+    arguments.iter().position(|text| looks_like_a_token(&text.to_string_lossy()))
 }
 
 /// Reads a token file, at the start and whenever it changed.

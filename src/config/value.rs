@@ -1,30 +1,36 @@
 //! From one text to one valid value, wherever the text came from.
 //!
-//! Each function takes a [`Found`] and either gives a value that can be used as it is, or a [`Problem`] that says what
-//! would be right. Flags, variables and the file share these functions, so they accept the same and complain alike.
+//! Each function takes a [`SourcedValue`] and the row of its setting, and gives a value that can be
+//! used as it is, or a [`Problem`] that says which values are right. Flags, variables, the file and
+//! the defaults share these functions, so they accept the same and complain alike.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use url::Url;
 
-use super::problem::{Origin, Problem, shown};
-use super::{BadListenAddress, ForeignLedger, ListenAddress, LogFormat, LogLevel, Since};
+use super::problem::{Problem, ValueOrigin, shown};
+use super::setting::{Setting, ValueKind};
+use super::table;
+use super::{BadListenAddress, ListenAddress, Since};
 use crate::cryptolens::LogKind;
 use crate::cryptolens::token::looks_like_a_token;
 
-/// A text that was found, and where. Without `Debug`, as the text may be a token.
+/// A text and where it comes from. Without `Debug`, as the text may be a token.
 #[derive(Clone)]
-pub(super) struct Found {
-    pub(super) text: String,
-    pub(super) origin: Origin,
+pub struct SourcedValue {
+    /// The text.
+    pub text: String,
+    /// Who gave it.
+    pub origin: ValueOrigin,
 }
 
-impl Found {
+impl SourcedValue {
     /// The complaint about this text.
-    pub(super) fn bad(&self, expected: impl Into<String>) -> Problem {
+    pub fn bad(&self, expected: impl Into<String>) -> Problem {
         self.bad_as(shown(&self.text), expected)
     }
 
@@ -34,32 +40,90 @@ impl Found {
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// `--api.timeout`
-pub(super) fn timeout(found: &Found) -> Result<Duration, Problem> {
-    duration(found, SECOND, Duration::from_secs(600), "a duration between 1s and 10m, such as 30s")
+/// A duration within the bounds of the row.
+pub fn duration(found: &SourcedValue, setting: &Setting) -> Result<Duration, Problem> {
+    let bad = || found.bad(setting.expected());
+    let ValueKind::Duration { least, most } = setting.kind else { return Err(bad()) };
+    let duration = humantime::parse_duration(found.text.trim()).map_err(|_| bad())?;
+    if duration < least || duration > most { Err(bad()) } else { Ok(duration) }
 }
 
-/// `--poll.interval` and its sisters
-pub(super) fn interval(found: &Found) -> Result<Duration, Problem> {
-    duration(found, SECOND, DAY, "a duration between 1s and 1d, such as 15s")
+/// A whole number within the bounds of the row.
+pub fn integer<T>(found: &SourcedValue, setting: &Setting) -> Result<T, Problem>
+where
+    T: FromStr + Copy + TryInto<i128>,
+{
+    let bad = || found.bad(setting.expected());
+    let ValueKind::Integer { least, most } = setting.kind else { return Err(bad()) };
+    let number: T = found.text.trim().parse().map_err(|_| bad())?;
+    let in_bounds =
+        number.try_into().is_ok_and(|wide| (i128::from(least)..=i128::from(most)).contains(&wide));
+    if in_bounds { Ok(number) } else { Err(bad()) }
 }
 
-/// `--poll.overlap`
-pub(super) fn overlap(found: &Found) -> Result<Duration, Problem> {
-    duration(found, Duration::ZERO, DAY, "a duration between 0s and 24h, such as 60s")
+/// A number within the bounds of the row.
+pub fn number(found: &SourcedValue, setting: &Setting) -> Result<f64, Problem> {
+    let bad = || found.bad(setting.expected());
+    let ValueKind::Number { least, most } = setting.kind else { return Err(bad()) };
+    let number: f64 = found.text.trim().parse().map_err(|_| bad())?;
+    if (least..=most).contains(&number) { Ok(number) } else { Err(bad()) }
 }
 
-fn duration(found: &Found, least: Duration, most: Duration, expected: &str) -> Result<Duration, Problem> {
-    let duration = humantime::parse_duration(found.text.trim()).map_err(|_| found.bad(expected))?;
-    if duration < least || duration > most { Err(found.bad(expected)) } else { Ok(duration) }
+/// True or false, in the words that people write for it.
+pub fn switch(found: &SourcedValue, setting: &Setting) -> Result<bool, Problem> {
+    match found.text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err(found.bad(setting.expected())),
+    }
+}
+
+/// One of the names of the row, as what it stands for.
+pub fn one_of<T: Copy>(found: &SourcedValue, setting: &Setting, values: &[(&str, T)]) -> Result<T, Problem> {
+    let text = found.text.trim();
+    let value = values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    value.ok_or_else(|| found.bad(setting.expected()))
+}
+
+/// Whatever a type reads from a text.
+pub fn parsed<T: FromStr>(found: &SourcedValue, setting: &Setting) -> Result<T, Problem> {
+    found.text.trim().parse().map_err(|_| found.bad(setting.expected()))
+}
+
+/// The items of a list, with commas in between.
+pub fn list<T: FromStr>(found: &SourcedValue, setting: &Setting) -> Result<Vec<T>, Problem> {
+    let item = |text: &str| text.trim().parse().map_err(|_| found.bad(setting.expected()));
+    found.text.split(',').map(item).collect()
+}
+
+/// A text that is shown to everybody, so that a token must not slip in.
+pub fn text(found: &SourcedValue, setting: &Setting) -> Result<String, Problem> {
+    visible_text(found, setting.expected)
+}
+
+/// The same, for a text that is one of many in a setting.
+pub(super) fn visible_text(found: &SourcedValue, expected: &str) -> Result<String, Problem> {
+    let text = found.text.trim();
+    if text.is_empty() || looks_like_a_token(text) { Err(found.bad(expected)) } else { Ok(text.to_owned()) }
+}
+
+/// A text with more than white space in it, unchanged.
+pub fn not_blank(found: &SourcedValue, setting: &Setting) -> Result<String, Problem> {
+    if found.text.trim().is_empty() { Err(found.bad(setting.expected)) } else { Ok(found.text.clone()) }
+}
+
+/// The path of a file that is used as it is typed.
+pub fn file_path(found: &SourcedValue, setting: &Setting) -> Result<PathBuf, Problem> {
+    if found.text.is_empty() {
+        Err(found.bad(setting.expected))
+    } else {
+        Ok(Path::new(&found.text).to_owned())
+    }
 }
 
 /// `--since`
-pub(super) fn since(found: &Found) -> Result<Since, Problem> {
-    // Far more than any log goes back, and far less than what a calendar can't subtract any more.
+pub(super) fn since(found: &SourcedValue, setting: &Setting) -> Result<Since, Problem> {
+    // Far more than any log goes back, and far less than a calendar can subtract.
     const LONGEST_AGO: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
     let text = found.text.trim();
     match text {
@@ -75,24 +139,22 @@ pub(super) fn since(found: &Found) -> Result<Since, Problem> {
     }
     match humantime::parse_duration(text) {
         Ok(ago) if !ago.is_zero() && ago <= LONGEST_AGO => Ok(Since::Ago(ago)),
-        _ => Err(found.bad(
-            "now, all, a duration such as 30d, a date such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z",
-        )),
+        _ => Err(found.bad(setting.expected)),
     }
 }
 
 /// One name of a log.
-fn log(found: &Found) -> Result<LogKind, Problem> {
-    LogKind::from_name(found.text.trim()).ok_or_else(|| found.bad("web_api, events or objects"))
+fn log(found: &SourcedValue) -> Result<LogKind, Problem> {
+    LogKind::from_name(found.text.trim()).ok_or_else(|| found.bad(table::LOGS.expected))
 }
 
 /// `--logs`, of which the file may give the items one by one. The result is sorted and holds each log once.
-pub(super) fn logs(items: &[Found]) -> Result<Vec<LogKind>, Vec<Problem>> {
+pub(super) fn logs(items: &[SourcedValue]) -> Result<Vec<LogKind>, Vec<Problem>> {
     let mut logs = BTreeSet::new();
     let mut problems = Vec::new();
     for item in items {
         for name in item.text.split(',') {
-            match log(&Found { text: name.to_owned(), origin: item.origin.clone() }) {
+            match log(&SourcedValue { text: name.to_owned(), origin: item.origin.clone() }) {
                 Ok(log) => {
                     logs.insert(log);
                 }
@@ -104,44 +166,44 @@ pub(super) fn logs(items: &[Found]) -> Result<Vec<LogKind>, Vec<Problem>> {
 }
 
 /// `--api.url`, without a slash at its end (except for a URL without path, which can't be without).
-pub(super) fn api_url(found: &Found) -> Result<Url, Problem> {
-    const EXPECTED: &str = "an http or https URL, such as https://api.cryptolens.io/api";
+pub(super) fn api_url(found: &SourcedValue, setting: &Setting) -> Result<Url, Problem> {
+    let expected = setting.expected;
     let text = found.text.trim();
     // What follows these may be a password or a token.
     if text.contains('@') {
         return Err(
-            found.bad_as("a URL with user name or password (not shown)", format!("{EXPECTED}, without them"))
+            found.bad_as("a URL with user name or password (not shown)", format!("{expected}, without them"))
         );
     }
     if text.contains(['?', '#']) {
         return Err(
-            found.bad_as("a URL with a query or fragment (not shown)", format!("{EXPECTED}, without them"))
+            found.bad_as("a URL with a query or fragment (not shown)", format!("{expected}, without them"))
         );
     }
     if looks_like_a_token(text) {
-        return Err(found.bad(EXPECTED));
+        return Err(found.bad(expected));
     }
-    let mut url = Url::parse(text).map_err(|_| found.bad(EXPECTED))?;
+    let mut url = Url::parse(text).map_err(|_| found.bad(expected))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(found.bad(EXPECTED));
+        return Err(found.bad(expected));
     }
     // The service answers a doubled slash with an HTML page, so a path is joined with exactly one. One within it is more
     // likely a mistake of a template, such as an empty variable, than the same path.
     let path = url.path().trim_end_matches('/').to_owned();
     if path.contains("//") {
-        return Err(found.bad(format!("{EXPECTED}, with single slashes in its path")));
+        return Err(found.bad(format!("{expected}, with single slashes in its path")));
     }
     url.set_path(&path);
     Ok(url)
 }
 
 /// `--web.listen-address`
-pub(super) fn listen_address(found: &Found) -> Result<ListenAddress, Problem> {
-    found.text.parse().map_err(|BadListenAddress| found.bad(ListenAddress::EXPECTED))
+pub fn listen_address(found: &SourcedValue, setting: &Setting) -> Result<ListenAddress, Problem> {
+    found.text.parse().map_err(|BadListenAddress| found.bad(setting.expected))
 }
 
 /// `--web.telemetry-path`
-pub(super) fn telemetry_path(found: &Found) -> Result<String, Problem> {
+pub(super) fn telemetry_path(found: &SourcedValue, _: &Setting) -> Result<String, Problem> {
     let path = found.text.trim();
     let Some(segments) = path.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
         return Err(found.bad("a path that begins with / and is longer than it, such as /metrics"));
@@ -165,65 +227,16 @@ pub(super) fn telemetry_path(found: &Found) -> Result<String, Problem> {
     }
 }
 
-/// `--log.level`
-pub(super) fn log_level(found: &Found) -> Result<LogLevel, Problem> {
-    match found.text.trim() {
-        "error" => Ok(LogLevel::Error),
-        "warn" => Ok(LogLevel::Warn),
-        "info" => Ok(LogLevel::Info),
-        "debug" => Ok(LogLevel::Debug),
-        "trace" => Ok(LogLevel::Trace),
-        _ => Err(found.bad("error, warn, info, debug or trace")),
-    }
-}
-
-/// `--storage.foreign-ledger`
-pub(super) fn foreign_ledger(found: &Found) -> Result<ForeignLedger, Problem> {
-    match found.text.trim() {
-        "refuse" => Ok(ForeignLedger::Refuse),
-        "adopt" => Ok(ForeignLedger::Adopt),
-        "set-aside" => Ok(ForeignLedger::SetAside),
-        _ => Err(found.bad("refuse, adopt or set-aside")),
-    }
-}
-
-/// `--log.format`
-pub(super) fn log_format(found: &Found) -> Result<LogFormat, Problem> {
-    match found.text.trim() {
-        "logfmt" => Ok(LogFormat::Logfmt),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(found.bad("logfmt or json")),
-    }
-}
-
-/// A whole number within bounds.
-pub(super) fn whole_number<T>(
-    found: &Found,
-    bounds: impl std::ops::RangeBounds<T>,
-    expected: &str,
-) -> Result<T, Problem>
-where
-    T: FromStr + PartialOrd,
-{
-    let number = found.text.trim().parse().ok();
-    number.filter(|number| bounds.contains(number)).ok_or_else(|| found.bad(expected))
-}
-
-/// A text that is needed for showing.
-pub(super) fn text(found: &Found, expected: &str) -> Result<String, Problem> {
-    let text = found.text.trim();
-    // It is shown to everybody, so that a token must not slip in.
-    if text.is_empty() || looks_like_a_token(text) { Err(found.bad(expected)) } else { Ok(text.to_owned()) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn flag(text: &str) -> Found {
-        Found { text: text.to_owned(), origin: Origin::Flag("--flag") }
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn flag(text: &str) -> SourcedValue {
+        SourcedValue { text: text.to_owned(), origin: ValueOrigin::Flag("--flag".to_owned()) }
     }
 
     #[test]
@@ -237,26 +250,26 @@ mod tests {
             ("2026-01-31", at("2026-01-31T00:00:00Z")),
             ("2026-01-31T08:00:00+02:00", at("2026-01-31T06:00:00Z")),
         ] {
-            assert_eq!(since(&flag(text)).unwrap(), expected, "{text}");
+            assert_eq!(since(&flag(text), &table::SINCE).unwrap(), expected, "{text}");
         }
         for text in
             ["", "0s", "30", "-3d", "yesterday", "2026-02-30", "2026-01-31T08:00:00", "9999999999y", "Now"]
         {
-            since(&flag(text)).unwrap_err();
+            since(&flag(text), &table::SINCE).unwrap_err();
         }
     }
 
     #[test]
     fn durations_keep_their_bounds() {
-        assert_eq!(timeout(&flag("600s")).unwrap(), Duration::from_secs(600));
-        assert_eq!(interval(&flag("1d")).unwrap(), DAY);
-        assert_eq!(overlap(&flag("0s")).unwrap(), Duration::ZERO);
-        timeout(&flag("999ms")).unwrap_err();
-        timeout(&flag("601s")).unwrap_err();
-        interval(&flag("0s")).unwrap_err();
-        interval(&flag("86401s")).unwrap_err();
-        overlap(&flag("24h 1s")).unwrap_err();
-        overlap(&flag("60")).unwrap_err();
+        assert_eq!(duration(&flag("600s"), &table::API_TIMEOUT).unwrap(), Duration::from_secs(600));
+        assert_eq!(duration(&flag("1d"), &table::POLL_INTERVAL).unwrap(), DAY);
+        assert_eq!(duration(&flag("0s"), &table::POLL_OVERLAP).unwrap(), Duration::ZERO);
+        duration(&flag("999ms"), &table::API_TIMEOUT).unwrap_err();
+        duration(&flag("601s"), &table::API_TIMEOUT).unwrap_err();
+        duration(&flag("0s"), &table::POLL_INTERVAL).unwrap_err();
+        duration(&flag("86401s"), &table::POLL_INTERVAL).unwrap_err();
+        duration(&flag("24h 1s"), &table::POLL_OVERLAP).unwrap_err();
+        duration(&flag("60"), &table::POLL_OVERLAP).unwrap_err();
     }
 
     #[test]
@@ -267,7 +280,7 @@ mod tests {
             ("http://localhost:8080/api", "http://localhost:8080/api"),
             ("http://[::1]:1", "http://[::1]:1/"),
         ] {
-            assert_eq!(api_url(&flag(text)).unwrap().as_str(), expected);
+            assert_eq!(api_url(&flag(text), &table::API_URL).unwrap().as_str(), expected);
         }
         for text in [
             "",
@@ -280,7 +293,7 @@ mod tests {
             "https://c/a//api",
             "file:///etc",
         ] {
-            api_url(&flag(text)).unwrap_err();
+            api_url(&flag(text), &table::API_URL).unwrap_err();
         }
     }
 
@@ -289,7 +302,7 @@ mod tests {
         for text in
             ["https://me:hunter2@host/api", "https://host/api?token=hunter2", "https://host:port/#hunter2"]
         {
-            let message = api_url(&flag(text)).unwrap_err().to_string();
+            let message = api_url(&flag(text), &table::API_URL).unwrap_err().to_string();
             assert!(!message.contains("hunter2"), "{message}");
         }
     }
@@ -302,17 +315,17 @@ mod tests {
             ("localhost:1", "127.0.0.1:1"),
             ("[::]:0", "[::]:0"),
         ] {
-            assert_eq!(listen_address(&flag(text)).unwrap().to_string(), expected);
+            assert_eq!(listen_address(&flag(text), &table::LISTEN_ADDRESS).unwrap().to_string(), expected);
         }
         for text in ["", ":", "10460", "localhost", "0.0.0.0", ":+1", ":70000", "example.com:80"] {
-            listen_address(&flag(text)).unwrap_err();
+            listen_address(&flag(text), &table::LISTEN_ADDRESS).unwrap_err();
         }
     }
 
     #[test]
     fn telemetry_paths() {
         for text in ["/metrics", "/a/b.c", "/-metrics"] {
-            assert_eq!(telemetry_path(&flag(text)).unwrap(), text);
+            assert_eq!(telemetry_path(&flag(text), &table::TELEMETRY_PATH).unwrap(), text);
         }
         for text in [
             "",
@@ -330,7 +343,7 @@ mod tests {
             "/*a",
             "/a?b",
         ] {
-            telemetry_path(&flag(text)).unwrap_err();
+            telemetry_path(&flag(text), &table::TELEMETRY_PATH).unwrap_err();
         }
     }
 
@@ -345,8 +358,12 @@ mod tests {
         #[test]
         fn nothing_makes_a_value_panic(text in "\\PC*") {
             let found = flag(&text);
-            let _ = (since(&found), timeout(&found), api_url(&found), listen_address(&found), telemetry_path(&found));
-            let _ = (logs(std::slice::from_ref(&found)), whole_number::<i64>(&found, 1.., ""));
+            for setting in table::SETTINGS {
+                let _ = (since(&found, setting), duration(&found, setting), api_url(&found, setting));
+                let _ = (listen_address(&found, setting), telemetry_path(&found, setting));
+                let _ = (integer::<i64>(&found, setting), number(&found, setting), switch(&found, setting));
+            }
+            let _ = logs(std::slice::from_ref(&found));
         }
     }
 }

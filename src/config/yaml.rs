@@ -10,28 +10,28 @@ use serde_saphyr::granit_parser::ErrorKind;
 use serde_saphyr::{Error, ExternalMessageSource, Location, NonFiniteFloatPolicy, Spanned};
 
 /// A value and where it is.
-pub(super) struct Node {
-    pub(super) value: Value,
+pub(super) struct YamlNode {
+    pub(super) value: YamlValue,
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
 /// What a value is. Numbers and booleans stay the text that they are: what they mean is up to the key.
-pub(super) enum Value {
+pub(super) enum YamlValue {
     Nothing,
     Scalar(String),
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(YamlKey, YamlNode)>),
 }
 
 /// A key of a map and where it is.
-pub(super) struct Key {
+pub(super) struct YamlKey {
     pub(super) text: String,
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
-impl Value {
+impl YamlValue {
     /// What to call it in a message that doesn't show it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ pub(super) struct SyntaxError {
     pub(super) reason: String,
 }
 
-/// Reads one YAML document. An empty one is [`Value::Nothing`].
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+/// Reads one YAML document. An empty one is [`YamlValue::Nothing`].
+pub(super) fn parse(text: &str) -> Result<YamlNode, SyntaxError> {
     let options = serde_saphyr::options! {
         // A snippet of the source may hold a token.
         with_snippet: false,
@@ -75,25 +75,25 @@ enum Raw {
     Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
-fn node(spanned: Spanned<Raw>, source: &str) -> Node {
+fn node(spanned: Spanned<Raw>, source: &str) -> YamlNode {
     // Where it is written, rather than where an alias uses it, is where a mistake can be mended.
     let location = spanned.defined;
     let value = match spanned.value {
-        Raw::Nothing => Value::Nothing,
-        Raw::Text(text) => Value::Scalar(text),
+        Raw::Nothing => YamlValue::Nothing,
+        Raw::Text(text) => YamlValue::Scalar(text),
         Raw::Typed(text) => {
-            Value::Scalar(written(location, source).map_or(text, |text| text.trim().to_owned()))
+            YamlValue::Scalar(written(location, source).map_or(text, |text| text.trim().to_owned()))
         }
-        Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, source)).collect()),
-        Raw::Map(entries) => {
-            Value::Map(entries.into_iter().map(|(key, value)| (key_of(key), node(value, source))).collect())
-        }
+        Raw::List(items) => YamlValue::List(items.into_iter().map(|item| node(item, source)).collect()),
+        Raw::Map(entries) => YamlValue::Map(
+            entries.into_iter().map(|(key, value)| (key_of(key), node(value, source))).collect(),
+        ),
     };
-    Node { value, line: location.line(), column: location.column() }
+    YamlNode { value, line: location.line(), column: location.column() }
 }
 
-fn key_of(key: Spanned<String>) -> Key {
-    Key { text: key.value, line: key.defined.line(), column: key.defined.column() }
+fn key_of(key: Spanned<String>) -> YamlKey {
+    YamlKey { text: key.value, line: key.defined.line(), column: key.defined.column() }
 }
 
 /// The text of a scalar in the source.
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn scalar(text: &str) -> String {
-        let Value::Scalar(text) = parse(text).ok().unwrap().value else { panic!("no scalar") };
+        let YamlValue::Scalar(text) = parse(text).ok().unwrap().value else { panic!("no scalar") };
         text
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::advice;
-use crate::config::ConfigError;
 use crate::cryptolens::{ApiError, ClientError, Endpoint};
 
 /// Why a report, audit or export was not made. No variant holds personal data or text from the API.
@@ -13,9 +12,6 @@ pub enum ReportError {
     /// What was typed can't be done.
     #[error("{0}")]
     Usage(String),
-    /// The settings are bad.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// The client can't be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -82,7 +78,7 @@ impl ReportError {
     /// 2 for bad usage or configuration, 1 for what failed at run time.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            ReportError::Usage(_) | ReportError::Config(_) | ReportError::Client(_) => 2,
+            ReportError::Usage(_) | ReportError::Client(_) => 2,
             _ => 1,
         }
     }

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::args::ExportFormat;
 use super::error::ReportError;
 use super::identity::{Identities, Kind};
+use super::options::ExportFormat;
 use super::output::{self, Output};
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
 use super::source::Source;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde::Serialize;
 
-use super::args::BoundsArgs;
 use super::error::ReportError;
+use super::options::TimeBounds;
 use super::zone::Zone;
 
 /// From `from` to `to`, `to` not included; both in Unix seconds, and `from` is less.
@@ -32,7 +32,7 @@ pub(super) struct ShownWindow {
 impl Window {
     /// The window that was asked for: `length` back from `--to`, or from `--from` on.
     pub(super) fn new(
-        bounds: &BoundsArgs,
+        bounds: &TimeBounds,
         length: Duration,
         now: DateTime<Utc>,
     ) -> Result<Window, ReportError> {
@@ -141,7 +141,7 @@ mod tests {
 
     fn window(from: &str, to: &str, zone: &str) -> Result<Window, ReportError> {
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let bounds = BoundsArgs { from: text(from), to: text(to), timezone: zone.parse().unwrap() };
+        let bounds = TimeBounds { from: text(from), to: text(to), timezone: zone.parse().unwrap() };
         Window::new(&bounds, Duration::from_secs(3600), "2026-03-29T12:00:00Z".parse().unwrap())
     }
 

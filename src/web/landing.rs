@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat};
 use maud::{DOCTYPE, Markup, html};
 
-use crate::cli::VERSION;
+use crate::VERSION;
 use crate::cryptolens::LogKind;
 use crate::ingest::LogView;
 use crate::ledger::{AccountState, Committed};

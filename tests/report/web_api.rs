@@ -299,6 +299,38 @@ fn a_file_names_accounts_and_products() {
     assert_eq!(ask(&["--account=server"]).status.code(), Some(1), "its token is another one");
 }
 
+/// A report uses neither, so that neither stops it.
+#[test]
+fn settings_of_serve_and_tokens_of_other_accounts_do_not_matter() {
+    let stub = stub();
+    let output = command(&stub, &WEEK).env("CRYPTOLENS_POLL_OVERLAP", "soon").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("exporter.yml");
+    let text = "poll: {overlap: soon}\naccounts:\n  - {name: a, token_env: OWN}\n  \
+                - {name: b, token_file: no-such-file, since: soon}\n";
+    std::fs::write(&file, text).unwrap();
+    let ask = |account: &str| {
+        let mut command = command(&stub, &with(&["--config.file", file.to_str().unwrap(), account]));
+        command.env_remove("CRYPTOLENS_TOKEN").env("OWN", super::stub::TOKEN).output().unwrap()
+    };
+    let output = ask("--account=a");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = ask("--account=b");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-file: no such file"));
+}
+
+#[test]
+fn a_typed_beginning_overrides_every_variable_of_a_beginning() {
+    let stub = stub();
+    let days = shown(&stub, &["report", "--days=7", "--to=2026-01-12"]);
+    let mut command = command(&stub, &["report", "--days=7", "--to=2026-01-12"]);
+    command.env("CRYPTOLENS_REPORT_SINCE", "1h").env("CRYPTOLENS_REPORT_FROM", "2026-01-01");
+    assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), days);
+}
+
 #[test]
 fn pages_in_another_order_are_an_error() {
     let stub = Stub::start(Logs { requests: requests(), disorder: true, ..Logs::default() });

@@ -461,7 +461,7 @@ pub(super) fn read_faults(body: &[u8]) -> Result<Vec<Fault>, FaultError> {
 }
 
 /// The kinds and what their values mean, one per line.
-pub(super) fn kinds_help() -> String {
+pub fn kinds_help() -> String {
     let line = |kind: &FaultKind| {
         let help = kind.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
         format!("  {}: {}", kind.name(), help.unwrap_or_default())

@@ -39,10 +39,10 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 pub use catalogue::CANARIES;
-pub use faults::{Fault, FaultError, FaultKind};
+pub use faults::{Fault, FaultError, FaultKind, kinds_help};
 pub use log::Log;
 pub use method::{Method, UnknownMethod};
-pub use options::{Options, SimulateArgs};
+pub use options::Options;
 pub use server::{Running, SimulatorError, run, start};
 pub use truth::Truth;
 

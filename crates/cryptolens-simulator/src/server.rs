@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::answer::{Outgoing, REDIRECT_TARGET, answer};
 use super::connection::{self, Connection};
 use super::method::Method;
-use super::options::{Options, SimulateArgs};
+use super::options::Options;
 use super::query::Parameters;
 use super::{Simulator, control, wire};
 
@@ -92,8 +92,12 @@ pub async fn start(options: Options) -> Result<Running, SimulatorError> {
 ///
 /// # Errors
 /// [`SimulatorError`].
-pub async fn run(args: SimulateArgs, shutdown: impl Future<Output = ()>) -> Result<(), SimulatorError> {
-    let mut running = listen(args.listen_address, args.options()).await?;
+pub async fn run(
+    address: SocketAddr,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), SimulatorError> {
+    let mut running = listen(address, options).await?;
     let mut output = io::stdout();
     writeln!(output, "listening on http://{}", running.addr)
         .and_then(|()| output.flush())

@@ -8,10 +8,10 @@ use super::text::{
     count_columns, count_row, event_type_rows, failing_columns, failing_rows, failure_cells, key_rows, notes,
     product_rows, state_cells, usual, who_rows,
 };
-use crate::report::args::Chart;
 use crate::report::chart::{Axis, BAD, Bar, GOOD, OTHER, bars};
 use crate::report::count::ratio;
 use crate::report::error::ReportError;
+use crate::report::options::Chart;
 use crate::report::page::{figure, figures, page, table};
 use crate::report::text::{percent, thousands};
 

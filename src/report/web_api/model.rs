@@ -8,9 +8,8 @@ use chrono::{Datelike as _, NaiveDate, Timelike as _};
 use serde::Serialize;
 
 use super::tally::{QUARTER, Tally, largest_first};
-use crate::config::Product;
 use crate::cryptolens::state_code::{DESCRIBED, classify};
-use crate::cryptolens::{EventType, Outcome};
+use crate::cryptolens::{EventType, Outcome, Product};
 use crate::report::count::{Counts, ShownCounts, of_length, ratio};
 use crate::report::identity::{Identities, Kind};
 use crate::report::source::{Reading, SLACK};

@@ -1,0 +1,100 @@
+//! What `report`, `audit` and `export` share: the settings of a window, a license and an output, and
+//! the access to one account.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::failure::CommandFailure;
+use crate::config::setting::{CommandName, Setting};
+use crate::config::{AccountAccess, Sources, table, value};
+use crate::daemon;
+use crate::report::options::{
+    LicenseFilter, Presentation, ReportAccess, ReportFormat, ReportedLog, TimeBounds,
+};
+use crate::report::{self, ReportTask};
+
+/// Does the task, which is `None` where one of its settings is bad.
+pub(super) async fn run(mut sources: Sources<'_>, task: Option<ReportTask>) -> Result<(), CommandFailure> {
+    let access = sources.account_access();
+    let (task, access) = sources.finish(task.zip(access))?;
+    let mut stderr = std::io::stderr().lock();
+    for warning in &access.warnings {
+        // Nobody reads a closed standard error.
+        let _ = writeln!(stderr, "warning: {warning}");
+    }
+    drop(stderr);
+    let result = report::run(task, report_access(access), daemon::told_to_end()).await;
+    result.map_err(|error| CommandFailure { code: error.exit_code(), ..CommandFailure::failed(error) })
+}
+
+fn report_access(access: AccountAccess) -> ReportAccess {
+    ReportAccess {
+        client: access.api.client_options(),
+        token: access.token.initial().clone(),
+        account: access.name.to_string(),
+        products: access.products,
+        states: access.states,
+        objects_first_code: access.objects_first_code,
+    }
+}
+
+/// The log that is named.
+pub(super) fn log(sources: &mut Sources<'_>, setting: &Setting) -> Option<ReportedLog> {
+    let logs = [ReportedLog::WebApi, ReportedLog::Events, ReportedLog::Objects];
+    sources.get(setting, |found, setting| value::one_of(found, setting, &logs.map(|log| (log.name(), log))))
+}
+
+/// Where the time begins: at a moment, or a duration before its end. Nothing where a number of days or
+/// hours says it, or no setting at all.
+pub(super) fn beginning(
+    sources: &mut Sources<'_>,
+    command: CommandName,
+    settings: &[&'static Setting],
+) -> (Option<String>, Option<Duration>) {
+    match sources.beginning(command, settings) {
+        Some((setting, found)) if setting.flag == table::FROM.flag => (Some(found.text), None),
+        Some((setting, found)) if setting.flag == table::REPORT_SINCE.flag => {
+            let length = value::duration(&found, setting);
+            (None, sources.noted(length))
+        }
+        _ => (None, None),
+    }
+}
+
+/// From when to when.
+pub(super) fn bounds(sources: &mut Sources<'_>, from: Option<String>) -> Option<TimeBounds> {
+    let to = sources.sourced(&table::TO).map(|found| found.text);
+    let timezone = sources.get(&table::TIMEZONE, value::parsed);
+    Some(TimeBounds { from, to, timezone: timezone? })
+}
+
+/// Entries of one product or license only. A key is unique within a product.
+pub(super) fn license(sources: &mut Sources<'_>, command: CommandName) -> LicenseFilter {
+    let product = sources.get(&table::PRODUCT, value::integer);
+    let key = sources.get(&table::KEY, value::not_blank);
+    if key.is_some() && sources.sourced(&table::PRODUCT).is_none() {
+        sources.needs(&format!("--key of {}", command.name()), &table::PRODUCT);
+    }
+    LicenseFilter { product, key }
+}
+
+/// How a report or an audit is shown.
+pub(super) fn format(sources: &mut Sources<'_>) -> Option<ReportFormat> {
+    let formats = [
+        ("text", ReportFormat::Text),
+        ("json", ReportFormat::Json),
+        ("csv", ReportFormat::Csv),
+        ("html", ReportFormat::Html),
+        ("svg", ReportFormat::Svg),
+    ];
+    sources.get(&table::REPORT_FORMAT, |found, setting| value::one_of(found, setting, &formats))
+}
+
+/// Who is shown, and where it goes.
+pub(super) fn presentation(sources: &mut Sources<'_>) -> Option<Presentation> {
+    let output = sources.get(&table::OUTPUT, value::file_path);
+    let full_identities = sources.get(&table::IDENTITIES, |found, setting| {
+        value::one_of(found, setting, &[("masked", false), ("full", true)])
+    });
+    Some(Presentation { output, full_identities: full_identities? })
+}

@@ -1,0 +1,213 @@
+//! From sources to the typed settings of a command, and what must hold between settings.
+
+use std::collections::BTreeMap;
+
+use super::environment::{Environment, reason};
+use super::problem::{ConfigError, Problem};
+use super::setting::{CommandName, Setting};
+use super::sources::{FlagValues, SourceLevel, Sources};
+use super::value::{self, SourcedValue};
+use super::{Api, CaFile, DemoSettings, ForeignLedger, Intervals, RestartValues, Settings, Web, table};
+use crate::http;
+use crate::logging::{LogFormat, LogLevel, LogSettings};
+
+/// Settings of `serve` and `check`. Reads the configuration file, the token files and the CA file.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settings, ConfigError> {
+    let mut sources = Sources::with_file(flags, environment)?;
+    let api = sources.api();
+    let accounts = sources.accounts();
+    let storage_path = sources.path(&table::STORAGE_PATH);
+    let foreign_ledger = sources.get(&table::FOREIGN_LEDGER, |found, setting| {
+        let actions = [
+            ("refuse", ForeignLedger::Refuse),
+            ("adopt", ForeignLedger::Adopt),
+            ("set-aside", ForeignLedger::SetAside),
+        ];
+        value::one_of(found, setting, &actions)
+    });
+    let web = sources.web();
+    let overlap = sources.get(&table::POLL_OVERLAP, value::duration);
+    let states = sources.states();
+    let objects_first_code = sources.get(&table::OBJECTS_FIRST_CODE, value::integer);
+    let log = sources.log();
+    let restart = RestartValues::of(CommandName::Serve, &sources);
+    let settings = (|| {
+        let api = api?;
+        Some(Settings {
+            warnings: warnings(&api, environment),
+            api,
+            accounts,
+            storage_path: storage_path?,
+            foreign_ledger: foreign_ledger?,
+            web: web?,
+            overlap: overlap?,
+            states,
+            objects_first_code: objects_first_code?,
+            log: log?,
+            restart,
+        })
+    })();
+    sources.finish(settings)
+}
+
+/// Settings of `demo`.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSettings, ConfigError> {
+    let mut sources = Sources::without_file(flags, environment);
+    let storage_path = sources.path(&table::DEMO_STORAGE_PATH);
+    let web = sources.web();
+    let intervals = sources.intervals();
+    let log = sources.log();
+    let seed = sources.get(&table::DEMO_SEED, value::integer);
+    let settings = (|| Some(DemoSettings { storage_path, web: web?, intervals, log: log?, seed }))();
+    sources.finish(settings)
+}
+
+/// What is valid and still worth a warning.
+pub(super) fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if api.url.scheme() == "http" && !http::is_loopback(&api.url) {
+        let host = api.url.host_str().unwrap_or_default();
+        warnings.push(format!(
+            "api.url uses http:// to {host}: the access token travels unencrypted, use https://"
+        ));
+    }
+    warnings.extend(super::proxy::choose(&api.url, environment).unusable.into_iter().map(|variable| {
+        format!(
+            "{variable} names no proxy that can be used, as http://proxy.example.com:3128 does; requests may go without one \
+             (what it holds is not shown, as that may be a password)"
+        )
+    }));
+    // The TLS library reads this variable itself, and takes an empty one for a file without authorities.
+    let file = environment.var("SSL_CERT_FILE");
+    if api.url.scheme() == "https" && api.ca_file.is_none() && file.is_some_and(|file| file.trim().is_empty())
+    {
+        warnings.push(
+            "SSL_CERT_FILE is set to nothing, so that no certificate authority is trusted: unset it, or name a file"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+impl RestartValues {
+    /// The values of the settings of a command that need a restart.
+    fn of(command: CommandName, sources: &Sources<'_>) -> RestartValues {
+        let mut values = BTreeMap::new();
+        for setting in table::of_command(command).filter(|setting| setting.restart && !setting.key.is_empty())
+        {
+            let text = sources.sourced(setting).map(|found| found.text);
+            let text = text.unwrap_or_else(|| setting.default.shown().to_owned());
+            values.insert(setting.flag, text.trim().to_owned());
+        }
+        RestartValues(values)
+    }
+
+    /// The flags whose values differ.
+    #[must_use]
+    pub fn changed(&self, new: &RestartValues) -> Vec<&'static str> {
+        let differs = |flag: &&&'static str| self.0.get(**flag) != new.0.get(**flag);
+        new.0.keys().filter(differs).copied().collect()
+    }
+}
+
+impl Sources<'_> {
+    /// How to reach the Web API.
+    pub(super) fn api(&mut self) -> Option<Api> {
+        let url = self.get(&table::API_URL, value::api_url);
+        let timeout = self.get(&table::API_TIMEOUT, value::duration);
+        let ca_file = self.ca_file();
+        let url = url?;
+        let proxy = super::proxy::choose(&url, self.environment).proxy;
+        Some(Api { url, timeout: timeout?, ca_file, proxy })
+    }
+
+    fn ca_file(&mut self) -> Option<CaFile> {
+        let path = self.path(&table::API_CA_FILE)?;
+        let text = self.environment.read_file(&path).map_err(|error| reason(&error));
+        let read =
+            text.and_then(|text| CaFile::parse(path.clone(), &text).map_err(|error| error.to_string()));
+        let origin = self.sourced(&table::API_CA_FILE)?.origin;
+        self.noted(read.map_err(|reason| Problem::BadFile { origin, path, reason }))
+    }
+
+    fn web(&mut self) -> Option<Web> {
+        let listen = self.get(&table::LISTEN_ADDRESS, value::listen_address);
+        let telemetry_path = self.get(&table::TELEMETRY_PATH, value::telemetry_path);
+        Some(Web { listen: listen?, telemetry_path: telemetry_path? })
+    }
+
+    fn log(&mut self) -> Option<LogSettings> {
+        let level = self.get(&table::LOG_LEVEL, |found, setting| {
+            let levels = [
+                ("error", LogLevel::Error),
+                ("warn", LogLevel::Warn),
+                ("info", LogLevel::Info),
+                ("debug", LogLevel::Debug),
+                ("trace", LogLevel::Trace),
+            ];
+            value::one_of(found, setting, &levels)
+        });
+        let format = self.get(&table::LOG_FORMAT, |found, setting| {
+            value::one_of(found, setting, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
+        });
+        Some(LogSettings { level: level?, format: format? })
+    }
+
+    /// The general interval of a level (flags, variables, file) stands in for the special ones of the
+    /// same level, and so overrides the special ones of the levels below.
+    pub(super) fn intervals(&mut self) -> Intervals {
+        let default = Intervals::default();
+        // The general value is checked once, so that a bad one has one message.
+        let web_api = self.get(&table::POLL_INTERVAL, value::duration);
+        let mut special = |setting: &'static Setting, default| {
+            let found = self.first_of(&[setting, &table::POLL_INTERVAL], (&[], ""));
+            match found {
+                Some((first, found)) if first.flag == setting.flag => {
+                    let interval: Result<_, Problem> = value::duration(&found, setting);
+                    self.noted(interval).unwrap_or(default)
+                }
+                Some(_) => web_api.unwrap_or(default),
+                None => default,
+            }
+        };
+        Intervals {
+            events: special(&table::POLL_INTERVAL_EVENTS, default.events),
+            objects: special(&table::POLL_INTERVAL_OBJECTS, default.objects),
+            web_api: web_api.unwrap_or(default.web_api),
+        }
+    }
+
+    /// Texts for state codes, which only the file can give.
+    pub(super) fn states(&mut self) -> BTreeMap<u16, String> {
+        let mut states = BTreeMap::new();
+        for (code, text) in self.file.states.clone() {
+            let code = self.noted(state_code(&code));
+            let text = self.noted(value::visible_text(&text, "a text that is not empty"));
+            if let (Some(code), Some(text)) = (code, text) {
+                states.insert(code, text);
+            }
+        }
+        states
+    }
+
+    /// The first of the settings that say where a time begins, of which one command line may give one.
+    pub fn beginning(
+        &mut self,
+        command: CommandName,
+        settings: &[&'static Setting],
+    ) -> Option<(&'static Setting, SourcedValue)> {
+        let reason = format!("both say where {} begins: give one of them", command.name());
+        self.first_of(settings, (&[SourceLevel::Flag], &reason))
+    }
+}
+
+fn state_code(found: &SourcedValue) -> Result<u16, Problem> {
+    let code = found.text.trim().parse().ok().filter(|code| (1000..=8999).contains(code));
+    code.ok_or_else(|| found.bad("codes from 1000 to 8999 as keys"))
+}

@@ -1,0 +1,1141 @@
+//! The settings table: every setting of every command, one row each.
+//!
+//! To add a setting, add a row here, the field that receives its value, and the line that reads it
+//! where the command resolves its settings. The flag, its help text, the key in the file, the
+//! documentation, the JSON Schema and the shell completions follow from the row. Rows are listed in
+//! help pages in the order of this file, and headings in the order of their first row.
+//!
+//! The access token has a row with a variable and no flag, and never gets one: every user of a
+//! machine can read command lines.
+
+#![allow(missing_docs, reason = "the texts of a row say what it is")]
+
+use std::time::Duration;
+
+use super::setting::CommandName::{Audit, Check, Demo, Export, Healthcheck, Report, Serve, Simulate};
+use super::setting::{ChoiceRow, CommandName, CommandRow, DefaultValue, Setting, SettingGroup, ValueKind};
+
+/// Defines a constant for each row, and the list of all of them.
+macro_rules! settings {
+    ($($name:ident { $($column:ident: $value:expr,)* })*) => {
+        $(pub const $name: Setting = Setting { $($column: $value,)* ..Setting::NONE };)*
+
+        /// All rows, in the order in which help pages list them.
+        pub const SETTINGS: &[Setting] = &[$($name),*];
+    };
+}
+
+/// The commands that poll, and so take every setting of polling.
+const SERVING: &[CommandName] = &[Serve, Check];
+/// The commands that serve metrics.
+const WITH_WEB_SERVER: &[CommandName] = &[Serve, Check, Demo];
+/// The commands that read a log once.
+const READING: &[CommandName] = &[Report, Audit, Export];
+/// The commands that read the Web API of an account.
+const WITH_ACCOUNT: &[CommandName] = &[Serve, Check, Report, Audit, Export];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any log, and short enough for every calendar.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// Every second of simulated history takes ids.
+const TEN_YEARS: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+const WINDOW: ValueKind = ValueKind::Duration { least: SECOND, most: CENTURY };
+const WINDOW_EXPECTED: &str = "a duration from 1s on, such as 1h or 30d";
+const INTERVAL_KIND: ValueKind = ValueKind::Duration { least: SECOND, most: DAY };
+const INTERVAL_EXPECTED: &str = "a duration between 1s and 1d, such as 15s";
+const POSITIVE: ValueKind = ValueKind::Integer { least: 1, most: i64::MAX as u64 };
+const PRODUCT_EXPECTED: &str = "the number of a product, such as 3349";
+pub(super) const SINCE_EXPECTED: &str =
+    "now, all, a duration such as 30d, a date such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z";
+pub(super) const LISTEN_EXPECTED: &str =
+    "an address and a port, such as :10460, 0.0.0.0:10460, [::]:10460 or localhost:10460";
+
+const LOGS_TO_READ: &[ChoiceRow] = &[
+    choice("web-api", "Activations, deactivations, key creation ... with their outcome"),
+    choice("events", "What apps register: features used, payments"),
+    choice("objects", "Who added, changed or deleted customers, products, licenses"),
+];
+
+const fn choice(name: &'static str, help: &'static str) -> ChoiceRow {
+    ChoiceRow { name, help }
+}
+
+settings! {
+    REPORT_LOG {
+        argument: "LOG",
+        kind: ValueKind::Choice(LOGS_TO_READ),
+        default: DefaultValue::Is("web-api"),
+        group: SettingGroup::Arguments,
+        commands: &[Report],
+        summary: "Log to report on",
+    }
+    AUDIT_WHAT {
+        argument: "WHAT",
+        kind: ValueKind::Choice(&[choice("seats", "Who held the seats of a floating license, and when")]),
+        default: DefaultValue::Means("none, it is needed"),
+        group: SettingGroup::Arguments,
+        commands: &[Audit],
+        summary: "What to audit: the seats of a floating license",
+    }
+    EXPORT_LOG {
+        argument: "LOG",
+        kind: ValueKind::Choice(LOGS_TO_READ),
+        default: DefaultValue::Means("none, it is needed"),
+        group: SettingGroup::Arguments,
+        commands: &[Export],
+        summary: "Log to export",
+    }
+
+    // Before the time, as an audit is about one license first of all.
+    AUDIT_PRODUCT {
+        flag: "product",
+        variable: "CRYPTOLENS_REPORT_PRODUCT",
+        kind: POSITIVE,
+        value_name: "ID",
+        default: DefaultValue::Means("none, it is needed"),
+        example: "3349",
+        group: SettingGroup::Entries,
+        commands: &[Audit],
+        summary: "Product of the license",
+        help: "The id of the product, as in the log.",
+        expected: PRODUCT_EXPECTED,
+    }
+    AUDIT_KEY {
+        flag: "key",
+        variable: "CRYPTOLENS_REPORT_KEY",
+        value_name: "KEY",
+        default: DefaultValue::Means("none; this or --license-key-file is needed"),
+        example: "ICVLD-VVSZR-ZTICT-YKGXL",
+        group: SettingGroup::Entries,
+        commands: &[Audit],
+        summary: "License key",
+        help: "The whole key, as in the log. Other users of the machine can see it in the list of processes: \
+               --license-key-file keeps it from them.",
+        expected: "a license key",
+    }
+    AUDIT_LICENSE_KEY_FILE {
+        flag: "license-key-file",
+        variable: "CRYPTOLENS_REPORT_LICENSE_KEY_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("none; this or --key is needed"),
+        example: "/run/secrets/license-key",
+        group: SettingGroup::Entries,
+        commands: &[Audit],
+        summary: "File that holds the license key",
+        help: "Is used instead of --key; - reads standard input.",
+        expected: "the path of a file",
+    }
+
+    REPORT_DAYS {
+        flag: "days",
+        variable: "CRYPTOLENS_REPORT_DAYS",
+        kind: ValueKind::Integer { least: 1, most: 36_500 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("30"),
+        example: "7",
+        group: SettingGroup::Time,
+        commands: &[Report],
+        summary: "How many days to report on",
+        help: "A number of days of 24 hours up to now, or up to --to. Is not used with --since or --from.",
+        expected: "a whole number of days from 1 to 36500",
+    }
+    REPORT_SINCE {
+        flag: "since",
+        variable: "CRYPTOLENS_REPORT_SINCE",
+        kind: WINDOW,
+        value_name: "DURATION",
+        default: DefaultValue::Means("what --days says"),
+        example: "1h",
+        group: SettingGroup::Time,
+        commands: &[Report],
+        summary: "How long to report on",
+        help: "A duration such as 1h or 90m up to now, or up to --to. Is not used with --from.",
+        expected: WINDOW_EXPECTED,
+    }
+    EXPORT_SINCE {
+        flag: "since",
+        variable: "CRYPTOLENS_EXPORT_SINCE",
+        kind: WINDOW,
+        value_name: "DURATION",
+        default: DefaultValue::Means("the beginning of the log"),
+        example: "7d",
+        group: SettingGroup::Time,
+        commands: &[Export],
+        summary: "Where to begin: a duration back from now",
+        help: "A duration such as 30d or 12h. Is not used with --from.",
+        expected: WINDOW_EXPECTED,
+    }
+    AUDIT_HOURS {
+        flag: "hours",
+        variable: "CRYPTOLENS_REPORT_HOURS",
+        kind: ValueKind::Integer { least: 1, most: 876_000 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("24"),
+        example: "168",
+        group: SettingGroup::Time,
+        commands: &[Audit],
+        summary: "How many hours to audit",
+        help: "A number of hours up to now, or up to --to. Is not used with --from.",
+        expected: "a whole number of hours from 1 to 876000",
+    }
+    FROM {
+        flag: "from",
+        variable: "CRYPTOLENS_REPORT_FROM",
+        value_name: "TIME",
+        default: DefaultValue::Means("counted back from --to"),
+        example: "2026-01-01",
+        group: SettingGroup::Time,
+        commands: READING,
+        summary: "First moment",
+        help: "A date such as 2026-01-31 (its midnight), a time of --timezone such as 2026-01-31T08:00, or a time with its \
+               own offset such as 2026-01-31T08:00:00Z.",
+        expected: "a date or a time",
+    }
+    TO {
+        flag: "to",
+        variable: "CRYPTOLENS_REPORT_TO",
+        value_name: "TIME",
+        default: DefaultValue::Means("now"),
+        example: "2026-02-01",
+        group: SettingGroup::Time,
+        commands: READING,
+        summary: "Moment at which to end, itself not included",
+        help: "Is written as --from is.",
+        expected: "a date or a time",
+    }
+    TIMEZONE {
+        flag: "timezone",
+        variable: "CRYPTOLENS_REPORT_TIMEZONE",
+        value_name: "ZONE",
+        default: DefaultValue::Is("UTC"),
+        example: "Europe/Stockholm",
+        group: SettingGroup::Time,
+        commands: READING,
+        summary: "Time zone of days, hours and shown times",
+        help: "A name of the IANA database, in any letter case. The system's zone files are used where there are any (TZDIR, \
+               /usr/share/zoneinfo ...), else a table that is compiled in.",
+        expected: "a name of the IANA database, such as Europe/Stockholm or UTC",
+    }
+    AUDIT_LOOKBACK {
+        flag: "lookback",
+        variable: "CRYPTOLENS_REPORT_LOOKBACK",
+        kind: WINDOW,
+        value_name: "DURATION",
+        default: DefaultValue::Is("1d"),
+        example: "30d",
+        group: SettingGroup::Time,
+        commands: &[Audit],
+        summary: "How long before the beginning to read at least",
+        help: "A lease that began before the beginning counts where its heartbeat is read. The audit reads as far back as the \
+               longest lease that it meets; a longer duration is needed only where one machine has a far longer lease than all \
+               others.",
+        expected: WINDOW_EXPECTED,
+    }
+
+    PRODUCT {
+        flag: "product",
+        variable: "CRYPTOLENS_REPORT_PRODUCT",
+        kind: POSITIVE,
+        value_name: "ID",
+        default: DefaultValue::Means("all"),
+        example: "3349",
+        group: SettingGroup::Entries,
+        commands: &[Report, Export],
+        summary: "Only entries of this product",
+        help: "The id of the product; for the web-api and events logs.",
+        expected: PRODUCT_EXPECTED,
+    }
+    KEY {
+        flag: "key",
+        variable: "CRYPTOLENS_REPORT_KEY",
+        value_name: "KEY",
+        default: DefaultValue::Means("all"),
+        example: "ICVLD-VVSZR-ZTICT-YKGXL",
+        group: SettingGroup::Entries,
+        commands: &[Report, Export],
+        summary: "Only entries of this license key",
+        help: "The whole key; needs --product.",
+        expected: "a license key",
+    }
+    STATES {
+        flag: "states",
+        variable: "CRYPTOLENS_REPORT_STATES",
+        kind: ValueKind::List,
+        value_name: "LIST",
+        default: DefaultValue::Means("all"),
+        example: "2014,2015,2024",
+        group: SettingGroup::Entries,
+        commands: &[Report],
+        summary: "State codes to report on",
+        help: "A list of codes from 1000 to 8999, separated by commas; for the web-api report. The report then cannot tell \
+               which keys only fail.",
+        expected: "codes from 1000 to 8999, separated by commas",
+    }
+    OUTCOME {
+        flag: "outcome",
+        variable: "CRYPTOLENS_REPORT_OUTCOME",
+        kind: ValueKind::Choice(&[
+            choice("success", "Third digit of the state is 1"),
+            choice("failure", "Third digit of the state is 2"),
+            choice("unknown", "Any other"),
+        ]),
+        value_name: "OUTCOME",
+        default: DefaultValue::Means("all"),
+        example: "failure",
+        group: SettingGroup::Entries,
+        commands: &[Report],
+        summary: "Outcome to report on",
+        help: "For the web-api report. Entries with another outcome are left out of every number, so there is no ratio then.",
+    }
+    AUDIT_MAX_MACHINES {
+        flag: "max-machines",
+        variable: "CRYPTOLENS_REPORT_MAX_MACHINES",
+        kind: ValueKind::Integer { least: 0, most: u32::MAX as u64 },
+        value_name: "NUMBER",
+        default: DefaultValue::Means("what GetKey says now"),
+        example: "10",
+        group: SettingGroup::Entries,
+        commands: &[Audit],
+        summary: "Seats of the license",
+        help: "0 for no limit. Give it where the token may not call GetKey, or where the number was another one at that time.",
+        expected: "a whole number from 0 on",
+    }
+
+    NO_COMPARISON {
+        flag: "no-comparison",
+        variable: "CRYPTOLENS_REPORT_NO_COMPARISON",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Presentation,
+        commands: &[Report],
+        summary: "Leave out the comparison with the window before",
+        help: "The web-api report then reads half as much of the log.",
+        expected: "true or false",
+    }
+    REPORT_FORMAT {
+        flag: "format",
+        variable: "CRYPTOLENS_REPORT_FORMAT",
+        kind: ValueKind::Choice(&[
+            choice("text", "For the terminal"),
+            choice("json", "For programs"),
+            choice("csv", "For spreadsheets"),
+            choice("html", "One page that needs nothing else"),
+            choice("svg", "One chart"),
+        ]),
+        value_name: "FORMAT",
+        default: DefaultValue::Is("text"),
+        example: "html",
+        group: SettingGroup::Presentation,
+        commands: &[Report, Audit],
+        summary: "Format of the report",
+        help: "One of: text (for the terminal), json (versioned, for programs), csv (for spreadsheets), html (one page that \
+               needs nothing else), svg (one chart of the web-api report, see --chart).",
+    }
+    EXPORT_FORMAT {
+        flag: "format",
+        variable: "CRYPTOLENS_EXPORT_FORMAT",
+        kind: ValueKind::Choice(&[
+            choice("ndjson", "A JSON object on each line"),
+            choice("csv", "With a header"),
+        ]),
+        value_name: "FORMAT",
+        default: DefaultValue::Is("ndjson"),
+        example: "csv",
+        group: SettingGroup::Presentation,
+        commands: &[Export],
+        summary: "Format of the entries",
+        help: "One of: ndjson (a JSON object on each line), csv (with a header).",
+    }
+    EXPORT_RESUME {
+        flag: "resume",
+        variable: "CRYPTOLENS_EXPORT_RESUME",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Presentation,
+        commands: &[Export],
+        summary: "Go on after the last entry of the output",
+        help: "Reads the ids of the file named by --output, or of the unfinished one that an interrupted export left beside it, \
+               and appends the entries that it lacks from its last hour on, so that entries that the log showed late are there \
+               too: --since and --from say where a new file begins. Without such a file it begins as usual.",
+        expected: "true or false",
+    }
+    CHART {
+        flag: "chart",
+        variable: "CRYPTOLENS_REPORT_CHART",
+        kind: ValueKind::Choice(&[
+            choice("outcome", "Successful vs. unsuccessful requests"),
+            choice("daily", "Requests of each day"),
+        ]),
+        value_name: "CHART",
+        default: DefaultValue::Is("outcome"),
+        example: "daily",
+        group: SettingGroup::Presentation,
+        commands: &[Report],
+        summary: "Chart of --format=svg",
+        help: "One of: outcome (successful vs. unsuccessful requests), daily (requests of each day).",
+    }
+    TOP {
+        flag: "top",
+        variable: "CRYPTOLENS_REPORT_TOP",
+        kind: ValueKind::Integer { least: 0, most: u64::MAX },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("10"),
+        example: "50",
+        group: SettingGroup::Presentation,
+        commands: &[Report],
+        summary: "Longest list of most failing names and machines",
+        help: "A number of rows; also for the audit trail in --format=text, which shows the newest.",
+        expected: "a whole number from 0 on, such as 10",
+    }
+    OUTPUT {
+        flag: "output",
+        short: Some('o'),
+        variable: "CRYPTOLENS_REPORT_OUTPUT",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("standard output"),
+        example: "report.html",
+        group: SettingGroup::Presentation,
+        commands: READING,
+        summary: "File to write",
+        help: "The file is written beside its place and put there when it is complete, so that a failure leaves the old one \
+               as it was. With --identities=full only its owner can read it. A device or a FIFO is written to as it is.",
+        expected: "the path of a file",
+    }
+    IDENTITIES {
+        flag: "identities",
+        variable: "CRYPTOLENS_REPORT_IDENTITIES",
+        kind: ValueKind::Choice(&[choice("masked", "As pseudonyms"), choice("full", "As they are")]),
+        value_name: "HOW",
+        default: DefaultValue::Is("masked"),
+        example: "full",
+        group: SettingGroup::Presentation,
+        commands: READING,
+        summary: "How keys, machines, addresses and names of people are shown",
+        help: "One of: masked, full. Masked ones are pseudonyms such as key-3f2a91bc04d1: the same for the same access token, \
+               so that they can be compared between reports, and not to be undone without it. Always shown: ids, times, states, \
+               names of features and events, values and currencies; in JSON texts of the log true, false and null, the member \
+               names that the API documents, and numbers and dates of members of a license such as MaxNoOfMachines and Expires.",
+    }
+
+    ACCOUNT {
+        flag: "account",
+        variable: "CRYPTOLENS_REPORT_ACCOUNT",
+        kind: ValueKind::AccountName,
+        value_name: "NAME",
+        default: DefaultValue::Means("the only one"),
+        example: "shop",
+        group: SettingGroup::Configuration,
+        commands: READING,
+        summary: "Account of the configuration file",
+        help: "Its name there; needed where the file lists several. The tokens of the others are not read.",
+        expected: "the name of an account",
+    }
+    CONFIG_FILE {
+        flag: "config.file",
+        variable: "CRYPTOLENS_CONFIG_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("none"),
+        example: "/etc/cryptolens-exporter.yml",
+        group: SettingGroup::Configuration,
+        commands: WITH_ACCOUNT,
+        restart: true,
+        summary: "YAML file with settings and accounts",
+        help: "Needed for more than one account, for names of products and for names of state codes; everything else can also \
+               be given by flags or environment. Relative paths in the file are relative to the directory of the file. Unknown \
+               keys are errors.",
+        expected: "the path of a file",
+    }
+
+    TOKEN {
+        variable: "CRYPTOLENS_TOKEN",
+        group: SettingGroup::WebApi,
+        commands: WITH_ACCOUNT,
+        restart: true,
+        summary: "The access token",
+        help: "There is no flag for it, because every user of a machine can read command lines.",
+        expected: "an access token",
+    }
+    API_URL {
+        flag: "api.url",
+        variable: "CRYPTOLENS_API_URL",
+        key: "api.url",
+        kind: ValueKind::Url,
+        value_name: "URL",
+        default: DefaultValue::Is("https://api.cryptolens.io/api"),
+        example: "http://localhost:8080/api",
+        group: SettingGroup::WebApi,
+        commands: WITH_ACCOUNT,
+        restart: true,
+        summary: "Base URL of the Web API",
+        help: "An http or https URL without query, user name or password, with single slashes in its path. With http:// the \
+               token travels unencrypted, so a host other than this machine gives a warning. The proxy named in HTTPS_PROXY \
+               is used, except for the hosts that NO_PROXY lists.",
+        expected: "an http or https URL, such as https://api.cryptolens.io/api",
+    }
+    API_TOKEN_FILE {
+        flag: "api.token-file",
+        variable: "CRYPTOLENS_TOKEN_FILE",
+        key: "api.token_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/run/secrets/cryptolens-token",
+        group: SettingGroup::WebApi,
+        commands: WITH_ACCOUNT,
+        summary: "File that holds the access token",
+        help: "White space around the token is ignored. The file is read again when it changes, so a token can be replaced \
+               without a restart. Cannot be given together with CRYPTOLENS_TOKEN, which holds the token itself.",
+        expected: "a path",
+    }
+    API_TIMEOUT {
+        flag: "api.timeout",
+        variable: "CRYPTOLENS_API_TIMEOUT",
+        key: "api.timeout",
+        kind: ValueKind::Duration { least: SECOND, most: Duration::from_secs(600) },
+        value_name: "DURATION",
+        default: DefaultValue::Is("30s"),
+        example: "1m",
+        group: SettingGroup::WebApi,
+        commands: WITH_ACCOUNT,
+        summary: "Longest time that one request may take",
+        help: "From connecting to the last byte of the answer; a duration between 1s and 10m.",
+        expected: "a duration between 1s and 10m, such as 30s",
+    }
+    API_CA_FILE {
+        flag: "api.ca-file",
+        variable: "CRYPTOLENS_API_CA_FILE",
+        key: "api.ca_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("the system's"),
+        example: "/etc/ssl/company-ca.pem",
+        group: SettingGroup::WebApi,
+        commands: WITH_ACCOUNT,
+        summary: "PEM file with the certificate authorities to trust",
+        help: "Instead of those of the system; for a proxy that terminates TLS.",
+        expected: "a path",
+    }
+
+    SINCE {
+        flag: "since",
+        variable: "CRYPTOLENS_SINCE",
+        key: "since",
+        kind: ValueKind::Since,
+        value_name: "WHEN",
+        default: DefaultValue::Is("now"),
+        example: "30d",
+        group: SettingGroup::Counting,
+        commands: SERVING,
+        summary: "Where counting starts",
+        help: "One of: now (only entries that are logged from now on), all (everything the API still has), a duration such as \
+               30d (that far back), a date such as 2026-01-31 (midnight UTC), or a time such as 2026-01-31T08:00:00Z. It is \
+               fixed at the first start and kept in the ledger; to start over, stop the exporter and delete the ledger.",
+        expected: SINCE_EXPECTED,
+    }
+    LOGS {
+        flag: "logs",
+        variable: "CRYPTOLENS_LOGS",
+        key: "logs",
+        kind: ValueKind::Logs,
+        value_name: "LIST",
+        default: DefaultValue::Is("web_api,events,objects"),
+        example: "web_api,events",
+        group: SettingGroup::Counting,
+        commands: SERVING,
+        summary: "Logs to count",
+        help: "A list, separated by commas: web_api (activations, deactivations, key creation ... with their outcome), events \
+               (what apps register: features used, payments), objects (who added, changed or deleted customers, products, \
+               licenses). The token needs the permission for each. Given again, the flag adds to the list.",
+        expected: "web_api, events or objects",
+    }
+
+    POLL_INTERVAL {
+        flag: "poll.interval",
+        variable: "CRYPTOLENS_POLL_INTERVAL",
+        key: "poll.interval",
+        kind: INTERVAL_KIND,
+        value_name: "DURATION",
+        default: DefaultValue::Means("15s for web_api, 60s for events and objects"),
+        example: "30s",
+        group: SettingGroup::Polling,
+        commands: WITH_WEB_SERVER,
+        summary: "Time between two polls of a log",
+        help: "A duration between 1s and 1d. Sets all three logs, except those whose own flag is given as well.",
+        expected: INTERVAL_EXPECTED,
+    }
+    POLL_INTERVAL_EVENTS {
+        flag: "poll.interval.events",
+        variable: "CRYPTOLENS_POLL_INTERVAL_EVENTS",
+        key: "poll.interval_events",
+        kind: INTERVAL_KIND,
+        value_name: "DURATION",
+        default: DefaultValue::Means("what --poll.interval says, else 60s"),
+        example: "5m",
+        group: SettingGroup::Polling,
+        commands: WITH_WEB_SERVER,
+        summary: "Time between two polls of the Events Log",
+        help: "A duration between 1s and 1d.",
+        expected: INTERVAL_EXPECTED,
+    }
+    POLL_INTERVAL_OBJECTS {
+        flag: "poll.interval.objects",
+        variable: "CRYPTOLENS_POLL_INTERVAL_OBJECTS",
+        key: "poll.interval_objects",
+        kind: INTERVAL_KIND,
+        value_name: "DURATION",
+        default: DefaultValue::Means("what --poll.interval says, else 60s"),
+        example: "5m",
+        group: SettingGroup::Polling,
+        commands: WITH_WEB_SERVER,
+        summary: "Time between two polls of the Object Log",
+        help: "A duration between 1s and 1d.",
+        expected: INTERVAL_EXPECTED,
+    }
+    POLL_OVERLAP {
+        flag: "poll.overlap",
+        variable: "CRYPTOLENS_POLL_OVERLAP",
+        key: "poll.overlap",
+        kind: ValueKind::Duration { least: Duration::ZERO, most: DAY },
+        value_name: "DURATION",
+        default: DefaultValue::Is("60s"),
+        example: "5m",
+        group: SettingGroup::Polling,
+        commands: SERVING,
+        summary: "How far behind the newest entry each poll reads again",
+        help: "Entries can become visible out of order; one that shows up later than this is not counted, only reported. No \
+               entry is counted twice, however long the overlap. A duration between 0s and 24h.",
+        expected: "a duration between 0s and 24h, such as 60s",
+    }
+
+    STORAGE_PATH {
+        flag: "storage.path",
+        variable: "CRYPTOLENS_STORAGE_PATH",
+        key: "storage.path",
+        kind: ValueKind::Path,
+        value_name: "DIRECTORY",
+        default: DefaultValue::Is("data/"),
+        example: "/var/lib/cryptolens-exporter",
+        group: SettingGroup::Storage,
+        commands: SERVING,
+        restart: true,
+        summary: "Directory of the ledger",
+        help: "Holds ledger.db, from which the counts go on after a restart: put it on a disk that stays. It is created if \
+               missing. Only one process may use it at a time.",
+        expected: "a path",
+    }
+    DEMO_STORAGE_PATH {
+        flag: "storage.path",
+        variable: "CRYPTOLENS_STORAGE_PATH",
+        kind: ValueKind::Path,
+        value_name: "DIRECTORY",
+        default: DefaultValue::Means("a temporary directory that is removed at exit"),
+        example: "demo-data/",
+        group: SettingGroup::Storage,
+        commands: &[Demo],
+        restart: true,
+        summary: "Directory of the ledger",
+        help: "It is created if missing. Name one to see counts survive a restart.",
+        expected: "a path",
+    }
+    FOREIGN_LEDGER {
+        flag: "storage.foreign-ledger",
+        variable: "CRYPTOLENS_STORAGE_FOREIGN_LEDGER",
+        key: "storage.foreign_ledger",
+        kind: ValueKind::Choice(&[
+            choice("refuse", "End with exit code 1"),
+            choice("adopt", "Go on with it"),
+            choice("set-aside", "Rename it and begin a new one"),
+        ]),
+        value_name: "ACTION",
+        default: DefaultValue::Is("refuse"),
+        example: "adopt",
+        group: SettingGroup::Storage,
+        commands: SERVING,
+        restart: true,
+        summary: "What to do with a ledger that was written for another API address",
+        help: "One of refuse, adopt and set-aside. The ledger records the address of the API that it was written for, so that \
+               the counts of two accounts, or of the demo and an account, are never added up. refuse ends with exit code 1; \
+               adopt goes on with it, for an API that has moved or is reached through a proxy now, but never with the demo's; \
+               set-aside renames it and begins a new one.",
+    }
+
+    HEALTHCHECK_URL {
+        flag: "url",
+        variable: "CRYPTOLENS_HEALTHCHECK_URL",
+        kind: ValueKind::Url,
+        value_name: "URL",
+        default: DefaultValue::Means("/-/ready at --web.listen-address"),
+        example: "http://127.0.0.1:10460/-/healthy",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "URL to ask",
+        help: "/-/ready says whether each log had its first answer or error, /-/healthy whether the process is up.",
+        expected: "an http or https URL, such as http://127.0.0.1:10460/-/healthy",
+    }
+    LISTEN_ADDRESS {
+        flag: "web.listen-address",
+        variable: "CRYPTOLENS_WEB_LISTEN_ADDRESS",
+        key: "web.listen_address",
+        kind: ValueKind::Address,
+        value_name: "ADDRESS",
+        default: DefaultValue::Is(":10460"),
+        example: "localhost:10460",
+        group: SettingGroup::Web,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "Address to serve metrics, landing page and health on",
+        help: "An IP address or localhost, and a port. Without an address, as in :10460, every address of the machine, of IPv4 \
+               and of IPv6.",
+        expected: LISTEN_EXPECTED,
+    }
+    HEALTHCHECK_LISTEN_ADDRESS {
+        flag: "web.listen-address",
+        variable: "CRYPTOLENS_WEB_LISTEN_ADDRESS",
+        kind: ValueKind::Address,
+        value_name: "ADDRESS",
+        default: DefaultValue::Is(":10460"),
+        example: "localhost:9000",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "Address that the exporter on this machine serves on, as its own flag says it",
+        help: "Without an address, as in :10460, or with one for all of the machine, the loopback address is asked.",
+        expected: LISTEN_EXPECTED,
+    }
+    TELEMETRY_PATH {
+        flag: "web.telemetry-path",
+        variable: "CRYPTOLENS_WEB_TELEMETRY_PATH",
+        key: "web.telemetry_path",
+        kind: ValueKind::UrlPath,
+        value_name: "PATH",
+        default: DefaultValue::Is("/metrics"),
+        example: "/cryptolens/metrics",
+        group: SettingGroup::Web,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "Path of the metrics",
+        help: "Begins with a slash; neither / nor below /-/, which the landing page and the health checks use.",
+        expected: "a path such as /metrics",
+    }
+    SIMULATE_LISTEN_ADDRESS {
+        flag: "listen-address",
+        variable: "CRYPTOLENS_SIMULATE_LISTEN_ADDRESS",
+        kind: ValueKind::Address,
+        value_name: "ADDRESS",
+        default: DefaultValue::Is("127.0.0.1:10461"),
+        example: "localhost:8080",
+        group: SettingGroup::Web,
+        commands: &[Simulate],
+        summary: "Address to serve on",
+        help: "An IP address or localhost, and a port; port 0 takes a free one. The first line of the output says which. Whoever \
+               reaches the address can also change what is simulated, so keep it on this machine.",
+        expected: "an address and a port, such as 127.0.0.1:10461 or localhost:0",
+    }
+
+    LOG_LEVEL {
+        flag: "log.level",
+        variable: "CRYPTOLENS_LOG_LEVEL",
+        key: "log.level",
+        kind: ValueKind::Choice(&[
+            choice("error", "An operator must act"),
+            choice("warn", "Nothing is lost"),
+            choice("info", ""),
+            choice("debug", "Each request"),
+            choice("trace", ""),
+        ]),
+        value_name: "LEVEL",
+        default: DefaultValue::Is("info"),
+        example: "debug",
+        group: SettingGroup::Logging,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "Least severity to log",
+        help: "One of: error (an operator must act), warn (nothing is lost), info, debug (each request), trace.",
+    }
+    LOG_FORMAT {
+        flag: "log.format",
+        variable: "CRYPTOLENS_LOG_FORMAT",
+        key: "log.format",
+        kind: ValueKind::Choice(&[
+            choice("logfmt", "Pairs of key and value"),
+            choice("json", "A JSON object on each line"),
+        ]),
+        value_name: "FORMAT",
+        default: DefaultValue::Is("logfmt"),
+        example: "json",
+        group: SettingGroup::Logging,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "Format of log lines",
+        help: "One of: logfmt, json.",
+    }
+
+    CONFIG_ONLY {
+        flag: "config-only",
+        variable: "CRYPTOLENS_CONFIG_ONLY",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Check,
+        commands: &[Check],
+        summary: "Validate the configuration only, without asking the Web API",
+        help: "For a deployment pipeline that has no access to the network. The token must still be there, and token files and \
+               CA file are still read.",
+        expected: "true or false",
+    }
+    DEMO_SEED {
+        flag: "seed",
+        variable: "CRYPTOLENS_SEED",
+        kind: ValueKind::Integer { least: 0, most: u64::MAX },
+        value_name: "NUMBER",
+        default: DefaultValue::Means("a random one"),
+        example: "42",
+        group: SettingGroup::Simulation,
+        commands: &[Demo],
+        summary: "Seed of the simulated traffic",
+        help: "A whole number. The same seed gives the same history.",
+        expected: "a whole number from 0 on, such as 42",
+    }
+
+    SIMULATE_SEED {
+        flag: "seed",
+        variable: "CRYPTOLENS_SIMULATE_SEED",
+        kind: ValueKind::Integer { least: 0, most: u64::MAX },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("1"),
+        example: "42",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "Seed of everything that is random",
+        help: "A whole number. The same seed and --start give the same logs, in every process.",
+        expected: "a whole number from 0 on, such as 42",
+    }
+    SIMULATE_START {
+        flag: "start",
+        variable: "CRYPTOLENS_SIMULATE_START",
+        value_name: "TIME",
+        default: DefaultValue::Means("--history before now"),
+        example: "2026-01-01",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "Time at which the logs begin",
+        help: "A date such as 2026-01-31 (midnight UTC), or a time such as 2026-01-31T08:00:00Z, at most ten years ago.",
+        expected: "a date such as 2026-01-31, or a time such as 2026-01-31T08:00:00Z, at most ten years ago",
+    }
+    SIMULATE_HISTORY {
+        flag: "history",
+        variable: "CRYPTOLENS_SIMULATE_HISTORY",
+        kind: ValueKind::Duration { least: Duration::ZERO, most: TEN_YEARS },
+        value_name: "DURATION",
+        default: DefaultValue::Is("30d"),
+        example: "90d",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "How much has already happened when the simulator starts",
+        help: "A duration of at most ten years. Is not used if --start is given.",
+        expected: "a duration of at most ten years, such as 30d",
+    }
+    SIMULATE_REQUESTS_PER_MINUTE {
+        flag: "requests-per-minute",
+        variable: "CRYPTOLENS_SIMULATE_REQUESTS_PER_MINUTE",
+        kind: ValueKind::Number { least: 0.0, most: 100_000.0 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("1"),
+        example: "60",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "Mean number of requests a minute in the Web API Log",
+        help: "A number between 0 and 100000; over a whole week, as nights and weekends are quiet. Higher means more customers. \
+               The Events Log has a third of it, the Object Log a sixtieth. 0 leaves the logs empty, for rows that are added at \
+               /simulator/rows.",
+        expected: "a number between 0 and 100000",
+    }
+    SIMULATE_FIRST_ID {
+        flag: "first-id",
+        variable: "CRYPTOLENS_SIMULATE_FIRST_ID",
+        kind: ValueKind::Integer { least: 1, most: 1 << 62 },
+        value_name: "ID",
+        default: DefaultValue::Is("2100000000"),
+        example: "5000000000",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "Lowest id of each log",
+        help: "A whole number between 1 and 2^62. The default lets a month of history cross 2^31, which clients with short \
+               integers do not survive.",
+        expected: "a whole number between 1 and 2^62",
+    }
+    SIMULATE_LATE_FRACTION {
+        flag: "late-fraction",
+        variable: "CRYPTOLENS_SIMULATE_LATE_FRACTION",
+        kind: ValueKind::Number { least: 0.0, most: 1.0 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("0.01"),
+        example: "0.1",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "Part of the rows that show up late",
+        help: "A number between 0 and 1. A late row appears below rows with a higher id that are already there.",
+        expected: "a number between 0 and 1",
+    }
+    SIMULATE_LATE_MAX {
+        flag: "late-max",
+        variable: "CRYPTOLENS_SIMULATE_LATE_MAX",
+        kind: ValueKind::Duration { least: Duration::ZERO, most: DAY },
+        value_name: "DURATION",
+        default: DefaultValue::Is("30s"),
+        example: "2m",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "How late rows show up at most",
+        help: "A duration between 0s and 1d, in whole seconds.",
+        expected: "a duration between 0s and 1d, such as 30s",
+    }
+    SIMULATE_RETENTION {
+        flag: "retention",
+        variable: "CRYPTOLENS_SIMULATE_RETENTION",
+        kind: ValueKind::Duration { least: Duration::ZERO, most: Duration::MAX },
+        value_name: "DURATION",
+        default: DefaultValue::Means("for ever"),
+        example: "30d",
+        group: SettingGroup::Traffic,
+        commands: &[Simulate],
+        summary: "How long the Events Log and the Object Log keep a row",
+        help: "A duration. The real logs keep theirs for 30 days at least; the Web API Log keeps everything.",
+        expected: "a duration, such as 30d",
+    }
+    SIMULATE_TOKEN {
+        flag: "token",
+        variable: "CRYPTOLENS_SIMULATE_TOKEN",
+        value_name: "TOKEN",
+        default: DefaultValue::Means("any but an empty one"),
+        example: "letmein",
+        group: SettingGroup::Access,
+        commands: &[Simulate],
+        summary: "The only access token that is accepted",
+        help: "An invented one: a command line is no place for a real token.",
+        expected: "a text that is not empty",
+    }
+    SIMULATE_DENY {
+        flag: "deny",
+        variable: "CRYPTOLENS_SIMULATE_DENY",
+        kind: ValueKind::List,
+        value_name: "METHOD",
+        example: "GetObjectLog",
+        group: SettingGroup::Access,
+        commands: &[Simulate],
+        summary: "Method that the token may not call",
+        help: "One of: GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, RegisterEvent. Can be given several times, or \
+               with several methods between commas.",
+        expected: "GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey or RegisterEvent",
+    }
+    SIMULATE_KEY_LOCK {
+        flag: "key-lock",
+        variable: "CRYPTOLENS_SIMULATE_KEY_LOCK",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Access,
+        commands: &[Simulate],
+        summary: "Give the token a key lock",
+        help: "GetWebAPILog then needs ProductId and Key, as with a token that is made for applications.",
+        expected: "true or false",
+    }
+    SIMULATE_FAULT {
+        flag: "fault",
+        variable: "CRYPTOLENS_SIMULATE_FAULT",
+        kind: ValueKind::List,
+        value_name: "KIND[:VALUE][=PROBABILITY]",
+        example: "access_denied:403=0.1 --fault=hang=0.01",
+        group: SettingGroup::Faults,
+        commands: &[Simulate],
+        summary: "Something that goes wrong",
+        help: "The kind, its value, and how likely it is to hit a request, 0 to 1 (1 if not given). Can be given several times, \
+               or with several faults between commas; the first one that applies and hits is taken. They can be changed at \
+               /simulator/faults later.",
+        expected: "faults such as hang, access_denied:403 or slow:500=0.1, separated by commas",
+    }
+
+    // From here on, what only the file can say.
+    ACCOUNT_NAME {
+        key: "accounts[].name",
+        kind: ValueKind::AccountName,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "shop",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        summary: "Name of the account in labels and in the ledger",
+        help: "1 to 100 characters of A-Z a-z 0-9 _ . -; each account has its own.",
+        expected: "1 to 100 characters of A-Z a-z 0-9 _ . -",
+    }
+    ACCOUNT_TOKEN_FILE {
+        key: "accounts[].token_file",
+        kind: ValueKind::Path,
+        default: DefaultValue::Means("none; this or token_env is needed"),
+        example: "/run/secrets/shop",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        summary: "File that holds the token of the account",
+        help: "As --api.token-file, for one account.",
+        expected: "a path",
+    }
+    ACCOUNT_TOKEN_ENV {
+        key: "accounts[].token_env",
+        kind: ValueKind::VariableName,
+        default: DefaultValue::Means("none; this or token_file is needed"),
+        example: "SHOP_TOKEN",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        restart: true,
+        summary: "Name of the environment variable that holds the token of the account",
+        help: "The name, not the token: a token that is written into the file is an error.",
+        expected: "the name of an environment variable, such as SHOP_TOKEN",
+    }
+    ACCOUNT_SINCE {
+        key: "accounts[].since",
+        kind: ValueKind::Since,
+        default: DefaultValue::Means("what since says"),
+        example: "30d",
+        group: SettingGroup::Accounts,
+        commands: SERVING,
+        summary: "Where counting starts for the account",
+        help: "As since at the top of the file.",
+        expected: SINCE_EXPECTED,
+    }
+    ACCOUNT_LOGS {
+        key: "accounts[].logs",
+        kind: ValueKind::Logs,
+        default: DefaultValue::Means("what logs says"),
+        example: "[web_api]",
+        group: SettingGroup::Accounts,
+        commands: SERVING,
+        summary: "Logs of the account to count",
+        help: "As logs at the top of the file.",
+        expected: "web_api, events or objects",
+    }
+    PRODUCT_ID {
+        key: "accounts[].products[].id",
+        kind: POSITIVE,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "3349",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        summary: "Id of a product, as the service gave it",
+        help: "A product that is listed has a name, and series at 0 before its first entry. The list does not filter.",
+        expected: "the number that the service gave the product, such as 3349",
+    }
+    PRODUCT_NAME {
+        key: "accounts[].products[].name",
+        default: DefaultValue::Means("none, it is needed"),
+        example: "My App",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        summary: "Name of the product",
+        help: "A text for dashboards and reports.",
+        expected: "a text that is not empty",
+    }
+    STATE_TEXTS {
+        key: "states",
+        kind: ValueKind::States,
+        example: "{2021: license expired}",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        summary: "Texts for state codes, by code from 1000 to 8999",
+        help: "For codes that the vendor explained to you. They name states in dashboards and reports.",
+        expected: "a map of codes and texts, such as \"2021: license expired\"",
+    }
+    OBJECTS_FIRST_CODE {
+        key: "objects.first_code",
+        kind: ValueKind::Integer { least: 0, most: 1000 },
+        default: DefaultValue::Is("0"),
+        example: "1",
+        group: SettingGroup::Accounts,
+        commands: WITH_ACCOUNT,
+        summary: "Number by which the Object Log calls its first resource type and action",
+        help: "The API does not document whether its codes begin at 0 or at 1.",
+        expected: "a whole number from 0 to 1000, mostly 0 or 1",
+    }
+}
+
+/// The commands, in the order in which the help page lists them.
+pub const COMMANDS: &[CommandRow] = &[
+    CommandRow {
+        name: Serve,
+        summary: "Poll the logs and serve metrics",
+        help: "Polls the logs of each account, keeps the counts in a ledger on disk and serves them at \
+               http://localhost:10460/metrics until it gets SIGTERM or SIGINT. SIGHUP reads token and configuration file again.",
+        example: "CRYPTOLENS_TOKEN=... cryptolens-exporter serve --since=30d",
+        usage: "",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Demo,
+        summary: "Try everything out with simulated traffic, without an account",
+        help: "Starts a simulated Web API inside the process, with 30 days of history and live traffic with a failure spike now \
+               and then, points the real poller at it and serves the metrics on the usual port. Needs no token and no network.",
+        example: "cryptolens-exporter demo",
+        usage: "",
+        needs_token: false,
+    },
+    CommandRow {
+        name: Check,
+        summary: "Check the configuration and each token against each log",
+        help: "Validates the configuration, then asks each log of each account for one entry, and prints a table of what works \
+               and what to do about what doesn't. Takes the flags of serve. Exit code 0 if everything works, 1 if something \
+               doesn't, 2 if the configuration is bad.",
+        example: "cryptolens-exporter check --config.file=/etc/cryptolens-exporter.yml",
+        usage: "",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Healthcheck,
+        summary: "Ask a running exporter whether it is ready",
+        help: "Exit code 0 if it answers yes within three seconds, 1 otherwise. For containers, which have no other program to \
+               ask with.",
+        example: "cryptolens-exporter healthcheck --url=http://127.0.0.1:10460/-/healthy",
+        usage: "",
+        needs_token: false,
+    },
+    CommandRow {
+        name: Report,
+        summary: "Answer once: how many requests fail, since when, and whose",
+        help: "Reads a log of one account, by default the last 30 days of the Web API Log, and shows what is in it: requests \
+               that succeed and fail, by day, hour, event type, product and state, with the keys, machines and names that fail \
+               most. For the events log: events, features and values. For the objects log: who did what to which object. Needs \
+               no exporter that ran before.",
+        example: "CRYPTOLENS_TOKEN=... cryptolens-exporter report --days=7",
+        usage: "",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Audit,
+        summary: "Audit the seats of a floating license",
+        help: "Shows who held seats and when, who was refused, and how long the license was at its limit or beyond it.",
+        example: "cryptolens-exporter audit seats --product=3349 --key=ICVLD-VVSZR-ZTICT-YKGXL --hours=24",
+        usage: "cryptolens-exporter audit [OPTIONS] --product <ID> <WHAT>",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Export,
+        summary: "Export the entries of a log",
+        help: "Writes entry after entry, oldest first, as NDJSON or CSV.",
+        example: "cryptolens-exporter export web-api --since=7d --output=requests.ndjson",
+        usage: "",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Simulate,
+        summary: "Serve the simulated Web API alone, for trying clients",
+        help: "Serves the logs of an invented vendor, with history and live traffic, as the Web API does. A client takes \
+               http://127.0.0.1:10461/api for the URL, and any text for the token. What is simulated can be changed, and what a \
+               client should have seen can be asked, below http://127.0.0.1:10461/simulator.",
+        example: "cryptolens-exporter simulate --requests-per-minute=60 --fault=slow=0.1",
+        usage: "",
+        needs_token: false,
+    },
+];
+
+/// The settings of one command, in the order of its help page.
+pub fn of_command(command: CommandName) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(move |setting| setting.is_of(command))
+}

@@ -1,0 +1,85 @@
+//! One run of a report, audit or export: the client of its account, and how the answer is shown.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::ReportError;
+use super::identity::Identities;
+use super::options::{Presentation, ReportAccess};
+use super::progress::Progress;
+use super::source::Source;
+use super::text::Screen;
+use super::window::Window;
+use super::zone::Zone;
+use crate::cryptolens::{Client, Product, Token};
+
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// What every report needs.
+pub(super) struct ReportSession {
+    client: Client,
+    stop: CancellationToken,
+    pub(super) account: String,
+    pub(super) identities: Identities,
+    pub(super) screen: Screen,
+    /// Texts for states that the configuration names.
+    pub(super) states: BTreeMap<u16, String>,
+    /// Products that the configuration names.
+    pub(super) products: Vec<Product>,
+    /// The number by which the Object Log calls the first resource type and the first action.
+    pub(super) objects_first_code: i64,
+}
+
+impl ReportSession {
+    /// `stop` ends readings early.
+    pub(super) fn new(
+        access: ReportAccess,
+        presentation: &Presentation,
+        stop: CancellationToken,
+    ) -> Result<ReportSession, ReportError> {
+        let identities =
+            if presentation.full_identities { Identities::Full } else { Identities::masked(&access.token) };
+        Ok(ReportSession {
+            client: Client::new(&access.client, Token::fixed(access.token))?,
+            stop,
+            account: access.account,
+            identities,
+            screen: screen(presentation),
+            products: access.products,
+            states: access.states,
+            objects_first_code: access.objects_first_code,
+        })
+    }
+
+    pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> Source {
+        Source {
+            client: self.client.clone(),
+            progress: Progress::new(log, window, zone),
+            backoff: BACKOFF,
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Whose report, and on which time.
+    pub(super) fn heading(&self, window: &Window) -> String {
+        format!("account {}, {window}", self.account)
+    }
+}
+
+/// The terminal, if that is where the answer goes. `COLUMNS` says how wide it is wherever that is set.
+fn screen(presentation: &Presentation) -> Screen {
+    if presentation.file().is_some() {
+        return Screen::default();
+    }
+    let to_terminal = std::io::stdout().is_terminal();
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    let width = columns.filter(|columns| *columns > 0).or_else(|| {
+        let size = terminal_size::terminal_size_of(std::io::stdout());
+        size.map(|(terminal_size::Width(columns), _)| columns)
+    });
+    Screen { colour: to_terminal && !unwanted, width }
+}
