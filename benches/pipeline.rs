@@ -18,7 +18,7 @@ use cryptolens_exporter::config::{ForeignLedger, ListenAddress};
 use cryptolens_exporter::cryptolens::{
     Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
 };
-use cryptolens_exporter::ingest::{Batch, CheckpointStore as _, LogId, Origin, PageStatistics};
+use cryptolens_exporter::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin, PageStatistics};
 use cryptolens_exporter::ledger::{Ledger, LedgerAddress, LedgerOptions};
 use cryptolens_exporter::snapshot::{AccountStatus, Snapshots, Targets};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, RowCounter, TallyDelta};
@@ -293,7 +293,7 @@ async fn scrape_accounts(accounts: usize) {
                 }
             })
             .collect();
-        let record = Batch {
+        let record = LogUpdate {
             counted: rows.iter().map(|row| row.id).collect(),
             rows: Rows::Events(rows),
             read_at: 1_800_000_000,

@@ -1,11 +1,11 @@
-//! What an operator can do about a failed request: texts that name flags and settings, which
+//! Advice for operators about failed requests. The texts name flags and settings, which
 //! [`crate::cryptolens`] does not know.
 //!
 //! Promises: each text is one clause that fits behind the error; a flag that it names exists.
 
 use crate::cryptolens::{ApiError, DecodeFault, Endpoint, TransportFault, is_redirect};
 
-/// What can be done about an error of the exporter, which asks again by itself.
+/// Advice for an error of the exporter, which asks again by itself.
 pub const fn for_serve(error: &ApiError, endpoint: Endpoint) -> &'static str {
     match error {
         ApiError::Auth => {
@@ -45,7 +45,7 @@ pub const fn for_serve(error: &ApiError, endpoint: Endpoint) -> &'static str {
     }
 }
 
-/// What can be done about an error that ends a command, such as a report or an export.
+/// Advice for an error that ends a command, such as a report or an export.
 pub const fn for_command(error: &ApiError, endpoint: Endpoint) -> &'static str {
     match error {
         ApiError::Decode(DecodeFault::Empty | DecodeFault::Html) => for_serve(error, endpoint),

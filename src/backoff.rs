@@ -3,8 +3,8 @@
 //!
 //! Promises: waits double from the shortest to the longest, each with full jitter (a random part of
 //! it, from nothing to the whole), so that tasks that failed together do not come back together; a
-//! wait that a server asks for is kept to. It does not know what failed, nor whether another try makes
-//! sense.
+//! wait that a server asks for is kept to. It does not know what failed, nor whether another try
+//! makes sense.
 
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ impl Waits {
     }
 
     /// The wait after one more failure, where the server asked for a wait (`Retry-After`): never
-    /// shorter than that, nor than without it, so that a server that asks for 0 is not asked in a loop.
+    /// shorter than that, nor than without it, so that a server that asks for 0 is not asked in a
+    /// loop.
     pub fn next_wait_of_at_least(&mut self, asked: Duration) -> Duration {
         self.next_wait().max(asked)
     }

@@ -1,4 +1,5 @@
-//! What every HTTP client of this crate shares: the TLS provider, what stays on this machine, and how a failure is told.
+//! The parts that all HTTP clients of this crate share: the TLS provider, the test for addresses of
+//! this machine, and the text of a failure.
 
 use std::error::Error;
 use std::io;
@@ -6,14 +7,14 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// A client to be set up, with `ring` for TLS.
+/// A builder of a client with `ring` for TLS.
 pub(crate) fn builder() -> reqwest::ClientBuilder {
     // Fails only if a provider was installed before, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
 }
 
-/// Whether requests to this URL stay on this machine.
+/// True if requests to this URL stay on this machine.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -29,12 +30,13 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     if innermost == error.to_string() { "the request failed".to_owned() } else { innermost }
 }
 
-/// What the TLS library said, if it was that.
+/// The error of the TLS library, if it is among the causes.
 pub(crate) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     chain(error).find_map(<dyn Error>::downcast_ref)
 }
 
-/// An error and its causes, outermost first. One within an [`io::Error`] is no source of it, but of its message.
+/// An error and its causes, outermost first. An [`io::Error`] does not name the error inside it as
+/// its source, so that one is taken from it.
 pub(crate) fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let first: &'a (dyn Error + 'static) = error;
     std::iter::successors(Some(first), |error| within(*error))

@@ -5,14 +5,16 @@
 //! Rows flow one way, and a module calls only what stands to its left:
 //!
 //! ```text
-//!  Web API ──> cryptolens ──> ingest ──> tally ──> ledger ──> snapshot ──> web
-//!              client, rows,  pages,     counts    SQLite     what is      /metrics,
-//!              state codes    cursor,    per       and its    shown        pages,
-//!                             pace       label set writer                  health
+//!  Web API ──> cryptolens ──> reader ──> ingest ──> tally ──> ledger ──> snapshot ──> web
+//!              client, rows,  pages in   positions, counts    SQLite     committed    /metrics,
+//!              state codes    order,     what is    per       and its    values       pages,
+//!                             retries    new        label set writer                  health
 //! ```
 //!
 //! - [`cryptolens`] knows the remote API: one request, one page or one classified error.
-//! - [`ingest`] decides which page to ask for next and what of it is new; the only place that retries.
+//! - [`advice`] says what an operator can do about each error.
+//! - [`reader`] reads the pages of a log in order, ahead, and with a policy for further tries.
+//! - [`ingest`] decides which page to ask for next and which of its rows are new.
 //! - [`tally`] counts rows into families, purely; its family table is the one source of what a family is.
 //! - [`ledger`] keeps counts and positions together, in one transaction.
 //! - [`snapshot`] joins what is committed with what the process knows of itself.
@@ -37,6 +39,7 @@ pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod outputs;
+pub mod reader;
 pub mod report;
 #[cfg(test)]
 mod simulation;

@@ -1,4 +1,4 @@
-//! What is fit to be shown: on pages, in labels, in reports.
+//! Texts for people: on pages, in labels, in reports.
 
 mod visible;
 
@@ -20,7 +20,8 @@ pub(crate) fn thousands(number: impl Into<i128>) -> String {
     text
 }
 
-/// A currency code in capitals, without the blanks around it; `None` for what is not three letters from A to Z.
+/// A currency code in capitals, without the blanks around it; `None` for what is not three letters
+/// from A to Z.
 pub(crate) fn currency_code(text: &str) -> Option<Cow<'_, str>> {
     let code = text.trim();
     let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_alphabetic());

@@ -1,6 +1,6 @@
 //! Small text files that people write: tokens, certificates, configuration.
 //!
-//! Editors and shells leave marks that nobody sees: a byte order mark in front, UTF-16 (what
+//! Editors and shells leave marks that are not visible: a byte order mark in front, UTF-16 (what
 //! PowerShell's `>` wrote for years), carriage returns. A mark at the beginning is dropped here,
 //! UTF-16 is refused by name. What the text means, and what white space in it means, is up to the
 //! reader of the text.

@@ -177,7 +177,7 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
     // A token that is none, in the file that is watched.
     std::fs::write(&token, format!("{TOKEN} {TOKEN}")).unwrap();
     let complaint =
-        async || (!exporters[1].process.lines(&["token file is not usable"]).is_empty()).then_some(());
+        async || (!exporters[1].process.lines(&["the token file cannot be used"]).is_empty()).then_some(());
     eventually("a complaint about the token file", complaint).await;
 
     assert_directory_clean(&one);

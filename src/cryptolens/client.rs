@@ -1,9 +1,10 @@
-//! One request to the Web API: a POST form with the token in the body, and whatever came back as a page or an
-//! [`ApiError`].
+//! One request to the Web API: a POST form with the token in the body, whose answer becomes a page
+//! or an [`ApiError`].
 //!
-//! Promises: no redirect is followed (it would carry the token elsewhere); every request ends within the timeout; of a
-//! body at most [`BODY_CAP`] is kept after decompression, and of large ones one at a time; nothing is retried here, except
-//! for a kept-alive connection that the server had closed: then the request is sent once more on a new one.
+//! Promises: no redirect is followed (it would carry the token elsewhere); every request ends
+//! within the timeout; at most [`BODY_CAP`] of a body is kept after decompression, and only one
+//! large body at a time. Nothing is retried here, with one exception: where the server had closed a
+//! kept-alive connection, the request is sent once more on a new one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,14 +29,15 @@ use crate::task::aside;
 /// The longest body that is kept, in bytes after decompression.
 pub const BODY_CAP: usize = 32 * 1024 * 1024;
 
-/// Above this a body waits for its turn, in bytes: most pages have less, and 30 logs whose answers all have 32 MiB would
-/// take 1 GB.
+/// A body above this size, in bytes, waits for its turn: most pages are smaller, and 30 logs whose
+/// answers all have 32 MiB would take 1 GB.
 const TURN_ABOVE: usize = 1024 * 1024;
 
-/// Who has the permit may keep a body above [`TURN_ABOVE`].
+/// The holder of the permit may keep a body above [`TURN_ABOVE`].
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// A body that takes longer to read than it takes to have another thread read it, in bytes.
+/// A body of this size, in bytes, takes longer to decode than it takes to hand it to another
+/// thread.
 const LARGE_BODY: usize = 64 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,25 +47,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct LicenseSeats {
     /// As the API gives it: 0 or less where the number is not limited.
     pub max_machines: i64,
-    /// The server's own clock, in Unix seconds, where it told.
+    /// The server's own clock, in Unix seconds, if the answer has it.
     pub server_time: Option<i64>,
 }
 
-/// What the API answered, and when.
+/// An answer of the API, with its times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered<T> {
-    /// What it came to.
+    /// The content.
     pub value: T,
     /// The server's own clock by the header `Date`, in Unix seconds.
     pub server_time: Option<i64>,
-    /// Just before the request was sent that was answered: everything that was visible then is in the answer.
+    /// The moment before the answered request was sent: everything that was visible then is in the
+    /// answer.
     pub sent: Instant,
-    /// When the answer was complete.
+    /// The moment when the answer was complete.
     pub received: Instant,
 }
 
 impl<T> Answered<T> {
-    /// The same answer, come to something else.
+    /// The same answer with other content.
     pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Answered<U> {
         let Answered { value, server_time, sent, received } = self;
         Answered { value: into(value), server_time, sent, received }
@@ -73,20 +76,20 @@ impl<T> Answered<T> {
 /// How to reach the API.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Without a trailing slash, as `https://api.cryptolens.io/api`.
+    /// The base address without a trailing slash, such as `https://api.cryptolens.io/api`.
     pub url: Url,
-    /// For one whole request, body included.
+    /// The limit for one whole request, including the body.
     pub timeout: Duration,
     /// The only roots to trust, as PEM, in place of the system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// The proxy to ask through. No other is used: the variables of the process do not matter here.
+    /// The proxy to use. The proxy variables of the process are not read here.
     pub proxy: Option<Url>,
 }
 
-/// Why no client could be made.
+/// The reason why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The file of `--api.ca-file` holds no certificate.
+    /// The file with the trusted roots holds no certificate.
     #[error("the CA file holds no PEM certificate that can be read")]
     CaFile,
     /// The TLS library could not be set up.
@@ -106,10 +109,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that is ready to ask; nothing is sent yet.
+    /// Makes a client. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ClientError`], all of them matters of configuration.
+    /// [`ClientError`]; each is a mistake in the configuration.
     pub fn new(options: &ClientOptions, token: Token) -> Result<Client, ClientError> {
         let roots = match &options.ca_pem {
             None => None,
@@ -156,9 +159,9 @@ impl Client {
     }
 
     /// One page of those rows of the log that pass the filter, with the times of the answer. `peek`
-    /// gets the last row of the page as soon as its bytes are there and before it is read as a whole,
-    /// so that the next page can be asked for meanwhile. It is a guess: the row may be none, or not
-    /// the last.
+    /// gets the last row of the page as soon as its bytes are there and before it is read as a
+    /// whole, so that the next page can be asked for meanwhile. It is a guess: the row may be none,
+    /// or not the last.
     ///
     /// # Errors
     /// As [`Client::page`].
@@ -179,7 +182,7 @@ impl Client {
         }
         let RawAnswer { server_time, sent, received, .. } = answer;
         let decode = move |body: &[u8]| decode::page_within(body, query.limit);
-        // Whoever peeked is waiting for this thread.
+        // The caller of `peek` is waiting for this thread.
         let page = match &answer.body {
             Body::Whole { bytes, .. } if bytes.len() >= LARGE_BODY => {
                 aside(move || answer.read(decode)).await
@@ -197,7 +200,7 @@ impl Client {
         self.post(Endpoint::GetProducts, &[]).await?.read(decode::products)
     }
 
-    /// How many seats a license key has. The call is read-only and leaves no row in the log.
+    /// The number of seats of a license key. The call only reads and leaves no row in the log.
     ///
     /// # Errors
     /// As [`Client::page`]; an unknown key or product is [`ApiError::Api`].
@@ -249,16 +252,16 @@ struct RawAnswer {
 }
 
 enum Body {
-    /// As it came, with the permit that a large one needs as long as it is kept.
+    /// The bytes as received, with the permit that a large body needs as long as it is kept.
     Whole { bytes: Vec<u8>, _turn: Option<SemaphorePermit<'static>> },
-    /// It is not kept, for this reason.
+    /// The body is not kept, for this reason.
     Unread(DecodeFault),
 }
 
 impl RawAnswer {
-    /// Classified by the body first, then by the status: SDKs read the same JSON from every status (py HTTPError, net
-    /// v4054), and which message has which status is not documented. A page for people is not by the API, so what its
-    /// status says of a token is not said of this one.
+    /// Classifies by the body first, then by the status: SDKs read the same JSON from every status
+    /// (py HTTPError, net v4054), and it is not documented which message has which status. An HTML
+    /// page does not come from the API, so its status says nothing about the token.
     fn read<T>(self, decode: impl FnOnce(&[u8]) -> Result<T, BodyError>) -> Result<T, ApiError> {
         let retry_after = self.retry_after;
         if self.status == StatusCode::TOO_MANY_REQUESTS {
@@ -286,19 +289,19 @@ impl RawAnswer {
         match decoded {
             Ok(value) if self.status.is_success() => Ok(value),
             Ok(_) => Err(by_status(ApiError::Api)),
-            Err(BodyError::Told(ApiError::Api)) => Err(by_status(ApiError::Api)),
-            Err(BodyError::Told(ApiError::Server { .. })) => {
+            Err(BodyError::Reported(ApiError::Api)) => Err(by_status(ApiError::Api)),
+            Err(BodyError::Reported(ApiError::Server { .. })) => {
                 let status = status.filter(|_| self.status.is_server_error());
                 Err(ApiError::Server { status, retry_after, html })
             }
-            Err(BodyError::Told(error)) => Err(error),
+            Err(BodyError::Reported(error)) => Err(error),
             Err(BodyError::Fault(fault)) => Err(by_status(ApiError::Decode(fault))),
         }
     }
 }
 
-/// Reads a body to its end, also one that is too long to be kept: only then it is known that it arrived whole, and was
-/// not cut short by something on the way.
+/// Reads a body to its end, even one that is too long to be kept: only the end shows that it
+/// arrived whole and was not cut short on the way.
 async fn read_body(
     mut response: reqwest::Response,
     endpoint: Endpoint,
@@ -329,18 +332,19 @@ async fn read_body(
         if length > TURN_ABOVE && turn.is_none() {
             let permit = tokio::time::timeout_at(deadline, TURN.acquire()).await;
             turn = permit.map_err(|_| ApiError::Timeout)?.ok();
-            // At once and for good: pages that nothing is written to take no memory, a copy of a half would.
+            // Reserved once: pages of memory that nothing is written to cost nothing, while growing
+            // would copy.
             body.reserve_exact(BODY_CAP + 1 - body.len());
         }
         body.extend_from_slice(&chunk);
     }
 }
 
-/// Reads what is left of a body without keeping it: whether the whole of it is one object.
+/// Reads the rest of a body without keeping it. True if the whole body is one object.
 async fn is_rest_whole(mut response: reqwest::Response, mut skeleton: Skeleton) -> Result<bool, ApiError> {
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         skeleton.read(&chunk);
-        // 64 kB of compressed zeros make 64 MB, which is much to do at a stretch.
+        // 64 kB of compressed zeros become 64 MB, which would block the thread for too long.
         tokio::task::yield_now().await;
     }
     Ok(skeleton.is_whole())
@@ -367,17 +371,17 @@ fn failed(error: &reqwest::Error) -> ApiError {
         return ApiError::Timeout;
     }
     if error.is_decode() {
-        // A body that says gzip and is not: no answer of the API.
+        // A body that is labelled as gzip and is not: the API did not answer.
         return ApiError::Decode(DecodeFault::NotJson);
     }
     let cause = http::cause(error);
     let (fault, cause) = match http::tls_error(error) {
         Some(rustls::Error::InvalidCertificate(why)) => (certificate_fault(why), cause),
-        // What is no TLS message at all, such as an answer in plain HTTP.
+        // Bytes that are no TLS message, such as an answer in plain HTTP.
         Some(rustls::Error::InvalidMessage(_)) => {
             (TransportFault::NoTls, "the port speaks no TLS".to_owned())
         }
-        // The tunnel's own errors are not public.
+        // The error types of the tunnel are not public.
         None if cause.contains("proxy authorization required") => {
             (TransportFault::ProxyLogin, "the proxy asks for a login (HTTP 407)".to_owned())
         }

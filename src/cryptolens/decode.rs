@@ -1,14 +1,16 @@
-//! From the bytes of an answer to rows: tolerant of everything that is not documented, and never losing a row that has
-//! an id.
+//! Decodes the bytes of an answer into rows. It tolerates everything that is not documented and
+//! never loses a row that has an id.
 //!
-//! Promises: member names match in any letter case; a member that is null, absent or of a wrong type is `None`; a row is
-//! skipped only if no whole number up to 2^53 can be read as its id, even where the row is not JSON; a list that is not
-//! there is an error and never an empty page; a body that was cut short is an error, never a shorter page; what is kept
-//! of one answer is bounded, whatever it holds. It knows neither HTTP nor cursors.
+//! Promises: member names match in any letter case; a member that is null, absent or of a wrong
+//! type is `None`; a row is skipped only if no whole number up to 2^53 can be read as its id, even
+//! where the row is not JSON; a list that is not there is an error and never an empty page; a body
+//! that was cut short is an error, never a shorter page; the memory for one answer is bounded,
+//! whatever it holds. This module knows neither HTTP nor cursors.
 //!
-//! A page is read by the typed parser of serde. If that fails, or the body is larger than a few MiB, it is read by the
-//! scanner of `scan`, which takes what is not JSON (`\q`, NaN, control characters, broken UTF-8, a missing quote) and
-//! copies nothing. Both give the same page wherever the typed parser gives one.
+//! A page is read by the typed parser of serde. If that fails, or the body is larger than a few
+//! MiB, it is read by the scanner of `scan`, which takes what is not JSON (`\q`, NaN, control
+//! characters, broken UTF-8, a missing quote) and copies nothing. Both give the same page wherever
+//! the typed parser gives one.
 
 mod bounds;
 mod scan;
@@ -23,21 +25,23 @@ use self::scan::{Broken, Scanner};
 use super::error::{ApiError, DecodeFault};
 use super::row::{Row, Slot};
 
-/// A higher id is no id: programs that hold numbers as floats can't tell it from its neighbours, and a row with one would
-/// put the cursor beyond every other.
+/// The highest value that is accepted as an id. Programs that hold numbers as floats cannot tell a
+/// higher one from its neighbours, and a row with one would put the cursor beyond every other row.
 const MAX_ID: i64 = 1 << 53;
 
 /// One page of a log, in the order in which it was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<R> {
-    /// The rows that have an id; of a list that is longer than twice the Limit asked for, the first.
+    /// The rows that have an id. Of a list longer than twice the requested Limit, only the first
+    /// rows.
     pub rows: Vec<R>,
-    /// For each list element without an id that could be read: the id of the row before it, if there is one.
+    /// For each list element without an id that could be read: the id of the row before it, if
+    /// there is one.
     pub without_id: Vec<Option<i64>>,
 }
 
 impl<R> Page<R> {
-    /// How many elements of the list were taken.
+    /// The number of list elements that were taken.
     pub fn listed(&self) -> usize {
         self.rows.len() + self.without_id.len()
     }
@@ -62,12 +66,13 @@ pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, BodyError> {
     page_within(body, R::LOG.max_limit())
 }
 
-/// Reads a page of the log that `R` is a row of, which was asked for with this Limit. Of a list that is longer than twice
-/// that, the first rows are the page: the next request asks after the last of them.
+/// Reads a page that was requested with this Limit, of the log that `R` is a row of. Of a list
+/// longer than twice the Limit only the first rows are kept: the next request asks after the last
+/// of them.
 ///
 /// # Errors
-/// The kind of error that the body itself tells of (its message, or a shape that is no page); the HTTP status is the
-/// caller's to weigh.
+/// The error that the body itself reports (by its message, or by a shape that is no page). The
+/// caller weighs the HTTP status.
 pub fn page_within<R: Row>(body: &[u8], limit: u16) -> Result<Page<R>, BodyError> {
     let body = trimmed(body)?;
     let text = if body.len() <= MAX_TYPED { std::str::from_utf8(body).ok() } else { None };
@@ -78,7 +83,8 @@ pub fn page_within<R: Row>(body: &[u8], limit: u16) -> Result<Page<R>, BodyError
     envelope.into_list()?.page().ok_or(BodyError::Fault(DecodeFault::Order))
 }
 
-/// What looks like the last row of a page, by its last object. A guess: a text or a member of a row may hold braces too.
+/// Reads the last object of a page as its last row. This is a guess: a text or a member of a row
+/// may hold braces too.
 pub fn last_row<R: Row>(body: &[u8]) -> Option<R> {
     /// Longer than any usual row; the last brace of an odd body may be its first byte.
     const LONGEST: usize = 64 * 1024;
@@ -160,8 +166,8 @@ pub fn max_machines(body: &[u8]) -> Result<i64, BodyError> {
     envelope.map_err(|_| NOT_JSON)?.into_list()?.ok_or(BodyError::Fault(DecodeFault::NoList))
 }
 
-/// Whether the beginning of an answer that is too long to be read shows that it is a page of a log: it opens a list of
-/// rows, and tells of no error before that.
+/// True if the beginning of an answer that is too long to be kept shows a page of a log: it opens a
+/// list of rows and reports no error before that.
 pub(super) fn opens_a_list(beginning: &[u8]) -> bool {
     let Ok(beginning) = trimmed(beginning) else { return false };
     let mut scanner = Scanner::new(beginning);
@@ -182,8 +188,8 @@ pub(super) fn opens_a_list(beginning: &[u8]) -> bool {
     false
 }
 
-/// Tells of a body of any length, piece by piece and without keeping it, whether it is one whole object: all brackets
-/// and texts that it opens are closed at its end. A body that was cut short never is.
+/// Checks piece by piece, without keeping a body of any length, whether it is one whole object: all
+/// brackets and texts that it opens are closed at its end. A body that was cut short never is.
 #[derive(Debug, Default)]
 pub(super) struct Skeleton {
     depth: usize,
@@ -227,17 +233,17 @@ impl Skeleton {
         }
     }
 
-    /// Whether all that was taken is one whole object.
+    /// True if the pieces so far are one whole object.
     pub(super) fn is_whole(&self) -> bool {
         self.has_begun && self.depth == 0 && !self.in_text && !self.is_broken
     }
 }
 
-/// Why a body is no page.
+/// The reason why a body is no page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {
-    /// The body says itself what went wrong.
-    Told(ApiError),
+    /// The body itself reports an error.
+    Reported(ApiError),
     /// The body is not of the API's shape.
     Fault(DecodeFault),
 }
@@ -251,7 +257,8 @@ fn trimmed(body: &[u8]) -> Result<&[u8], BodyError> {
     }
 }
 
-/// `logs` is what every SDK reads; the vendor's pages say `events` for all three; `objects` is a guess worth taking.
+/// The names of the list, best first: every SDK reads `logs`; the vendor's pages say `events` for
+/// all logs; `objects` is a likely guess.
 fn list_rank(name: &str) -> Option<u8> {
     ["logs", "events", "objects"]
         .iter()
@@ -259,7 +266,7 @@ fn list_rank(name: &str) -> Option<u8> {
         .and_then(|rank| u8::try_from(rank).ok())
 }
 
-/// The parts of an answer that matter; `T` is what its list came to.
+/// The parts of an answer that matter; `T` is the decoded list.
 struct Envelope<T> {
     list: Option<(u8, T)>,
     result: Option<i64>,
@@ -269,7 +276,7 @@ struct Envelope<T> {
 impl<T> Envelope<T> {
     const EMPTY: Envelope<T> = Envelope { list: None, result: None, message: None };
 
-    /// Of lists under several names the one of the best rank counts, and of those with the same the first.
+    /// Of several lists the one whose name ranks best counts, and of equal ranks the first.
     fn take_list(&mut self, rank: u8, list: Option<T>) {
         let is_better = self.list.as_ref().is_none_or(|(best, _)| rank < *best);
         if let (Some(list), true) = (list, is_better) {
@@ -277,15 +284,18 @@ impl<T> Envelope<T> {
         }
     }
 
-    /// A list counts only if the answer doesn't say that it failed; no list at all is never an empty page.
+    /// A list counts only if the answer does not report a failure. An answer without a list is
+    /// never an empty page.
     fn into_list(self) -> Result<T, BodyError> {
-        let told = self.message.as_deref().filter(|message| !message.is_empty());
-        match (self.result, told, self.list) {
+        let message = self.message.as_deref().filter(|message| !message.is_empty());
+        match (self.result, message, self.list) {
             (Some(0), _, Some((_, list))) | (None, None, Some((_, list))) => Ok(list),
             (Some(0), _, None) | (None, None, None) => Err(BodyError::Fault(DecodeFault::NoList)),
-            (Some(_), told, _) => Err(BodyError::Told(told.map_or(ApiError::Api, ApiError::from_message))),
-            // Only a message: "in rare cases", a server error (vendor page V3/llms.txt).
-            (None, Some(message), _) => Err(BodyError::Told(match ApiError::from_message(message) {
+            (Some(_), message, _) => {
+                Err(BodyError::Reported(message.map_or(ApiError::Api, ApiError::from_message)))
+            }
+            // A message alone is, "in rare cases", a server error (vendor page V3/llms.txt).
+            (None, Some(message), _) => Err(BodyError::Reported(match ApiError::from_message(message) {
                 ApiError::Api => ApiError::Server { status: None, retry_after: None, html: false },
                 known => known,
             })),
@@ -293,8 +303,8 @@ impl<T> Envelope<T> {
     }
 }
 
-/// Reads the members of an answer by the scanner; `list` reads the value of a member if it is the list, and consumes
-/// nothing otherwise.
+/// Reads the members of an answer by the scanner; `list` reads the value of a member if it is the
+/// list, and consumes nothing otherwise.
 fn scanned<'a, T>(
     scanner: &mut Scanner<'a>,
     mut list: impl FnMut(&str, &mut Scanner<'a>, &mut Envelope<T>) -> Result<bool, Broken>,
@@ -327,7 +337,7 @@ fn scanned_page<R: Row>(body: &[u8], limit: u16) -> Result<Envelope<Kept<R>>, Bo
         let Some(rank) = list_rank(name).filter(|_| scanner.peek() == Some(b'[')) else { return Ok(false) };
         let list = scanned_rows(scanner, limit, &mut repair)?;
         if repair.is_used {
-            // Only a result after the list then shows that the answer is whole.
+            // After a repair, only a result behind the list shows that the answer is whole.
             envelope.result = None;
         }
         envelope.take_list(rank, Some(list));
@@ -368,11 +378,11 @@ fn scanned_rows<R: Row>(
     Ok(kept)
 }
 
-/// A row as far as its members were read.
+/// A row with the members that were read so far.
 struct RowSoFar<R> {
     row: R,
     has_id: bool,
-    /// Bytes of its texts.
+    /// The size of its texts, in bytes.
     texts: usize,
 }
 
@@ -392,7 +402,7 @@ impl<R: Row> RowSoFar<R> {
         self.has_id.then_some(self.row)
     }
 
-    /// Reads one element of the list, row or not.
+    /// Reads one element of the list, whether it is a row or not.
     fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Broken> {
         match scanner.peek() {
             Some(b'{') => scanner.take(b'{'),
@@ -420,16 +430,18 @@ impl<R: Row> RowSoFar<R> {
     }
 }
 
-/// Finds where a row ends whose skeleton is damaged: a quote that is missing or one too many (an application that
-/// does not escape what its users type), a bracket too few.
+/// Finds where a row ends whose skeleton is damaged: a quote that is missing or one too many (an
+/// application that does not escape what its users type), a bracket too few.
 ///
-/// The row ends where the next element with an id begins, or where the list ends and a whole answer follows. Everything
-/// after it must be read to the very end of the answer, and a `result` of 0 must stand there. Brackets then show that no
-/// part of the damaged row was taken for the end, and no other row was taken for a part of it. Where that
-/// does not work out, the page is refused: with a Limit of 1 the row is alone, and the others are read without it.
+/// The row ends where the next element with an id begins, or where the list ends and a whole answer
+/// follows. Everything after it must be read to the very end of the answer, and a `result` of 0
+/// must stand there. The brackets then show that no part of the damaged row was taken for the end,
+/// and that no other row was taken for a part of it. Where this fails, the page is refused: with a
+/// Limit of 1 the damaged row is alone, and the others are read without it.
 struct Repair<'a> {
     body: &'a [u8],
-    /// How many bytes may still be looked at, so that an odd body costs no more than a few times its length.
+    /// The number of bytes that may still be looked at, so that an odd body costs no more than a
+    /// few times its length.
     to_look_at: usize,
     is_used: bool,
 }
@@ -468,7 +480,7 @@ impl Repair<'_> {
     }
 }
 
-/// Whether the rest of an answer after its list is complete, and says that it is a success.
+/// True if the rest of an answer behind its list is complete and reports a success.
 fn is_rest_of_answer(scanner: &mut Scanner<'_>) -> bool {
     let mut is_success = false;
     loop {
@@ -563,7 +575,7 @@ impl<'de, R: Row> Visitor<'de> for EnvelopeSeed<R> {
     }
 }
 
-/// A member name, turned into what it stands for without being copied.
+/// Turns a member name into its meaning without copying it.
 struct NameSeed<F>(F);
 
 impl<'de, F: FnOnce(&str) -> T, T> DeserializeSeed<'de> for NameSeed<F> {
@@ -586,11 +598,13 @@ impl<F: FnOnce(&str) -> T, T> Visitor<'_> for NameSeed<F> {
     }
 }
 
-/// What one kind of JSON value means at one place; every other kind means `None` there and is read past.
+/// The meaning of one kind of JSON value at one place. Every other kind means `None` there and is
+/// skipped.
 trait Meaning<'de>: Sized {
     type Value;
 
-    /// True where floats, lists and objects are wanted as they are written, which only the scanner can tell.
+    /// True where floats, lists and objects are kept as they are written, which only the scanner
+    /// can do.
     const AS_WRITTEN: bool = false;
 
     fn int(self, _: i64) -> Option<Self::Value> {
@@ -625,7 +639,7 @@ trait Meaning<'de>: Sized {
 struct Lenient<M>(M);
 
 impl<'de, M: Meaning<'de>> Lenient<M> {
-    /// Ends the typed parsing where only the scanner can go on.
+    /// Ends the typed parsing where only the scanner can continue.
     fn for_the_scanner<E: serde::de::Error>() -> Result<(), E> {
         if M::AS_WRITTEN { Err(E::custom("only the scanner reads this as it is written")) } else { Ok(()) }
     }
@@ -751,7 +765,7 @@ impl<'de, R: Row> Meaning<'de> for List<R> {
     }
 }
 
-/// A row, if it has an id, and how many bytes its texts have.
+/// A row, if it has an id, and the size of its texts in bytes.
 struct RowObject<R>(PhantomData<R>);
 
 impl<'de, R: Row> Meaning<'de> for RowObject<R> {

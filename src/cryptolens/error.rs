@@ -1,10 +1,11 @@
-//! Everything that can go wrong with one request, in the classes that the poller decides by.
+//! The errors of one request, in the classes that decide the next step.
 //!
-//! No variant carries text from the answer: an error text may quote what was sent, and what was sent holds the token.
+//! No variant carries text from the answer: an error text may quote what was sent, and what was
+//! sent holds the token.
 
 use std::time::Duration;
 
-/// Why a request gave no page.
+/// The reason why a request gave no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// The token is wrong, or the subscription lapsed.
@@ -22,25 +23,25 @@ pub enum ApiError {
         /// The wait that the server asked for.
         retry_after: Option<Duration>,
     },
-    /// The server's own trouble, expected to pass.
+    /// A failure inside the server, expected to pass.
     #[error("the server failed{}", status_text(*.status))]
     Server {
-        /// The HTTP status, where that is what told.
+        /// The HTTP status, if the class follows from it.
         status: Option<u16>,
         /// The wait that the server asked for.
         retry_after: Option<Duration>,
-        /// True if a page for people came with it, as proxies and gateways send them.
+        /// True if an HTML page came with it, as proxies and gateways send them.
         html: bool,
     },
     /// No complete answer within `--api.timeout`.
     #[error("no complete answer in time")]
     Timeout,
-    /// No connection, or one that broke.
+    /// No connection was made, or it broke.
     #[error("could not reach the api: {cause}")]
     Transport {
-        /// The innermost cause, by the operating system or the TLS library.
+        /// The innermost cause, in the words of the operating system or the TLS library.
         cause: String,
-        /// What that is about.
+        /// The class of the cause.
         fault: TransportFault,
     },
     /// An answer that is no page.
@@ -49,7 +50,7 @@ pub enum ApiError {
     /// The API, or whatever answered at this address, does not know this request.
     #[error("{}{}", bad_request_text(*.status), status_text(*.status))]
     BadRequest {
-        /// The HTTP status, where that is what told.
+        /// The HTTP status, if the class follows from it.
         status: Option<u16>,
     },
     /// An error by the API that no source describes.
@@ -57,13 +58,13 @@ pub enum ApiError {
     Api,
 }
 
-/// What is wrong with an answer that is no page.
+/// The reason why an answer is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DecodeFault {
     /// No body: what the vendor's license server gives when the API behind it fails.
     #[error("it is empty")]
     Empty,
-    /// A page for people, by a proxy or a wrong address.
+    /// An HTML page, from a proxy or a wrong address.
     #[error("it is HTML")]
     Html,
     /// Not JSON, or cut short.
@@ -78,15 +79,16 @@ pub enum DecodeFault {
     /// As many rows as were asked for, and none further than the one that was asked after.
     #[error("it is full, and none of its rows has an id after the one that was asked for")]
     Stuck,
-    /// Longer than [`super::BODY_CAP`], and arrived whole: never a body that was cut short, an error, or a page for people.
+    /// Longer than [`super::BODY_CAP`], and arrived whole: never a body that was cut short, an
+    /// error, or an HTML page.
     #[error("it is longer than 32 MiB")]
     TooLarge,
 }
 
-/// What a connection failed over, as far as it decides what to do about it.
+/// The reason why a connection failed; it decides what an operator can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransportFault {
-    /// Nobody there, or the connection broke.
+    /// Nothing answers at the address, or the connection broke.
     Connection,
     /// A certificate by an authority that is not trusted.
     UnknownAuthority,
@@ -94,9 +96,9 @@ pub enum TransportFault {
     CertificateTime,
     /// A certificate for another host.
     CertificateName,
-    /// Whatever listens there does not speak TLS.
+    /// The port does not speak TLS.
     NoTls,
-    /// The proxy wants to know who asks.
+    /// The proxy asks for a login.
     ProxyLogin,
     /// The proxy opens no tunnel to the API.
     ProxyRefusal,
@@ -119,14 +121,14 @@ fn status_text(status: Option<u16>) -> String {
     status.map(|status| format!(" (HTTP {status})")).unwrap_or_default()
 }
 
-/// What to do about a failed request.
+/// The next step after a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Again after a growing, jittered wait.
+    /// Another try after a growing wait with jitter.
     Backoff,
-    /// Again after the wait that the server asked for, uncapped here.
+    /// Another try after the wait that the server asked for, which is not capped here.
     After(Duration),
-    /// Not before somebody changed something; asked now and then all the same.
+    /// No try succeeds until somebody changes something; one is made now and then all the same.
     Refused,
 }
 
@@ -161,7 +163,7 @@ impl ApiError {
         }
     }
 
-    /// Whether, and how, to ask again.
+    /// The next step after this error.
     pub const fn retry(&self) -> Retry {
         match self {
             ApiError::Auth | ApiError::Denied | ApiError::Subscription => Retry::Refused,
@@ -171,8 +173,9 @@ impl ApiError {
         }
     }
 
-    /// True if a smaller page may succeed where this one failed. A page in disorder is not among them: a page of one
-    /// row has no order to check, so asking for one would let a wrong order through.
+    /// True if a smaller page may succeed where this one failed. A page in disorder is not among
+    /// them: a page of one row has no order to check, so asking for one would let a wrong order
+    /// through.
     pub const fn may_be_size(&self) -> bool {
         match self {
             ApiError::Timeout => true,
@@ -181,7 +184,8 @@ impl ApiError {
         }
     }
 
-    /// The class of an error message (docs/faq, skills/api-error-messages.md); matched by prefix, as the final dot varies.
+    /// The class of an error message (docs/faq, skills/api-error-messages.md); matched by prefix,
+    /// as the final dot varies.
     pub(super) fn from_message(message: &str) -> ApiError {
         const KNOWN: [(&str, ApiError); 6] = [
             ("unable to authenticate", ApiError::Auth),

@@ -1,4 +1,5 @@
-//! The rows of the Events Log (vendor page V3/model/EventObject), with the members that are counted.
+//! The rows of the Events Log (vendor page V3/model/EventObject), with the members that are
+//! counted.
 
 use super::row::{as_is, log_row, positive, product};
 
@@ -14,8 +15,8 @@ log_row! {
         event_name: String = "eventName" as Text by beginning,
         /// The feature that it is about; empty where not given.
         feature_name: String = "featureName" as Text by beginning,
-        /// In the unit that the API gives: the vendor's pages contradict each other on whether that is
-        /// the minor unit.
+        /// In the unit that the API gives: the vendor's pages contradict each other on whether that
+        /// is the minor unit.
         value: Option<i64> = "value" as Int by as_is,
         /// As registered; empty where not given.
         currency: String = "currency" as Text by beginning,

@@ -1,9 +1,9 @@
 //! The one list of the logs that the API keeps.
 //!
-//! [`for_each_log`] hands the list to another macro: `log_kind` makes the enum and the facts of each
-//! log from it, and `rows` the list of row types and the dispatch from a log to its row type. A new
-//! log is a file with its row type, an entry here, and rows in the tables of settings and families.
-//! The list itself imports nothing.
+//! [`for_each_log`] hands the list to another macro: `log_kind` makes the enum and the facts of
+//! each log from it, and `rows` the list of row types and the dispatch from a log to its row type.
+//! A new log is a file with its row type, an entry here, and rows in the tables of settings and
+//! families. The list itself imports nothing.
 
 /// Calls a macro with all logs, in the order in which they are shown.
 macro_rules! for_each_log {
@@ -13,7 +13,7 @@ macro_rules! for_each_log {
             WebApi {
                 // The value of the label `log` and the word in lists of logs.
                 name: "web_api",
-                // What people call it, in headings.
+                // The name in headings.
                 title: "Web API Log",
                 // The API method that pages through it.
                 method: "GetWebAPILog",

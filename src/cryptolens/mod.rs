@@ -1,7 +1,8 @@
 //! The remote API: one client, the rows of its three logs, its state codes and its errors.
 //!
-//! Promises: an answer in any shape that the vendor's pages, SDKs or users' reports show is read or classified, and no
-//! text of it reaches an error; see [`decode`] for what is tolerated. It knows nothing of cursors, counting or retries.
+//! Promises: an answer in any shape that the vendor's pages, SDKs or users' reports show is read or
+//! classified, and no text of it reaches an error; see [`decode`] for what is tolerated. It knows
+//! nothing of cursors, counting or retries.
 
 mod client;
 pub mod decode;

@@ -1,6 +1,7 @@
-//! What the codes of the Object Log are called (vendor page V3/model/ObjectLog): the one list of these names.
+//! The names of the codes of the Object Log (vendor page V3/model/ObjectLog).
 //!
-//! The vendor's page gives the order and not the numbers, so the number of the first is the caller's to know.
+//! The vendor's page gives their order and not their numbers, so the caller says which number is
+//! the first.
 
 const RESOURCE_TYPES: [&str; 7] = [
     "unspecified",
@@ -13,7 +14,7 @@ const RESOURCE_TYPES: [&str; 7] = [
 ];
 const ACTIONS: [&str; 4] = ["none", "added", "updated", "deleted"];
 
-/// What a code that has no name is called.
+/// The name of a code that has none.
 pub const UNKNOWN: &str = "unknown";
 
 /// The resource type of a code, where the first has the number `first`.
@@ -21,7 +22,7 @@ pub fn resource_type(code: Option<i64>, first: i64) -> &'static str {
     name(&RESOURCE_TYPES, code, first)
 }
 
-/// The action of a code, likewise.
+/// The action of a code, where the first has the number `first`.
 pub fn action(code: Option<i64>, first: i64) -> &'static str {
     name(&ACTIONS, code, first)
 }

@@ -37,8 +37,8 @@ impl PageQuery {
     }
 }
 
-/// Which rows of a log are wanted at all; the default wants all. Only the Web API Log documents every
-/// member.
+/// Which rows of a log are wanted at all; the default wants all. Only the Web API Log documents
+/// every member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowFilter {
     /// Rows of this product.

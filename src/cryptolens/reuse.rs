@@ -1,8 +1,9 @@
-//! Whether a request was sent on a connection of its own or on one that was kept alive, and whether an error says that the
-//! other side had closed it.
+//! Finds out whether a request was sent on a new connection or on one that was kept alive, and
+//! whether an error says that the other side had closed it.
 //!
-//! A server may give up a connection at the moment when a request is sent on it; nobody is at fault then, and the request
-//! was not answered. A library can't ask again by itself, because it does not know that these POST requests only read.
+//! A server may close a connection at the moment when a request is sent on it. That is nobody's
+//! fault, and the request was not answered. An HTTP library cannot repeat the request by itself,
+//! because it does not know that these POST requests only read.
 
 use std::error::Error;
 use std::io;
@@ -21,7 +22,8 @@ tokio::task_local! {
     static IS_NEW: Arc<AtomicBool>;
 }
 
-/// Sends a request, and tells whether a connection was made for it. That needs the client's [`NoteNewConnections`].
+/// Sends a request, and tells whether a connection was made for it. That needs the client's
+/// [`NoteNewConnections`].
 pub(super) async fn sent<T>(request: impl Future<Output = T>) -> (T, bool) {
     let is_new = Arc::new(AtomicBool::new(false));
     let result = IS_NEW.scope(Arc::clone(&is_new), request).await;
@@ -83,7 +85,8 @@ where
         let connecting = self.connector.call(target);
         Box::pin(async move {
             let connection = connecting.await?;
-            // A connection that is finished in the background, because another became free first, is nobody's.
+            // A connection that is finished in the background, because another one became free
+            // first, belongs to no request.
             let _ = IS_NEW.try_with(|is_new| is_new.store(true, Ordering::Relaxed));
             Ok(connection)
         })

@@ -1,4 +1,4 @@
-//! What a type must offer to be read as the rows of a log, and the macro that defines such types.
+//! The trait of types that are read as rows of a log, and the macro that defines such types.
 //!
 //! A row type names the members that it keeps; every other member is skipped in the bytes and never
 //! becomes a value. The row types of this module are those that are counted, and hold no personal

@@ -12,7 +12,7 @@ pub trait CountedRow: Row {
 
 /// Work that is the same for each log but for the type of its rows; see [`LogKind::visit`].
 pub trait LogVisitor {
-    /// What the work gives.
+    /// The result of the work.
     type Output;
 
     /// Does the work for the log that `R` is a row of.

@@ -1,8 +1,8 @@
 //! State codes of the Web API Log: which method a request called, and how it ended.
 //!
-//! A code has four digits: the first two name the method, the third the outcome, the fourth a detail
-//! (vendor page V3/model/WebAPILog). Codes that no vendor source confirms are classified by their digits and
-//! get no description: a guessed name would be believed.
+//! A code has four digits: the first two name the method, the third the outcome, the fourth a
+//! detail (vendor page V3/model/WebAPILog). Codes that no vendor source confirms are classified by
+//! their digits and get no description: a guessed name would be believed.
 
 /// The method behind a row, from the first two digits of its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,7 +93,7 @@ impl Outcome {
     }
 }
 
-/// A four-digit state code that is worth a label value of its own: 1000 to 8999.
+/// A four-digit state code that gets a label value of its own: 1000 to 8999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateCode(u16);
 
@@ -119,8 +119,9 @@ impl StateCode {
 
 /// Method and outcome of a raw state; `None` (no state in the row) is unknown in both.
 ///
-/// The outcome follows the vendor's own arithmetic, `state % 100 / 10` (support.serialkeymanager.com/kb/data-analysis),
-/// for every number of at most four digits; anything else is no state code.
+/// The outcome follows the vendor's own arithmetic, `state % 100 / 10`
+/// (support.serialkeymanager.com/kb/data-analysis), for every number of at most four digits;
+/// anything else is no state code.
 pub fn classify(raw: Option<i64>) -> (EventType, Outcome) {
     let Some(state @ 0..=9999) = raw else {
         return (EventType::Unknown, Outcome::Unknown);
@@ -144,7 +145,8 @@ pub fn classify(raw: Option<i64>) -> (EventType, Outcome) {
     (event_type, outcome)
 }
 
-/// Codes with a meaning that a vendor source confirms, with that meaning. Exported at 0 for every known product.
+/// Codes with a meaning that a vendor source confirms, with that meaning. Exported at 0 for every
+/// known product.
 pub const DESCRIBED: [(u16, &str); 11] = [
     (2010, "activation, not floating"),
     (2011, "activation, not floating (detail 1)"),
@@ -163,7 +165,8 @@ pub const DESCRIBED: [(u16, &str); 11] = [
 mod tests {
     use super::*;
 
-    /// The digits read as text, which is how the vendor describes them: a second way to the same answer.
+    /// The digits read as text, which is how the vendor describes them: a second way to the same
+    /// answer.
     fn by_text(state: i64) -> (&'static str, &'static str) {
         let text = format!("{state:04}");
         let event_type = match &text[..2] {

@@ -1,5 +1,5 @@
-//! The access token of one account, and its file; and how a token is recognised that stands where
-//! it should not.
+//! The access token of one account and its file, and the recognition of a token that was typed in
+//! the wrong place.
 //!
 //! Promises: a token never appears in `Debug` output; a token file is read again when its content
 //! changes, and a bad new content leaves the old token in use. It doesn't know the vendor's own
@@ -16,10 +16,11 @@ use tokio::sync::watch;
 
 use crate::text_file::{self, BYTE_ORDER_MARK};
 
-/// How often a token file is looked at. It is a few bytes, and a symlink swapped by Kubernetes has no other sign.
+/// The interval at which a token file is read again. It has a few bytes, and a symlink that
+/// Kubernetes swaps gives no other sign.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Why a text is no token. Never carries the text.
+/// The reason why a text is no token. It never holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// Nothing but white space.
@@ -56,7 +57,7 @@ const SHORTEST_TOKEN: usize = 16;
 /// has somewhere.
 const LONGEST_WORD: usize = 24;
 
-/// What stands in a message in place of a token.
+/// The text in a message in place of a token.
 const NOT_SHOWN: &str = "(text that looks like an access token, not shown)";
 
 /// True if there is an access token in the text, typed where something else was wanted.
@@ -127,12 +128,13 @@ impl Token {
         (Token { current }, follow(path, sender))
     }
 
-    /// The token as of now.
+    /// The token in use.
     pub fn current(&self) -> SecretString {
         self.current.borrow().clone()
     }
 
-    /// Ends when the token changed since this clone was made or last waited; never for a fixed token.
+    /// Ends when the token changed since this clone was made or last waited; never for a fixed
+    /// token.
     pub async fn changed(&mut self) {
         if self.current.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -168,7 +170,7 @@ async fn follow(path: PathBuf, sender: watch::Sender<SecretString>) {
                 tracing::error!(
                     file = %path.display(),
                     %reason,
-                    "token file is not usable, the old token stays in use; mend the file"
+                    "the token file cannot be used, the old token stays in use; correct the file"
                 );
             }
             Err(_) => {}

@@ -1,4 +1,4 @@
-//! What a poller needs from whoever keeps the counts. The ledger is the one that does.
+//! The store of counts and positions, as a poller sees it. The ledger implements it.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cryptolens::{LogKind, Product};
 
-use super::batch::{Batch, LogCheckpoint, Origin};
+use super::update::{LogCheckpoint, LogUpdate, Origin};
 
 /// One log of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,23 +17,23 @@ pub struct LogId {
     pub log: LogKind,
 }
 
-/// Why something was not written down.
+/// The reason why an update was not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
-    /// Nothing of it was kept, nor of what was handed over after it: open the log again and go on from there.
+    /// Neither this update nor any later one was kept: open the log again and continue from there.
     #[error("the ledger could not be written")]
     Failed,
-    /// The writer is gone; only a new process can go on.
+    /// The writer has ended; only a new process can continue.
     #[error("the ledger is closed")]
     Closed,
 }
 
-/// A record that was handed over, and is not yet known to be kept.
+/// An update that was handed over and is not yet known to be kept.
 #[derive(Debug)]
 pub struct PendingCommit(pub(crate) oneshot::Receiver<Result<(), CheckpointError>>);
 
 impl PendingCommit {
-    /// What became of it, if that is known already.
+    /// The result, if it is known already.
     pub fn outcome(&mut self) -> Option<Result<(), CheckpointError>> {
         match self.0.try_recv() {
             Ok(outcome) => Some(outcome),
@@ -42,10 +42,10 @@ impl PendingCommit {
         }
     }
 
-    /// Waits until it is kept.
+    /// Waits until the update is kept.
     ///
     /// # Errors
-    /// It is not.
+    /// The update is not kept.
     pub async fn done(self) -> Result<(), CheckpointError> {
         self.0.await.unwrap_or(Err(CheckpointError::Closed))
     }
@@ -53,34 +53,35 @@ impl PendingCommit {
 
 /// Keeps positions and counts, durably and together.
 pub trait CheckpointStore: Clone + Send + Sync + 'static {
-    /// The log as it is kept; `None` if its origin is not known yet. Whatever was handed over under an earlier epoch
-    /// is either part of it, or will be refused.
+    /// The log as it is kept; `None` if its origin is not known yet. An update that was handed over
+    /// under an earlier epoch is either part of it or will be refused.
     fn open(
         &self,
         log: &LogId,
     ) -> impl Future<Output = Result<Option<LogCheckpoint>, CheckpointError>> + Send;
 
-    /// Writes down where counting begins. An origin that is known already stays.
+    /// Stores where counting begins. An origin that is known already stays.
     fn begin(
         &self,
         log: &LogId,
         origin: Origin,
     ) -> impl Future<Output = Result<LogCheckpoint, CheckpointError>> + Send;
 
-    /// Hands over one step; returns as soon as there is room for the next. Steps of one log are kept in the order in
-    /// which they were handed over; after one fails, the rest of the same epoch fails too.
+    /// Hands over one update; returns as soon as there is room for the next. The updates of one log
+    /// are kept in the order in which they were handed over; after one fails, the rest of the same
+    /// epoch fails too.
     fn submit(
         &self,
         log: &LogId,
         epoch: u64,
-        record: Batch,
+        update: LogUpdate,
     ) -> impl Future<Output = Result<PendingCommit, CheckpointError>> + Send;
 
-    /// Changes whenever what was kept is gone and counting begins anew: each log has to be opened again, also one that
-    /// has nothing to hand over.
+    /// Changes whenever the kept counts are gone and counting begins anew: each log must be opened
+    /// again, even one that has no update to hand over.
     fn generation(&self) -> watch::Receiver<u64>;
 
-    /// Writes down the products that the account has.
+    /// Stores the products of the account.
     fn products(
         &self,
         account: &Arc<str>,

@@ -1,5 +1,6 @@
 //! Up to which id a log is final: no row that is promised to be counted can still show up at or
-//! below it. Pure: it knows neither network nor ledger, only when answers came and what they showed.
+//! below it. Pure: it knows neither network nor ledger, only when answers came and what they
+//! showed.
 //!
 //! A **witness** (T, h) says that an answer received at T showed id h. So h was visible at T, and
 //! every row below h that comes at most an overlap after it is visible from T + overlap on. A page
@@ -27,13 +28,14 @@ struct Witness {
     highest: i64,
 }
 
-/// What the answers of one log have shown, and when, as long as the process lives.
+/// The ids that the answers of one log have shown, and when, since the process started.
 #[derive(Debug, Clone)]
 pub(super) struct Witnesses {
     overlap: Duration,
     /// Ascending by time.
     recent: VecDeque<Witness>,
-    /// All that are so old that they were final for every request sent since, as one.
+    /// The witnesses that are so old that they were final for every request sent since, merged into
+    /// one.
     old: Option<Witness>,
 }
 
@@ -62,7 +64,7 @@ impl Witnesses {
         self.old.iter().chain(&self.recent).filter(is_old).map(|witness| witness.highest).max()
     }
 
-    /// Merges what no request sent at `sent` or later can tell apart.
+    /// Merges the witnesses that no request sent at `sent` or later can tell apart.
     pub(super) fn forget_before(&mut self, sent: Duration) {
         while let Some(oldest) = self.recent.front()
             && oldest.last.saturating_add(self.overlap) <= sent

@@ -1,11 +1,11 @@
-//! Rules that look right and lose rows: each is what the real rule would be with one idea missing. The
+//! Rules that look right and lose rows: each is the real rule with one idea missing. The
 //! simulation must find a lost row with each of them, or it proves nothing. For tests only.
 
 use super::finality::Witnesses;
-use super::poll::Exchange;
 use super::position::Position;
+use crate::reader::Exchange;
 
-/// What the floor goes by, wrongly.
+/// A wrong rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// Rows whose time is an overlap ago are taken for final.
@@ -64,7 +64,7 @@ impl Flaw {
         }
     }
 
-    /// What the end of a poll does to the floor.
+    /// The effect of the end of a poll on the floor.
     pub(super) fn at_end(self, position: &mut Position, empty: bool) {
         let moves = match self {
             Flaw::EmptyPageMovesFloor => empty,
@@ -81,7 +81,7 @@ fn settled_and_shown(settled: Option<i64>, ids: &[i64]) -> Option<i64> {
     settled.zip(ids.last()).map(|(settled, last)| settled.min(*last))
 }
 
-/// What a rule may look at.
+/// The facts that a rule may look at.
 pub(super) struct PageIds<'a> {
     pub(super) floor: i64,
     pub(super) asked: i64,
@@ -91,7 +91,7 @@ pub(super) struct PageIds<'a> {
     pub(super) overlap: i64,
 }
 
-impl super::batch::LogCheckpoint {
+impl super::update::LogCheckpoint {
     /// As it would be if the ids above the floor were not kept.
     pub(super) fn without_seen(self) -> Self {
         let (floor, cursor) = (self.position.floor(), self.position.cursor());

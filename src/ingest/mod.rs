@@ -1,34 +1,30 @@
-//! Reading the logs: which page to ask for, what of it is new, when to ask again.
+//! Polls the logs: decides which page to ask for, which of its rows are new, and when to ask again.
 //!
-//! Promises: exactly once, as far as a cursor can promise it (see [`poll`]); one place retries; a position goes on only
-//! from what the ledger has kept. It knows the ledger only as a [`CheckpointStore`], and nothing of how rows are counted.
+//! Promises: each row is counted exactly once, as far as a cursor can promise it (see [`poll`]); a
+//! position continues only from what the ledger has kept. Pages come from [`crate::reader`], which
+//! also makes all further tries. This module knows the ledger only as a [`CheckpointStore`], and
+//! does not know how rows are counted.
 
-mod arrange;
-mod batch;
 mod checkpoint;
 mod finality;
 #[cfg(test)]
 pub(crate) mod flaw;
-mod limit;
-pub(crate) mod origin;
 pub mod poll;
 mod poller;
 mod position;
-mod probe;
 mod products;
 mod requester;
 mod seen;
-mod server_clock;
 mod source;
 mod status;
+mod update;
 
-pub use arrange::{Arranged, arrange};
-pub use batch::{Batch, LogCheckpoint, Origin, PageStatistics, RowsWithoutId};
 pub use checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
-pub use poll::{Exchange, Poll, PollStep, SessionState, TimestampPair};
+pub use poll::{Poll, PollStep, SessionState};
 pub use poller::{Poller, PollerSettings, Stopped, follow_log};
 pub use position::{NEVER, Position};
 pub use products::follow_products;
 pub use seen::{DamagedChunk, SeenChunk, SeenIds};
 pub use source::Source;
 pub use status::{ApiStatus, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS};
+pub use update::{LogCheckpoint, LogUpdate, Origin, PageStatistics, RowsWithoutId};

@@ -1,60 +1,33 @@
-//! One poll of a log, from the floor to its end: where to ask next, which rows of the answer are new,
-//! and how far the floor may follow. Pure: it knows neither network nor ledger nor clock.
+//! One poll of a log, from the floor to its end: where to ask next, which rows of the answer are
+//! new, and how far the floor may follow. Pure: it knows neither network nor ledger nor clock.
 //!
 //! Promises: an id above the origin is handed over at most once, and exactly once if it becomes
 //! visible, in every replica that answers, at most an overlap after the first row with a higher id
-//! did. Rows that are revealed later than that cannot be seen by any cursor. Where a poll ends decides
-//! nothing about the floor, so ending early loses nothing.
+//! did. Rows that are revealed later than that cannot be seen by any cursor. Where a poll ends
+//! decides nothing about the floor, so ending early loses nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cryptolens::{CountedRow, Row};
+use crate::reader::{Batch, Exchange, TimestampPair};
 
-use super::arrange::Arranged;
-use super::batch::{Batch, PageStatistics, RowsWithoutId};
 use super::finality::Witnesses;
 use super::position::{NEVER, Position};
+use super::update::{LogUpdate, PageStatistics, RowsWithoutId};
 
 /// Rows without an id are remembered one by one up to this many; a log that is full of them is
 /// counted by what the newest of them show.
 const MOST_WITHOUT_ID: usize = 10_000;
 
-/// More than so many pages of counted rows are not read again before any of them can become final.
+/// More than this many pages of counted rows are not read again before any of them can become
+/// final.
 const PAGES_READ_AGAIN: u64 = 2;
 
-/// A poll that has lasted for this long may last.
+/// A poll that has lasted this long may be a long one.
 const SHORT_POLL: Duration = Duration::from_secs(5);
 
-/// A point in time, on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimestampPair {
-    /// Unix seconds; may jump.
-    pub unix: i64,
-    /// Time since some fixed moment; never goes back.
-    pub monotonic: Duration,
-}
-
-impl TimestampPair {
-    /// Now.
-    pub fn now() -> TimestampPair {
-        static START: std::sync::LazyLock<tokio::time::Instant> =
-            std::sync::LazyLock::new(tokio::time::Instant::now);
-        TimestampPair { unix: chrono::Utc::now().timestamp(), monotonic: START.elapsed() }
-    }
-}
-
-/// When a request was sent, by the try that was answered, and its answer received. The calendar is the
-/// server's, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exchange {
-    /// When the request was sent.
-    pub sent: TimestampPair,
-    /// When its answer was received.
-    pub received: TimestampPair,
-}
-
-/// What is remembered of a log from poll to poll, as long as the process lives.
+/// The state of a log that is kept in memory from poll to poll.
 #[derive(Debug, Clone)]
 pub struct SessionState {
     overlap: Duration,
@@ -91,8 +64,8 @@ impl SessionState {
         }
     }
 
-    /// Takes up what the ledger has: its cursor was shown by an answer before now. What answers have
-    /// shown in this process stays true, whatever became of the ledger.
+    /// Takes up what the ledger has: its cursor was shown by an answer before now. What answers
+    /// have shown in this process stays true, whatever became of the ledger.
     pub fn resume(&mut self, position: &Position, without_id: RowsWithoutId, now: Duration) {
         self.without_id = without_id;
         self.witnesses.add(now, position.cursor());
@@ -103,8 +76,8 @@ impl SessionState {
         self.witnesses.add(received, id);
     }
 
-    /// The API refuses to be asked after this position: polls begin with the oldest row instead, for
-    /// as long as the floor is there.
+    /// The API refuses to be asked after this position: polls begin with the oldest row instead,
+    /// for as long as the floor is there.
     pub fn refuse(&mut self, position: i64) {
         self.refused = Some(position);
     }
@@ -125,8 +98,9 @@ impl SessionState {
         new
     }
 
-    /// A poll that takes no longer than this is not worth the question for the newest id, which takes
-    /// up to some dozen requests. Without an overlap everything is final at first reading anyway.
+    /// A poll that takes no longer than this is not worth the question for the newest id, which
+    /// takes up to some dozen requests. Without an overlap everything is final at first reading
+    /// anyway.
     fn short_poll(&self) -> Duration {
         if self.overlap.is_zero() { Duration::MAX / 4 } else { (self.overlap / 10).min(SHORT_POLL) }
     }
@@ -138,19 +112,19 @@ impl SessionState {
     }
 }
 
-/// What a page came to.
+/// The result of taking a page.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PollStep {
-    /// To be written down; `None` if nothing changed.
-    pub batch: Option<Batch>,
+    /// The update for the ledger; `None` if nothing changed.
+    pub update: Option<LogUpdate>,
     /// True if this page ended the poll.
     pub complete: bool,
     /// True if it ended the poll by showing nothing after the position.
     pub nothing_new: bool,
     /// Rows without an id that were not met before.
     pub malformed: u64,
-    /// True if the newest id of the log is worth a question of its own: an overlap later, everything
-    /// up to it is final at first reading.
+    /// True if the newest id of the log should be asked for: an overlap later, everything up to it
+    /// is final at first reading.
     pub ask_newest: bool,
 }
 
@@ -166,17 +140,17 @@ pub struct Poll {
     at: i64,
     /// New rows so far.
     added: u64,
-    /// Whether the end of the poll must be written down even if nothing else changed.
+    /// True if the end of the poll must be stored even if nothing else changed.
     first: bool,
-    /// True if nobody asked for so long that much may have come.
+    /// True if the log was not read for so long that many rows may have come.
     far_behind: bool,
     /// The newest id of the log as far as this poll asked for it.
     newest: Option<i64>,
 }
 
 impl Poll {
-    /// Begins at the floor; `limit` is the largest page that is asked for, and `first` is true if no
-    /// poll of this log was ever complete.
+    /// Begins at the floor; `limit` is the largest page that is asked for, and `first` is true if
+    /// no poll of this log was ever complete.
     pub fn begin(position: &Position, limit: u16, first: bool) -> Poll {
         Poll {
             began: None,
@@ -243,7 +217,7 @@ impl Poll {
         position: &mut Position,
         session: &mut SessionState,
         asked: i64,
-        page: Arranged<R>,
+        page: Batch<R>,
         exchange: Exchange,
     ) -> PollStep {
         let now = exchange.received;
@@ -269,7 +243,7 @@ impl Poll {
         for (row, unseen) in page.rows.into_iter().zip(position.unseen(&ids)) {
             let id = row.id();
             if !unseen {
-                // What was asked for and is known already is the overlap.
+                // A known row that was asked for belongs to the overlap.
                 let unasked = u64::from(id <= asked);
                 let known =
                     if id <= floor_before { &mut statistics.below_floor } else { &mut statistics.duplicate };
@@ -323,7 +297,7 @@ impl Poll {
         let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
         let changed =
             !fresh.is_empty() || statistics != PageStatistics::default() || position.floor() != floor_before;
-        let batch = (changed || (complete && self.first)).then(|| Batch {
+        let update = (changed || (complete && self.first)).then(|| LogUpdate {
             rows: R::wrap(fresh),
             read_at: now.unix,
             statistics,
@@ -337,7 +311,7 @@ impl Poll {
             more_follows: full && !complete,
         });
         PollStep {
-            batch,
+            update,
             complete,
             nothing_new,
             malformed: no_id,
@@ -353,7 +327,7 @@ impl Poll {
         session: &mut SessionState,
         id: i64,
         now: TimestampPair,
-    ) -> Option<Batch> {
+    ) -> Option<LogUpdate> {
         if id > self.at {
             session.unreadable.insert(self.at, id);
             self.at = id;
@@ -364,7 +338,7 @@ impl Poll {
         }
         // The id counts as met, so that a restart does not count it as skipped again.
         position.count(&[id], NEVER);
-        Some(Batch {
+        Some(LogUpdate {
             rows: R::wrap(Vec::new()),
             read_at: now.unix,
             statistics: PageStatistics { too_large: 1, ..PageStatistics::default() },
@@ -380,9 +354,9 @@ impl Poll {
     }
 }
 
-/// The id up to which the log is final by this page, if that can be said of any: the page must continue
-/// what lies below the floor, and its rows must have been shown an overlap before it was asked for.
-/// What an answer showed may have been seen in one replica only, so it is final itself only if this
+/// The id up to which the log is final by this page, if that can be said of any: the page must
+/// continue what lies below the floor, and its rows must have been shown an overlap before it was
+/// asked for. The id itself may have been seen in one replica only, so it is final only if this
 /// page has it too.
 fn final_id(session: &SessionState, floor: i64, asked: i64, ids: &[i64], exchange: Exchange) -> Option<i64> {
     if asked > floor {
@@ -396,9 +370,10 @@ fn final_id(session: &SessionState, floor: i64, asked: i64, ids: &[i64], exchang
 mod tests {
     use super::*;
     use crate::cryptolens::{EventRow, Page};
-    use crate::ingest::arrange;
+    use crate::reader::{Direction, Disorder, arrange};
 
-    /// A log whose rows become visible as time goes by, whatever their own times are, read by polls.
+    /// A log whose rows become visible as time goes by, whatever their own times are, read by
+    /// polls.
     struct Reader {
         /// Id, event time, and when it becomes visible.
         rows: Vec<(i64, i64, i64)>,
@@ -413,7 +388,7 @@ mod tests {
         TimestampPair { unix: second, monotonic: Duration::from_secs(second.unsigned_abs()) }
     }
 
-    /// What a poll cost and brought.
+    /// The cost and the result of a poll.
     #[derive(Debug, Default, PartialEq)]
     struct Cost {
         requests: usize,
@@ -434,17 +409,18 @@ mod tests {
             }
         }
 
-        /// What the API shows to a request that is sent now.
-        fn page(&self, after: i64) -> Arranged<EventRow> {
+        /// The page that the API shows to a request that is sent now.
+        fn page(&self, after: i64) -> Batch<EventRow> {
             let visible = self.rows.iter().filter(|(id, _, visible)| *id > after && *visible <= self.now);
             let rows = visible.take(self.limit.into());
             let rows = rows.map(|(id, time, _)| EventRow { time: Some(*time), ..EventRow::with_id(*id) });
-            arrange(Page { rows: rows.collect(), without_id: vec![] }, self.limit).unwrap()
+            let page = Page { rows: rows.collect(), without_id: vec![] };
+            arrange(page, self.limit, Direction::OldestFirst, Disorder::SortShort).unwrap()
         }
 
-        /// A poll that begins at a second, whose requests take `latency` seconds each; the newest id is
-        /// answered where a poll asks for it.
-        fn poll_from(&mut self, began: i64, latency: i64) -> (Cost, Vec<Batch>) {
+        /// A poll that begins at a second, whose requests take `latency` seconds each; the newest
+        /// id is answered where a poll asks for it.
+        fn poll_from(&mut self, began: i64, latency: i64) -> (Cost, Vec<LogUpdate>) {
             self.now = began;
             let mut poll = Poll::begin(&self.position, self.limit, !self.complete);
             let (mut cost, mut batches) = (Cost::default(), Vec::new());
@@ -456,9 +432,9 @@ mod tests {
                 let exchange = Exchange { sent, received: at(self.now) };
                 let step = poll.take(&mut self.position, &mut self.session, after, page, exchange);
                 cost.requests += 1;
-                cost.batches += usize::from(step.batch.is_some());
-                cost.rows += step.batch.as_ref().map_or(0, |batch| batch.rows.len());
-                batches.extend(step.batch);
+                cost.batches += usize::from(step.update.is_some());
+                cost.rows += step.update.as_ref().map_or(0, |batch| batch.rows.len());
+                batches.extend(step.update);
                 if step.ask_newest {
                     let visible = self.rows.iter().filter(|(_, _, visible)| *visible <= self.now);
                     let newest = visible.map(|(id, _, _)| *id).max().unwrap();
@@ -503,7 +479,8 @@ mod tests {
 
     #[test]
     fn a_stalled_log_writer_that_writes_its_backlog_out_of_order_loses_nothing() {
-        // Ten minutes of rows become visible within 4 seconds, every second one 4 s after its neighbours.
+        // Ten minutes of rows become visible within 4 seconds, every second one 4 s after its
+        // neighbours.
         let mut reader = Reader::of((1..=50).map(|id| (id, id)), 100, 60);
         reader.poll(60);
         reader.rows.extend((51..=100).map(|id| (id, id * 12 - 550, if id % 2 == 0 { 700 } else { 704 })));
@@ -518,7 +495,8 @@ mod tests {
     fn an_empty_or_a_lagging_answer_moves_no_floor() {
         let mut reader = Reader::of((1..=10).map(|id| (id, 5)), 100, 60);
         assert_eq!(reader.poll(10).rows, 10);
-        // Row 11 is in no replica yet; row 12 is, and an overlap later the first replica that lags answers.
+        // Row 11 is in no replica yet; row 12 is, and an overlap later the first replica that lags
+        // answers.
         reader.rows.push((12, 100, 100));
         assert_eq!(reader.poll(100).rows, 1);
         let whole = std::mem::take(&mut reader.rows);
@@ -566,10 +544,10 @@ mod tests {
         reader.now = 10;
         loop {
             let after = poll.asks_after(&mut reader.position, &mut reader.session, at(10).monotonic);
-            let page = Arranged { full: false, ..reader.page(after) };
+            let page = Batch { full: false, ..reader.page(after) };
             let exchange = Exchange { sent: at(10), received: at(10) };
             let step = poll.take(&mut reader.position, &mut reader.session, after, page, exchange);
-            rows += step.batch.map_or(0, |batch| batch.rows.len());
+            rows += step.update.map_or(0, |batch| batch.rows.len());
             if step.complete {
                 break;
             }
@@ -613,7 +591,7 @@ mod tests {
             let after = poll.asks_after(&mut reader.position, &mut reader.session, at(second).monotonic);
             let page = reader.page(after);
             let step = poll.take(&mut reader.position, &mut reader.session, after, page, exchange(second));
-            (after, step.batch.map_or(0, |batch| batch.rows.len()))
+            (after, step.update.map_or(0, |batch| batch.rows.len()))
         };
         assert_eq!((step(&mut reader, 10), step(&mut reader, 10)), ((0, 1), (1, 1)));
         let mut skipping = poll.clone();

@@ -1,55 +1,48 @@
-//! One task per account and log: finds the origin, then polls again and again, until it is stopped.
+//! One task per account and log: it finds the origin, then polls until it is stopped.
 //!
-//! Promises: requests are retried here, and nowhere else in the flow; it never goes on from a position
-//! that is not kept; it ends by itself only when the ledger is gone.
+//! Promises: it tries for ever; it never continues from a position that is not kept; it ends by
+//! itself only when the ledger is gone.
 
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::Since;
-use crate::cryptolens::{ApiError, CountedRow, DecodeFault, LogVisitor, PageQuery, Row};
-use crate::task::joined;
-
-use super::arrange::{Arranged, arrange};
-use super::batch::{LogCheckpoint, Origin};
 use super::checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
-use super::limit::Limit;
-use super::origin::{self, Extent, Mark};
-use super::poll::{Exchange, Poll, PollStep, SessionState, TimestampPair};
-use super::probe::LogProbe;
+use super::poll::{Poll, PollStep, SessionState};
 use super::requester::Requester;
-use super::server_clock::ServerClock;
 use super::source::Source;
 use super::status::{ApiStatus, LastError, LogStatus};
+use super::update::{LogCheckpoint, Origin};
 use crate::backoff::{Backoff, Waits};
+use crate::config::Since;
+use crate::cryptolens::{ApiError, CountedRow, DecodeFault, LogVisitor, PageQuery, Row};
+use crate::reader::origin::{self, Extent, Mark};
+use crate::reader::{Direction, Disorder, Limit, LogProbe, LogReader, ReadPage, TimestampPair};
 
-/// Pages that may be handed over and not yet kept: those of one transaction, and as many for the next.
+/// Pages that may be handed over and not yet kept: those of one transaction, and as many for the
+/// next.
 const MOST_PENDING: usize = 40;
 
-/// A log that was not read for longer than this, beside its interval, is far behind, and rows that are
-/// older are its backlog.
+/// A log that was not read for longer than this, beside its interval, is far behind, and rows that
+/// are older are its backlog.
 const FAR_BEHIND_SECONDS: i64 = 5 * 60;
 
-/// For how long after a backlog it is still shown: whoever looks at rates would take it for traffic,
-/// and must have seen it. Prometheus scrapes once a minute if nothing else is configured.
+/// A backlog is still shown as one for this long after it was counted: otherwise a rate would take
+/// it for traffic. Prometheus scrapes once a minute if nothing else is configured.
 const SHOW_BEHIND: Duration = Duration::from_secs(60);
 
-/// How often a long poll reports where it is.
+/// The interval at which a long poll logs its progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
-/// How often a malformed row is worth a line.
+/// The shortest interval between two log lines about malformed rows.
 const MALFORMED_EVERY: Duration = Duration::from_secs(60);
 
-/// The row at the cursor is asked for again after so many overlaps ...
+/// The row at the cursor is asked for again after this many overlaps ...
 const CURSOR_CHECK_OVERLAPS: u32 = 5;
 
 /// ... or, where there is no overlap, after this long.
@@ -58,10 +51,10 @@ const CURSOR_CHECK_WITHOUT_OVERLAP: Duration = Duration::from_secs(60);
 /// A log that was replaced is logged again after this long.
 const WARN_AGAIN: Duration = Duration::from_secs(3600);
 
-/// How often a row must still be too large to be read before it is given up.
+/// A row must still be too large in this many more tries before it is given up.
 const UNREADABLE_AGAIN: u32 = 3;
 
-/// What one poller works by.
+/// The settings of one poller.
 #[derive(Debug, Clone)]
 pub struct PollerSettings {
     /// Which log to read.
@@ -70,7 +63,7 @@ pub struct PollerSettings {
     pub interval: Duration,
     /// How long after the first row with a higher id a row may become visible and still be counted.
     pub overlap: Duration,
-    /// Where counting begins, if the ledger doesn't know yet.
+    /// Where counting begins, if the ledger does not know yet.
     pub since: Since,
 }
 
@@ -80,7 +73,7 @@ pub enum Stopped {
     /// The process or a reload stops it.
     #[error("stopped")]
     Cancelled,
-    /// There is nobody left to count for.
+    /// The ledger has ended, so nothing can be counted.
     #[error("the ledger is closed")]
     LedgerClosed,
 }
@@ -101,8 +94,8 @@ impl From<CheckpointError> for Interrupted {
     }
 }
 
-/// Reads the log that the settings name, until it is stopped or the ledger is gone. `status` and `api`
-/// are those of the log and its account.
+/// Reads the log that the settings name, until it is stopped or the ledger is gone. `status` and
+/// `api` are those of the log and its account.
 pub fn follow_log<S: Source, B: CheckpointStore>(
     settings: PollerSettings,
     source: S,
@@ -136,22 +129,17 @@ impl<S: Source, B: CheckpointStore> LogVisitor for FollowLog<S, B> {
 /// Reads one log.
 pub struct Poller<S, B, R> {
     settings: PollerSettings,
-    source: S,
+    reader: LogReader<S, R, Requester>,
     store: B,
     status: Arc<LogStatus>,
-    requester: Requester,
     cancel: CancellationToken,
     session: SessionState,
-    server_clock: ServerClock,
-    limit: Limit,
     cursor_check: CursorCheck,
     /// Start of the last complete poll: in this process, or by the ledger when it ended.
     last_start: Option<i64>,
     /// On the monotonic clock; polls that begin before are shown as catching up.
     shown_behind_until: Duration,
     malformed_logged: Option<Instant>,
-    clock: fn() -> TimestampPair,
-    rows: PhantomData<fn() -> R>,
 }
 
 impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
@@ -167,27 +155,25 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         let account = Arc::clone(&settings.id.account);
         let log_status = Some(Arc::clone(&status));
         let requester = Requester::new(account, R::LOG.endpoint(), api, log_status, source.token());
+        let limit = Limit::new(R::LOG.max_limit());
+        let reader = LogReader::new(source, requester, Direction::OldestFirst, Disorder::SortShort, limit);
         let session = SessionState::new(settings.overlap, TimestampPair::now().monotonic);
         Poller {
             settings,
-            source,
+            reader,
             store,
             status,
-            requester,
             cancel,
             session,
-            server_clock: ServerClock::default(),
-            limit: Limit::new(R::LOG.max_limit()),
             cursor_check: CursorCheck::default(),
             last_start: None,
             shown_behind_until: Duration::ZERO,
             malformed_logged: None,
-            clock: TimestampPair::now,
-            rows: PhantomData,
         }
     }
 
-    /// On the clock of a simulation, with pages of so many rows, and perhaps with a wrong rule.
+    /// The same poller on the clock of a simulation, with pages of at most `limit` rows, and
+    /// perhaps with a wrong rule.
     #[cfg(test)]
     pub(crate) fn simulated(
         mut self,
@@ -195,8 +181,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         limit: u16,
         flaw: Option<super::flaw::Flaw>,
     ) -> Self {
-        self.clock = clock;
-        self.limit = Limit::new(limit);
+        self.reader = self.reader.simulated(clock, limit);
         self.session = SessionState::new(self.settings.overlap, clock().monotonic);
         self.session.flaw = flaw;
         self
@@ -205,7 +190,8 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
     /// Reads until it is stopped, or until the ledger is gone.
     pub async fn run(mut self) -> Stopped {
         let cancel = self.cancel.clone();
-        // Dropping the work at any await point is safe: what is kept is decided by the ledger alone.
+        // Dropping the work at any await point is safe: what is kept is decided by the ledger
+        // alone.
         tokio::select! {
             biased;
             () = cancel.cancelled() => Stopped::Cancelled,
@@ -242,12 +228,13 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
             match self.poll(&mut checkpoint).await {
                 Ok(began) => {
                     waits.reset();
-                    let took = (self.clock)().monotonic.saturating_sub(began.monotonic);
+                    let took = self.reader.now().monotonic.saturating_sub(began.monotonic);
                     let pause = tokio::time::sleep(self.settings.interval.saturating_sub(took));
                     tokio::select! {
                         biased;
                         () = pause => {}
-                        // What was kept is gone: a quiet log would notice with its next row only.
+                        // The kept counts are gone. A quiet log would notice only with its next
+                        // row.
                         Ok(()) = generation.changed() => return Interrupted::Reopen,
                     }
                 }
@@ -279,7 +266,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
             Some(super::flaw::Flaw::SeenLost) => checkpoint.without_seen(),
             _ => checkpoint,
         };
-        let now = (self.clock)().monotonic;
+        let now = self.reader.now().monotonic;
         self.session.resume(&checkpoint.position, checkpoint.without_id.clone(), now);
         self.cursor_check = CursorCheck::default();
         self.last_start = self.last_start.or(checkpoint.last_poll);
@@ -287,7 +274,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         Ok(checkpoint)
     }
 
-    /// Finds out where counting begins, and has it written down before the first row is counted.
+    /// Finds out where counting begins, and stores that before the first row is counted.
     async fn begin(&mut self, since: String) -> Result<LogCheckpoint, Interrupted> {
         let now = chrono::Utc::now();
         let at = match self.settings.since {
@@ -315,66 +302,61 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         Ok(self.store.begin(id, origin).await?)
     }
 
-    /// Questions beside the polls; `patient` ones are asked until they are answered.
-    fn probe(&mut self, patient: bool) -> LogProbe<'_, S, R> {
-        LogProbe {
-            source: &self.source,
-            requester: &mut self.requester,
-            overlap: self.settings.overlap,
-            clock: self.clock,
-            patient,
-            rows: PhantomData,
-        }
+    /// Questions beside the polls; patient ones are asked until they are answered.
+    fn probe(&mut self, patient: bool) -> LogProbe<'_, S, R, Requester> {
+        LogProbe { reader: &mut self.reader, patient, empty_wait: Some(self.settings.overlap) }
     }
 
-    /// The newest id above the cursor, and when that was known; `None` if that cannot be found out now.
+    /// The newest id above the cursor, and when that was known; `None` if that cannot be found out
+    /// now.
     async fn newest_id(&mut self, cursor: i64) -> Option<(i64, Duration)> {
         let newest = origin::newest_id(&mut self.probe(false), R::LOG, cursor).await.ok()??;
-        Some((newest, (self.clock)().monotonic))
+        Some((newest, self.reader.now().monotonic))
     }
 
     /// One poll. Returns when it began.
     async fn poll(&mut self, checkpoint: &mut LogCheckpoint) -> Result<TimestampPair, Interrupted> {
         let first = !checkpoint.first_poll_complete;
-        let mut poll = Poll::begin(&checkpoint.position, self.limit.most(), first);
+        // A page that was asked for on a guess does not outlive its poll, also an interrupted one.
+        self.reader.forget_ahead();
+        let mut poll = Poll::begin(&checkpoint.position, self.reader.limit().most(), first);
         let mut behind = first;
         let mut shown_behind = false;
         let mut pending: VecDeque<PendingCommit> = VecDeque::new();
         let mut reported = Instant::now();
-        let mut ahead = None;
         let mut full = false;
         let (began, nothing_new) = loop {
             let now = self.now().monotonic;
             let after = poll.asks_after(&mut checkpoint.position, &mut self.session, now);
-            let (step, received) = match self.page(after, full, &mut ahead).await {
-                Answer::Page { page, exchange } => {
-                    full = page.full;
+            let (step, received) = match self.page(after, full).await {
+                NextPage::Read(ReadPage { batch, exchange }) => {
+                    full = batch.full;
                     let position = &mut checkpoint.position;
-                    (poll.take(position, &mut self.session, after, page, exchange), exchange.received)
+                    (poll.take(position, &mut self.session, after, batch, exchange), exchange.received)
                 }
-                Answer::Refused => {
+                NextPage::Refused => {
                     self.session.refuse(after);
                     continue;
                 }
-                Answer::Unreadable { id } => {
+                NextPage::Unreadable { id } => {
                     let now = self.now();
                     self.log_unreadable(id);
                     let position = &mut checkpoint.position;
-                    let batch = poll.skip_unreadable::<R>(position, &mut self.session, id, now);
-                    (PollStep { batch, ..PollStep::default() }, now)
+                    let update = poll.skip_unreadable::<R>(position, &mut self.session, id, now);
+                    (PollStep { update, ..PollStep::default() }, now)
                 }
             };
             self.warn_malformed(step.malformed);
             let began = poll.began().unwrap_or(received);
             behind |= self.is_far_behind(began);
-            // Only while old rows are counted: a quiet log is never behind, however long nobody asked,
-            // and rows of the last minutes are no backlog.
+            // Only while old rows are counted: a quiet log is never behind, however long it was not
+            // read, and rows of the last minutes are no backlog.
             let is_old = received.unix.saturating_sub(checkpoint.position.watermark()) > FAR_BEHIND_SECONDS;
-            if behind && is_old && step.batch.as_ref().is_some_and(|batch| !batch.rows.is_empty()) {
+            if behind && is_old && step.update.as_ref().is_some_and(|update| !update.rows.is_empty()) {
                 shown_behind = true;
                 self.status.update(|view| view.catching_up = true);
             }
-            if let Some(batch) = step.batch {
+            if let Some(update) = step.update {
                 while let Some(outcome) = pending.front_mut().and_then(PendingCommit::outcome) {
                     pending.pop_front();
                     outcome?;
@@ -384,7 +366,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
                 {
                     oldest.done().await?;
                 }
-                pending.push_back(self.store.submit(&self.settings.id, checkpoint.epoch, batch).await?);
+                pending.push_back(self.store.submit(&self.settings.id, checkpoint.epoch, update).await?);
             }
             if reported.elapsed() >= PROGRESS_EVERY {
                 reported = Instant::now();
@@ -399,6 +381,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
                 poll.newest(&mut self.session, newest, received);
             }
         };
+        self.reader.forget_ahead();
         for commit in pending {
             commit.done().await?;
         }
@@ -427,7 +410,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         if nothing_new {
             self.check_cursor(cursor).await;
         } else {
-            // The log goes on; the next look at the cursor is due when it was.
+            // The log grows; the next check of the cursor stays due when it was.
             self.cursor_check = CursorCheck { due: self.cursor_check.due, ..CursorCheck::default() };
         }
         Ok(began)
@@ -435,118 +418,61 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
 
     /// Now, by the server's clock as far as it is known.
     fn now(&self) -> TimestampPair {
-        self.server_clock.at((self.clock)())
+        self.reader.now()
     }
 
-    /// True if nobody asked for so long that what is read now is no picture of now.
+    /// True if the log was not read for so long that the rows that come now are not recent.
     fn is_far_behind(&self, now: TimestampPair) -> bool {
         let interval = i64::try_from(self.settings.interval.as_secs()).unwrap_or(i64::MAX);
         let far = FAR_BEHIND_SECONDS.saturating_add(interval);
         self.last_start.is_none_or(|last| now.unix.saturating_sub(last) > far)
     }
 
-    /// The page after an id, however often it must be asked for. Where the page before was full, the
-    /// next one is asked for while this one is read: it is what `ahead` holds afterwards.
-    async fn page(&mut self, after: i64, full_before: bool, ahead: &mut Option<Fetching<R>>) -> Answer<R> {
-        let mut starting_after = after;
+    /// The page after an id, however often it must be asked for. Where the page before was full,
+    /// the next one is asked for while this one is read.
+    async fn page(&mut self, after: i64, full_before: bool) -> NextPage<R> {
+        let mut position = after;
         let mut too_large_since = None;
         let mut refused = 0_u32;
         loop {
-            let query = PageQuery::after(starting_after, self.limit.get());
-            let early = ahead.take().filter(|early| early.query == query);
-            let mut fetching = early.unwrap_or_else(|| self.fetch(query));
-            // A limit that was halved is about to change.
-            if full_before
-                && self.limit.is_most()
-                && let Ok(last) = (&mut fetching.last).await
-                && last > starting_after
-            {
-                *ahead = Some(self.fetch(PageQuery { starting_after: last, ..query }));
-            }
-            let Fetched { result, took, exchange, server_time } = joined(fetching.task).await;
-            if let Some(server_time) = server_time {
-                self.server_clock.observe(server_time, exchange.received);
-            }
-            let result = result.and_then(|page| match leads_on(&page, starting_after) {
-                false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
-                _ => Ok(page),
-            });
-            self.requester.ended(took, result.as_ref().err());
-            let error = match result {
-                Ok(page) => {
-                    self.limit.worked();
-                    return Answer::Page { page, exchange: self.server_clock.correct(exchange) };
-                }
+            let error = match self.reader.try_page(position, |_| full_before).await {
+                Ok(page) => return NextPage::Read(page),
                 Err(error) => error,
             };
-            *ahead = None;
             match error {
                 // The id may be gone. Once more: a server may refuse what it takes a moment later.
                 ApiError::BadRequest { status: None } if after > 0 => {
                     refused += 1;
                     if refused >= 2 {
-                        return Answer::Refused;
+                        return NextPage::Refused;
                     }
                 }
-                // Without a cursor the order may be another; no row has an id below 1.
-                ApiError::Decode(DecodeFault::Order) if after == 0 => starting_after = 1,
-                // Complete answers alone tell that it is the row which is too large, and only time
+                // Without a position the order may be another one. No row has an id below 1.
+                ApiError::Decode(DecodeFault::Order) if after == 0 => position = 1,
+                // Only complete answers show that it is the row which is too large, and only time
                 // tells it from a server that fails in a strange way.
-                ApiError::Decode(DecodeFault::TooLarge) if self.limit.get() == 1 => {
-                    let since: &mut Duration = too_large_since.get_or_insert(exchange.received.monotonic);
-                    if exchange.received.monotonic.saturating_sub(*since) > self.settings.overlap
-                        && let Some(id) = self.unreadable_id(starting_after).await
+                ApiError::Decode(DecodeFault::TooLarge) if self.reader.limit().get() == 1 => {
+                    let now = self.reader.now().monotonic;
+                    let since: &mut Duration = too_large_since.get_or_insert(now);
+                    if now.saturating_sub(*since) > self.settings.overlap
+                        && let Some(id) = self.unreadable_id(position).await
                     {
-                        self.limit.worked();
-                        return Answer::Unreadable { id };
+                        self.reader.skipped_a_row();
+                        return NextPage::Unreadable { id };
                     }
                 }
                 _ => {}
             }
-            if self.requester.is_stuck(&error) {
+            if self.reader.policy().is_stuck(&error) {
                 self.status.update(|view| view.catching_up = false);
             }
-            let shrinks = error == ApiError::Decode(DecodeFault::TooLarge) && self.limit.get() > 1;
-            self.limit.failed(&error);
-            if shrinks {
-                // The server is well, and a smaller page is another question: waiting longer each time would
-                // take minutes to get down to one row.
-                self.requester.wait_briefly().await;
-            } else {
-                self.requester.wait(&error).await;
-            }
+            // The policy of a poller never gives up.
+            let _ = self.reader.recover(error).await;
         }
     }
 
-    fn fetch(&mut self, query: PageQuery) -> Fetching<R> {
-        self.requester.begins();
-        let source = self.source.clone();
-        let (sender, last) = oneshot::channel();
-        let clock = self.clock;
-        let sent = clock();
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let began = Instant::now();
-            let peek = |row: R| {
-                // Nobody may be listening.
-                let _ = sender.send(row.id());
-            };
-            let answered = source.peeked_page(query, peek).await;
-            let took = began.elapsed();
-            let mut exchange = Exchange { sent, received: clock() };
-            let mut server_time = None;
-            let result = answered.and_then(|answered| {
-                // A connection that was given up is replaced: the try that was answered counts.
-                exchange.sent.monotonic += answered.sent.saturating_duration_since(began);
-                server_time = answered.server_time;
-                arrange(answered.value, query.limit)
-            });
-            Fetched { result, took, exchange, server_time }
-        }));
-        Fetching { query, last, task }
-    }
-
-    /// The id of the first row after `after`, whose answer is larger than the body cap: the lowest id
-    /// after which there is something else to read. `None` if that cannot be found out now.
+    /// The id of the first row after `after`, whose answer is larger than the body cap: the lowest
+    /// id after which there is something else to read. `None` if that cannot be found out now.
     async fn unreadable_id(&mut self, after: i64) -> Option<i64> {
         let (mut unreadable, mut step) = (after, 1_i64);
         let mut readable = loop {
@@ -574,19 +500,18 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         Some(readable)
     }
 
-    /// Whether the row after an id can be read, or there is none; `None` if the answer tells neither.
+    /// Whether the row after an id can be read, or there is none; `None` if the answer tells
+    /// neither.
     async fn is_readable_after(&mut self, id: i64) -> Option<bool> {
-        let query = PageQuery::after(id, 1);
-        let source = self.source.clone();
-        match self.requester.once(source.page::<R>(query)).await {
+        match self.reader.ask(PageQuery::after(id, 1), |_| Ok(())).await {
             Ok(_) | Err(ApiError::BadRequest { status: None }) => Some(true),
             Err(ApiError::Decode(DecodeFault::TooLarge)) => Some(false),
             Err(_) => None,
         }
     }
 
-    /// Makes sure, at once and then now and then, that the row at the cursor is still there: where it
-    /// is not, and all that the log has lies below, nothing would ever count again.
+    /// Makes sure, at once and then now and then, that the row at the cursor is still there: where
+    /// it is not, and all that the log has lies below, nothing would ever count again.
     async fn check_cursor(&mut self, cursor: i64) {
         let now = self.now().monotonic;
         if cursor <= 0 || self.cursor_check.due.is_some_and(|due| now < due) {
@@ -620,7 +545,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
                 log = %id.log,
                 newest_id = newest,
                 cursor,
-                "the newest row of the log is below the last row counted: the log was replaced, or the token belongs to another account; nothing is counted until that is mended"
+                "the newest row of the log is below the last row counted: the log was replaced, or the token belongs to another account; nothing is counted until that is corrected"
             );
         }
     }
@@ -630,10 +555,9 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
     async fn newest_around(&mut self, cursor: i64) -> Option<Option<i64>> {
         let limit = Extent::Two.limit(R::LOG);
         let query = PageQuery::after(cursor - 1, limit);
-        let source = self.source.clone();
-        match self.requester.once(source.page::<R>(query)).await {
-            Ok(answered) => {
-                if let Some(id) = answered.value.rows.iter().map(Row::id).filter(|id| *id >= cursor).max() {
+        match self.reader.ask(query, |_| Ok(())).await {
+            Ok(page) => {
+                if let Some(id) = page.rows.iter().map(Row::id).filter(|id| *id >= cursor).max() {
                     return Some(Some(id));
                 }
             }
@@ -669,18 +593,10 @@ fn log_progress(id: &LogId, poll: &Poll, checkpoint: &LogCheckpoint) {
     tracing::info!(account = %id.account, log = %id.log, rows = poll.added(), reached, "catching up");
 }
 
-/// False for a full page without any row that is further: to take it for the end would be to stand still in silence.
-fn leads_on<R: CountedRow>(page: &Arranged<R>, after: i64) -> bool {
-    !page.full || page.rows.last().is_some_and(|row| row.id() > after)
-}
-
-/// What came of asking for a page.
-enum Answer<R> {
-    Page {
-        page: Arranged<R>,
-        exchange: Exchange,
-    },
-    /// The API takes no such position.
+/// The result of asking for a page.
+enum NextPage<R> {
+    Read(ReadPage<R>),
+    /// The API refuses the position.
     Refused,
     /// The row after the position is too large to be read.
     Unreadable {
@@ -688,7 +604,7 @@ enum Answer<R> {
     },
 }
 
-/// Whether the row at the cursor is still there, and when to look again.
+/// The state of the check that the row at the cursor is still there.
 #[derive(Debug, Clone, Copy, Default)]
 struct CursorCheck {
     due: Option<Duration>,
@@ -697,23 +613,7 @@ struct CursorCheck {
     warned: Option<Duration>,
 }
 
-/// A page that was asked for. Given up when dropped.
-struct Fetching<R> {
-    query: PageQuery,
-    /// What looks like the id of its last row, as soon as its bytes are there.
-    last: oneshot::Receiver<i64>,
-    task: AbortOnDropHandle<Fetched<R>>,
-}
-
-/// What came of it.
-struct Fetched<R> {
-    result: Result<Arranged<R>, ApiError>,
-    took: Duration,
-    exchange: Exchange,
-    server_time: Option<i64>,
-}
-
-/// `--since` as it is kept, to see whether it changed.
+/// The text of `--since` as it is kept, to notice a change.
 fn since_text(since: Since) -> String {
     match since {
         Since::Now => "now".to_owned(),

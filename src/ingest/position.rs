@@ -51,9 +51,9 @@ impl Position {
         self.cursor
     }
 
-    /// The running maximum, over counted rows, of the earlier of a row's time and the local time when
-    /// it was read, in Unix seconds: one row with a time in the future cannot spoil it. [`NEVER`]
-    /// before any row.
+    /// The running maximum, over counted rows, of the earlier of a row's time and the local time
+    /// when it was read, in Unix seconds: one row with a time in the future cannot spoil it.
+    /// [`NEVER`] before any row.
     pub fn watermark(&self) -> i64 {
         self.watermark
     }
@@ -77,8 +77,8 @@ impl Position {
         unseen
     }
 
-    /// Notes counted rows: their ids, which ascend, are above the floor and were not counted before;
-    /// `event_time` is the greatest of what [`Position::watermark`] takes the maximum of.
+    /// Notes counted rows: their ids, which ascend, are above the floor and were not counted
+    /// before; `event_time` is the greatest of what [`Position::watermark`] takes the maximum of.
     pub fn count(&mut self, ids: &[i64], event_time: i64) {
         let Some(last) = ids.last() else { return };
         self.seen.insert_sorted(ids);

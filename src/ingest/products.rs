@@ -1,4 +1,5 @@
-//! One task per account: asks for the names of its products now and then. Counting does not depend on it.
+//! One task per account that asks for the names of its products every few hours. Counting does not
+//! depend on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::status::ApiStatus;
 /// Products are seldom added, and a row makes a new one known by itself.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
 
-/// Asks until told to stop, or until the ledger is gone.
+/// Asks until it is stopped, or until the ledger is gone.
 pub async fn follow_products<S: Source, B: CheckpointStore>(
     account: Arc<str>,
     source: S,
@@ -44,7 +45,7 @@ pub async fn follow_products<S: Source, B: CheckpointStore>(
                 // A token without this permission is as good as any for counting.
                 Err(ApiError::Denied) => EVERY,
                 Err(error) => {
-                    requester.wait(&error).await;
+                    requester.wait_after(&error).await;
                     continue;
                 }
             };

@@ -1,8 +1,9 @@
-//! Requests to one endpoint for one account: counts them, logs what lasts, and waits before the next.
+//! Requests to one endpoint for one account: it counts them, logs failures that last, and waits
+//! before the next.
 //!
-//! Promises: a failure that an operator must mend is logged at once; any other once it has lasted a
-//! minute; the same one again after an hour at the earliest. What is shorter is in the metrics, and at
-//! debug level in the log: 5 % of failing requests fill no disk.
+//! Promises: a failure that an operator must correct is logged at once, any other one when it has
+//! lasted a minute, and the same one again after an hour at the earliest. Shorter failures are in
+//! the metrics, and in the log at debug level: 5 % of failing requests must not fill a disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use crate::advice;
 use crate::backoff::{Backoff, Waits};
 use crate::cryptolens::{ApiError, DecodeFault, Endpoint, Retry, Token, TransportFault};
 
+use crate::reader::{Pause, RetryPolicy};
+
 use super::status::{ApiStatus, LastError, LogStatus, OK};
 
 /// A failure that may pass by itself is logged once it has lasted this long.
@@ -22,7 +25,7 @@ const LOG_AFTER: Duration = Duration::from_secs(60);
 /// The same error is logged again after this long.
 const LOG_AGAIN: Duration = Duration::from_secs(3600);
 
-/// A server may ask for a longer wait (`Retry-After`), but not get it: whatever it says may be wrong.
+/// The longest wait that a server may ask for (`Retry-After`): its answer may be wrong.
 const LONGEST_ASKED_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// A refusal lasts until somebody changes something, so it is asked about seldom.
@@ -33,21 +36,21 @@ pub(super) struct Requester {
     account: Arc<str>,
     endpoint: Endpoint,
     api: Arc<ApiStatus>,
-    /// Of the log, where the endpoint is that of one.
+    /// The status of the log, if the endpoint reads one.
     log: Option<Arc<LogStatus>>,
     pub(super) token: Token,
     pub(super) waits: Waits,
-    failing: Option<Failing>,
-    /// False where a refusal needs nobody's attention.
+    failing: Option<FailureStreak>,
+    /// False where a refusal needs no attention.
     needed: bool,
 }
 
-/// Since the last success.
+/// The failures since the last success.
 #[derive(Debug)]
-struct Failing {
+struct FailureStreak {
     since: Instant,
     requests: u64,
-    /// When each error was logged, by label: two that take turns are no news either.
+    /// When each error was logged, by label: two errors that take turns are not logged each time.
     logged_at: BTreeMap<&'static str, Instant>,
 }
 
@@ -73,12 +76,12 @@ impl Requester {
         }
     }
 
-    /// Counting goes on without this endpoint.
+    /// Marks the endpoint as optional: counting continues without it.
     pub(super) fn optional(&mut self) {
         self.needed = false;
     }
 
-    /// Makes one request, and takes notice of how it ended.
+    /// Makes one request and records its end.
     pub(super) async fn once<T>(
         &mut self,
         request: impl Future<Output = Result<T, ApiError>>,
@@ -90,13 +93,13 @@ impl Requester {
         result
     }
 
-    /// Comes before a request whose end is handed to [`Requester::ended`]: a token that changes from
-    /// now on is news.
+    /// Must be called before a request whose end is handed to [`Requester::ended`]: a token that
+    /// changes from now on ends a wait.
     pub(super) fn begins(&mut self) {
         self.token.mark_seen();
     }
 
-    /// Takes notice of how a request ended.
+    /// Records the end of a request.
     pub(super) fn ended(&mut self, took: Duration, error: Option<&ApiError>) {
         tracing::debug!(
             account = %self.account,
@@ -119,8 +122,8 @@ impl Requester {
         }
     }
 
-    /// Waits as the error asks for.
-    pub(super) async fn wait(&mut self, error: &ApiError) {
+    /// Waits as long as the error asks for.
+    pub(super) async fn wait_after(&mut self, error: &ApiError) {
         match error.retry() {
             Retry::Backoff => tokio::time::sleep(self.waits.next_wait()).await,
             Retry::After(asked) => {
@@ -136,13 +139,7 @@ impl Requester {
         }
     }
 
-    /// Waits as after a first failure, however many there were.
-    pub(super) async fn wait_briefly(&mut self) {
-        self.waits.reset();
-        tokio::time::sleep(self.waits.next_wait()).await;
-    }
-
-    /// True if no answer is to be expected soon.
+    /// True if no answer is expected soon.
     pub(super) fn is_stuck(&self, error: &ApiError) -> bool {
         let lasts = self.failing.as_ref().is_some_and(|failing| failing.since.elapsed() >= LOG_AFTER);
         lasts || matches!(error.retry(), Retry::Refused)
@@ -150,7 +147,7 @@ impl Requester {
 
     fn succeeded(&mut self) {
         self.waits.reset();
-        let Some(Failing { since, requests, logged_at }) = self.failing.take() else { return };
+        let Some(FailureStreak { since, requests, logged_at }) = self.failing.take() else { return };
         let (account, method) = (&self.account, self.endpoint.name());
         let seconds = since.elapsed().as_secs();
         if logged_at.is_empty() {
@@ -177,7 +174,7 @@ impl Requester {
 
     /// True if the failure is due to be logged.
     fn is_news(&mut self, error: &ApiError) -> bool {
-        let begin = || Failing { since: Instant::now(), requests: 0, logged_at: BTreeMap::new() };
+        let begin = || FailureStreak { since: Instant::now(), requests: 0, logged_at: BTreeMap::new() };
         let failing = self.failing.get_or_insert_with(begin);
         failing.requests += 1;
         let at_once = matches!(error.retry(), Retry::Refused) || cannot_pass(error);
@@ -190,14 +187,37 @@ impl Requester {
     }
 }
 
-/// What an operator must mend.
+/// Tries for ever.
+impl RetryPolicy for Requester {
+    fn request_begins(&mut self) {
+        self.begins();
+    }
+
+    fn request_ended(&mut self, took: Duration, error: Option<&ApiError>) {
+        self.ended(took, error);
+    }
+
+    async fn wait(&mut self, error: ApiError, pause: Pause) -> Result<(), ApiError> {
+        match pause {
+            Pause::Growing => self.wait_after(&error).await,
+            Pause::Short => {
+                self.waits.reset();
+                tokio::time::sleep(self.waits.next_wait()).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True if an operator must act.
 fn needs_operator(error: &ApiError) -> bool {
     let refused = matches!(error.retry(), Retry::Refused);
     let misled = matches!(error, ApiError::BadRequest { .. } | ApiError::Decode(DecodeFault::Html));
     refused || misled || cannot_pass(error)
 }
 
-/// What no flaky network brings about: a certificate, or the way to the API, is wrong.
+/// True for errors that no unreliable network causes: a certificate, or the way to the API, is
+/// wrong.
 fn cannot_pass(error: &ApiError) -> bool {
     let ApiError::Transport { fault, .. } = error else { return false };
     match fault {
@@ -258,7 +278,7 @@ mod tests {
     async fn the_error_decides_how_long_to_wait() {
         async fn waited(requester: &mut Requester, error: &ApiError) -> Duration {
             let began = Instant::now();
-            requester.wait(error).await;
+            requester.wait_after(error).await;
             began.elapsed()
         }
         let mut requester = requester();

@@ -1,16 +1,18 @@
-//! The ids above the floor that were counted, as sorted batches of differences: 1 to 2 bytes an id where a tree node
-//! takes 20 to 40, because all of them are kept in memory and in the ledger.
+//! The ids above the floor that were counted, as sorted batches of differences: 1 to 2 bytes an id
+//! where a tree node takes 20 to 40, because all of them are kept in memory and in the ledger.
 //!
-//! Promises: exact for every 64-bit id; appending costs what is appended, and a late id costs one batch; the bytes of
-//! a batch that was damaged are an error or another set, never a panic (the ledger's digest tells the latter).
+//! Promises: exact for every 64-bit id; appending costs what is appended, and a late id costs one
+//! batch; the bytes of a batch that was damaged are an error or another set, never a panic (the
+//! ledger's digest tells the latter).
 
 use std::collections::VecDeque;
 
 /// Most ids of one chunk.
 const MOST_IDS: usize = 1024;
 
-/// Most bytes of one chunk. With its keys it stays below 1002 bytes, the most that a row of a table without row ids may
-/// have beside others in a page of 4096 bytes: the ledger never needs an overflow page for a chunk.
+/// Most bytes of one chunk. With its keys it stays below 1002 bytes, the most that a row of a table
+/// without row ids may have beside others in a page of 4096 bytes: the ledger never needs an
+/// overflow page for a chunk.
 const MOST_BYTES: usize = 900;
 
 /// A chunk whose bytes are not what [`SeenChunk::bytes`] wrote.
@@ -29,8 +31,9 @@ pub struct SeenChunk {
     first: i64,
     last: i64,
     len: usize,
-    /// For each id but the first, how many ids lie between it and the one before, as a variable-length number: seven
-    /// bits a byte, the lowest first, the highest bit set in all bytes but the last.
+    /// For each id but the first, how many ids lie between it and the one before, as a
+    /// variable-length number: seven bits a byte, the lowest first, the highest bit set in all
+    /// bytes but the last.
     bytes: Vec<u8>,
 }
 
@@ -90,7 +93,7 @@ impl SeenChunk {
         self.last
     }
 
-    /// What [`SeenChunk::decode`] takes.
+    /// The bytes for [`SeenChunk::decode`].
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -104,14 +107,16 @@ impl SeenChunk {
         }))
     }
 
-    /// Appends ascending ids above its last. Returns the chunks that take its place: itself, filled up, and others.
+    /// Appends ascending ids above its last. Returns the chunks that take its place: itself, filled
+    /// up, and others.
     pub fn append(self, ids: &[i64]) -> Vec<SeenChunk> {
         let mut chunks = vec![self];
         push_all(&mut chunks, ids, MOST_IDS, |chunks| chunks.last_mut(), Vec::push);
         chunks
     }
 
-    /// Merges ascending ids into its own. Returns the chunks that take its place, and how many ids were new.
+    /// Merges ascending ids into its own. Returns the chunks that take its place, and how many ids
+    /// were new.
     pub fn merge(&self, ids: &[i64]) -> (Vec<SeenChunk>, usize) {
         let mut all = Vec::with_capacity(self.len + ids.len());
         let mut more = ids.iter().copied().peekable();
@@ -319,7 +324,7 @@ fn distance(from: i64, to: i64) -> u64 {
     to.wrapping_sub(from).cast_unsigned()
 }
 
-/// The id with so many ids between it and this one.
+/// The id that lies `between` ids above `id`.
 fn id_after(id: i64, between: u64) -> Option<i64> {
     id.checked_add_unsigned(between.checked_add(1)?)
 }
@@ -341,7 +346,8 @@ fn low_bits(number: u64) -> u8 {
     u8::try_from(number & 0x7f).unwrap_or_default()
 }
 
-/// `None` at the end, for a number that is cut short, has no place in 64 bits, or is longer than it need be.
+/// `None` at the end, for a number that is cut short, has no place in 64 bits, or is longer than it
+/// need be.
 fn read_number(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..u64::BITS).step_by(7) {

@@ -1,25 +1,10 @@
-//! Where pages come from: the client, seen from the poller.
+//! An account of the Web API, as the pollers see it.
 
-use crate::cryptolens::{Answered, ApiError, Client, Page, PageQuery, Product, Row, RowFilter, Token};
+use crate::cryptolens::{ApiError, Client, Product, Token};
+use crate::reader::PageSource;
 
-/// An account of the Web API.
-pub trait Source: Clone + Send + Sync + 'static {
-    /// One page of a log.
-    fn page<R: Row>(
-        &self,
-        query: PageQuery,
-    ) -> impl Future<Output = Result<Answered<Page<R>>, ApiError>> + Send {
-        self.peeked_page(query, |_| {})
-    }
-
-    /// As [`Source::page`]; `peek` gets what looks like the last row as soon as the page is there, before it is read as
-    /// a whole. What was peeked may be wrong.
-    fn peeked_page<R: Row>(
-        &self,
-        query: PageQuery,
-        peek: impl FnOnce(R) + Send,
-    ) -> impl Future<Output = Result<Answered<Page<R>>, ApiError>> + Send;
-
+/// Gives the pages of the logs, the products and the token of one account.
+pub trait Source: PageSource {
     /// The products of the account.
     fn products(&self) -> impl Future<Output = Result<Vec<Product>, ApiError>> + Send;
 
@@ -28,14 +13,6 @@ pub trait Source: Clone + Send + Sync + 'static {
 }
 
 impl Source for Client {
-    async fn peeked_page<R: Row>(
-        &self,
-        query: PageQuery,
-        peek: impl FnOnce(R) + Send,
-    ) -> Result<Answered<Page<R>>, ApiError> {
-        Client::answered_page(self, query, &RowFilter::default(), peek).await
-    }
-
     async fn products(&self) -> Result<Vec<Product>, ApiError> {
         Client::products(self).await
     }

@@ -1,4 +1,5 @@
-//! What a poller shows of itself while it works. Starts with the process; nothing here is in the ledger.
+//! The state that a poller shows while it works. It starts with the process; nothing of it is in
+//! the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,9 +37,9 @@ pub struct LogView {
     pub up: bool,
     /// True once there was an answer or an error in this process.
     pub answered: bool,
-    /// What is wrong now.
+    /// The current error.
     pub current_error: Option<LastError>,
-    /// What was wrong last, and when, in Unix seconds; stays when all is well again.
+    /// The last error and its time in Unix seconds; it stays after a success.
     pub last_error: Option<(LastError, i64)>,
     /// True while old rows are counted.
     pub catching_up: bool,
@@ -70,12 +71,12 @@ impl Default for LogStatus {
 }
 
 impl LogStatus {
-    /// As of now.
+    /// A copy of the current values.
     pub fn view(&self) -> LogView {
         lock(&self.view).clone()
     }
 
-    /// A trouble that is there after the change is the last error, as of now.
+    /// An error that is there after the change is the last error, with the current time.
     pub(super) fn update(&self, change: impl FnOnce(&mut LogView)) {
         let mut view = lock(&self.view);
         change(&mut view);
@@ -88,7 +89,7 @@ impl LogStatus {
 /// Requests to one endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointView {
-    /// By the label `result`, each of which is there from the start.
+    /// The number of requests by the label `result`; every value is there from the start.
     pub results: BTreeMap<&'static str, u64>,
     /// How long they took.
     pub durations: Durations,
@@ -116,7 +117,7 @@ impl ApiStatus {
         lock(&self.endpoints).entry(endpoint).or_default();
     }
 
-    /// As of now.
+    /// A copy of the current values.
     pub fn view(&self) -> BTreeMap<Endpoint, EndpointView> {
         lock(&self.endpoints).clone()
     }

@@ -10,7 +10,9 @@ use super::tests::{Failing, options};
 use super::writer::{PageRequest, Request, Writer};
 use super::{Ledger, LedgerView};
 use crate::cryptolens::Product;
-use crate::ingest::{Batch, CheckpointError, CheckpointStore, LogCheckpoint, LogId, Origin, PendingCommit};
+use crate::ingest::{
+    CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
+};
 
 /// A writer that is called, not asked.
 #[derive(Clone)]
@@ -57,9 +59,14 @@ impl CheckpointStore for InlineLedger {
         self.ask(|reply| Request::Begin { log: log.clone(), origin, reply })
     }
 
-    async fn submit(&self, log: &LogId, epoch: u64, record: Batch) -> Result<PendingCommit, CheckpointError> {
+    async fn submit(
+        &self,
+        log: &LogId,
+        epoch: u64,
+        record: LogUpdate,
+    ) -> Result<PendingCommit, CheckpointError> {
         // The writer would wait for the page that is to follow.
-        let record = Batch { more_follows: false, ..record };
+        let record = LogUpdate { more_follows: false, ..record };
         let log = log.clone();
         Ok(PendingCommit(self.serve(|reply| Request::Page(PageRequest { log, epoch, record, reply }))))
     }

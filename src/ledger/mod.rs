@@ -26,7 +26,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::ForeignLedger;
 use crate::cryptolens::Product;
-use crate::ingest::{Batch, CheckpointError, CheckpointStore, LogCheckpoint, LogId, Origin, PendingCommit};
+use crate::ingest::{
+    CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
+};
 use crate::metrics::Durations;
 use crate::tally::{Limits, families};
 
@@ -262,7 +264,12 @@ impl CheckpointStore for Ledger {
         self.ask(|reply| Request::Begin { log, origin, reply }).await
     }
 
-    async fn submit(&self, log: &LogId, epoch: u64, record: Batch) -> Result<PendingCommit, CheckpointError> {
+    async fn submit(
+        &self,
+        log: &LogId,
+        epoch: u64,
+        record: LogUpdate,
+    ) -> Result<PendingCommit, CheckpointError> {
         let (reply, answer) = oneshot::channel();
         let page = PageRequest { log: log.clone(), epoch, record, reply };
         self.requests.send(Request::Page(page)).await.map_err(|_| CheckpointError::Closed)?;

@@ -12,8 +12,14 @@ use rusqlite::Connection;
 use super::writer::CommitStep as Step;
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Row};
-use crate::ingest::{Exchange, Poll, SessionState, TimestampPair, arrange};
+use crate::ingest::{Poll, SessionState};
+use crate::reader::{Batch, Direction, Disorder, Exchange, TimestampPair, arrange};
 use crate::tally::AccountTally;
+
+/// The page as the poller's reader hands it over.
+fn in_order<R: Row>(page: Page<R>, limit: u16) -> Batch<R> {
+    arrange(page, limit, Direction::OldestFirst, Disorder::SortShort).unwrap()
+}
 
 const ACCOUNT: &str = "default";
 
@@ -199,10 +205,10 @@ impl World {
             if repeat && let Some(first) = rows.first().cloned() {
                 rows.insert(0, first);
             }
-            let page = arrange(Page { rows, without_id: vec![] }, self.limit).unwrap();
+            let page = in_order(Page { rows, without_id: vec![] }, self.limit);
             let exchange = Exchange { sent, received: self.now() };
             let step = poll.take(&mut checkpoint.position, session, after, page, exchange);
-            if let Some(batch) = step.batch {
+            if let Some(batch) = step.update {
                 pending.push(ledger.submit(&id, checkpoint.epoch, batch).await?);
             }
             complete = step.complete;
@@ -579,11 +585,11 @@ fn pages_of_an_earlier_epoch_are_refused() {
         let kept = ledger.begin(&id, Origin { id: 99, ..origin.clone() }).await.unwrap();
         assert_eq!(kept.origin, origin, "an origin that is known stays");
         let mut poll = Poll::begin(&old.position, 100, true);
-        let page = arrange(Page { rows: vec![event(5, 5)], without_id: vec![] }, 100).unwrap();
+        let page = in_order(Page { rows: vec![event(5, 5)], without_id: vec![] }, 100);
         let now = TimestampPair::now();
         let mut session = SessionState::new(Duration::ZERO, now.monotonic);
         let exchange = Exchange { sent: now, received: now };
-        let record = poll.take(&mut old.position, &mut session, 0, page, exchange).batch.unwrap();
+        let record = poll.take(&mut old.position, &mut session, 0, page, exchange).update.unwrap();
         let refused = ledger.submit(&id, old.epoch, record.clone()).await.unwrap().done().await;
         assert_eq!(refused, Err(CheckpointError::Failed));
         let taken = ledger.submit(&id, kept.epoch, record).await.unwrap().done().await;
@@ -620,10 +626,10 @@ fn everything_kept_comes_back_as_it_was() {
             ..crate::cryptolens::WebApiRow::with_id(id)
         });
         for rows in [rows.collect(), Vec::new()] {
-            let page = arrange(Page { rows, without_id: vec![Some(12), Some(12)] }, 1000).unwrap();
+            let page = in_order(Page { rows, without_id: vec![Some(12), Some(12)] }, 1000);
             let asked = poll.asks_after(&mut opened.position, &mut session, now.monotonic);
             let step = poll.take(&mut opened.position, &mut session, asked, page, exchange);
-            let record = step.batch.unwrap();
+            let record = step.update.unwrap();
             ledger.submit(&id, opened.epoch, record).await.unwrap().done().await.unwrap();
         }
     });
@@ -779,7 +785,7 @@ fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> Outcome {
         let id = log(LogKind::Objects);
         let opened = running.ledger.begin(&id, origin).await.unwrap();
         let cursor = opened.position.cursor() + 1;
-        let record = Batch {
+        let record = LogUpdate {
             rows: crate::cryptolens::Rows::Objects(vec![crate::cryptolens::ObjectRow::with_id(cursor)]),
             read_at: 1,
             statistics: crate::ingest::PageStatistics::default(),

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::ForeignLedger;
 use crate::cryptolens::{LogKind, Product};
-use crate::ingest::{Batch, CheckpointError, LogCheckpoint, LogId, Origin};
+use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, Origin};
 use crate::metrics::BirthTime;
 use crate::tally::{Limits, RowCounter, TallyDelta};
 
@@ -49,7 +49,7 @@ pub(super) enum Request {
 pub(super) struct PageRequest {
     pub(super) log: LogId,
     pub(super) epoch: u64,
-    pub(super) record: Batch,
+    pub(super) record: LogUpdate,
     pub(super) reply: Reply<()>,
 }
 
@@ -721,7 +721,7 @@ fn count(
 }
 
 impl AccountChange {
-    fn count(&mut self, before: &AccountState, batch: &Batch, log: LogKind, limits: &Limits) {
+    fn count(&mut self, before: &AccountState, batch: &LogUpdate, log: LogKind, limits: &Limits) {
         let known = self.new_products.len();
         // The account keeps sharing its products unless a page has a new one.
         let mut products = Arc::clone(&self.after.products);

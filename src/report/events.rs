@@ -15,7 +15,7 @@ use super::error::ReportError;
 use super::page::{figure, page, table as html_table};
 use super::read::Read;
 use super::record::EventRecord;
-use super::source::Reading;
+use super::source::ReadingSummary;
 use super::spreadsheet::{Cell, number, write};
 use super::text::{Column, Screen, bar, counted, thousands};
 use super::window::{ShownWindow, Window, local};
@@ -168,7 +168,7 @@ fn shown(currency: Option<String>, values: Values) -> ShownValues {
 }
 
 impl Report {
-    pub(super) fn new(tally: Tally, reading: &Reading, account: String) -> Report {
+    pub(super) fn new(tally: Tally, reading: &ReadingSummary, account: String) -> Report {
         let entries = tally.entries;
         let mut events: Vec<OfEvent> = tally
             .kinds

@@ -20,7 +20,7 @@ use super::identity::{Identities, Kind};
 use super::options::ExportFormat;
 use super::output::{self, Output};
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
-use super::source::Source;
+use super::source::WindowReader;
 use super::spreadsheet::{Cell, maybe_number, number, write_row};
 use super::window::Window;
 use crate::cryptolens::{Row, RowFilter};
@@ -166,7 +166,10 @@ pub(super) struct Order<'a> {
 }
 
 /// Exports the rows of type `R`, and tells how many there are.
-pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> Result<u64, ReportError> {
+pub(super) async fn export<R: Exported>(
+    source: &WindowReader,
+    order: &Order<'_>,
+) -> Result<u64, ReportError> {
     let output = order.output;
     let Some(path) = output.file() else {
         if order.resume {
@@ -195,7 +198,7 @@ pub(super) async fn export<R: Exported>(source: &Source, order: &Order<'_>) -> R
 }
 
 async fn copy<R: Exported, W: Write>(
-    source: &Source,
+    source: &WindowReader,
     order: &Order<'_>,
     resumed: &Resumed,
     sheet: &mut Sheet<W>,
@@ -222,7 +225,7 @@ async fn copy<R: Exported, W: Write>(
     };
     let failed = |error| order.output.failed(error);
     sheet.begin(R::COLUMNS).map_err(failed)?;
-    let newest = window.map_or(i64::MAX, |window| Source::end::<R>(window.to));
+    let newest = window.map_or(i64::MAX, |window| WindowReader::end::<R>(window.to));
     let write_page = |rows: Vec<R>| {
         for mut row in rows.into_iter().filter(wanted) {
             if matches!(order.identities, Identities::Masked(_)) {

@@ -50,7 +50,7 @@ use options::{
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
 use session::ReportSession;
-use source::{Reading, Source};
+use source::{ReadingSummary, WindowReader};
 use window::Window;
 
 use crate::cryptolens::{Outcome, Row, RowFilter};
@@ -216,10 +216,10 @@ async fn read_forward<R: Row>(
     filter: &RowFilter,
     window: &Window,
     add: impl FnMut(Vec<R>) -> Result<(), ReportError>,
-) -> Result<Reading, ReportError> {
+) -> Result<ReadingSummary, ReportError> {
     let source = session.source(log, Some(*window), window.zone);
     let start = source.start::<R>(filter, window.from).await?;
-    let reading = source.oldest_first(filter, start, Source::end::<R>(window.to), add).await?;
+    let reading = source.oldest_first(filter, start, WindowReader::end::<R>(window.to), add).await?;
     source.progress.done();
     Ok(reading)
 }

@@ -18,7 +18,7 @@ use super::identity::Identities;
 use super::page::{figure, page, table as html_table};
 use super::read::Read;
 use super::record::ObjectRecord;
-use super::source::Reading;
+use super::source::ReadingSummary;
 use super::spreadsheet::{Cell, maybe, maybe_number, number, write};
 use super::text::{Column, Screen, counted, thousands};
 use super::window::{ShownWindow, Window, local, rfc3339};
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         self.entries.push((time, entry));
     }
 
-    pub(super) fn report(self, reading: &Reading, account: String) -> Report {
+    pub(super) fn report(self, reading: &ReadingSummary, account: String) -> Report {
         let mut users: BTreeMap<Option<String>, Actions> = BTreeMap::new();
         let mut resources: BTreeMap<&'static str, Actions> = BTreeMap::new();
         let mut days: BTreeMap<NaiveDate, Actions> =

@@ -1,8 +1,8 @@
-//! What was read to make a report of a log that is read forward, as the report shows it.
+//! The summary of the reading for a report that reads its log forward, as the report shows it.
 
 use serde::Serialize;
 
-use super::source::{Reading, SLACK};
+use super::source::{ReadingSummary, SLACK};
 use super::text::counted;
 use super::window::{Window, rfc3339};
 
@@ -15,13 +15,13 @@ pub(super) struct Read {
     rows_met_again: u64,
     /// The oldest time met, in the window or shortly before it.
     oldest: Option<String>,
-    /// False where the log has nothing as old as the window: these logs keep their entries for 30 days at least, and may
-    /// forget older ones.
+    /// False where the log has nothing as old as the window: these logs keep their entries for 30
+    /// days at least, and may forget older ones.
     window_covered: bool,
 }
 
 impl Read {
-    pub(super) fn new(reading: &Reading, without_time: u64, window: &Window) -> Read {
+    pub(super) fn new(reading: &ReadingSummary, without_time: u64, window: &Window) -> Read {
         let begins = reading.oldest.unwrap_or(i64::MAX);
         Read {
             rows: reading.rows,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,13 +9,11 @@ use super::error::ReportError;
 use super::identity::Identities;
 use super::options::{Presentation, ReportAccess};
 use super::progress::Progress;
-use super::source::Source;
+use super::source::WindowReader;
 use super::text::Screen;
 use super::window::Window;
 use super::zone::Zone;
 use crate::cryptolens::{Client, Product, Token};
-
-const BACKOFF: Duration = Duration::from_secs(1);
 
 /// What every report needs.
 pub(super) struct ReportSession {
@@ -54,11 +51,10 @@ impl ReportSession {
         })
     }
 
-    pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> Source {
-        Source {
+    pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> WindowReader {
+        WindowReader {
             client: self.client.clone(),
             progress: Progress::new(log, window, zone),
-            backoff: BACKOFF,
             stop: self.stop.clone(),
         }
     }

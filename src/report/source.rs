@@ -1,53 +1,56 @@
-//! Reads through a log, in either direction, and retries: the one place of reports that does.
+//! Reads the rows of a window, in either direction, and the seats of a license.
 //!
-//! Promises: the rows that a reading hands over have ids that strictly fall (or rise), each once; an error ends it for
-//! good, so a caller who got to the end has every row that the log held when it began. Rows of the Web API Log are told to
-//! be in the order of their ids, and nearly in that of their times: [`SLACK`] is how far they may be off.
+//! Pages come from [`crate::reader`]; what is special here is the policy. Promises: the rows that
+//! are handed over have ids that strictly fall (or rise), each once; an error ends a reading for
+//! good, so a caller who got to the end has every row that the log held when the reading began. A
+//! request is tried a few times, because somebody waits at a terminal, and a page in disorder is an
+//! error. Rows of the Web API Log and the Object Log are expected in the order of their ids and
+//! nearly in that of their times: [`SLACK`] is how far the times may be off.
 
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use rand::RngExt as _;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::count::of_length;
 use super::error::{PageFault, ReportError};
 use super::progress::Progress;
+use crate::backoff::{Backoff, Waits};
 use crate::cryptolens::{
-    ApiError, Client, Endpoint, LicenseSeats, LogKind, Page, PageQuery, Retry, Row, RowFilter,
+    ApiError, Client, DecodeFault, Endpoint, LicenseSeats, Retry, Row, RowFilter, TimeSource,
 };
-use crate::ingest::origin::{self, Extent, Mark, Probe, ProbeAnswer};
+use crate::reader::origin::{self, Mark};
+use crate::reader::{
+    Batch, Direction, Disorder, FilteredClient, Limit, LogProbe, LogReader, Pause, ReadPage, RetryPolicy,
+};
 
-/// How far times may be off the order of ids, in seconds. A page all of which is off by more ends the reading.
+/// How far times may be off the order of ids, in seconds. A page all of which is off by more ends
+/// the reading.
 pub(super) const SLACK: i64 = 3600;
 
 /// How long before its window a reading of the Events Log begins, in seconds: a day.
 const EVENTS_SLACK: i64 = 86_400;
 
+/// Tries of one request.
 const ATTEMPTS: u32 = 5;
+
 /// The smallest page that is asked for when larger ones fail.
 const LEAST_LIMIT: u16 = 10;
-/// Who waits at a terminal is better told than kept waiting for longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Talks to one account, and says how far it has come.
+/// Reads the logs of one account, and shows how far it has come.
 #[derive(Clone)]
-pub(super) struct Source {
+pub(super) struct WindowReader {
     pub(super) client: Client,
     pub(super) progress: Progress,
-    /// The first wait after an error; it doubles with each.
-    pub(super) backoff: Duration,
     /// Ends every reading with [`ReportError::Interrupted`].
     pub(super) stop: CancellationToken,
 }
 
-/// What was met on the way, for the report to tell.
+/// The numbers of a reading, which the report shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Reading {
+pub(super) struct ReadingSummary {
     /// Rows handed over.
     pub(super) rows: u64,
+    /// Pages with rows.
     pub(super) pages: u64,
     /// List elements that had no id, and so were no rows.
     pub(super) without_id: u64,
@@ -61,23 +64,27 @@ pub(super) struct Reading {
     pub(super) oldest: Option<i64>,
 }
 
-impl Source {
-    /// Hands over the rows from the newest to the first page all of which is older than `oldest` by more than
-    /// [`SLACK`], or to the beginning of the log. What `each` returns moves `oldest` further back.
+type Pages<R> = LogReader<FilteredClient, R, FewTries>;
+
+impl WindowReader {
+    /// Hands over the rows from the newest to the first page all of which is older than `oldest` by
+    /// more than [`SLACK`], or to the beginning of the log. The value that `each` returns moves
+    /// `oldest` further back.
     pub(super) async fn newest_first<R: Row>(
         &self,
         filter: &RowFilter,
         mut oldest: i64,
         mut each: impl FnMut(Vec<R>) -> Option<i64>,
-    ) -> Result<Reading, ReportError> {
-        let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::NewestFirst, 0);
-        let mut fetching = self.fetch::<R>(cursor, filter);
+    ) -> Result<ReadingSummary, ReportError> {
+        let mut pages = self.pages::<R>(filter, Direction::NewestFirst);
+        let mut progression = Progression::new(R::LOG.endpoint(), Direction::NewestFirst, 0);
         loop {
             let is_needed = |time: Option<i64>| time.is_none_or(|time| time >= oldest.saturating_sub(SLACK));
-            // The next page is on its way while this one is read and counted, unless this one may be the last.
-            let guess = self.unless_stopped(fetching.last).await?.ok().filter(|(_, time)| is_needed(*time));
-            let early = guess.map(|(id, _)| (id, self.fetch::<R>(Cursor { last: id, ..cursor }, filter)));
-            let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
+            // Unless this page may be the last one, the next is on its way while this one is
+            // counted.
+            let page = pages.page(progression.last, |last| is_needed(last.time));
+            let ReadPage { batch, .. } = self.unless_stopped(page).await?.map_err(failed::<R>)?;
+            let Some(rows) = progression.accept(batch)? else { break };
             let newest = rows.iter().filter_map(Row::time).max();
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
             if let Some(further) = each(rows) {
@@ -86,269 +93,190 @@ impl Source {
             if newest.is_some_and(|time| time < oldest.saturating_sub(SLACK)) {
                 break;
             }
-            fetching = match early {
-                Some((id, fetching)) if id == cursor.last => fetching,
-                _ => self.fetch::<R>(cursor, filter),
-            };
         }
-        Ok(cursor.reading)
+        Ok(progression.summary)
     }
 
-    /// Hands over the rows with ids above `after`, oldest first, to the end of the log or the first page all of which is
-    /// newer than `newest` by more than [`SLACK`]. `each` may end the reading by an error.
+    /// Hands over the rows with ids above `after`, oldest first, to the end of the log or the first
+    /// page all of which is newer than `newest` by more than [`SLACK`]. `each` may end the reading
+    /// by an error.
     pub(super) async fn oldest_first<R: Row>(
         &self,
         filter: &RowFilter,
         after: i64,
         newest: i64,
         mut each: impl FnMut(Vec<R>) -> Result<(), ReportError>,
-    ) -> Result<Reading, ReportError> {
-        let mut cursor = Cursor::new(R::LOG.endpoint(), Direction::OldestFirst, after);
-        cursor.reading.from_beginning = after == 0;
-        let mut fetching = self.fetch::<R>(cursor, filter);
+    ) -> Result<ReadingSummary, ReportError> {
+        let end = newest.saturating_add(SLACK);
+        let mut pages = self.pages::<R>(filter, Direction::OldestFirst);
+        let mut progression = Progression::new(R::LOG.endpoint(), Direction::OldestFirst, after);
+        progression.summary.from_beginning = after == 0;
         loop {
-            let Some(rows) = cursor.accept(self.page(fetching.page).await?)? else { break };
+            let page = pages.page(progression.last, |last| last.time.is_none_or(|time| time <= end));
+            let ReadPage { batch, .. } = self.unless_stopped(page).await?.map_err(failed::<R>)?;
+            let Some(rows) = progression.accept(batch)? else { break };
             let oldest = rows.iter().filter_map(Row::time).min();
             self.progress.forward(rows.len(), rows.last().and_then(Row::time));
-            if oldest.is_some_and(|time| time > newest.saturating_add(SLACK)) {
+            if oldest.is_some_and(|time| time > end) {
                 break;
             }
-            fetching = self.fetch::<R>(cursor, filter);
             each(rows)?;
         }
-        Ok(cursor.reading)
+        Ok(progression.summary)
     }
 
     /// An id to read forward from for the rows of a window that begins at `from`, found by
-    /// [`origin::find`]. Times of the Web API Log and the Object Log are the server's, and nearly in order: see
-    /// [`SLACK`]. Those of events are the applications': see [`EVENTS_SLACK`].
+    /// [`origin::find`]. Times that the server gives are nearly in order (see [`SLACK`]); those
+    /// that applications give may be off by more (see [`EVENTS_SLACK`]).
     pub(super) async fn start<R: Row>(&self, filter: &RowFilter, from: i64) -> Result<i64, ReportError> {
-        let slack = if R::LOG == LogKind::Events { EVENTS_SLACK } else { SLACK };
-        let mut probe = ProbeLog { source: self, filter, rows: PhantomData::<fn() -> R> };
-        origin::find(&mut probe, R::LOG, Mark::Time(from.saturating_sub(slack))).await
+        let slack = match R::LOG.times() {
+            TimeSource::Server => SLACK,
+            TimeSource::Application => EVENTS_SLACK,
+        };
+        let mut pages = self.pages::<R>(filter, Direction::OldestFirst);
+        // Nothing is lost for good where an empty answer is believed: the next report asks again.
+        let mut probe = LogProbe { reader: &mut pages, patient: true, empty_wait: None };
+        let search = origin::find(&mut probe, R::LOG, Mark::Time(from.saturating_sub(slack)));
+        self.unless_stopped(search).await?.map_err(failed::<R>)
     }
 
-    /// The time up to which a window that ends at `to` is read. Only the end of the Events Log makes a window of it
-    /// complete: an application may register an event long after the time that it gives.
+    /// The time up to which a window that ends at `to` is read. Where applications give the times,
+    /// only the end of the log makes a window complete: an event may be registered long after its
+    /// time.
     pub(super) const fn end<R: Row>(to: i64) -> i64 {
-        match R::LOG {
-            LogKind::Events => i64::MAX,
-            LogKind::WebApi | LogKind::Objects => to,
+        match R::LOG.times() {
+            TimeSource::Application => i64::MAX,
+            TimeSource::Server => to,
         }
     }
 
-    /// One page, for the search.
-    async fn probed<R: Row>(
-        &self,
-        mut query: PageQuery,
-        filter: &RowFilter,
-    ) -> Result<ProbeAnswer, ReportError> {
-        let endpoint = R::LOG.endpoint();
-        let mut attempt = 0;
-        loop {
-            match self.unless_stopped(self.client.answered_page::<R>(query, filter, |_| {})).await? {
-                Ok(answered) => {
-                    let page = answered.value;
-                    let descends =
-                        page.rows.len() > 1 && page.rows.is_sorted_by(|one, next| one.id() > next.id());
-                    if descends && !query.newest_first {
-                        return Err(ReportError::Pages { endpoint, fault: PageFault::Order });
-                    }
-                    return Ok(ProbeAnswer::of(&page, query.starting_after));
-                }
-                Err(ApiError::BadRequest { status: None }) if query.starting_after > 0 => {
-                    return Ok(ProbeAnswer::Refused);
-                }
-                Err(error) => {
-                    if error.may_be_size() {
-                        query.limit = (query.limit / 2).max(LEAST_LIMIT.min(query.limit));
-                    }
-                    self.unless_stopped(self.pause(endpoint, error, &mut attempt)).await??;
-                }
-            }
-        }
-    }
-
-    /// How many seats a license key has.
+    /// The number of seats of a license key.
     pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<LicenseSeats, ReportError> {
-        let asking = async {
-            let mut attempt = 0;
+        let mut policy = FewTries::new(Endpoint::GetKey, self.progress.clone());
+        let work = async {
             loop {
                 match self.client.seats(product_id, key).await {
                     Ok(seats) => return Ok(seats),
-                    Err(error) => self.pause(Endpoint::GetKey, error, &mut attempt).await?,
+                    Err(error) => policy.wait(error, Pause::Growing).await?,
                 }
             }
         };
-        self.unless_stopped(asking).await?
+        let failed = |error| ReportError::Api { endpoint: Endpoint::GetKey, error };
+        self.unless_stopped(work).await?.map_err(failed)
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, ReportError> {
         self.stop.run_until_cancelled(work).await.ok_or(ReportError::Interrupted)
     }
 
-    async fn page<R>(&self, fetch: Fetch<R>) -> Result<Page<R>, ReportError> {
-        // The task of a fetch ends early only if the process goes down.
-        self.unless_stopped(fetch).await?.unwrap_or(Err(ReportError::Interrupted))
+    fn pages<R: Row>(&self, filter: &RowFilter, direction: Direction) -> Pages<R> {
+        let source = FilteredClient::new(self.client.clone(), filter.clone());
+        let policy = FewTries::new(R::LOG.endpoint(), self.progress.clone());
+        let limit = Limit::impatient(R::LOG.max_limit(), LEAST_LIMIT);
+        LogReader::new(source, policy, direction, Disorder::Refuse, limit)
+    }
+}
+
+fn failed<R: Row>(error: ApiError) -> ReportError {
+    let endpoint = R::LOG.endpoint();
+    match error {
+        ApiError::Decode(DecodeFault::Order | DecodeFault::Stuck) => {
+            ReportError::Pages { endpoint, fault: PageFault::Order }
+        }
+        error => ReportError::Api { endpoint, error },
+    }
+}
+
+/// Tries each request a few times, and reports each failure on the terminal.
+struct FewTries {
+    endpoint: Endpoint,
+    progress: Progress,
+    waits: Waits,
+    attempts: u32,
+}
+
+impl FewTries {
+    fn new(endpoint: Endpoint, progress: Progress) -> FewTries {
+        FewTries { endpoint, progress, waits: Backoff::API.waits(), attempts: 0 }
     }
 
-    fn fetch<R: Row>(&self, cursor: Cursor, filter: &RowFilter) -> Fetching<R> {
-        let (source, filter) = (self.clone(), filter.clone());
-        let (sender, last) = oneshot::channel();
-        let page = AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut sender = Some(sender);
-            let mut query = cursor.query(R::LOG.max_limit());
-            let mut attempt = 0;
-            loop {
-                let peek = |row: R| {
-                    // Nobody may be listening: reading forward doesn't.
-                    let _ = sender.take().map(|sender| sender.send((row.id(), row.time())));
-                };
-                match source.client.answered_page(query, &filter, peek).await {
-                    Ok(answered) => return Ok(answered.value),
-                    Err(error) => {
-                        if error.may_be_size() {
-                            query.limit = (query.limit / 2).max(LEAST_LIMIT);
-                        }
-                        source.pause(cursor.endpoint, error, &mut attempt).await?;
-                    }
-                }
-            }
-        }));
-        Fetching { last, page }
-    }
-
-    /// Waits after an error that may pass, with full jitter; gives back the others, and the one too many.
-    async fn pause(&self, endpoint: Endpoint, error: ApiError, attempt: &mut u32) -> Result<(), ReportError> {
-        *attempt += 1;
-        let grown = self.backoff.saturating_mul(1 << (*attempt - 1).min(16)).min(LONGEST_WAIT);
-        let wait = match (error.retry(), &error) {
+    /// How long to wait before another try; `None` where none is made.
+    fn next_wait(&mut self, error: &ApiError) -> Option<Duration> {
+        self.attempts += 1;
+        if self.attempts >= ATTEMPTS {
+            return None;
+        }
+        match (error.retry(), error) {
             (Retry::Refused, _) | (_, ApiError::Api | ApiError::BadRequest { .. }) => None,
-            (Retry::After(wait), _) => Some(wait.max(self.backoff)).filter(|wait| *wait <= LONGEST_WAIT),
-            (Retry::Backoff, _) => Some(grown.mul_f64(rand::rng().random_range(0.5..=1.0))),
-        };
-        let Some(wait) = wait.filter(|_| *attempt < ATTEMPTS) else {
-            return Err(ReportError::Api { endpoint, error });
-        };
-        let name = endpoint.name();
+            // The same page would be in the same disorder.
+            (_, ApiError::Decode(DecodeFault::Order | DecodeFault::Stuck)) => None,
+            // An error is better than a longer wait for somebody at a terminal.
+            (Retry::After(asked), _) if asked > Backoff::API.max() => None,
+            (Retry::After(asked), _) => Some(self.waits.next_wait_of_at_least(asked)),
+            (Retry::Backoff, _) => Some(self.waits.next_wait()),
+        }
+    }
+}
+
+impl RetryPolicy for FewTries {
+    fn request_begins(&mut self) {}
+
+    fn request_ended(&mut self, _: Duration, error: Option<&ApiError>) {
+        if error.is_none() {
+            self.attempts = 0;
+            self.waits.reset();
+        }
+    }
+
+    async fn wait(&mut self, error: ApiError, _: Pause) -> Result<(), ApiError> {
+        let Some(wait) = self.next_wait(&error) else { return Err(error) };
+        let name = self.endpoint.name();
         self.progress.note(&format!("{name}: {error}; trying again in {:.0} s", wait.as_secs_f64()));
         tokio::time::sleep(wait).await;
         Ok(())
     }
 }
 
-/// The questions of the search for the beginning of a window.
-struct ProbeLog<'a, R> {
-    source: &'a Source,
-    filter: &'a RowFilter,
-    rows: PhantomData<fn() -> R>,
-}
-
-impl<R: Row> Probe for ProbeLog<'_, R> {
-    type Error = ReportError;
-
-    async fn page_after(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ReportError> {
-        let query = PageQuery::after(after, extent.limit(R::LOG));
-        self.source.probed::<R>(query, self.filter).await
-    }
-
-    async fn newest(&mut self) -> Result<ProbeAnswer, ReportError> {
-        let query = PageQuery::before(None, 1);
-        self.source.probed::<R>(query, self.filter).await
-    }
-
-    /// Nothing is lost for good where an empty answer is believed: the next report reads the log again.
-    async fn pause_for_overlap(&mut self) -> Result<bool, ReportError> {
-        Ok(false)
-    }
-
-    fn now(&self) -> i64 {
-        chrono::Utc::now().timestamp()
-    }
-}
-
-/// A page that is being fetched.
-struct Fetching<R> {
-    /// Id and time of what looks like its last row, as soon as it is there; an error if there is none.
-    last: oneshot::Receiver<(i64, Option<i64>)>,
-    page: Fetch<R>,
-}
-
-type Fetch<R> = AbortOnDropHandle<Result<Page<R>, ReportError>>;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    NewestFirst,
-    OldestFirst,
-}
-
-/// Where a reading has come to, and what its pages must be like.
+/// Where a reading has come to.
 #[derive(Debug, Clone, Copy)]
-struct Cursor {
+struct Progression {
     endpoint: Endpoint,
     direction: Direction,
     /// The id of the last row; 0 before the first, as the API counts 0 as absent.
     last: i64,
-    reading: Reading,
+    summary: ReadingSummary,
 }
 
-impl Cursor {
-    fn new(endpoint: Endpoint, direction: Direction, last: i64) -> Cursor {
-        Cursor { endpoint, direction, last, reading: Reading::default() }
+impl Progression {
+    fn new(endpoint: Endpoint, direction: Direction, last: i64) -> Progression {
+        Progression { endpoint, direction, last, summary: ReadingSummary::default() }
     }
 
-    fn query(&self, limit: u16) -> PageQuery {
-        match self.direction {
-            Direction::NewestFirst => PageQuery::before((self.last != 0).then_some(self.last), limit),
-            Direction::OldestFirst => PageQuery::after(self.last, limit),
-        }
-    }
-
-    fn is_further(&self, id: i64) -> bool {
-        match self.direction {
-            Direction::NewestFirst => self.last == 0 || id < self.last,
-            Direction::OldestFirst => id > self.last,
-        }
-    }
-
-    /// The rows of a page that are new, or `None` at the end of the log: after a page without any element, because a
-    /// short one is no sign of the end.
-    fn accept<R: Row>(&mut self, page: Page<R>) -> Result<Option<Vec<R>>, ReportError> {
-        if page.listed() == 0 {
-            self.reading.whole_log = true;
+    /// The rows of a page that are new, or `None` at the end of the log: after a page without any
+    /// element, because a short one is no sign of the end.
+    fn accept<R: Row>(&mut self, batch: Batch<R>) -> Result<Option<Vec<R>>, ReportError> {
+        if batch.listed == 0 {
+            self.summary.whole_log = true;
             return Ok(None);
         }
         let endpoint = self.endpoint;
-        let fault = |fault| Err(ReportError::Pages { endpoint, fault });
-        if page.rows.is_empty() {
-            return fault(PageFault::NoId);
+        if batch.rows.is_empty() {
+            return Err(ReportError::Pages { endpoint, fault: PageFault::NoId });
         }
-        let in_order = |pair: &[R]| match (self.direction, pair) {
-            (Direction::NewestFirst, [first, second]) => first.id() >= second.id(),
-            (Direction::OldestFirst, [first, second]) => first.id() <= second.id(),
-            _ => true,
+        let listed = batch.rows.len();
+        let mut rows = batch.rows;
+        rows.retain(|row| self.direction.is_beyond(row.id(), self.last));
+        let Some(last) = rows.last() else {
+            // Nothing but rows from before: asking again would give the same for ever.
+            return Err(ReportError::Pages { endpoint, fault: PageFault::Order });
         };
-        if !page.rows.windows(2).all(in_order) {
-            return fault(PageFault::Order);
-        }
-        let listed = page.rows.len();
-        let mut rows = page.rows;
-        rows.retain(|row| {
-            let further = self.is_further(row.id());
-            if further {
-                self.last = row.id();
-            }
-            further
-        });
-        if rows.is_empty() {
-            // Nothing but rows from before the cursor: asking again would give the same for ever.
-            return fault(PageFault::Order);
-        }
-        self.reading.oldest = rows.iter().filter_map(Row::time).chain(self.reading.oldest).min();
-        self.reading.pages += 1;
-        self.reading.rows += of_length(rows.len());
-        self.reading.duplicates += of_length(listed - rows.len());
-        self.reading.without_id += of_length(page.without_id.len());
+        self.last = last.id();
+        let summary = &mut self.summary;
+        summary.oldest = rows.iter().filter_map(Row::time).chain(summary.oldest).min();
+        summary.pages += 1;
+        summary.rows += of_length(rows.len());
+        summary.duplicates += of_length(listed - rows.len()) + batch.repeated;
+        summary.without_id += of_length(batch.without_id.len());
         Ok(Some(rows))
     }
 }
@@ -356,15 +284,19 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cryptolens::{LogKind, Page};
+    use crate::reader::arrange;
     use crate::report::record::RequestRecord;
+    use crate::report::zone::Zone;
 
-    fn page(ids: &[i64], without_id: usize) -> Page<RequestRecord> {
+    fn batch(direction: Direction, ids: &[i64], without_id: usize) -> Batch<RequestRecord> {
         let rows = ids.iter().map(|id| RequestRecord::with_id(*id)).collect();
-        Page { rows, without_id: vec![None; without_id] }
+        let page = Page { rows, without_id: vec![None; without_id] };
+        arrange(page, 1000, direction, Disorder::Refuse).unwrap()
     }
 
-    fn accepted(cursor: &mut Cursor, ids: &[i64]) -> Result<Option<Vec<i64>>, PageFault> {
-        match cursor.accept(page(ids, 0)) {
+    fn accepted(progression: &mut Progression, ids: &[i64]) -> Result<Option<Vec<i64>>, PageFault> {
+        match progression.accept(batch(progression.direction, ids, 0)) {
             Ok(rows) => Ok(rows.map(|rows| rows.iter().map(Row::id).collect())),
             Err(ReportError::Pages { fault, .. }) => Err(fault),
             Err(error) => panic!("{error}"),
@@ -373,27 +305,56 @@ mod tests {
 
     #[test]
     fn each_row_is_handed_over_once_and_in_order() {
-        let mut cursor = Cursor::new(LogKind::WebApi.endpoint(), Direction::NewestFirst, 0);
-        assert_eq!(accepted(&mut cursor, &[9, 7, 7, 5]), Ok(Some(vec![9, 7, 5])));
+        let web_api = LogKind::WebApi.endpoint();
+        let mut progression = Progression::new(web_api, Direction::NewestFirst, 0);
+        assert_eq!(accepted(&mut progression, &[9, 7, 7, 5]), Ok(Some(vec![9, 7, 5])));
         // A server that takes `EndingBefore` for inclusive.
-        assert_eq!(accepted(&mut cursor, &[5, 4]), Ok(Some(vec![4])));
-        assert_eq!(accepted(&mut cursor, &[]), Ok(None));
-        assert_eq!((cursor.reading.rows, cursor.reading.duplicates), (4, 2));
-        assert!(cursor.reading.whole_log);
+        assert_eq!(accepted(&mut progression, &[5, 4]), Ok(Some(vec![4])));
+        assert_eq!(accepted(&mut progression, &[]), Ok(None));
+        assert_eq!((progression.summary.rows, progression.summary.duplicates), (4, 2));
+        assert!(progression.summary.whole_log);
 
-        let mut cursor = Cursor::new(LogKind::Events.endpoint(), Direction::OldestFirst, 3);
-        assert_eq!(accepted(&mut cursor, &[4, 6]), Ok(Some(vec![4, 6])));
-        assert_eq!(accepted(&mut cursor, &[9, 8]), Err(PageFault::Order));
+        let mut progression = Progression::new(LogKind::Events.endpoint(), Direction::OldestFirst, 3);
+        assert_eq!(accepted(&mut progression, &[4, 6]), Ok(Some(vec![4, 6])));
+        assert_eq!(accepted(&mut progression, &[5, 6]), Err(PageFault::Order));
     }
 
     #[test]
     fn pages_that_lead_nowhere_are_an_error() {
-        let cursor = || Cursor::new(LogKind::WebApi.endpoint(), Direction::NewestFirst, 5);
-        assert_eq!(accepted(&mut cursor(), &[9, 8]), Err(PageFault::Order));
-        let fault = cursor().accept(page(&[], 3)).unwrap_err();
+        let progression = || Progression::new(LogKind::WebApi.endpoint(), Direction::NewestFirst, 5);
+        assert_eq!(accepted(&mut progression(), &[9, 8]), Err(PageFault::Order));
+        let fault = progression().accept(batch(Direction::NewestFirst, &[], 3)).unwrap_err();
         assert!(matches!(fault, ReportError::Pages { fault: PageFault::NoId, .. }));
-        let mut cursor = cursor();
-        assert!(cursor.accept(page(&[4], 2)).is_ok());
-        assert_eq!(cursor.reading.without_id, 2);
+        let mut progression = progression();
+        assert!(progression.accept(batch(Direction::NewestFirst, &[4], 2)).is_ok());
+        assert_eq!(progression.summary.without_id, 2);
+    }
+
+    fn few_tries() -> FewTries {
+        FewTries::new(LogKind::WebApi.endpoint(), Progress::new("test", None, Zone::UTC))
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_a_few_times_and_what_cannot_is_not() {
+        let mut policy = few_tries();
+        let waits: Vec<_> = (0..ATTEMPTS).map(|_| policy.next_wait(&ApiError::Timeout)).collect();
+        assert!(waits.iter().take(4).all(Option::is_some) && waits.last() == Some(&None), "{waits:?}");
+        policy.request_ended(Duration::ZERO, None);
+        assert!(policy.next_wait(&ApiError::Timeout).is_some(), "each page has its own tries");
+
+        let order = ApiError::Decode(DecodeFault::Order);
+        for error in [ApiError::Auth, ApiError::Api, ApiError::BadRequest { status: None }, order] {
+            assert_eq!(few_tries().next_wait(&error), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_the_server_asks_for_is_kept_to_unless_it_is_too_long_for_a_terminal() {
+        let wait = |seconds| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            few_tries().next_wait(&ApiError::RateLimited { retry_after })
+        };
+        assert!(wait(7).is_some_and(|wait| wait >= Duration::from_secs(7)));
+        assert_eq!((wait(60), wait(61)), (Some(Duration::from_secs(60)), None));
     }
 }

@@ -1,14 +1,15 @@
-//! Deterministic simulation, for tests only: one seed is one world, in which the real poller, tally and
-//! ledger run on a simulated clock against simulated replicas. A kill drops the poller's futures at a
-//! random await, and the ledger is opened again from its file.
+//! Deterministic simulation, for tests only: one seed is one world, in which the real poller, tally
+//! and ledger run on a simulated clock against simulated replicas. A kill drops the poller's
+//! futures at a random await, and the ledger is opened again from its file.
 //!
-//! What it proves in each world: a row that becomes visible within the promise is counted exactly once,
-//! every other row above the origin at most once, and the floor reaches the cursor once the log is
-//! quiet. It proves that it can prove it: with each rule of [`Flaw`] it finds a world that fails.
+//! What it proves in each world: a row that becomes visible within the promise is counted exactly
+//! once, every other row above the origin at most once, and the floor reaches the cursor once the
+//! log is quiet. It proves that it can prove it: with each rule of [`Flaw`] it finds a world that
+//! fails.
 //!
-//! `cargo test` takes some hundred seeds. As many as one likes:
-//! `SIMULATION_SECONDS=3600 cargo test --release --lib simulation::every_world -- --nocapture`; a failing
-//! seed is printed and replays alone with `SIMULATION_SEED=...`.
+//! `cargo test` takes some hundred seeds. As many as one likes: `SIMULATION_SECONDS=3600 cargo test
+//! --release --lib simulation::every_world -- --nocapture`; a failing seed is printed and replays
+//! alone with `SIMULATION_SEED=...`.
 
 mod world;
 
@@ -20,14 +21,14 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
 use crate::backoff::SEEDED;
-use crate::ingest::TimestampPair;
 use crate::ingest::flaw::Flaw;
+use crate::reader::TimestampPair;
 use world::{Kind, Outcome, World};
 
 /// Unix seconds at which each world begins.
 pub(crate) const BEGINNING: i64 = 1_700_000_000;
 
-/// What one world shares with the code under test.
+/// The state that one world shares with the code under test.
 struct Simulated {
     began: Instant,
     /// Local time minus true time, in seconds.

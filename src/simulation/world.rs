@@ -1,5 +1,5 @@
-//! One simulated world: a log whose rows become visible in each replica at a time of its own, what goes
-//! wrong with requests, commits and processes, and what must have been counted in the end.
+//! One simulated world: a log whose rows become visible in each replica at a time of its own, what
+//! goes wrong with requests, commits and processes, and what must have been counted in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -21,9 +21,10 @@ use crate::ingest::flaw::Flaw;
 use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Source};
 use crate::ledger::inline::InlineLedger;
 use crate::ledger::tests::{Failing, counted_in, folder};
+use crate::reader::PageSource;
 
-/// The named worlds. Each has requests that take a while and restarts now and then, beside what it is
-/// named for.
+/// The named worlds. Each has requests that take a while and restarts now and then, beside what it
+/// is named for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Steady,
@@ -103,9 +104,9 @@ impl Kind {
     }
 }
 
-/// What became of a world.
+/// The end of a world.
 pub(super) struct Outcome {
-    /// What is wrong; `None` if each row was counted as promised.
+    /// The fault; `None` if each row was counted as promised.
     pub(super) fault: Option<String>,
     pub(super) rows: u64,
     pub(super) requests: u64,
@@ -166,7 +167,7 @@ impl Server {
         Some(errors[self.random.random_range(0..errors.len())].clone())
     }
 
-    /// What a replica shows at a moment (milliseconds) after an id.
+    /// The rows that a replica shows at a time (in milliseconds) after an id.
     fn shows(&mut self, query: PageQuery, now: u64) -> (Vec<(i64, i64)>, Vec<Option<i64>>) {
         let replica = match self.kind {
             Kind::AlternatingReplicas => usize::try_from(self.requests).unwrap() % self.replicas,
@@ -202,7 +203,7 @@ struct Api {
     token: Token,
 }
 
-impl Source for Api {
+impl PageSource for Api {
     async fn peeked_page<R: Row>(
         &self,
         query: PageQuery,
@@ -226,12 +227,14 @@ impl Source for Api {
         if let Some((last, _)) = rows.last() {
             peek(R::with_id(*last));
         }
-        // Whoever listens gets a turn before the page is read as a whole.
+        // The receiver of the peeked row runs before the page is read as a whole.
         tokio::task::yield_now().await;
         let value = Page { rows: rows.into_iter().map(row).collect(), without_id };
         Ok(Answered { value, server_time: None, sent, received })
     }
+}
 
+impl Source for Api {
     async fn products(&self) -> Result<Vec<Product>, ApiError> {
         Ok(Vec::new())
     }
@@ -285,7 +288,8 @@ impl World {
         } else {
             BTreeSet::new()
         };
-        // A real cap counts rows without an id too, which come on top of it here: not both in one world.
+        // A real cap counts rows without an id too, which come on top of it here: not both in one
+        // world.
         let capped = kind.is(&[Kind::CappedPages]) && without_id.is_empty();
         let cap = if capped { random.random_range(1..=usize::from(limit)) } else { 1000 };
         let server = Server {
@@ -390,7 +394,7 @@ impl World {
     }
 }
 
-/// Ends a future after so many turns.
+/// Ends a future after a number of turns.
 struct Turns<F> {
     work: F,
     left: u32,
@@ -408,8 +412,8 @@ impl<F: Future + Unpin> Future for Turns<F> {
     }
 }
 
-/// Ids of the rows that every replica shows at most an overlap after the first replica showed the first
-/// row with a higher id.
+/// Ids of the rows that every replica shows at most an overlap after the first replica showed the
+/// first row with a higher id.
 fn promised(entries: &[Entry], overlap: u64) -> BTreeSet<i64> {
     let mut first_above = u64::MAX;
     let mut promised = BTreeSet::new();

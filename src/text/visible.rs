@@ -1,4 +1,4 @@
-//! Keeps names from differing in what nobody sees.
+//! Removes differences between names that are not visible.
 //!
 //! Characters that control or that Unicode lists as default-ignorable (joiners, selectors, fillers,
 //! marks of direction) have no shape of their own, so that two names that look the same could be
@@ -33,7 +33,7 @@ const BLACK_FLAG: char = '\u{1f3f4}';
 const LAST_TAG: char = '\u{e007f}';
 const MONGOLIAN_VOWEL_SEPARATOR: char = '\u{180e}';
 
-/// The text with nothing in it that is not seen, cut to a number of characters.
+/// The text without unseen characters, cut to a number of characters.
 pub(crate) fn fit(text: &str, most: usize) -> Cow<'_, str> {
     if !text.chars().any(is_unseen) {
         let end = text.char_indices().nth(most).map_or(text.len(), |(end, _)| end);
@@ -91,7 +91,7 @@ fn round(characters: &[char], most: usize) -> Vec<char> {
     out
 }
 
-/// What becomes of an unseen character between what is shown before it and what follows.
+/// The replacement of an unseen character, by the characters before and behind it.
 fn fate(left: &[char], c: char, right: &[char]) -> Fate {
     let (Some(&before), after) = (left.last(), right.first().copied()) else { return Fate::Replaced };
     match c {
@@ -108,7 +108,7 @@ fn fate(left: &[char], c: char, right: &[char]) -> Fate {
     }
 }
 
-/// Whether a character can have variants at all.
+/// True if a character can have variants at all.
 fn is_base(c: char) -> bool {
     c != char::REPLACEMENT_CHARACTER && !is_unseen(c) && !c.is_whitespace()
 }

@@ -44,7 +44,7 @@ fn the_status_tells_where_the_body_does_not() {
 }
 
 #[test]
-fn a_page_for_people_says_nothing_of_the_token() {
+fn an_html_page_says_nothing_about_the_token() {
     for status in [401, 402, 403] {
         let page = answer(status, "<html>who are you?</html>");
         assert_eq!(page, Err(ApiError::Decode(DecodeFault::Html)), "status {status}");
@@ -68,7 +68,7 @@ fn retry_after_is_seconds_or_a_date() {
     assert!(wait(&later).is_some_and(|wait| wait > Duration::from_secs(60)));
 }
 
-/// What a server does with one request.
+/// The reaction of a server to one request.
 #[derive(Clone)]
 enum Reaction {
     /// Sends these bytes, and waits for the next request.
@@ -79,7 +79,8 @@ enum Reaction {
     Stall(Vec<u8>),
 }
 
-/// A server that reacts to the `n`-th request on a connection, both counted from 0, and notes when requests arrive.
+/// A server that reacts to the `n`-th request on a connection, both counted from 0, and notes when
+/// requests arrive.
 struct Server {
     url: Url,
     requests: Arc<Mutex<Vec<Instant>>>,
@@ -101,7 +102,7 @@ impl Server {
                             return;
                         }
                         seen.lock().unwrap().push(Instant::now());
-                        // Whoever has read enough may be gone.
+                        // The client may have read enough and be gone.
                         match react(connection, number) {
                             Reaction::Answer(bytes) => drop(stream.write_all(&bytes).await),
                             Reaction::Last(bytes) => return drop(stream.write_all(&bytes).await),
@@ -277,11 +278,7 @@ async fn only_a_whole_page_above_the_cap_is_too_large() {
         ("cut and compressed", Last(gzip(&squeezed[..squeezed.len() - 4])), None),
         ("cut by a proxy that gives another length", Last([length(&cut), cut].concat()), not_json.clone()),
         ("an error of the api", Last([length(&error), error.clone()].concat()), not_json),
-        (
-            "a page for people",
-            Last([length(&html), html].concat()),
-            Some(ApiError::Decode(DecodeFault::Html)),
-        ),
+        ("an HTML page", Last([length(&html), html].concat()), Some(ApiError::Decode(DecodeFault::Html))),
         (
             "a gateway's status",
             Last(

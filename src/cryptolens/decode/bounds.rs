@@ -1,31 +1,32 @@
-//! How much of one answer is kept, whatever it holds: the memory that an answer can take is bounded by these and by
-//! the cap on its length.
+//! The bounds on what is kept of one answer. Together with the cap on its length they bound the
+//! memory that any answer can take.
 
 use std::collections::HashSet;
 
 use super::Page;
 use crate::cryptolens::row::Row;
 
-/// Of a longer text nothing is kept, in bytes; its row counts.
+/// A longer text (in bytes) is not kept; its row counts all the same.
 pub(super) const MAX_TEXT: usize = 1024 * 1024;
 
-/// Of a value that nests deeper nothing is kept; its row counts.
+/// A value that nests deeper is not kept; its row counts all the same.
 pub(super) const MAX_NESTING: usize = 64;
 
-/// The texts of all rows of one page, in bytes: a list is stopped after the row that exceeds it.
+/// The most bytes of the texts of one page: a list is stopped after the row that exceeds it.
 const MAX_TEXTS: usize = 8 * 1024 * 1024;
 
-/// A larger body is read without the typed parser, which copies texts with escapes.
+/// A larger body, in bytes, is read without the typed parser, which copies texts with escapes.
 pub(super) const MAX_TYPED: usize = 8 * 1024 * 1024;
 
-/// The products of an account that are kept.
+/// The most products of an account that are kept.
 pub(super) const MAX_PRODUCTS: usize = 20_000;
 
-/// What the typed parser and the scanner put the elements of a list into.
+/// Collects the elements of a list, for the typed parser and for the scanner.
 ///
-/// A list is *stopped* at twice the Limit that was asked for, or when its texts exceed [`MAX_TEXTS`]: the elements after
-/// that are read and dropped. That loses nothing, because the next request asks after the last row that was kept.
-/// It would if a dropped row lay before that one in the order of the list, so such a list is refused.
+/// A list is *stopped* at twice the Limit that was asked for, or when its texts exceed
+/// [`MAX_TEXTS`]: the elements after that are read and dropped. That loses nothing, because the
+/// next request asks after the last row that was kept. It would if a dropped row lay before that
+/// one in the order of the list, so such a list is refused.
 pub(super) struct Kept<R> {
     page: Page<R>,
     most: usize,
@@ -52,7 +53,7 @@ impl<R: Row> Kept<R> {
                     self.stopped = Some(rows.iter().map(R::id).collect());
                 }
             }
-            // So many are no page, and the rows among them are wanted all the same.
+            // More of these are no page any more, but the rows among them are still wanted.
             (None, None) if without_id.len() < self.most => without_id.push(rows.last().map(R::id)),
             (Some(ids), Some(row)) if !ids.contains(&row.id()) => {
                 if let (Some(first), Some(last)) = (rows.first().map(R::id), rows.last().map(R::id)) {

@@ -1,19 +1,20 @@
 //! A scanner of JSON that keeps to its skeleton only: brackets, strings, commas and colons.
 //!
-//! Promises: it never copies the body and needs one bit of memory per open bracket, so that no nesting and no number of
-//! members can exhaust memory or stack; what stands inside a string or in place of a number never stops it; a
-//! body that ends too early is [`Broken::Ended`], and never taken for one that is complete. It does not know what the
-//! members mean.
+//! Promises: it never copies the body and needs one bit of memory per open bracket, so that no
+//! nesting and no number of members can exhaust memory or stack; the content of a string or of a
+//! number never stops it; a body that ends too early is [`Broken::Ended`] and never taken for a
+//! complete one. It does not know what the members mean.
 //!
-//! In valid JSON a closing quote, a closing bracket and a bare word are followed by `,`, `}` or `]` (a name by `:`),
-//! and no backslash stands outside of a string. Whatever breaks these rules is [`Broken::Damaged`]: where a quote is
-//! missing or one too many, the scanner notices it at the next quote at the latest.
+//! In valid JSON a closing quote, a closing bracket and a bare word are followed by `,`, `}` or `]`
+//! (a name by `:`), and no backslash stands outside of a string. Whatever breaks these rules is
+//! [`Broken::Damaged`]: where a quote is missing or one too many, the scanner notices it at the
+//! next quote at the latest.
 
 use std::borrow::Cow;
 
 use super::bounds::{MAX_NESTING, MAX_TEXT};
 
-/// Why the scanner can't go on.
+/// The reason why the scanner cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
     /// The body ends inside a value: it was cut short.
@@ -27,11 +28,13 @@ pub(super) enum Broken {
 pub(super) enum Value<'a> {
     /// Nothing at all, as in `"a":,`.
     Absent,
-    /// A number, `true`, `null`, or anything else without quotes and brackets, without blanks around it.
+    /// A number, `true`, `null`, or anything else without quotes and brackets, without blanks
+    /// around it.
     Bare(&'a [u8]),
-    /// What stands between the quotes.
+    /// The bytes between the quotes of a string.
     Text(&'a [u8]),
-    /// An object or a list with its brackets, and how deep it nests: 1 for one without another in it.
+    /// An object or a list with its brackets, and how deep it nests: 1 for one without another in
+    /// it.
     Nested(&'a [u8], usize),
 }
 
@@ -74,8 +77,8 @@ impl<'a> Scanner<'a> {
         taken
     }
 
-    /// In an object whose opening bracket is consumed: the next name, with the value to be read next; `None` when the
-    /// closing bracket is consumed.
+    /// In an object whose opening bracket is consumed: the next name, with the value to be read
+    /// next; `None` when the closing bracket is consumed.
     pub(super) fn name(&mut self) -> Result<Option<&'a [u8]>, Broken> {
         loop {
             match self.peek().ok_or(Broken::Ended)? {
@@ -100,7 +103,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// In a list whose opening bracket is consumed: true before an element, false when the closing bracket is consumed.
+    /// In a list whose opening bracket is consumed: true before an element, false when the closing
+    /// bracket is consumed.
     pub(super) fn element(&mut self) -> Result<bool, Broken> {
         loop {
             match self.peek().ok_or(Broken::Ended)? {
@@ -114,7 +118,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The value that comes next, and that what follows ends it.
+    /// The next value; checks that the bytes behind it end it.
     pub(super) fn value(&mut self) -> Result<Value<'a>, Broken> {
         let value = match self.peek().ok_or(Broken::Ended)? {
             b'"' => Value::Text(self.quoted()?),
@@ -261,7 +265,7 @@ pub(super) fn int(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// A float as the whole number that it is. Above 2^53 it no longer says which one was meant.
+/// The whole number that a float holds. Above 2^53 a float no longer says which number was meant.
 pub(super) fn whole(number: f64) -> Option<i64> {
     let exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
     #[allow(clippy::cast_possible_truncation, reason = "it is whole and below 2^53")]
@@ -286,7 +290,7 @@ pub(super) fn only_text(value: Value<'_>) -> Option<String> {
     if let Value::Text(raw) = value { text(raw) } else { None }
 }
 
-/// The name of a member; one that is too long is no name that anything here uses.
+/// The name of a member. A name that is too long is none that is used here.
 pub(super) fn name_text(raw: &[u8]) -> Cow<'_, str> {
     const LONGEST: usize = 256;
     if raw.len() > LONGEST {
@@ -298,9 +302,9 @@ pub(super) fn name_text(raw: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// A text from what stands between its quotes; `None` above [`MAX_TEXT`]. Broken UTF-8 and half surrogate pairs (.NET
-/// cuts texts between UTF-16 units) become U+FFFD; control characters stay, and so does the backslash of an escape that
-/// does not exist.
+/// A text from the bytes between its quotes; `None` above [`MAX_TEXT`]. Broken UTF-8 and half
+/// surrogate pairs (.NET cuts texts between UTF-16 units) become U+FFFD; control characters stay,
+/// and so does the backslash of an escape that does not exist.
 fn text(raw: &[u8]) -> Option<String> {
     if !raw.contains(&b'\\') {
         return lossy(raw);
@@ -321,7 +325,7 @@ fn text(raw: &[u8]) -> Option<String> {
     (text.len() <= MAX_TEXT).then_some(text)
 }
 
-/// What the escape after a backslash stands for, and how many bytes it takes after it.
+/// The character of an escape, and the number of bytes that it takes behind the backslash.
 fn escaped(rest: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = std::str::from_utf8(rest.get(at..at + 4)?).ok()?;

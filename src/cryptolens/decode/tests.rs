@@ -120,14 +120,14 @@ fn what_is_no_page_is_never_an_empty_page() {
 }
 
 #[test]
-fn errors_are_told_by_their_message() {
-    assert_eq!(fault(r#"{"result":1,"message":"Access denied."}"#), BodyError::Told(ApiError::Denied));
-    assert_eq!(fault(r#"{"Result":"1","Message":"access denied"}"#), BodyError::Told(ApiError::Denied));
-    assert_eq!(fault(r#"{"result":1}"#), BodyError::Told(ApiError::Api));
-    assert_eq!(fault(r#"{"result":1,"message":"?","logs":[]}"#), BodyError::Told(ApiError::Api));
-    let server = BodyError::Told(ApiError::Server { status: None, retry_after: None, html: false });
+fn errors_are_classified_by_their_message() {
+    assert_eq!(fault(r#"{"result":1,"message":"Access denied."}"#), BodyError::Reported(ApiError::Denied));
+    assert_eq!(fault(r#"{"Result":"1","Message":"access denied"}"#), BodyError::Reported(ApiError::Denied));
+    assert_eq!(fault(r#"{"result":1}"#), BodyError::Reported(ApiError::Api));
+    assert_eq!(fault(r#"{"result":1,"message":"?","logs":[]}"#), BodyError::Reported(ApiError::Api));
+    let server = BodyError::Reported(ApiError::Server { status: None, retry_after: None, html: false });
     assert_eq!(fault(r#"{"message":"An error has occurred."}"#), server);
-    assert_eq!(fault(r#"{"message":"Unable to authenticate"}"#), BodyError::Told(ApiError::Auth));
+    assert_eq!(fault(r#"{"message":"Unable to authenticate"}"#), BodyError::Reported(ApiError::Auth));
 }
 
 #[test]
@@ -170,7 +170,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
-    /// Whatever stands in the other members, a row with an integer id is read, and its good members with it.
+    /// Whatever stands in the other members, a row with an integer id is read, and its good members
+    /// with it.
     #[test]
     fn members_are_independent(id in i64::MIN..=MAX_ID, odd in prop::collection::vec(any_json(), 5), state in any::<i64>()) {
         let body = serde_json::json!({"logs": [{
@@ -202,7 +203,7 @@ fn the_seats_of_a_key() {
         br#"{"LicenseKey":{"id":1,"key":"A","maxNoOfMachines":5},"metadata":null,"result":0,"message":""}"#;
     assert_eq!(max_machines(body), Ok(5));
     let told = br#"{"licenseKey":null,"result":1,"message":"Access denied."}"#;
-    assert_eq!(max_machines(told), Err(BodyError::Told(ApiError::Denied)));
+    assert_eq!(max_machines(told), Err(BodyError::Reported(ApiError::Denied)));
     for odd in [
         &br#"{"result":0}"#[..],
         br#"{"licenseKey":{"id":1},"result":0}"#,
@@ -332,8 +333,8 @@ fn a_damaged_row_never_swallows_another() {
     }
 }
 
-/// A part of a damaged row could be taken for the rest of the page, were its end not looked for as far as the end of the
-/// answer.
+/// A part of a damaged row could be taken for the rest of the page, were its end not looked for as
+/// far as the end of the answer.
 #[test]
 fn a_part_of_a_damaged_row_is_no_row() {
     let damaged = r#"{"id":2,"x":"a"b","y":[{"z":1},{"id":7}],"state":1}"#;
@@ -571,7 +572,8 @@ proptest! {
         prop_assert!(scanned::<EventRow>(&body.as_bytes()[..cut], 100).is_err());
     }
 
-    /// Whatever happens to the bytes of one row, the others are read as they are, or the page is refused.
+    /// Whatever happens to the bytes of one row, the others are read as they are, or the page is
+    /// refused.
     #[test]
     fn damage_to_one_row_changes_no_other(
         damaged in 0usize..5,

@@ -1,4 +1,4 @@
-//! The poller on a clock that only waits move, against a source and a book that do as they are told.
+//! The poller on a clock that only waits move, against a scripted source and store.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cryptolens::{Answered, EventRow, LogKind, Page, Product, Row, Slot, Token};
-use crate::ingest::{Batch, LogView, PageStatistics, RowsWithoutId};
+use crate::ingest::{LogUpdate, LogView, PageStatistics, RowsWithoutId};
+use crate::reader::PageSource;
 
 /// Local time at which each test begins, in Unix seconds.
 const START: i64 = 1_700_000_000;
@@ -31,9 +32,10 @@ struct World {
     rows: Vec<(i64, i64)>,
     /// Rows that become visible at a moment of the calendar.
     hidden: Vec<(i64, (i64, i64))>,
-    /// Answers that come before those from the rows; each with the id that is peeked in place of the last one.
+    /// Answers that come before those from the rows; each with the id that is peeked in place of
+    /// the last one.
     scripted: VecDeque<(Answer, Option<i64>)>,
-    /// What is peeked once in place of the id of the last row.
+    /// The id that is peeked once in place of that of the last row.
     peeked: Option<i64>,
     /// For how long nothing is answered but this.
     outage: Option<(Duration, ApiError)>,
@@ -45,7 +47,7 @@ struct World {
     malformed: usize,
     /// When each request was made, after which id, and its limit.
     requests: Vec<(Duration, i64, u16)>,
-    // The book's.
+    // The store's.
     opened: Option<LogCheckpoint>,
     epoch: u64,
     failing_commits: usize,
@@ -85,7 +87,7 @@ fn page_of<R: Row>(rows: &[(i64, i64)], malformed: usize) -> Page<R> {
     Page { rows: rows.iter().map(row).collect(), without_id }
 }
 
-impl Source for Fake {
+impl PageSource for Fake {
     async fn peeked_page<R: Row>(
         &self,
         query: PageQuery,
@@ -121,12 +123,14 @@ impl Source for Fake {
         if let Some(last) = peeked.or(rows.last().map(|(id, _)| *id)) {
             peek(R::with_id(last));
         }
-        // Whoever listens gets a turn before the page is read as a whole.
+        // The receiver of the peeked row runs before the page is read as a whole.
         tokio::task::yield_now().await;
         let value = page_of(&rows, malformed);
         Ok(Answered { value, server_time: None, sent, received: Instant::now() })
     }
+}
 
+impl Source for Fake {
     async fn products(&self) -> Result<Vec<Product>, ApiError> {
         Ok(Vec::new())
     }
@@ -162,7 +166,12 @@ impl CheckpointStore for Fake {
         self.open(log).await.map(Option::unwrap)
     }
 
-    async fn submit(&self, _: &LogId, epoch: u64, record: Batch) -> Result<PendingCommit, CheckpointError> {
+    async fn submit(
+        &self,
+        _: &LogId,
+        epoch: u64,
+        record: LogUpdate,
+    ) -> Result<PendingCommit, CheckpointError> {
         let outcome = self.world(|world| {
             if world.failing_commits > 0 {
                 world.failing_commits -= 1;
@@ -185,7 +194,7 @@ impl CheckpointStore for Fake {
             world.statistics.push(record.statistics);
             Ok(())
         });
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = tokio::sync::oneshot::channel();
         reply.send(outcome).unwrap();
         Ok(PendingCommit(answer))
     }
@@ -235,7 +244,7 @@ impl Running {
             Arc::clone(&api),
             cancel.clone(),
         );
-        let task = tokio::spawn(Poller { clock, ..poller }.run());
+        let task = tokio::spawn(poller.simulated(clock, 100, None).run());
         Running { fake, status, api, cancel, task }
     }
 
@@ -273,7 +282,8 @@ async fn a_backlog_is_read_page_by_page_and_an_idle_log_costs_one_request_per_po
     assert!(view.up && !view.catching_up && view.last_poll == Some(START));
     let asked: Vec<_> = running.fake.requests().into_iter().map(|(_, after, _)| after).collect();
     assert_eq!(asked, [0, 100, 200]);
-    // Until the overlap has passed, what is above the floor is read again; then a poll is one request.
+    // Until the overlap has passed, what is above the floor is read again; then a poll is one
+    // request.
     running.after(5 * MINUTE).await;
     running.fake.requests();
     running.after(10 * INTERVAL).await;
@@ -317,7 +327,7 @@ async fn after_an_error_nothing_that_was_asked_ahead_is_used() {
 const R_ENDPOINT: crate::cryptolens::Endpoint = LogKind::Events.endpoint();
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_after_an_outage_is_told_as_one() {
+async fn a_backlog_after_an_outage_is_shown_as_one() {
     let running = Running::start(World { rows: old(10), ..World::default() });
     assert!(!running.after(2 * MINUTE).await.catching_up);
 
@@ -334,8 +344,8 @@ async fn a_backlog_after_an_outage_is_told_as_one() {
         seen.push(view.catching_up);
     }
     assert_eq!(running.kept(), all(500));
-    let told = seen.iter().filter(|told| **told).count();
-    assert!((60..=90).contains(&told), "every scrape must see it, also one a minute: {told} s");
+    let shown = seen.iter().filter(|shown| **shown).count();
+    assert!((60..=90).contains(&shown), "every scrape must see it, also one a minute: {shown} s");
     assert_eq!(seen.last(), Some(&false), "it is over");
     running.stop().await;
 }
@@ -374,7 +384,7 @@ async fn a_quiet_log_is_opened_again_when_its_ledger_began_anew() {
     let running = Running::start(World { rows: old(10), ..World::default() });
     running.after(10 * MINUTE).await;
     let opened = running.fake.world(|world| {
-        // What a file that was moved aside leaves behind.
+        // The ledger after a file was moved aside.
         (world.opened, world.kept) = (None, Vec::new());
         world.epoch
     });
@@ -638,8 +648,8 @@ async fn two_answers_that_were_too_large_by_accident_make_no_row_be_skipped() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Cut bodies, timeouts, 502, error pages, for hours and at any limit, and now and then an answer that is
-    /// too large by accident: no row is ever given up.
+    /// Cut bodies, timeouts, 502, error pages, for hours and at any limit, and now and then an
+    /// answer that is too large by accident: no row is ever given up.
     #[test]
     fn a_flaky_proxy_never_makes_a_row_be_skipped(
         errors in prop::collection::vec((0usize..7, any::<bool>()), 10..120),
@@ -698,8 +708,8 @@ fn mishap() -> impl Strategy<Value = Mishap> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// A backlog of some pages, then live rows up to the overlap late, and all that goes wrong at any moment: the book
-    /// refuses a row that it has (above), and here it must have each.
+    /// A backlog of some pages, then live rows up to the overlap late, and all that goes wrong at
+    /// any moment: the book refuses a row that it has (above), and here it must have each.
     #[test]
     fn whatever_goes_wrong_each_row_is_kept_once(
         backlog in 0i64..450,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::history::{Action, Entry, History};
 use crate::report::identity::{Identities, Kind};
-use crate::report::source::Reading;
+use crate::report::source::ReadingSummary;
 use crate::report::window::{ShownWindow, rfc3339};
 
 const SCHEMA: &str = "cryptolens-exporter/audit/seats";
@@ -134,7 +134,7 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) key: &'a str,
     pub(in crate::report) limit_source: &'static str,
     pub(in crate::report) identities: &'a Identities,
-    pub(in crate::report) reading: Reading,
+    pub(in crate::report) reading: ReadingSummary,
     pub(in crate::report) oldest: Option<i64>,
     pub(in crate::report) longest_lease: Option<i64>,
     pub(in crate::report) without_time: u64,

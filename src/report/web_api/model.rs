@@ -12,7 +12,7 @@ use crate::cryptolens::state_code::{DESCRIBED, classify};
 use crate::cryptolens::{EventType, Outcome, Product};
 use crate::report::count::{Counts, ShownCounts, of_length, ratio};
 use crate::report::identity::{Identities, Kind};
-use crate::report::source::{Reading, SLACK};
+use crate::report::source::{ReadingSummary, SLACK};
 use crate::report::window::{ShownWindow, Window, local, rfc3339};
 
 pub(in crate::report) const SCHEMA: &str = "cryptolens-exporter/report/web-api";
@@ -187,7 +187,7 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) account: String,
     pub(in crate::report) filter: ShownFilter,
     pub(in crate::report) identities: &'a Identities,
-    pub(in crate::report) reading: Reading,
+    pub(in crate::report) reading: ReadingSummary,
     /// Texts for states that the configuration names.
     pub(in crate::report) described: &'a BTreeMap<u16, String>,
     /// Products that the configuration names.

@@ -1,4 +1,5 @@
-//! What a poll hands over to be kept: the rows of one page to count, and how the position moves.
+//! The updates that a poll hands over to be kept: the rows of one page to count, and the new
+//! position.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::cryptolens::Rows;
 
 use super::position::Position;
 
-/// What was noticed in a page beside the rows that count.
+/// The numbers of a page beside the rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PageStatistics {
     /// Rows without an id.
@@ -21,18 +22,18 @@ pub struct PageStatistics {
     pub late: u64,
 }
 
-/// Rows without a readable id, by the id of the row before each. They cannot be told apart, so a
+/// Rows without a readable id, by the id of the row before each. They cannot be distinguished, so a
 /// number that does not grow is taken for the same rows read again.
 pub type RowsWithoutId = BTreeMap<i64, u64>;
 
-/// One step of a log: all of it is written in one transaction, or none.
+/// One step of a log: all of it is written in one transaction, or nothing of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
+pub struct LogUpdate {
     /// Rows to count; each id is new.
     pub rows: Rows,
     /// Time when they were read, by the server's clock, in Unix seconds.
     pub read_at: i64,
-    /// To be counted with them.
+    /// The numbers to be counted with them.
     pub statistics: PageStatistics,
     /// The floor from now on.
     pub floor: i64,
@@ -46,7 +47,7 @@ pub struct Batch {
     pub without_id: Option<RowsWithoutId>,
     /// Time of the newest of `rows`, as far as it is not in the future, in Unix seconds.
     pub newest_entry: Option<i64>,
-    /// Set by the last step of a complete poll: when that was, in Unix seconds.
+    /// The end of the poll in Unix seconds, if this is the last step of a complete poll.
     pub poll_end: Option<i64>,
     /// True if the next step is likely to follow at once, so that both may share a transaction.
     pub more_follows: bool,
@@ -57,19 +58,19 @@ pub struct Batch {
 pub struct LogCheckpoint {
     /// Where reading stands.
     pub position: Position,
-    /// What `--since` meant when counting began.
+    /// The beginning of counting, by `--since`.
     pub origin: Origin,
     /// Rows without an id that were counted as skipped, above the floor.
     pub without_id: RowsWithoutId,
     /// Whether any poll was ever complete.
     pub first_poll_complete: bool,
-    /// End of the last complete poll that was written down, in Unix seconds.
+    /// The end of the last complete poll that was stored, in Unix seconds.
     pub last_poll: Option<i64>,
-    /// To be given back with every [`Batch`]; see [`super::CheckpointStore::submit`].
+    /// Must be given back with every [`LogUpdate`]; see [`super::CheckpointStore::submit`].
     pub epoch: u64,
 }
 
-/// Where counting of a log begins; written down before the first row is counted.
+/// Where counting of a log begins; stored before the first row is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Rows at or below this id never count.

@@ -1,5 +1,3 @@
-use std::convert::Infallible;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -53,9 +51,7 @@ impl Log {
 }
 
 impl Probe for Log {
-    type Error = Infallible;
-
-    async fn page_after(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, Infallible> {
+    async fn page_after(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ApiError> {
         self.requests += 1;
         let is_gap = after > 0 && self.rows.binary_search_by_key(&after, |row| row.id).is_err();
         if after > self.largest_parameter || (self.refuses_gaps && is_gap) {
@@ -67,13 +63,13 @@ impl Probe for Log {
         Ok(self.answer(&rows[..count.min(rows.len())]))
     }
 
-    async fn newest(&mut self) -> Result<ProbeAnswer, Infallible> {
+    async fn newest(&mut self) -> Result<ProbeAnswer, ApiError> {
         self.requests += 1;
         let row = if self.ignores_order { self.rows.first() } else { self.rows.last() };
         Ok(self.answer(row.map_or(&[], std::slice::from_ref)))
     }
 
-    async fn pause_for_overlap(&mut self) -> Result<bool, Infallible> {
+    async fn pause_for_overlap(&mut self) -> Result<bool, ApiError> {
         self.pauses += 1;
         Ok(true)
     }
@@ -83,7 +79,7 @@ impl Probe for Log {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = Result<T, Infallible>>) -> T {
+fn block_on<T>(future: impl Future<Output = Result<T, ApiError>>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future).unwrap()
 }
 
@@ -218,19 +214,17 @@ fn events_of_the_future_are_read_past() {
 fn a_busy_log_does_not_hold_up_the_search() {
     struct Busy(i64);
     impl Probe for Busy {
-        type Error = Infallible;
-
-        async fn page_after(&mut self, after: i64, _: Extent) -> Result<ProbeAnswer, Infallible> {
+        async fn page_after(&mut self, after: i64, _: Extent) -> Result<ProbeAnswer, ApiError> {
             self.0 += 1;
             let id = if after >= 1000 + self.0 { return Ok(ProbeAnswer::Empty) } else { after.max(1000) + 1 };
             Ok(ProbeAnswer::Rows(vec![ProbeRow { id, time: Some(self.0) }]))
         }
 
-        async fn newest(&mut self) -> Result<ProbeAnswer, Infallible> {
+        async fn newest(&mut self) -> Result<ProbeAnswer, ApiError> {
             Ok(ProbeAnswer::Rows(vec![ProbeRow { id: 1000 + self.0, time: None }]))
         }
 
-        async fn pause_for_overlap(&mut self) -> Result<bool, Infallible> {
+        async fn pause_for_overlap(&mut self) -> Result<bool, ApiError> {
             Ok(true)
         }
 
@@ -265,7 +259,8 @@ fn ids_that_are_refused_move_the_origin_no_later() {
         let rows: Vec<_> = (1..=900).map(|id| (id * 7, Some(NOW - 900 + id))).collect();
         let mut log = Log { refuses_gaps: true, ..Log::of(rows.clone()) };
         assert_eq!(log.find(kind, Mark::Time(NOW - 100)), 799 * 7, "{kind}");
-        // Retention takes what is old, and what was registered with an old time, out of the middle too.
+        // Retention takes what is old, and what was registered with an old time, out of the middle
+        // too.
         let kept = rows.iter().copied().filter(|(id, _)| *id > 1_000 && !(3_000..3_900).contains(id));
         let mut log = Log { refuses_gaps: true, ..Log::of(kept) };
         assert_eq!(log.find(kind, Mark::Time(NOW - 100)), 799 * 7, "{kind}");
@@ -283,7 +278,8 @@ fn is_old(mark: Mark, time: i64) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
-    /// Ties, gaps, empty logs, ids past 2^31, a server that ignores the order, refuses large ids or caps pages.
+    /// Ties, gaps, empty logs, ids past 2^31, a server that ignores the order, refuses large ids or
+    /// caps pages.
     #[test]
     fn equals_brute_force(
         gaps in prop::collection::vec((1i64..50, 0i64..3), 0..600),
@@ -311,8 +307,9 @@ proptest! {
         prop_assert!(log.requests <= MOST_REQUESTS, "{} requests", log.requests);
     }
 
-    /// No event that was registered in time and has a time of its own is lost, whatever batches lie around it: of up to 8
-    /// pages anywhere, and larger ones where at least as many rows lie between them.
+    /// No event that was registered in time and has a time of its own is lost, whatever batches lie
+    /// around it: of up to 8 pages anywhere, and larger ones where at least as many rows lie
+    /// between them.
     #[test]
     fn batches_move_the_origin_no_later(
         gaps in prop::collection::vec(1i64..50, 3000),

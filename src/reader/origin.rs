@@ -1,37 +1,43 @@
-//! Where counting or reading starts: one search by id that serves the three logs with documented parameters only.
+//! Where counting or reading starts: one search by id that serves the three logs with documented
+//! parameters only.
 //!
-//! The API has no question "which row is the first after this time". A probe therefore asks for the rows after a guessed
-//! id and looks at their times: the search gallops from the oldest row in doubling steps, bisects, and walks up the last
-//! pages. It takes at most [`MOST_REQUESTS`] requests.
+//! The API has no question "which row is the first after this time". A probe therefore asks for the
+//! rows after a guessed id and looks at their times: the search gallops from the oldest row in
+//! doubling steps, bisects, and walks up the last pages. It takes at most [`MOST_REQUESTS`]
+//! requests.
 //!
-//! Promises: [`find`] never returns an id that it has no reason to believe is old; where it cannot tell (a row without a
-//! time, an id that the API refuses, no request left) it answers with a lower id, so that too much is counted rather than
-//! too little.
+//! Promises: [`find`] never returns an id that it has no reason to believe is old; where it cannot
+//! tell (a row without a time, an id that the API refuses, no request left) it answers with a lower
+//! id, so that too much is counted rather than too little.
 //!
-//! Times of the Web API Log and the Object Log are the server's and follow the ids. Those of the Events Log are given by
-//! applications: single rows and whole batches may be days older, or hours ahead, than their neighbours. A probe of the
-//! Events Log therefore judges a whole page by the latest time on it that is not in the future, and the search looks at
-//! pages below what it found: at each of the next [`CLOSE_PAGES`] pages, then at growing distances. One that shows a time
-//! that is not old moves the search below it. What it cannot know: a stretch of rows that is shorter than about a third of
-//! an old batch of more than [`CLOSE_PAGES`] pages that follows it can be missed.
+//! Times of the Web API Log and the Object Log are the server's and follow the ids. Those of the
+//! Events Log are given by applications: single rows and whole batches may be days older, or hours
+//! ahead, than their neighbours. A probe of the Events Log therefore judges a whole page by the
+//! latest time on it that is not in the future, and the search looks at pages below what it found:
+//! at each of the next [`CLOSE_PAGES`] pages, then at growing distances. One that shows a time that
+//! is not old moves the search below it. What it cannot know: a stretch of rows that is shorter
+//! than about a third of an old batch of more than [`CLOSE_PAGES`] pages that follows it can be
+//! missed.
 
-use crate::cryptolens::{LogKind, Page, Row};
+use crate::cryptolens::{ApiError, LogKind, Page, Row, TimeSource};
 
-/// No search asks more often. A log whose ids reach 2^40 takes about 40 requests to find a place in and 40 to confirm it.
+/// No search asks more often. A log whose ids reach 2^40 takes about 40 requests to find a place in
+/// and 40 to confirm it.
 const MOST_REQUESTS: u32 = 130;
 
 /// The first step of the gallop, in ids.
 const FIRST_STEP: i64 = 1024;
 
-/// Ids above 2^53 are no ids: programs that read JSON numbers as floating point cannot tell them apart.
+/// Ids above 2^53 are no ids: programs that read JSON numbers as floating point cannot tell them
+/// apart.
 const LARGEST_ID: i64 = 1 << 53;
 
-/// Pages that are read upwards in a row before the search gallops again. A busy log gets new rows for as long as anybody
-/// looks; those of the last moments count.
+/// Pages that are read upwards in a row before the search gallops again. A busy log gets new rows
+/// for as long as anybody looks; those of the last moments count.
 const MOST_CLIMBS: u32 = 16;
 
-/// How often the search gallops again from where the walk upwards got to. More than once is needed only where the API
-/// refused ids or showed an empty list in between.
+/// How often the search gallops again from where the walk upwards got to. More than once is needed
+/// only where the API refused ids or showed an empty list in between.
 const MOST_ROUNDS: u32 = 3;
 
 /// Pages without any plausible time that a search reads past, to judge them by what follows.
@@ -43,7 +49,7 @@ const CLOSE_PAGES: usize = 8;
 /// How much of a page an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Two rows, so that an answer that descends can be told from one that ascends.
+    /// Two rows, which show whether an answer descends or ascends.
     Two,
     /// As many rows as a page holds.
     Page,
@@ -68,7 +74,7 @@ pub(crate) struct ProbeRow {
     pub(crate) time: Option<i64>,
 }
 
-/// What a log shows after an id.
+/// The answer of a log to a question for the rows after an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeAnswer {
     /// At least one row, in ascending order of ids.
@@ -101,29 +107,28 @@ impl ProbeAnswer {
     }
 }
 
-/// Asks the log. Whoever implements it retries what may pass; an error is a reason to give up.
+/// Asks the log. The implementation makes further tries where they may succeed; an error ends the
+/// search.
 pub(crate) trait Probe {
-    /// Why it gave up.
-    type Error;
-
     /// The rows with an id above `after`, the lowest first; 0 asks from the beginning.
     fn page_after(
         &mut self,
         after: i64,
         extent: Extent,
-    ) -> impl Future<Output = Result<ProbeAnswer, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<ProbeAnswer, ApiError>> + Send;
 
     /// The row that the server says is the newest, asked for by `OrderBy`; the search makes sure.
-    fn newest(&mut self) -> impl Future<Output = Result<ProbeAnswer, Self::Error>> + Send;
+    fn newest(&mut self) -> impl Future<Output = Result<ProbeAnswer, ApiError>> + Send;
 
-    /// Called after an answer that says the log is empty. `true` asks once more after the wait; `false` believes it.
-    fn pause_for_overlap(&mut self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+    /// Called after an answer that says the log is empty. `true` asks once more after the wait;
+    /// `false` believes it.
+    fn pause_for_overlap(&mut self) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
     /// The present time in Unix seconds. A time after it is not plausible.
     fn now(&self) -> i64;
 }
 
-/// What counts as old.
+/// The definition of an old row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// Every row that is there.
@@ -136,9 +141,9 @@ pub(crate) enum Mark {
 ///
 /// # Errors
 /// The probe's own.
-pub(crate) async fn find<P: Probe + Send>(probe: &mut P, log: LogKind, mark: Mark) -> Result<i64, P::Error> {
+pub(crate) async fn find<P: Probe + Send>(probe: &mut P, log: LogKind, mark: Mark) -> Result<i64, ApiError> {
     let mut search = Search::new(probe, log, mark);
-    if log == LogKind::WebApi
+    if log.can_be_read_newest_first()
         && mark == Mark::Now
         && let Some(newest) = search.newest_first(0).await?
     {
@@ -148,25 +153,24 @@ pub(crate) async fn find<P: Probe + Send>(probe: &mut P, log: LogKind, mark: Mar
         return Ok(0);
     }
     let lo = search.forward(0).await?;
-    if log == LogKind::Events && search.mark != Mark::Now {
+    if log.times() == TimeSource::Application && search.mark != Mark::Now {
         return search.confirm_below(lo).await;
     }
     Ok(lo)
 }
 
-/// The newest id above `from` (the id of a row, or 0); none if the log shows no row there. An empty answer is believed
-/// after two questions without a wait.
+/// The newest id above `from` (the id of a row, or 0); none if the log shows no row there. An empty
+/// answer is believed after two questions without a wait.
 ///
 /// # Errors
 /// The probe's own.
-#[allow(dead_code, reason = "for a poll that is far behind")]
 pub(crate) async fn newest_id<P: Probe + Send>(
     probe: &mut P,
     log: LogKind,
     from: i64,
-) -> Result<Option<i64>, P::Error> {
+) -> Result<Option<i64>, ApiError> {
     let mut search = Search::new(probe, log, Mark::Now);
-    if log == LogKind::WebApi
+    if log.can_be_read_newest_first()
         && let Some(newest) = search.newest_first(from).await?
     {
         return Ok(Some(newest));
@@ -175,10 +179,11 @@ pub(crate) async fn newest_id<P: Probe + Send>(
     Ok((newest > from).then_some(newest))
 }
 
-/// What the rows after an id say about the mark.
+/// The judgement of the rows after an id by the mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// Every row that was read is old; `last` is the id of the last of them that has a plausible time.
+    /// Every row that was read is old; `last` is the id of the last of them that has a plausible
+    /// time.
     Before { last: i64 },
     /// Some row is not old. `prefix` is the id of the last old row before it, where there is one.
     NotBefore { prefix: Option<i64> },
@@ -188,7 +193,7 @@ enum Verdict {
     Refused,
 }
 
-/// What a look below the found place shows.
+/// The result of a look below the found place.
 struct Look {
     shows_recent: bool,
     /// The last old row, if all are old.
@@ -218,7 +223,11 @@ struct Search<'p, P> {
 
 impl<'p, P: Probe + Send> Search<'p, P> {
     fn new(probe: &'p mut P, log: LogKind, mark: Mark) -> Search<'p, P> {
-        let extent = if log == LogKind::Events && mark != Mark::Now { Extent::Page } else { Extent::Two };
+        let extent = if log.times() == TimeSource::Application && mark != Mark::Now {
+            Extent::Page
+        } else {
+            Extent::Two
+        };
         Search { probe, mark, extent, asked: 0, looks_past: 0, oldest: 0, width: 1, largest_page: 1 }
     }
 
@@ -226,7 +235,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         self.asked >= MOST_REQUESTS
     }
 
-    async fn ask(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, P::Error> {
+    async fn ask(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ApiError> {
         self.asked += 1;
         let answer = self.probe.page_after(after, extent).await?;
         if let ProbeAnswer::Rows(rows) = &answer
@@ -244,11 +253,12 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     }
 
     /// The newest row by the server's own order, if it is above `from` and nothing is after it.
-    async fn newest_first(&mut self, from: i64) -> Result<Option<i64>, P::Error> {
+    async fn newest_first(&mut self, from: i64) -> Result<Option<i64>, ApiError> {
         self.asked += 1;
         let ProbeAnswer::Rows(rows) = self.probe.newest().await? else { return Ok(None) };
         let Some(newest) = rows.last().map(|row| row.id).filter(|id| *id > from) else { return Ok(None) };
-        // A server that ignores the order shows the oldest row. One empty answer may be that of a replica that lags.
+        // A server that ignores the order shows the oldest row. One empty answer may be that of a
+        // replica that lags.
         for _ in 0..2 {
             match self.ask(newest, Extent::Two).await? {
                 ProbeAnswer::Empty | ProbeAnswer::NothingFurther => {}
@@ -258,8 +268,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         Ok(Some(newest))
     }
 
-    /// True if the log says that it is empty, and says so again after an overlap where the caller waits.
-    async fn is_empty(&mut self) -> Result<bool, P::Error> {
+    /// True if the log says that it is empty, and says so again after an overlap where the caller
+    /// waits.
+    async fn is_empty(&mut self) -> Result<bool, ApiError> {
         let started = self.probe.now();
         if self.ask(0, Extent::Two).await? != ProbeAnswer::Empty {
             return Ok(false);
@@ -268,14 +279,14 @@ impl<'p, P: Probe + Send> Search<'p, P> {
             return Ok(true);
         }
         if self.mark == Mark::Now {
-            // What came while the search waited is not old.
+            // Rows that came while the search waited are not old.
             self.mark = Mark::Time(started);
         }
         Ok(self.ask(0, Extent::Two).await? == ProbeAnswer::Empty)
     }
 
     /// The last id of the old rows above `lo`, which is old itself, as if times followed ids.
-    async fn forward(&mut self, mut lo: i64) -> Result<i64, P::Error> {
+    async fn forward(&mut self, mut lo: i64) -> Result<i64, ApiError> {
         match self.judge(lo, self.extent).await? {
             Verdict::Before { last } => lo = last,
             Verdict::NotBefore { prefix } => return Ok(prefix.unwrap_or(lo)),
@@ -299,8 +310,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         Ok(lo)
     }
 
-    /// Doubles its steps until a row is not old, or there is none. Returns the last old id and where no old row was seen.
-    async fn gallop(&mut self, mut lo: i64) -> Result<(i64, i64), P::Error> {
+    /// Doubles its steps until a row is not old, or there is none. Returns the last old id and
+    /// where no old row was seen.
+    async fn gallop(&mut self, mut lo: i64) -> Result<(i64, i64), ApiError> {
         let mut step = FIRST_STEP;
         loop {
             let x = lo.saturating_add(step);
@@ -315,9 +327,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         }
     }
 
-    /// Narrows down the last old row between `lo` (old) and `hi` (no old row seen after it). Where whole pages are read, a
-    /// page is near enough: the walk upwards finds the rest.
-    async fn bisect(&mut self, mut lo: i64, mut hi: i64) -> Result<i64, P::Error> {
+    /// Narrows down the last old row between `lo` (old) and `hi` (no old row seen after it). Where
+    /// whole pages are read, a page is near enough: the walk upwards finds the rest.
+    async fn bisect(&mut self, mut lo: i64, mut hi: i64) -> Result<i64, ApiError> {
         let mut enough = 1;
         while hi.saturating_sub(lo) > enough && !self.is_spent() {
             let middle = lo + (hi - lo) / 2;
@@ -334,8 +346,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         Ok(lo)
     }
 
-    /// Walks up page by page from an old id. True if it came to a row that is not old, or to the end of the log.
-    async fn climb(&mut self, mut lo: i64) -> Result<(i64, bool), P::Error> {
+    /// Walks up page by page from an old id. True if it came to a row that is not old, or to the
+    /// end of the log.
+    async fn climb(&mut self, mut lo: i64) -> Result<(i64, bool), ApiError> {
         let mut ends = 0;
         for _ in 0..MOST_CLIMBS {
             if self.is_spent() {
@@ -356,9 +369,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         Ok((lo, false))
     }
 
-    /// Looks at pages below what was found, which times that do not follow ids may have put too high, and goes on below
-    /// each that shows a time that is not old.
-    async fn confirm_below(&mut self, mut lo: i64) -> Result<i64, P::Error> {
+    /// Looks at pages below the found id, which may be too high where times do not follow ids, and
+    /// continues below each page that shows a time that is not old.
+    async fn confirm_below(&mut self, mut lo: i64) -> Result<i64, ApiError> {
         while let Some(hi) = self.recent_below(lo).await? {
             // Nothing is believed now but what is found below.
             let floor = self.old_below(hi).await?;
@@ -368,9 +381,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         Ok(lo)
     }
 
-    /// An id below `lo` after which a page shows a time that is not old: each of the nearest pages is looked at, then those
-    /// at 12, 16, 24, 32 ... page widths.
-    async fn recent_below(&mut self, lo: i64) -> Result<Option<i64>, P::Error> {
+    /// An id below `lo` after which a page shows a time that is not old: each of the nearest pages
+    /// is looked at, then those at 12, 16, 24, 32 ... page widths.
+    async fn recent_below(&mut self, lo: i64) -> Result<Option<i64>, ApiError> {
         let (mut upto, mut width) = (lo, self.width);
         let (mut looks, mut rows) = (0, 0);
         while looks < 2 * CLOSE_PAGES && rows < CLOSE_PAGES * self.largest_page {
@@ -384,7 +397,8 @@ impl<'p, P: Probe + Send> Search<'p, P> {
                 return Ok(Some(from));
             }
             if look.reached < upto && look.span < width {
-                // Ids lie closer together than they do above: the page ended before what was looked at.
+                // Ids lie closer together than they do above: the page ended before what was looked
+                // at.
                 width = look.span.max(1);
                 continue;
             }
@@ -409,7 +423,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     }
 
     /// An old id below `hi`, looked for at doubling distances; 0 if there is none.
-    async fn old_below(&mut self, hi: i64) -> Result<i64, P::Error> {
+    async fn old_below(&mut self, hi: i64) -> Result<i64, ApiError> {
         let mut distance = self.width;
         while hi.saturating_sub(distance) > self.oldest && !self.is_spent() {
             if let Some(old) = self.look(hi - distance, hi).await?.old {
@@ -426,7 +440,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     }
 
     /// Reads the page after an id and judges its rows up to `upto`.
-    async fn look(&mut self, after: i64, upto: i64) -> Result<Look, P::Error> {
+    async fn look(&mut self, after: i64, upto: i64) -> Result<Look, ApiError> {
         let nothing = Look { shows_recent: false, old: None, reached: upto, span: self.width, rows: 0 };
         let ProbeAnswer::Rows(rows) = self.ask(after, Extent::Page).await? else { return Ok(nothing) };
         let reached = rows.last().map_or(upto, |row| row.id);
@@ -445,7 +459,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     }
 
     /// Asks for the rows after an id and judges them.
-    async fn judge(&mut self, after: i64, extent: Extent) -> Result<Verdict, P::Error> {
+    async fn judge(&mut self, after: i64, extent: Extent) -> Result<Verdict, ApiError> {
         let (mut from, mut extent) = (after, extent);
         loop {
             let rows = match self.ask(from, extent).await? {

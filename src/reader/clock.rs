@@ -1,16 +1,45 @@
-//! How far the server's clock is ahead of this machine's, by the `Date` header of its answers: a wrong
-//! clock here must give no row a wrong age.
+//! Points in time on both clocks of this machine, and how far the server's clock is ahead of it.
 //!
-//! Promises: one odd header changes nothing; without any header the local clock is used as it is.
+//! A wrong clock here must give no row a wrong age, so local times are corrected by the header
+//! `Date` of the answers. Promises: one odd header changes nothing; without any header the local
+//! clock is used as it is.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::poll::{Exchange, TimestampPair};
+/// A point in time, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampPair {
+    /// Unix seconds; may jump.
+    pub unix: i64,
+    /// Time since some fixed moment; never goes back.
+    pub monotonic: Duration,
+}
 
-/// Of so many answers the median counts.
+impl TimestampPair {
+    /// Now.
+    pub fn now() -> TimestampPair {
+        static START: std::sync::LazyLock<tokio::time::Instant> =
+            std::sync::LazyLock::new(tokio::time::Instant::now);
+        TimestampPair { unix: chrono::Utc::now().timestamp(), monotonic: START.elapsed() }
+    }
+}
+
+/// When a request was sent (the try that was answered), and when its answer was received. The
+/// calendar is the server's, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// When the request was sent.
+    pub sent: TimestampPair,
+    /// When its answer was received.
+    pub received: TimestampPair,
+}
+
+/// The median of the offsets of this many answers is believed.
 const ANSWERS: usize = 9;
 
-/// Smaller differences are not corrected: the header has whole seconds, and an answer takes a while.
+/// Smaller differences are not corrected: the header has whole seconds, and an answer takes a
+/// while.
 const TOLERANCE_SECONDS: i64 = 2;
 
 /// The offsets of the last few answers.
@@ -39,7 +68,7 @@ impl ServerClock {
         TimestampPair { unix: local.unix.saturating_add(self.ahead), ..local }
     }
 
-    /// The times of an exchange, likewise.
+    /// The times of an exchange by the server's clock.
     pub(super) fn correct(&self, exchange: Exchange) -> Exchange {
         Exchange { sent: self.at(exchange.sent), received: self.at(exchange.received) }
     }
@@ -47,8 +76,6 @@ impl ServerClock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn local(unix: i64) -> TimestampPair {
