@@ -7,12 +7,14 @@
 //! that was cut short is an error, never a shorter page; the memory for one answer is bounded,
 //! whatever it holds. This module knows neither HTTP nor cursors.
 //!
-//! A page is read by the typed parser of serde. If that fails, or the body is larger than a few
-//! MiB, it is read by the scanner of `scan`, which takes what is not JSON (`\q`, NaN, control
-//! characters, broken UTF-8, a missing quote) and copies nothing. Both give the same page wherever
-//! the typed parser gives one.
+//! A page without anything unusual is read by `plain`, which is about twice as fast as the typed
+//! parser of serde. That one reads the others. If it fails, or the body is larger than a few MiB,
+//! the page is read by the scanner of `scan`, which takes what is not JSON (`\q`, NaN, control
+//! characters, broken UTF-8, a missing quote) and copies nothing. All three give the same page
+//! wherever they give one.
 
 mod bounds;
+mod plain;
 mod scan;
 
 use std::fmt;
@@ -75,10 +77,9 @@ pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, BodyError> {
 /// caller weighs the HTTP status.
 pub fn page_within<R: Row>(body: &[u8], limit: u16) -> Result<Page<R>, BodyError> {
     let body = trimmed(body)?;
-    let text = if body.len() <= MAX_TYPED { std::str::from_utf8(body).ok() } else { None };
-    let envelope = match text.map(|text| typed_page::<R>(text, limit)) {
-        Some(Ok(envelope)) => envelope,
-        _ => scanned_page(body, limit)?,
+    let envelope = match plain::page(body, limit).or_else(|| typed_if_small(body, limit)) {
+        Some(envelope) => envelope,
+        None => scanned_page(body, limit)?,
     };
     envelope.into_list()?.page().ok_or(BodyError::Fault(DecodeFault::Order))
 }
@@ -512,6 +513,12 @@ fn only_id(damaged: &[u8]) -> Option<i64> {
     });
     let id = ids.next()?;
     ids.next().is_none().then_some(id)
+}
+
+/// Reads a page by the typed parser, if the body is small enough for it and it can.
+fn typed_if_small<R: Row>(body: &[u8], limit: u16) -> Option<Envelope<Kept<R>>> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_TYPED)?;
+    typed_page(text, limit).ok()
 }
 
 /// Reads a page by the typed parser.

@@ -169,6 +169,94 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
+/// Pieces of JSON, and bytes that are none, to damage a page with.
+const PIECES: [&[u8]; 36] = [
+    b"\"",
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"null",
+    b"true",
+    b"1",
+    b"-0",
+    b"007",
+    b"1.0",
+    b"1e3",
+    b"9007199254740993",
+    b"99999999999999999999",
+    b"\"id\":",
+    b"\"ID\":\"5\"",
+    b"\"x\":{\"id\":3}",
+    b"\\u00e9",
+    b"\\ud83d",
+    b"\\q",
+    b"\x01",
+    b"\xff",
+    b" ",
+    b"\n",
+    b"\x0c",
+    b"\"time\":-5",
+    b"\"logs\":[",
+    b"\"events\":[]",
+    b"\"result\":1",
+    b"\"message\":\"Access denied\"",
+    b"{\"id\":7}",
+    b"\"eventName\":\"caf\xc3\xa9\"",
+    b"\"currency\":null",
+];
+
+const EVENTS: &str = r#"{"events":[
+{"id":7,"productId":3349,"key":"ICVLD","machineCode":"m1","featureName":"export","eventName":"used","value":25,"currency":"USD","time":1767225600,"metadata":"{\"a\":1}"},
+{"id":9,"productId":3349,"key":"ICVLD","machineCode":null,"featureName":"","eventName":"opened","value":0,"currency":null,"time":1767225700,"metadata":null}
+],"result":0,"message":""}"#;
+
+/// True if the shortcut gives no page, or the same as the scanner.
+fn shortcut_agrees<R: Row + PartialEq + fmt::Debug>(body: &[u8], limit: u16) -> bool {
+    let Ok(body) = trimmed(body) else { return true };
+    let Some(envelope) = plain::page::<R>(body, limit) else { return true };
+    let page = |kept: Kept<R>| kept.page().ok_or(BodyError::Fault(DecodeFault::Order));
+    envelope.into_list().and_then(page) == scanned(body, limit)
+}
+
+#[test]
+fn the_usual_pages_take_the_shortcut() {
+    assert!(plain::page::<WebApiRow>(SAMPLE.as_bytes(), 1000).is_some());
+    assert!(plain::page::<EventRow>(EVENTS.as_bytes(), 100).is_some());
+    let odd = SAMPLE.replace("3349", "\"3349\"");
+    assert!(plain::page::<WebApiRow>(odd.as_bytes(), 1000).is_none(), "a number as a text is unusual");
+    assert_eq!(rows(&odd), rows(SAMPLE));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// However a page is damaged, the shortcut gives the page of the scanner or none.
+    #[test]
+    fn the_shortcut_gives_the_page_of_the_scanner_or_none(
+        events in any::<bool>(),
+        limit in 1u16..4,
+        damages in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0usize..12, any::<prop::sample::Index>()),
+            0..4,
+        ),
+    ) {
+        let mut body = if events { EVENTS } else { SAMPLE }.as_bytes().to_vec();
+        for (at, removed, piece) in damages {
+            let at = at.index(body.len());
+            let end = (at + removed).min(body.len());
+            body.splice(at..end, piece.get(&PIECES).iter().copied());
+        }
+        let shown = String::from_utf8_lossy(&body);
+        prop_assert!(shortcut_agrees::<WebApiRow>(&body, limit), "{shown}");
+        prop_assert!(shortcut_agrees::<EventRow>(&body, limit), "{shown}");
+        prop_assert!(shortcut_agrees::<ObjectRow>(&body, limit), "{shown}");
+    }
+}
+
 proptest! {
     /// Whatever stands in the other members, a row with an integer id is read, and its good members
     /// with it.
