@@ -494,11 +494,7 @@ impl ModuleReader {
         while let Some(token) = tokens.get(at) {
             at += 1;
             match token {
-                Token::Sign('#') => {
-                    if is_for_tests(tokens.get(at)) {
-                        at = end_of_item(tokens, at + 1);
-                    }
-                }
+                Token::Sign('#') if is_for_tests(tokens.get(at)) => at = end_of_item(tokens, at + 1),
                 Token::Group(_, inside) => self.walk(inside),
                 Token::Word(word) => match (word.as_str(), tokens.get(at), tokens.get(at + 1)) {
                     ("use", ..) => at += self.note_use(&tokens[at..], &[]),
