@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use axum::http::{Response, StatusCode};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
-use clap::ValueEnum as _;
 use common::{Exporter, PATIENCE, command, eventually, run, serve, serve_with_file};
 use cryptolens_simulator::{CANARIES, Fault, FaultKind, Log, Options, Simulator, start};
 use rustix::process::Signal;
@@ -113,7 +112,7 @@ fn all_faults() -> Vec<Fault> {
         StaleConnection,
         UnknownCursor,
     ];
-    let rest = FaultKind::value_variants().iter();
+    let rest = FaultKind::ALL.iter();
     let rest = rest.filter(|kind| !early.contains(kind) && !left_out.contains(kind));
     let early = early.iter().map(|kind| Fault::new(*kind).count(1));
     early.chain(rest.map(|kind| Fault::new(*kind).count(2))).collect()
@@ -198,7 +197,7 @@ async fn check_shows_neither_token_nor_person() {
     let running = start(options()).await.unwrap();
     let url = format!("--api.url={}", running.url());
     // 33 MB of zeros tell nothing, but take long.
-    for kind in FaultKind::value_variants().iter().filter(|kind| **kind != FaultKind::GzipZeros) {
+    for kind in FaultKind::ALL.iter().filter(|kind| **kind != FaultKind::GzipZeros) {
         running.simulator.set_faults(vec![Fault::new(*kind)]);
         let mut command = command(&["check", &url, "--log.level=trace", "--api.timeout=1s"]);
         command.env("CRYPTOLENS_TOKEN", TOKEN);

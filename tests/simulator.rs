@@ -8,7 +8,6 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum as _;
 use cryptolens_exporter::cryptolens::token::parse as parse_token;
 use cryptolens_exporter::cryptolens::{
     ApiError, Client, ClientOptions, DecodeFault, EventRow, ObjectRow, Page, PageQuery, Row, Token, WebApiRow,
@@ -507,7 +506,7 @@ fn expected(kind: FaultKind) -> Expected {
 #[tokio::test]
 async fn each_fault_is_what_the_client_takes_it_for() {
     let has_own_test = |kind: &FaultKind| matches!(expected(*kind), Expected::OwnTest);
-    for kind in FaultKind::value_variants().iter().copied().filter(|kind| !has_own_test(kind)) {
+    for kind in FaultKind::ALL.iter().copied().filter(|kind| !has_own_test(kind)) {
         let running = with_handmade_rows(30).await;
         let timeout =
             if kind == FaultKind::Hang { Duration::from_millis(300) } else { Duration::from_secs(30) };

@@ -6,15 +6,14 @@
 
 use std::ops::Range;
 
-use super::random::{Random, hash_of};
-use super::row::NO_MACHINE;
+use crate::random::{Random, hash_of};
 
 /// Share of the traffic that floating sessions make; the rest is spread over all other methods.
-pub(super) const FLOATING_SHARE: f64 = 0.6;
+pub(crate) const FLOATING_SHARE: f64 = 0.6;
 /// How many machines show up on a working day, at most scales.
 const USUAL_ATTENDANCE: f64 = 0.7;
 /// Weekend attendance, as a fraction of a working day's.
-pub(super) const WEEKEND_ATTENDANCE: f64 = 0.2;
+pub(crate) const WEEKEND_ATTENDANCE: f64 = 0.2;
 /// Rows that one floating session writes, per heartbeat interval of one second: its mean length.
 const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 
@@ -22,14 +21,17 @@ const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 /// addresses (of the range for benchmarks, RFC 2544), names and passwords. None of them may leave a client.
 pub const CANARIES: [&str; 5] = ["CANARY-", "CNARY-", "canary-", "198.18.", "198.19."];
 
+/// Stands for "no machine recorded".
+pub(crate) const NO_MACHINE: u32 = u32::MAX;
+
 /// Stands for a person in the data of the Object Log.
-pub(super) const PERSON_CANARY: &str = "canary-person";
+pub(crate) const PERSON_CANARY: &str = "canary-person";
 /// Stands for the secret of a product.
-pub(super) const PASSWORD_CANARY: &str = "canary-product-password";
+pub(crate) const PASSWORD_CANARY: &str = "canary-product-password";
 
 /// How a product's licenses are used.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Policy {
+pub(crate) enum Policy {
     /// Seats that wander between machines: `share` of all floating traffic, held for `lease` seconds.
     Floating {
         lease: u32,
@@ -40,16 +42,16 @@ pub(super) enum Policy {
 }
 
 #[derive(Debug)]
-pub(super) struct Product {
-    pub(super) id: i64,
-    pub(super) name: &'static str,
-    pub(super) policy: Policy,
-    pub(super) popularity: u64,
-    pub(super) features: &'static [&'static str],
+pub(crate) struct Product {
+    pub(crate) id: i64,
+    pub(crate) name: &'static str,
+    pub(crate) policy: Policy,
+    pub(crate) popularity: u64,
+    pub(crate) features: &'static [&'static str],
 }
 
 /// What the vendor sells.
-pub(super) const PRODUCTS: [Product; 6] = [
+pub(crate) const PRODUCTS: [Product; 6] = [
     Product {
         id: 3349,
         name: "Meridian CAD",
@@ -96,18 +98,18 @@ pub(super) const PRODUCTS: [Product; 6] = [
 
 /// A license key and what belongs to it.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) product: usize,
-    pub(super) machines: Range<u32>,
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) product: usize,
+    pub(crate) machines: Range<u32>,
     /// Seats of the license; 0 for no limit.
-    pub(super) seats: u32,
+    pub(crate) seats: u32,
     /// How far the customer's office hours lie from UTC, in seconds.
-    pub(super) shift: i64,
+    pub(crate) shift: i64,
 }
 
 #[derive(Debug)]
-pub(super) struct Catalogue {
+pub(crate) struct Catalogue {
     seed: u64,
     keys: Vec<Key>,
     keys_by_product: Vec<Range<u32>>,
@@ -115,7 +117,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) fn new(seed: u64, requests_per_minute: f64) -> Self {
+    pub(crate) fn new(seed: u64, requests_per_minute: f64) -> Self {
         let mut catalogue =
             Self { seed, keys: Vec::new(), keys_by_product: Vec::new(), attendance: Vec::new() };
         for (index, product) in PRODUCTS.iter().enumerate() {
@@ -168,29 +170,29 @@ impl Catalogue {
     }
 
     /// The key with this index. Indexes come from this catalogue, so the first key is only a safeguard.
-    pub(super) fn key(&self, index: u32) -> &Key {
+    pub(crate) fn key(&self, index: u32) -> &Key {
         &self.keys[(index as usize).min(self.keys.len() - 1)]
     }
 
-    pub(super) fn keys_of(&self, product: usize) -> Range<u32> {
+    pub(crate) fn keys_of(&self, product: usize) -> Range<u32> {
         self.keys_by_product[product].clone()
     }
 
-    pub(super) fn product_of(&self, key: &Key) -> &'static Product {
+    pub(crate) fn product_of(&self, key: &Key) -> &'static Product {
         &PRODUCTS[key.product]
     }
 
-    pub(super) fn product_of_key(&self, index: u32) -> &'static Product {
+    pub(crate) fn product_of_key(&self, index: u32) -> &'static Product {
         self.product_of(self.key(index))
     }
 
     /// How likely a machine of the product works on a working day.
-    pub(super) fn attendance(&self, product: usize) -> f64 {
+    pub(crate) fn attendance(&self, product: usize) -> f64 {
         self.attendance[product]
     }
 
     /// About which part of all requests concerns the product, 0 to 1.
-    pub(super) fn share_of(product: usize) -> f64 {
+    pub(crate) fn share_of(product: usize) -> f64 {
         let Product { policy, popularity, .. } = PRODUCTS[product];
         let floating = match policy {
             Policy::Floating { share, .. } => share,
@@ -201,17 +203,17 @@ impl Catalogue {
     }
 
     /// The key with this text, and its index.
-    pub(super) fn find_key(&self, product_id: i64, text: &str) -> Option<(u32, &Key)> {
+    pub(crate) fn find_key(&self, product_id: i64, text: &str) -> Option<(u32, &Key)> {
         let found = |key: &&Key| key.text == text && PRODUCTS[key.product].id == product_id;
         (0_u32..).zip(&self.keys).find(|(_, key)| found(key))
     }
 
-    pub(super) fn machine_code(&self, machine: u32) -> Option<String> {
+    pub(crate) fn machine_code(&self, machine: u32) -> Option<String> {
         (machine != NO_MACHINE)
             .then(|| format!("canary-{:016x}", hash_of(&[self.seed, 0xc0de, u64::from(machine)])))
     }
 
-    pub(super) fn friendly_name(&self, machine: u32) -> Option<String> {
+    pub(crate) fn friendly_name(&self, machine: u32) -> Option<String> {
         const PEOPLE: [&str; 12] = [
             "alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi",
             "lena",
@@ -233,7 +235,7 @@ impl Catalogue {
     }
 
     /// An address with its last part masked, as the API stores it.
-    pub(super) fn masked_ip(&self, key: u32, machine: u32) -> String {
+    pub(crate) fn masked_ip(&self, key: u32, machine: u32) -> String {
         let owner = if machine == NO_MACHINE { u64::from(key) << 32 } else { u64::from(machine / 4) };
         let hash = hash_of(&[self.seed, 0x1b, owner]);
         format!("198.{}.{}.0", 18 + hash % 2, (hash >> 16) % 256)

@@ -6,33 +6,33 @@ const RUNNING: i64 = i64::MIN;
 
 /// Unix seconds.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     stopped_at: AtomicI64,
 }
 
 impl Clock {
-    pub(super) const fn running() -> Self {
+    pub(crate) const fn running() -> Self {
         Self { stopped_at: AtomicI64::new(RUNNING) }
     }
 
-    pub(super) fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         match self.stopped_at.load(Ordering::Acquire) {
             RUNNING => chrono::Utc::now().timestamp(),
             stopped => stopped,
         }
     }
 
-    pub(super) fn is_frozen(&self) -> bool {
+    pub(crate) fn is_frozen(&self) -> bool {
         self.stopped_at.load(Ordering::Acquire) != RUNNING
     }
 
     /// Stops at this moment, until [`Clock::unfreeze`].
-    pub(super) fn freeze(&self, at: i64) {
+    pub(crate) fn freeze(&self, at: i64) {
         self.stopped_at.store(at, Ordering::Release);
     }
 
     /// Back to the system's clock: what would have happened meanwhile, has happened.
-    pub(super) fn unfreeze(&self) {
+    pub(crate) fn unfreeze(&self) {
         self.stopped_at.store(RUNNING, Ordering::Release);
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What a request knows of the connection that it came on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Connection(Arc<State>);
+pub(crate) struct Connection(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,12 +27,12 @@ struct State {
 
 impl Connection {
     /// Notes that a request came; true if it is not the first.
-    pub(super) fn begin_request(&self) -> bool {
+    pub(crate) fn begin_request(&self) -> bool {
         self.0.was_used.swap(true, Ordering::AcqRel)
     }
 
     /// Ends the connection; what was not written yet never will be.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.0.is_closed.store(true, Ordering::Release);
         self.0.reader.wake();
     }
@@ -45,7 +45,7 @@ impl Connection {
 
 /// Accepts connections that can be closed.
 #[derive(Debug)]
-pub(super) struct Listener(pub(super) TcpListener);
+pub(crate) struct Listener(pub(super) TcpListener);
 
 impl axum::serve::Listener for Listener {
     type Io = Closable;
@@ -69,7 +69,7 @@ impl Connected<IncomingStream<'_, Listener>> for Connection {
 
 /// A stream that fails once its [`Connection`] is closed.
 #[derive(Debug)]
-pub(super) struct Closable {
+pub(crate) struct Closable {
     stream: TcpStream,
     connection: Connection,
 }

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::Log;
+use crate::log::Log;
 
-use super::faults::read_faults;
-use super::{Batch, Simulator, Spike};
+use crate::faults::{kinds_help, read_faults};
+use crate::{Batch, Simulator, Spike};
 
 const INDEX: &str = "\
 A stand-in for the Cryptolens Web API, with invented customers.
@@ -38,12 +38,18 @@ A stand-in for the Cryptolens Web API, with invented customers.
   PUT    /simulator/faults                 [{\"kind\":\"hang\",\"probability\":0.1,\"endpoint\":\"GetEvents\",\"count\":3}];
                                            also value, seconds (how long), every (2: each second request)
   DELETE /simulator/faults                 nothing goes wrong any more
+
+The kinds of faults, with the meaning of their value and its default:
+
 ";
 
-pub(super) fn routes() -> Router<Simulator> {
+/// How far the clock can be set ahead, in seconds.
+const FURTHEST_FUTURE: i64 = 366 * 86_400;
+
+pub(crate) fn routes() -> Router<Simulator> {
     Router::new()
-        .route("/", get(INDEX))
-        .route("/simulator", get(INDEX))
+        .route("/", get(index))
+        .route("/simulator", get(index))
         .route("/simulator/truth", get(truth))
         .route("/simulator/rows", get(rows).post(append).layer(DefaultBodyLimit::disable()))
         .route("/simulator/batch", post(batch))
@@ -53,7 +59,11 @@ pub(super) fn routes() -> Router<Simulator> {
         .route("/simulator/faults", get(faults).put(set_faults).delete(clear_faults))
 }
 
-/// A request that the simulator cannot follow, and why.
+async fn index() -> String {
+    format!("{INDEX}{}\n", kinds_help())
+}
+
+/// A request that the simulator refuses, with the reason.
 struct Refused(String);
 
 impl IntoResponse for Refused {
@@ -185,6 +195,10 @@ struct ClockBody {
 async fn set_clock(State(simulator): State<Simulator>, body: Bytes) -> Result<Response<Body>, Refused> {
     let wanted: ClockBody = read(&body)?;
     match (wanted.frozen, wanted.at) {
+        // Everything until then is generated and kept in memory.
+        (true, Some(at)) if at > chrono::Utc::now().timestamp() + FURTHEST_FUTURE => {
+            return Err(Refused("a clock can be set a year ahead at most".to_owned()));
+        }
         (true, at) => simulator.freeze(at),
         (false, None) => simulator.unfreeze(),
         (false, Some(_)) => return Err(Refused("a running clock cannot be set".to_owned())),

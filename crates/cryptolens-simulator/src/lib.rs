@@ -1,15 +1,16 @@
-//! A faithful stand-in for the Web API: what `simulate` serves, what `demo` polls and what the tests run against.
+//! A stand-in for the Web API: `simulate` serves it, `demo` polls it and the tests run against it.
 //!
-//! It answers as the vendor documents it, holds the logs of an invented vendor whose customers live through days and
-//! weeks, and misbehaves on request. Promises: the history is a pure function of seed, start and rates; a row that was
-//! visible once stays as it was; [`Simulator::truth`] says what a client that missed nothing has counted. Everything
-//! that would be personal or secret carries one of [`CANARIES`].
+//! It answers as the vendor documents, holds the logs of an invented vendor whose customers work
+//! through days and weeks, and misbehaves on request. It promises: the history is a pure function of
+//! seed, start and rates; a row that was visible once stays as it was; [`Simulator::truth`] is the
+//! count of a client that missed nothing. Every personal or secret text contains one of [`CANARIES`].
 //!
-//! Requests flow `server` (HTTP) -> `query` (parameters) -> `answer` (rows or an error, with `faults`) -> `wire`; rows
-//! come from `store`, which merges what `traffic` generates with what was added.
+//! A request flows through `server` (HTTP), `query` (parameters), `answer` (rows or an error),
+//! `faults` (what goes wrong) and `wire`. Rows come from `store`, which merges the rows that
+//! `traffic` generates with those that were added.
 //!
-//! The crate imports nothing of the exporter and has its own types and tables, even where both write down the same
-//! documentation, so that the two cannot share a mistake.
+//! The crate imports nothing of the exporter and has its own types and tables, even where both
+//! write down the same documentation, so that the two cannot share a mistake.
 
 mod answer;
 mod catalogue;
@@ -36,7 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 pub use catalogue::CANARIES;
 pub use faults::{Fault, FaultError, FaultKind, kinds_help};
@@ -48,10 +49,9 @@ pub use truth::Truth;
 
 use catalogue::{Catalogue, PRODUCTS};
 use clock::Clock;
-use faults::FaultBox;
-use query::PageQuery;
+use faults::FaultSet;
 use random::{Random, hash_of};
-use row::{Row, ordinary_members};
+use row::{Row, ordinary_members, ordinary_row};
 use store::{Direction, IdRange, LogStore, View};
 use traffic::{Generator, Plan};
 
@@ -75,7 +75,7 @@ struct Shared {
     web_api: LogStore,
     events: LogStore,
     objects: LogStore,
-    faults: FaultBox,
+    faults: FaultSet,
     requests: Requests,
     spikes: AtomicU64,
 }
@@ -145,7 +145,7 @@ impl Simulator {
             web_api: log(Log::WebApi, 1.0, None),
             events: log(Log::Events, EVENTS_PER_REQUEST, retention),
             objects: log(Log::Objects, CHANGES_PER_REQUEST, retention),
-            faults: FaultBox::new(options.seed, options.faults.clone(), clock.now()),
+            faults: FaultSet::new(options.seed, options.faults.clone(), clock.now()),
             requests: Requests::default(),
             spikes: AtomicU64::new(0),
             catalogue: Arc::clone(&catalogue),
@@ -212,7 +212,7 @@ impl Simulator {
         let mut random = Random::for_stream(&[shared.options.seed, 0x59, number]);
         // What lies behind the clock may have been read already.
         let from = self.now() + 1;
-        let span = traffic::Spike { product, from, to: from + i64::from(spike.seconds) };
+        let span = traffic::SpikeSpan { product, from, to: from + i64::from(spike.seconds) };
         let rate = shared.options.requests_per_minute;
         let drafts = traffic::spike_drafts(span, spike.failure_share, rate, &shared.catalogue, &mut random);
         let count = drafts.len();
@@ -231,8 +231,7 @@ impl Simulator {
             self.shared.log(log).insert_new(now, |id| {
                 let disorder = hash_of(&[seed, 0xba7c, id.unsigned_abs()]) % (u64::from(batch.spread) + 1);
                 let visible_in = i64::from(batch.visible_in) + i64::try_from(disorder).unwrap_or_default();
-                let raw = to_raw_value(&ordinary_members(log, id, time)).unwrap_or_default();
-                Row::appended(raw, id, now, now.saturating_add(visible_in))
+                Row { visible_at: now.saturating_add(visible_in), ..ordinary_row(log, id, time) }
             });
         }
         usize::try_from(count).unwrap_or_default()
@@ -290,21 +289,12 @@ impl Shared {
         }
     }
 
-    fn rows(&self, log: Log, query: &PageQuery, now: i64) -> Vec<Row> {
-        self.rows_in(log, query, self.log(log).view(now))
-    }
-
-    fn rows_in(&self, log: Log, query: &PageQuery, view: View) -> Vec<Row> {
-        query.rows(self.log(log), &self.catalogue, view)
-    }
-
     /// Adds an event that a client registered.
     fn register(&self, members: Vec<(&'static str, Value)>, now: i64) {
         self.events.insert_new(now, |id| {
             let mut row = ordinary_members(Log::Events, id, now);
             row.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
-            // A JSON value always has a text.
-            Row::appended(to_raw_value(&row).unwrap_or_default(), id, now, now)
+            Row::of_json(&Value::Object(row), id, now)
         });
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Log;
+use crate::log::Log;
 
 /// A method of the simulated Web API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl Method {
 
     /// The method at this path, in any letter case and whatever the number of slashes between its parts or at its
     /// end: SDKs call `/api/ai/getwebapilog/` and even `/api//product/getproducts/`.
-    pub(super) fn at_path(path: &str) -> Option<Method> {
+    pub(crate) fn at_path(path: &str) -> Option<Method> {
         let mut parts = path.split('/').filter(|part| !part.is_empty());
         let (api, group, name) = (parts.next()?, parts.next()?, parts.next()?);
         let method = Method::from_str(name).ok()?;

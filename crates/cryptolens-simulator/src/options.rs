@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::faults::Fault;
-use super::method::Method;
+use crate::faults::Fault;
+use crate::method::Method;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -61,6 +61,6 @@ impl Options {
     }
 }
 
-pub(super) fn seconds(duration: Duration) -> i64 {
+pub(crate) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -8,43 +8,43 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use super::catalogue::Catalogue;
-use super::row::Row;
-use super::store::{Direction, IdRange, LogStore, View};
-use crate::Log;
+use crate::catalogue::Catalogue;
+use crate::log::Log;
+use crate::row::Row;
+use crate::store::{Direction, IdRange, LogStore, View};
 
 const DEFAULT_LIMIT: usize = 10;
 const LONGEST_EVENT_TEXT: usize = 100;
 
 /// A parameter that cannot be understood: "The input parameters were incorrect."
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct BadParameter;
+pub(crate) struct BadParameter;
 
 /// Request parameters by lower-case name.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Parameters(HashMap<String, String>);
+pub(crate) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
     /// Reads form-urlencoded text, from a query string or a body; a later value replaces an earlier one.
-    pub(super) fn read(&mut self, encoded: &[u8]) {
+    pub(crate) fn read(&mut self, encoded: &[u8]) {
         for (name, value) in url::form_urlencoded::parse(encoded) {
             self.0.insert(name.to_lowercase(), value.into_owned());
         }
     }
 
     /// The value, unless it is empty. `name` in lower case.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// The value, unless it is empty or 0.
-    pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, BadParameter> {
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, BadParameter> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number: i64 = text.trim().parse().map_err(|_| BadParameter)?;
         Ok(Some(number).filter(|number| *number != 0))
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<bool, BadParameter> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, BadParameter> {
         match self.text(name).map(str::to_ascii_lowercase).as_deref() {
             None | Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
@@ -55,7 +55,7 @@ impl Parameters {
 
 /// Which rows a request wants to see at all.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     product: Option<i64>,
     key: Option<String>,
     machine_code: Option<String>,
@@ -125,10 +125,10 @@ enum Order {
 
 /// One page of a log, as asked for.
 #[derive(Debug, Clone)]
-pub(super) struct PageQuery {
-    pub(super) limit: usize,
+pub(crate) struct PageQuery {
+    pub(crate) limit: usize,
     /// Whether rows get the members of `AnomalyClassification`.
-    pub(super) anomalies: bool,
+    pub(crate) anomalies: bool,
     filter: Filter,
     range: IdRange,
     order: Order,
@@ -137,7 +137,7 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
-    pub(super) fn read(log: Log, parameters: &Parameters) -> Result<Self, BadParameter> {
+    pub(crate) fn read(log: Log, parameters: &Parameters) -> Result<Self, BadParameter> {
         let mut query = Self {
             limit: read_limit(log, parameters)?,
             anomalies: false,
@@ -169,38 +169,38 @@ impl PageQuery {
     }
 
     /// Whether a cursor is too large for a server that keeps it in 32 bits.
-    pub(super) fn has_long_cursor(&self) -> bool {
+    pub(crate) fn has_long_cursor(&self) -> bool {
         let is_long = |id: i64| id != i64::MAX && id > i64::from(i32::MAX);
         is_long(self.range.above) || is_long(self.range.below)
     }
 
-    pub(super) fn has_order(&self) -> bool {
+    pub(crate) fn has_order(&self) -> bool {
         self.has_order
     }
 
     /// Whether the request leaves the order to the server.
-    pub(super) fn is_unordered(&self) -> bool {
+    pub(crate) fn is_unordered(&self) -> bool {
         !self.has_order && self.range == IdRange::ALL
     }
 
     /// The id that rows are asked for after.
-    pub(super) fn cursor(&self) -> Option<i64> {
+    pub(crate) fn cursor(&self) -> Option<i64> {
         Some(self.range.above).filter(|id| *id != i64::MIN)
     }
 
     /// Whether the first row of the answer has the highest id.
-    pub(super) fn descends(&self) -> bool {
+    pub(crate) fn descends(&self) -> bool {
         self.direction == Direction::Descending
     }
 
     /// The same question for the newest row alone.
-    pub(super) fn newest(mut self) -> Self {
+    pub(crate) fn newest(mut self) -> Self {
         self.limit = 1;
         self.newest_first()
     }
 
     /// The same question to a log whose ids are this much higher, and begin at `first`.
-    pub(super) fn shifted(mut self, shift: i64, first: i64) -> Self {
+    pub(crate) fn shifted(mut self, shift: i64, first: i64) -> Self {
         let shifted = |id: i64| id.saturating_add(shift);
         self.range.above = self.cursor().map_or(first.saturating_sub(1), shifted);
         if self.range.below != i64::MAX {
@@ -210,7 +210,7 @@ impl PageQuery {
     }
 
     /// The same question to a server that does not know `OrderBy`.
-    pub(super) fn without_order(mut self) -> Self {
+    pub(crate) fn without_order(mut self) -> Self {
         self.order = Order::Id;
         self.direction =
             if self.range.below == i64::MAX { Direction::Ascending } else { Direction::Descending };
@@ -218,12 +218,12 @@ impl PageQuery {
     }
 
     /// The same question to a server that begins with the newest row.
-    pub(super) fn newest_first(mut self) -> Self {
+    pub(crate) fn newest_first(mut self) -> Self {
         self.direction = Direction::Descending;
         self
     }
 
-    pub(super) fn rows(&self, store: &LogStore, catalogue: &Catalogue, view: View) -> Vec<Row> {
+    pub(crate) fn rows(&self, store: &LogStore, catalogue: &Catalogue, view: View) -> Vec<Row> {
         // The times of generated rows rise with their ids; only a test's rows need sorting.
         if self.order == Order::Time && !store.is_generated() {
             return self.rows_by_time(store, catalogue, view);
@@ -327,7 +327,7 @@ fn read_order(text: &str) -> Result<(Order, Direction), BadParameter> {
 }
 
 /// Reads the parameters of `RegisterEvent` into the members of a row.
-pub(super) fn read_event(parameters: &Parameters) -> Result<Vec<(&'static str, Value)>, BadParameter> {
+pub(crate) fn read_event(parameters: &Parameters) -> Result<Vec<(&'static str, Value)>, BadParameter> {
     let product = parameters.integer("productid")?;
     if parameters.text("key").is_some() && product.is_none() {
         return Err(BadParameter);

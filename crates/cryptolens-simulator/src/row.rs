@@ -7,28 +7,25 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::catalogue::{Catalogue, Key};
-use super::random::hash_of;
-use crate::Log;
-
-/// Stands for "no machine recorded" in [`WebApiFields`].
-pub(super) const NO_MACHINE: u32 = u32::MAX;
+use crate::catalogue::{Catalogue, Key, NO_MACHINE};
+use crate::log::Log;
+use crate::random::hash_of;
 
 /// A row in the simulator's memory.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) time: i64,
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    pub(crate) time: i64,
     /// From when on a request sees the row; later than `time` for a row that the API reveals late.
-    pub(super) visible_at: i64,
-    pub(super) fields: Fields,
+    pub(crate) visible_at: i64,
+    pub(crate) fields: Fields,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Fields {
+pub(crate) enum Fields {
     WebApi(WebApiFields),
     Event(Arc<EventFields>),
     Object(Arc<ObjectFields>),
@@ -36,40 +33,40 @@ pub(super) enum Fields {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WebApiFields {
-    pub(super) state: u16,
+pub(crate) struct WebApiFields {
+    pub(crate) state: u16,
     /// Index of the key in the catalogue, which knows the product too.
-    pub(super) key: u32,
-    pub(super) machine: u32,
+    pub(crate) key: u32,
+    pub(crate) machine: u32,
     /// Seconds that a floating seat is held; 0 where that does not apply.
-    pub(super) lease: u32,
-    pub(super) data_object_value: i32,
-    pub(super) data_object_id: u32,
+    pub(crate) lease: u32,
+    pub(crate) data_object_value: i32,
+    pub(crate) data_object_id: u32,
 }
 
 #[derive(Debug)]
-pub(super) struct EventFields {
-    pub(super) key: u32,
-    pub(super) machine: u32,
-    pub(super) feature: &'static str,
-    pub(super) event: &'static str,
-    pub(super) value: i64,
-    pub(super) currency: Option<&'static str>,
-    pub(super) metadata: Option<String>,
+pub(crate) struct EventFields {
+    pub(crate) key: u32,
+    pub(crate) machine: u32,
+    pub(crate) feature: &'static str,
+    pub(crate) event: &'static str,
+    pub(crate) value: i64,
+    pub(crate) currency: Option<&'static str>,
+    pub(crate) metadata: Option<String>,
 }
 
 #[derive(Debug)]
-pub(super) struct ObjectFields {
-    pub(super) resource_type: i64,
-    pub(super) resource_action: i64,
-    pub(super) affected: i64,
-    pub(super) performed_by: i64,
-    pub(super) data: String,
+pub(crate) struct ObjectFields {
+    pub(crate) resource_type: i64,
+    pub(crate) resource_action: i64,
+    pub(crate) affected: i64,
+    pub(crate) performed_by: i64,
+    pub(crate) data: String,
 }
 
 /// A row that was handed in: its text, and what the truth and the usual filters need of it.
 #[derive(Debug)]
-pub(super) struct AppendedFields {
+pub(crate) struct AppendedFields {
     /// JSON, or what a server that is broken takes for JSON.
     raw: Box<[u8]>,
     has_id: bool,
@@ -80,7 +77,7 @@ pub(super) struct AppendedFields {
 impl Row {
     /// A row that will be served exactly as given. Without a readable id it stands after `previous_id`; without a
     /// readable time it counts as written at `now`.
-    pub(super) fn appended(raw: Box<RawValue>, previous_id: i64, now: i64, visible_at: i64) -> Row {
+    pub(crate) fn appended(raw: Box<RawValue>, previous_id: i64, now: i64, visible_at: i64) -> Row {
         let raw: Box<str> = raw.into();
         let members = Members::read(&raw);
         Row {
@@ -96,8 +93,14 @@ impl Row {
         }
     }
 
+    /// A row with this id and time that is visible at once.
+    pub(crate) fn of_json(value: &Value, id: i64, now: i64) -> Row {
+        // A JSON value always has a text.
+        Row::appended(to_raw_value(value).unwrap_or_default(), id, now, now)
+    }
+
     /// The same row, served with other bytes in place of its JSON.
-    pub(super) fn disguised(mut self, bytes: Vec<u8>) -> Row {
+    pub(crate) fn disguised(mut self, bytes: Vec<u8>) -> Row {
         if let Fields::Appended(fields) = &self.fields {
             self.fields = Fields::Appended(Arc::new(AppendedFields { raw: bytes.into(), ..**fields }));
         }
@@ -105,7 +108,7 @@ impl Row {
     }
 
     /// The same row with another id.
-    pub(super) fn with_id(mut self, id: i64) -> Row {
+    pub(crate) fn with_id(mut self, id: i64) -> Row {
         self.id = id;
         if let Fields::Appended(fields) = &self.fields
             && let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(&fields.raw)
@@ -172,8 +175,13 @@ fn as_whole(value: &Value) -> Option<i64> {
     }
 }
 
+/// A row with nothing wrong, as a test adds it.
+pub(crate) fn ordinary_row(log: Log, id: i64, now: i64) -> Row {
+    Row::of_json(&Value::Object(ordinary_members(log, id, now)), id, now)
+}
+
 /// The members of a well-formed row with ordinary values.
-pub(super) fn ordinary_members(log: Log, id: i64, time: i64) -> Map<String, Value> {
+pub(crate) fn ordinary_members(log: Log, id: i64, time: i64) -> Map<String, Value> {
     let row = match log {
         Log::WebApi => json!({
             "id": id, "productId": 3349, "key": "CNARY-VVSZR-ZTICT-YKGXL", "ip": "198.18.14.0", "time": time,
@@ -242,7 +250,7 @@ struct ObjectView<'a> {
 
 impl Row {
     /// Appends the row's JSON.
-    pub(super) fn render(&self, catalogue: &Catalogue, out: &mut Vec<u8>) {
+    pub(crate) fn render(&self, catalogue: &Catalogue, out: &mut Vec<u8>) {
         match &self.fields {
             Fields::WebApi(fields) => write_json(&self.web_api_view(*fields, catalogue), out),
             Fields::Event(fields) => write_json(&self.event_view(fields, catalogue), out),
@@ -251,14 +259,14 @@ impl Row {
         }
     }
 
-    pub(super) fn to_json(&self, catalogue: &Catalogue) -> String {
+    pub(crate) fn to_json(&self, catalogue: &Catalogue) -> String {
         let mut text = Vec::with_capacity(300);
         self.render(catalogue, &mut text);
         String::from_utf8_lossy(&text).into_owned()
     }
 
     /// The row's JSON with more members in it; rows that are not objects stay as they are.
-    pub(super) fn to_json_with(&self, catalogue: &Catalogue, members: &str) -> String {
+    pub(crate) fn to_json_with(&self, catalogue: &Catalogue, members: &str) -> String {
         let mut text = self.to_json(catalogue);
         if text.trim_end().ends_with('}') && text.trim_start().starts_with('{') {
             let end = text.trim_end().len() - 1;
@@ -318,14 +326,14 @@ impl Row {
     }
 
     /// Whether a client can read the row's id.
-    pub(super) fn has_id(&self) -> bool {
+    pub(crate) fn has_id(&self) -> bool {
         match &self.fields {
             Fields::Appended(fields) => fields.has_id,
             _ => true,
         }
     }
 
-    pub(super) fn product_id(&self, catalogue: &Catalogue) -> Option<i64> {
+    pub(crate) fn product_id(&self, catalogue: &Catalogue) -> Option<i64> {
         match &self.fields {
             Fields::WebApi(fields) => Some(catalogue.product_of_key(fields.key).id),
             Fields::Event(fields) => Some(catalogue.product_of_key(fields.key).id),
@@ -334,7 +342,7 @@ impl Row {
         }
     }
 
-    pub(super) fn state(&self) -> Option<i64> {
+    pub(crate) fn state(&self) -> Option<i64> {
         match &self.fields {
             Fields::WebApi(fields) => Some(i64::from(fields.state)),
             Fields::Event(_) | Fields::Object(_) => None,
@@ -343,7 +351,7 @@ impl Row {
     }
 
     /// A text of the row, by the API's name; `None` if it is missing, null or no text.
-    pub(super) fn text<'a>(&'a self, name: &str, catalogue: &'a Catalogue) -> Option<Cow<'a, str>> {
+    pub(crate) fn text<'a>(&'a self, name: &str, catalogue: &'a Catalogue) -> Option<Cow<'a, str>> {
         if let Fields::Appended(fields) = &self.fields {
             let members: Raw = serde_json::from_slice(&fields.raw).ok()?;
             return serde_json::from_str(members.get(name)?.get()).ok().map(Cow::Owned);
@@ -378,7 +386,7 @@ impl Row {
     }
 
     /// The two members that `AnomalyClassification` adds: about one group of 25 rows in 40 is an anomaly.
-    pub(super) fn anomaly_members(&self) -> String {
+    pub(crate) fn anomaly_members(&self) -> String {
         let group = self.id.div_euclid(25);
         if hash_of(&[group as u64]).is_multiple_of(40) {
             let (first, last) = (group * 25, group * 25 + 24);

@@ -19,12 +19,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::answer::{Outgoing, REDIRECT_TARGET, answer};
-use super::connection::{self, Connection};
-use super::method::Method;
-use super::options::Options;
-use super::query::Parameters;
-use super::{Simulator, control, wire};
+use crate::answer::{self, Outgoing, REDIRECT_TARGET};
+use crate::connection::{self, Connection};
+use crate::faults;
+use crate::method::Method;
+use crate::options::Options;
+use crate::query::Parameters;
+use crate::{Simulator, control, wire};
 
 /// The longest body of a request to the API, in bytes.
 const LONGEST_REQUEST: usize = 1024 * 1024;
@@ -129,7 +130,7 @@ async fn listen(address: SocketAddr, options: Options) -> Result<Running, Simula
     Ok(Running { addr, simulator, server, stop: stop.drop_guard() })
 }
 
-pub(super) fn router(simulator: Simulator) -> Router {
+pub(crate) fn router(simulator: Simulator) -> Router {
     control::routes().fallback(api).with_state(simulator)
 }
 
@@ -162,9 +163,13 @@ async fn received(simulator: &Simulator, request: Request, reused: bool) -> Resu
     parameters.read(parts.uri.query().unwrap_or_default().as_bytes());
     parameters.read(&body);
     simulator.shared.requests.count(method);
-    let lot = simulator.shared.faults.draw(method);
+    let number = simulator.shared.faults.number(method);
     let shared = simulator.shared.clone();
-    // A page may have to be made first, which takes longer than a task may keep others waiting.
-    let answered = tokio::task::spawn_blocking(move || answer(&shared, method, &parameters, lot, reused));
+    // The rows may have to be generated first, which takes longer than a task may keep others waiting.
+    let answered = tokio::task::spawn_blocking(move || {
+        let now = shared.clock.now();
+        let reply = answer::reply(&shared, method, &parameters, now);
+        faults::answer_of(&shared, reply, number, reused, now)
+    });
     Ok(answered.await.unwrap_or_else(|_| Outgoing::something_went_wrong()))
 }

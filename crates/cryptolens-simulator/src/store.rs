@@ -1,35 +1,31 @@
-//! One log as the simulator holds it: generated rows, made when needed, merged with rows added at run time.
+//! A log as the simulator holds it: the generated rows so far, merged with rows that were added.
 //!
-//! Reading goes through [`LogStore::scan`], forwards or backwards from any id, and touches only the blocks between
-//! that id and the point where the reader has enough. It knows when a row is visible; it knows no parameters and no
-//! JSON.
+//! [`LogStore::scan`] reads forwards or backwards from any id and knows when a row is visible. It
+//! knows no parameters and no JSON. Generated rows stay in memory, about 60 bytes each.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::value::RawValue;
 
-use super::random::hash_of;
-use super::row::Row;
-use super::traffic::{Draft, Generator};
-
-/// Rows of generated blocks that stay in memory, per log.
-const CACHED_ROWS: usize = 200_000;
+use crate::random::hash_of;
+use crate::row::Row;
+use crate::traffic::{Draft, Generator, Plan};
 
 /// Rows are added after the highest id up to this one, so that a row with an absurd id leaves room.
 const HIGHEST_ORDINARY_ID: i64 = 1 << 62;
 
 /// Ids strictly between `above` and `below`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct IdRange {
-    pub(super) above: i64,
-    pub(super) below: i64,
+pub(crate) struct IdRange {
+    pub(crate) above: i64,
+    pub(crate) below: i64,
 }
 
 impl IdRange {
-    pub(super) const ALL: Self = Self { above: i64::MIN, below: i64::MAX };
+    pub(crate) const ALL: Self = Self { above: i64::MIN, below: i64::MAX };
 
     #[cfg(test)]
     fn above(id: i64) -> Self {
@@ -38,15 +34,15 @@ impl IdRange {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     Ascending,
     Descending,
 }
 
-/// Which rows a reader gets to see.
+/// The rows that a reader gets to see.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View {
-    pub(super) now: i64,
+pub(crate) struct View {
+    pub(crate) now: i64,
     /// Rows that were written before are gone.
     oldest: i64,
     /// Rows that were visible before are another log's.
@@ -54,18 +50,18 @@ pub(super) struct View {
     stall: Option<Stall>,
 }
 
-/// A log writer that keeps rows back and then writes them all, in no order.
+/// A log writer that holds rows back and then writes them all, in no order.
 #[derive(Debug, Clone, Copy)]
 struct Stall {
     since: i64,
     seconds: i64,
 }
 
-/// A burst takes up to this many seconds more than none.
+/// The rows of a burst appear within this many seconds.
 const BURST: u64 = 5;
 
 impl Stall {
-    /// When a row shows up that would have been visible at this time.
+    /// The time from which on a row is visible.
     fn end(self, row: &Row) -> i64 {
         if row.visible_at <= self.since {
             return row.visible_at;
@@ -78,17 +74,17 @@ impl Stall {
 
 impl View {
     /// Everything that has been visible so far, even if it is gone now.
-    pub(super) fn ever(now: i64) -> Self {
+    pub(crate) fn ever(now: i64) -> Self {
         Self { now, oldest: i64::MIN, begins: i64::MIN, stall: None }
     }
 
     /// Without the rows that were visible before.
-    pub(super) fn beginning(self, begins: i64) -> Self {
+    pub(crate) fn beginning(self, begins: i64) -> Self {
         Self { begins, ..self }
     }
 
     /// With rows kept back since then, and written every so many seconds.
-    pub(super) fn stalling(self, since: i64, seconds: i64) -> Self {
+    pub(crate) fn stalling(self, since: i64, seconds: i64) -> Self {
         Self { stall: Some(Stall { since, seconds: seconds.max(1) }), ..self }
     }
 
@@ -98,7 +94,8 @@ impl View {
     }
 }
 
-/// Rows added at run time, by id and, as handmade logs may repeat an id, by the order in which they came.
+/// Rows that were added at run time, by id and, as a test may repeat an id, by the order in which
+/// they came.
 #[derive(Debug, Default)]
 struct Added {
     rows: BTreeMap<(i64, u64), Row>,
@@ -138,36 +135,112 @@ impl Added {
     }
 }
 
+/// The generated rows so far, in the order of their ids, which is that of their times.
 #[derive(Debug)]
-pub(super) struct LogStore {
-    generator: Option<Generator>,
+struct Generated {
+    generator: Generator,
+    rows: Vec<Row>,
+}
+
+impl Generated {
+    fn advance(&mut self, time: i64) {
+        self.generator.advance(time, &mut self.rows);
+    }
+
+    fn range(&self, range: IdRange, view: View) -> &[Row] {
+        let from = self.rows.partition_point(|row| row.id <= range.above || row.time < view.oldest);
+        let to = self.rows.partition_point(|row| row.id < range.below && row.time <= view.now);
+        self.rows.get(from..to).unwrap_or_default()
+    }
+
+    fn contains(&self, id: i64) -> bool {
+        self.rows.binary_search_by_key(&id, |row| row.id).is_ok()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    generated: Option<Generated>,
+    added: Added,
+}
+
+impl Rows {
+    fn has_reached(&self, time: i64) -> bool {
+        self.generated.as_ref().is_none_or(|generated| generated.generator.has_reached(time))
+    }
+
+    fn advance(&mut self, time: i64) {
+        if let Some(generated) = &mut self.generated {
+            generated.advance(time);
+        }
+    }
+
+    /// An id for a row of this time, at or above `least`. A second with more rows than it has ids
+    /// for borrows from those that follow.
+    fn free_id(&mut self, time: i64, least: i64) -> i64 {
+        let Some(generated) = &mut self.generated else {
+            return self.added.last_id().map_or(1, |id| id + 1);
+        };
+        let plan = *generated.generator.plan();
+        let mut id = plan.first_added_id(time).max(least);
+        loop {
+            generated.advance(plan.second_of_id(id));
+            if !self.added.contains(id) && !generated.contains(id) {
+                return id;
+            }
+            id += 1;
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LogStore {
+    /// The plan of the generated traffic; `None` for a log that holds added rows only.
+    plan: Option<Plan>,
     /// Seconds after which a row is gone; `None` for a log that keeps everything.
     retention: Option<i64>,
-    added: RwLock<Added>,
-    cache: Mutex<BlockCache>,
+    rows: RwLock<Rows>,
 }
 
 impl LogStore {
-    pub(super) fn new(generator: Option<Generator>, retention: Option<i64>) -> Self {
-        Self { generator, retention, added: RwLock::default(), cache: Mutex::default() }
+    pub(crate) fn new(generator: Option<Generator>, retention: Option<i64>) -> Self {
+        let plan = generator.as_ref().map(|generator| *generator.plan());
+        let generated = generator.map(|generator| Generated { generator, rows: Vec::new() });
+        Self { plan, retention, rows: RwLock::new(Rows { generated, added: Added::default() }) }
     }
 
-    /// Whether ids may be taken for a substitute of times: true for generated rows, not for those of a test.
-    pub(super) fn is_generated(&self) -> bool {
-        self.generator.is_some()
+    fn write(&self) -> RwLockWriteGuard<'_, Rows> {
+        self.rows.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows, generated up to and including this time at least.
+    fn read(&self, time: i64) -> RwLockReadGuard<'_, Rows> {
+        let read = || self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = read();
+        if rows.has_reached(time) {
+            return rows;
+        }
+        drop(rows);
+        self.write().advance(time);
+        read()
+    }
+
+    /// Whether times rise with ids, as those of generated rows do.
+    pub(crate) fn is_generated(&self) -> bool {
+        self.plan.is_some()
     }
 
     /// What a request at this time sees.
-    pub(super) fn view(&self, now: i64) -> View {
+    pub(crate) fn view(&self, now: i64) -> View {
         let oldest = self.retention.map_or(i64::MIN, |seconds| now.saturating_sub(seconds));
         View { oldest, ..View::ever(now) }
     }
 
-    /// Adds rows as they were handed in; returns how many.
-    pub(super) fn append(&self, rows: Vec<Box<RawValue>>, now: i64, visible_at: i64) -> usize {
+    /// Adds rows as they are. Returns their number.
+    pub(crate) fn append(&self, rows: Vec<Box<RawValue>>, now: i64, visible_at: i64) -> usize {
         let count = rows.len();
-        // Reading a row costs far more than inserting it: readers shall not wait for it.
-        let mut previous_id = self.write().last_id().unwrap_or(0);
+        // Parsing a row takes far longer than inserting it, so it happens outside the lock.
+        let mut previous_id = self.write().added.last_id().unwrap_or(0);
         let read: Vec<Row> = rows
             .into_iter()
             .map(|raw| {
@@ -176,33 +249,24 @@ impl LogStore {
                 row
             })
             .collect();
-        let mut added = self.write();
+        let mut rows = self.write();
         for row in read {
-            added.insert(row);
+            rows.added.insert(row);
         }
         count
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Added> {
-        self.added.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds rows that happen at run time; ids are chosen above all that is visible at their time.
-    pub(super) fn insert_drafts(&self, drafts: Vec<Draft>) {
-        let mut added = self.write();
+    pub(crate) fn insert_drafts(&self, drafts: Vec<Draft>) {
+        let mut rows = self.write();
         for draft in drafts {
-            let id = self.free_id(draft.time, 0, &added);
-            added.insert(Row { id, time: draft.time, visible_at: draft.time, fields: draft.fields });
+            let id = rows.free_id(draft.time, 0);
+            rows.added.insert(Row { id, time: draft.time, visible_at: draft.time, fields: draft.fields });
         }
     }
 
-    /// Adds a row whose id was chosen elsewhere.
-    pub(super) fn insert(&self, row: Row) {
-        self.write().insert(row);
-    }
-
     /// Whether a row with this id is in view.
-    pub(super) fn shows(&self, id: i64, view: View) -> bool {
+    pub(crate) fn shows(&self, id: i64, view: View) -> bool {
         let mut found = false;
         let range = IdRange { above: id.saturating_sub(1), below: id.saturating_add(1) };
         self.scan(range, Direction::Ascending, view, |row| {
@@ -213,7 +277,7 @@ impl LogStore {
     }
 
     /// The lowest id in view.
-    pub(super) fn lowest_id(&self, view: View) -> Option<i64> {
+    pub(crate) fn lowest_id(&self, view: View) -> Option<i64> {
         let mut lowest = None;
         self.scan(IdRange::ALL, Direction::Ascending, view, |row| {
             lowest = Some(row.id);
@@ -223,87 +287,65 @@ impl LogStore {
     }
 
     /// The id at which a log would begin that begins at this time.
-    pub(super) fn first_id_since(&self, time: i64, view: View) -> Option<i64> {
-        match &self.generator {
-            Some(generator) => Some(generator.geometry().first_id_of_second(time)),
+    pub(crate) fn first_id_since(&self, time: i64, view: View) -> Option<i64> {
+        match &self.plan {
+            Some(plan) => Some(plan.first_id_of_second(time)),
             None => self.lowest_id(view.beginning(time)),
         }
     }
 
     /// Adds a row that is made from its id.
-    pub(super) fn insert_new(&self, time: i64, make: impl FnOnce(i64) -> Row) {
-        let mut added = self.write();
-        let id = self.free_id(time, added.newest_chosen + 1, &added);
-        added.newest_chosen = id;
-        added.insert(make(id));
-    }
-
-    /// An id for a row of this time, at or above `least`. A second with more rows than it has ids for borrows from
-    /// those that follow.
-    fn free_id(&self, time: i64, least: i64, added: &Added) -> i64 {
-        match &self.generator {
-            None => added.last_id().map_or(1, |id| id + 1),
-            Some(generator) => {
-                let mut id = generator.geometry().first_added_id(time).max(least);
-                while added.contains(id) || self.is_generated_id(id) {
-                    id += 1;
-                }
-                id
-            }
-        }
-    }
-
-    fn is_generated_id(&self, id: i64) -> bool {
-        self.generator.as_ref().is_some_and(|generator| {
-            let block = self.block(generator, generator.geometry().block_of_id(id));
-            block.binary_search_by_key(&id, |row| row.id).is_ok()
-        })
+    pub(crate) fn insert_new(&self, time: i64, make: impl FnOnce(i64) -> Row) {
+        let mut rows = self.write();
+        let least = rows.added.newest_chosen + 1;
+        let id = rows.free_id(time, least);
+        rows.added.newest_chosen = id;
+        rows.added.insert(make(id));
     }
 
     /// Visits the rows in view, until the visitor has enough.
-    pub(super) fn scan(
+    pub(crate) fn scan(
         &self,
         range: IdRange,
         direction: Direction,
         view: View,
         mut visit: impl FnMut(&Row) -> ControlFlow<()>,
     ) {
-        let added = self.added.read().unwrap_or_else(PoisonError::into_inner);
-        let mut added_rows = added.range(range, direction).peekable();
-        let mut generated_rows = GeneratedRows::new(self, range, direction, view).peekable();
+        let rows = self.read(view.now);
+        let mut added_rows = rows.added.range(range, direction).peekable();
+        let generated_rows =
+            rows.generated.as_ref().map_or(&[][..], |generated| generated.range(range, view)).iter();
+        let mut generated_rows: Box<dyn Iterator<Item = &Row>> = match direction {
+            Direction::Ascending => Box::new(generated_rows),
+            Direction::Descending => Box::new(generated_rows.rev()),
+        };
+        let mut next_generated = generated_rows.next();
         loop {
-            let next = match (generated_rows.peek(), added_rows.peek()) {
+            let row = match (next_generated, added_rows.peek()) {
                 (None, None) => return,
-                (Some(_), None) => generated_rows.next(),
-                (None, Some(_)) => added_rows.next().cloned(),
+                (Some(row), None) => row,
+                (None, Some(row)) => row,
                 (Some(generated), Some(added)) => {
                     match in_direction(direction, generated.id.cmp(&added.id)) {
-                        Ordering::Less => generated_rows.next(),
-                        // An appended row replaces a generated one.
+                        Ordering::Less => generated,
+                        // An added row replaces a generated one.
                         Ordering::Equal => {
-                            generated_rows.next();
+                            next_generated = generated_rows.next();
                             continue;
                         }
-                        Ordering::Greater => added_rows.next().cloned(),
+                        Ordering::Greater => added,
                     }
                 }
             };
-            if let Some(row) = next
-                && view.shows(&row)
-                && visit(&row).is_break()
-            {
+            if view.shows(row) && visit(row).is_break() {
                 return;
             }
+            if next_generated.is_some_and(|generated| std::ptr::eq(generated, row)) {
+                next_generated = generated_rows.next();
+            } else {
+                added_rows.next();
+            }
         }
-    }
-
-    fn block(&self, generator: &Generator, index: i64) -> Arc<[Row]> {
-        if let Some(block) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(index) {
-            return block;
-        }
-        let block: Arc<[Row]> = generator.block(index).into();
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(index, Arc::clone(&block));
-        block
     }
 }
 
@@ -314,119 +356,14 @@ fn in_direction(direction: Direction, ordering: Ordering) -> Ordering {
     }
 }
 
-/// Walks over generated blocks, one in memory at a time.
-struct GeneratedRows<'a> {
-    store: &'a LogStore,
-    range: IdRange,
-    direction: Direction,
-    /// Blocks still to be read, both ends included; empty if the first is above the last.
-    first_block: i64,
-    last_block: i64,
-    block: Arc<[Row]>,
-    /// Rows of `block` still to be given.
-    from: usize,
-    to: usize,
-}
-
-impl<'a> GeneratedRows<'a> {
-    fn new(store: &'a LogStore, range: IdRange, direction: Direction, view: View) -> Self {
-        let (mut first_block, mut last_block) = (0, -1);
-        if let Some(generator) = &store.generator {
-            let geometry = generator.geometry();
-            let oldest = geometry.start.max(view.oldest);
-            // Before the first id and after now there is nothing, however far away the bounds are.
-            let above = range.above.max(geometry.first_id - 1);
-            first_block = geometry.block_of_time(oldest).max(geometry.block_of_id(above.saturating_add(1)));
-            last_block =
-                geometry.block_of_time(view.now).min(geometry.block_of_id(range.below.saturating_sub(1)));
-        }
-        Self { store, range, direction, first_block, last_block, block: Arc::new([]), from: 0, to: 0 }
-    }
-
-    /// Loads the next block; false if there is none.
-    fn advance(&mut self) -> bool {
-        let Some(generator) = self.store.generator.as_ref().filter(|_| self.first_block <= self.last_block)
-        else {
-            return false;
-        };
-        let index = match self.direction {
-            Direction::Ascending => {
-                self.first_block += 1;
-                self.first_block - 1
-            }
-            Direction::Descending => {
-                self.last_block -= 1;
-                self.last_block + 1
-            }
-        };
-        self.block = self.store.block(generator, index);
-        self.from = self.block.partition_point(|row| row.id <= self.range.above);
-        self.to = self.block.partition_point(|row| row.id < self.range.below).max(self.from);
-        true
-    }
-}
-
-impl Iterator for GeneratedRows<'_> {
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        while self.from >= self.to {
-            if !self.advance() {
-                return None;
-            }
-        }
-        let position = match self.direction {
-            Direction::Ascending => {
-                self.from += 1;
-                self.from - 1
-            }
-            Direction::Descending => {
-                self.to -= 1;
-                self.to
-            }
-        };
-        self.block.get(position).cloned()
-    }
-}
-
-/// The blocks used last, bounded by their number of rows.
-#[derive(Debug, Default)]
-struct BlockCache {
-    blocks: HashMap<i64, (Arc<[Row]>, u64)>,
-    rows: usize,
-    clock: u64,
-}
-
-impl BlockCache {
-    fn get(&mut self, index: i64) -> Option<Arc<[Row]>> {
-        self.clock += 1;
-        let (block, used) = self.blocks.get_mut(&index)?;
-        *used = self.clock;
-        Some(Arc::clone(block))
-    }
-
-    fn put(&mut self, index: i64, block: Arc<[Row]>) {
-        self.clock += 1;
-        // An empty block weighs something too.
-        self.rows += block.len() + 1;
-        if let Some((replaced, _)) = self.blocks.insert(index, (block, self.clock)) {
-            self.rows -= replaced.len() + 1;
-        }
-        while self.rows > CACHED_ROWS && self.blocks.len() > 1 {
-            let oldest = self.blocks.iter().min_by_key(|(_, (_, used))| *used).map(|(index, _)| *index);
-            if let Some((removed, _)) = oldest.and_then(|index| self.blocks.remove(&index)) {
-                self.rows -= removed.len() + 1;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::Catalogue;
-    use super::super::traffic::{DAY, Plan};
+    use std::sync::Arc;
+
     use super::*;
-    use crate::Log;
+    use crate::catalogue::Catalogue;
+    use crate::log::Log;
+    use crate::traffic::DAY;
 
     const START: i64 = 1_767_571_200;
 
@@ -539,16 +476,5 @@ mod tests {
         }
         let added = ids(&store, IdRange::above(head), Direction::Ascending, now);
         assert_eq!(added.len(), 50);
-    }
-
-    #[test]
-    fn the_cache_stays_bounded() {
-        let mut cache = BlockCache::default();
-        let row = Row::appended(raw("1"), 1, 1, 1);
-        for index in 0..10 {
-            cache.put(index, vec![row.clone(); CACHED_ROWS / 4].into());
-        }
-        assert!(cache.rows <= CACHED_ROWS);
-        assert!(cache.get(9).is_some() && cache.get(0).is_none());
     }
 }

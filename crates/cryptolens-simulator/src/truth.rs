@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use super::catalogue::Catalogue;
-use super::store::{Direction, IdRange, LogStore, View};
+use crate::catalogue::Catalogue;
+use crate::store::{Direction, IdRange, LogStore, View};
 
 /// The rows of one log that have been visible, each id once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ fn as_list<S: Serializer>(
 
 impl Truth {
     /// Counts what is in view, up to and including an id.
-    pub(super) fn of(
+    pub(crate) fn of(
         store: &LogStore,
         catalogue: &Catalogue,
         now: i64,

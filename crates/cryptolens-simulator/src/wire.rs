@@ -8,14 +8,14 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use futures_util::{StreamExt as _, stream};
 
-use super::answer::{Delivery, Outgoing};
-use super::connection::Connection;
+use crate::answer::{Delivery, Outgoing};
+use crate::connection::Connection;
 
 /// Long enough for what was written before to leave the machine.
 const BEFORE_THE_CUT: Duration = Duration::from_millis(50);
 
 /// `connection` is what the request came on, where that is known.
-pub(super) async fn send(outgoing: Outgoing, connection: Option<&Connection>) -> Response<Body> {
+pub(crate) async fn send(outgoing: Outgoing, connection: Option<&Connection>) -> Response<Body> {
     match outgoing.delivery {
         Delivery::AtOnce | Delivery::Cut => {}
         Delivery::Closed => {

@@ -1,10 +1,10 @@
 //! Everything in the Web API Log that is not a floating session: node-locked activations, failures, key creations,
 //! deactivations, validations, data objects, and now and then a code that no documentation names.
 
-use super::super::catalogue::{Catalogue, FLOATING_SHARE, PRODUCTS, Policy};
-use super::super::random::Random;
-use super::super::row::{Fields, NO_MACHINE, WebApiFields};
 use super::{Draft, Span};
+use crate::catalogue::{Catalogue, FLOATING_SHARE, NO_MACHINE, PRODUCTS, Policy};
+use crate::random::Random;
+use crate::row::{Fields, WebApiFields};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::catalogue::{Catalogue, PRODUCTS};
-use super::super::random::Random;
-use super::super::row::{EventFields, Fields};
 use super::background::pick_user;
 use super::{Draft, Span};
+use crate::catalogue::{Catalogue, PRODUCTS};
+use crate::random::Random;
+use crate::row::{EventFields, Fields};
 
 const SYSTEMS: [(&str, &str); 4] =
     [("Windows", "10.0.22631"), ("Windows", "10.0.19045"), ("Unix", "6.8.0"), ("MacOS", "14.5")];

@@ -1,9 +1,10 @@
-//! Traffic that looks like a real vendor's, as a pure function of seed and time.
+//! Traffic that looks like a real vendor's, generated forward in time.
 //!
-//! Time is cut into UTC blocks. A block's rows follow from the seed and the block's number alone, so any part of the
-//! history can be made when it is asked for, in any order, in any process, and comes out the same. Ids belong to the
-//! second of their row, so id, time and block are computed from each other without an index. A row with a larger
-//! position has a larger id and a time that is not earlier; only its `visible_at` may lie behind.
+//! A log is written in steps of a fixed length. The rows of a step follow from the seed and the
+//! steps before it, so the log of a seed, start and rate is the same in every process, however often
+//! somebody looks. The ids of a second follow from the second: generated rows take the lower half of
+//! them, rows that are added at run time the upper half. A row with a higher id has a time that is
+//! not earlier; only its `visible_at` may be.
 
 mod background;
 mod events;
@@ -14,116 +15,116 @@ mod spikes;
 
 use std::sync::Arc;
 
-use super::catalogue::Catalogue;
-use super::random::{Random, hash_of, unit_of};
-use super::row::{Fields, Row};
-use crate::Log;
+use crate::catalogue::Catalogue;
+use crate::log::Log;
+use crate::random::{Random, hash_of, unit_of};
+use crate::row::{Fields, Row};
 use sessions::Sessions;
-pub(super) use spikes::{Spike, spike_drafts};
+pub(crate) use spikes::{SpikeSpan, spike_drafts};
 
-pub(super) const DAY: i64 = 86_400;
-/// A block holds about this many rows or fewer, unless it has only [`SHORTEST_BLOCK`] seconds.
-const ROWS_PER_BLOCK: f64 = 3000.0;
-/// Lengths that divide a day and keep whole seconds together.
-const BLOCK_LENGTHS: [i64; 8] = [3600, 1800, 1200, 600, 300, 120, 60, 30];
-const SHORTEST_BLOCK: i64 = 10;
+pub(crate) const DAY: i64 = 86_400;
+/// Lengths of a step, in seconds. Each divides a day.
+const STEPS: [i64; 8] = [3600, 1800, 1200, 600, 300, 120, 60, 30];
+const SHORTEST_STEP: i64 = 10;
+/// The rows of a step, unless it is the shortest one. They are in memory before anybody sees the
+/// first.
+const ROWS_PER_STEP: f64 = 3000.0;
 
 /// A row before it has an id.
 #[derive(Debug, Clone)]
-pub(super) struct Draft {
-    pub(super) time: i64,
-    pub(super) fields: Fields,
+pub(crate) struct Draft {
+    pub(crate) time: i64,
+    pub(crate) fields: Fields,
 }
 
-/// Where rows lie in time and among ids.
+/// The seed and the measures of a log; see [`super::Options`] for their meaning.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Geometry {
-    pub(super) start: i64,
-    pub(super) first_id: i64,
-    /// Ids that belong to each second. Generated rows take the lower half, rows added at run time the upper half.
-    pub(super) ids_per_second: i64,
-    pub(super) block_seconds: i64,
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) start: i64,
+    pub(crate) first_id: i64,
+    pub(crate) rows_per_minute: f64,
+    pub(crate) late_fraction: f64,
+    pub(crate) late_max: i64,
 }
 
-impl Geometry {
-    fn new(start: i64, first_id: i64, rows_per_second: f64) -> Self {
-        // Room for sixteen times the mean rate in the lower half, so that a busy second never lacks ids.
-        let ids = (rows_per_second * 32.0).max(32.0) as u64;
-        let block =
-            BLOCK_LENGTHS.into_iter().find(|length| *length as f64 * rows_per_second <= ROWS_PER_BLOCK);
-        Self {
-            start,
-            first_id,
-            ids_per_second: ids.next_power_of_two() as i64,
-            block_seconds: block.unwrap_or(SHORTEST_BLOCK),
-        }
+impl Plan {
+    fn rows_per_second(&self) -> f64 {
+        self.rows_per_minute / 60.0
     }
 
-    pub(super) fn block_of_time(&self, time: i64) -> i64 {
-        time.div_euclid(self.block_seconds)
+    /// The number of ids that each second has: room for sixteen times the mean rate in the lower
+    /// half, so that a busy second never lacks ids.
+    fn ids_per_second(&self) -> i64 {
+        let ids = (self.rows_per_second() * 32.0).max(32.0) as u64;
+        ids.next_power_of_two() as i64
     }
 
-    pub(super) fn block_of_id(&self, id: i64) -> i64 {
-        let second = id.saturating_sub(self.first_id).div_euclid(self.ids_per_second);
-        self.block_of_time(self.start.saturating_add(second))
+    pub(crate) fn first_id_of_second(&self, time: i64) -> i64 {
+        self.first_id + (time - self.start) * self.ids_per_second()
     }
 
-    pub(super) fn first_id_of_second(&self, time: i64) -> i64 {
-        self.first_id + (time - self.start) * self.ids_per_second
+    pub(crate) fn second_of_id(&self, id: i64) -> i64 {
+        self.start.saturating_add(id.saturating_sub(self.first_id).div_euclid(self.ids_per_second()))
     }
 
     /// The first of the ids that a second keeps for rows that are added at run time.
-    pub(super) fn first_added_id(&self, time: i64) -> i64 {
-        self.first_id_of_second(time) + self.ids_per_second / 2
+    pub(crate) fn first_added_id(&self, time: i64) -> i64 {
+        self.first_id_of_second(time) + self.ids_per_second() / 2
+    }
+
+    fn step(&self) -> i64 {
+        let fits = |step: &i64| *step as f64 * self.rows_per_second() <= ROWS_PER_STEP;
+        STEPS.into_iter().find(fits).unwrap_or(SHORTEST_STEP)
     }
 }
 
-/// What to generate; see [`super::Options`] for what the numbers mean.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) start: i64,
-    pub(super) first_id: i64,
-    pub(super) rows_per_minute: f64,
-    pub(super) late_fraction: f64,
-    pub(super) late_max: i64,
-}
-
-/// The generated rows of one log.
+/// Writes a log.
 #[derive(Debug)]
-pub(super) struct Generator {
+pub(crate) struct Generator {
     log: Log,
     plan: Plan,
-    geometry: Geometry,
+    /// The end of what has been generated.
+    end: i64,
     catalogue: Arc<Catalogue>,
     sessions: Sessions,
 }
 
 impl Generator {
-    pub(super) fn new(log: Log, plan: Plan, catalogue: Arc<Catalogue>) -> Self {
+    pub(crate) fn new(log: Log, plan: Plan, catalogue: Arc<Catalogue>) -> Self {
         Self {
             log,
             plan,
-            geometry: Geometry::new(plan.start, plan.first_id, plan.rows_per_minute / 60.0),
+            end: plan.start.div_euclid(plan.step()) * plan.step(),
             sessions: Sessions::new(plan.seed, Arc::clone(&catalogue)),
             catalogue,
         }
     }
 
-    pub(super) fn geometry(&self) -> &Geometry {
-        &self.geometry
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
-    /// The rows of one block, in id order.
-    pub(super) fn block(&self, block: i64) -> Vec<Row> {
-        let from = block * self.geometry.block_seconds;
-        let to = from + self.geometry.block_seconds;
-        if to <= self.plan.start {
-            return Vec::new();
+    /// Whether the rows up to and including this time are generated.
+    pub(crate) fn has_reached(&self, time: i64) -> bool {
+        self.end > time
+    }
+
+    /// Appends the rows up to and including this time, and some more, in id order.
+    pub(crate) fn advance(&mut self, time: i64, rows: &mut Vec<Row>) {
+        while !self.has_reached(time) {
+            self.step(rows);
         }
+    }
+
+    fn step(&mut self, rows: &mut Vec<Row>) {
+        let (from, to) = (self.end, self.end + self.plan.step());
+        self.end = to;
         let mut drafts = Vec::new();
-        let mut random = Random::for_stream(&[self.plan.seed, self.log as u64, block as u64]);
-        let span = Span { from, to, rows_per_second: self.plan.rows_per_minute / 60.0 };
+        // The number of the step since the start of the Unix clock.
+        let number = from.div_euclid(self.plan.step());
+        let mut random = Random::for_stream(&[self.plan.seed, self.log as u64, number as u64]);
+        let span = Span { from, to, rows_per_second: self.plan.rows_per_second() };
         match self.log {
             Log::WebApi => {
                 self.sessions.draft(span, &mut drafts);
@@ -135,19 +136,18 @@ impl Generator {
         }
         drafts.retain(|draft| draft.time >= self.plan.start);
         drafts.sort_by_key(|draft| draft.time);
-        self.number(drafts, &mut random)
+        self.number(&drafts, &mut random, rows);
     }
 
     /// Gives sorted drafts their ids, with gaps, and decides which of them show up late.
-    fn number(&self, drafts: Vec<Draft>, random: &mut Random) -> Vec<Row> {
-        let mut rows = Vec::with_capacity(drafts.len());
+    fn number(&self, drafts: &[Draft], random: &mut Random, rows: &mut Vec<Row>) {
+        let room = self.plan.ids_per_second() / 2;
         for second in drafts.chunk_by(|left, right| left.time == right.time) {
-            let room = self.geometry.ids_per_second / 2;
             // One id is the least distance; a second with more rows than ids would lose the excess.
             let stride = (room / second.len() as i64).max(1);
             for (position, draft) in second.iter().enumerate().take(room as usize) {
                 let offset = position as i64 * stride + random.between(0, stride);
-                let id = self.geometry.first_id_of_second(draft.time) + offset;
+                let id = self.plan.first_id_of_second(draft.time) + offset;
                 rows.push(Row {
                     id,
                     time: draft.time,
@@ -156,7 +156,6 @@ impl Generator {
                 });
             }
         }
-        rows
     }
 
     fn visible_at(&self, id: i64, time: i64) -> i64 {
@@ -168,7 +167,7 @@ impl Generator {
     }
 }
 
-/// A stretch of time to fill, and the log's mean rate.
+/// A span of time to fill, and the mean rate of the log.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     from: i64,
@@ -177,12 +176,12 @@ struct Span {
 }
 
 impl Span {
-    /// A random moment in the span.
+    /// A random time in the span.
     fn moment(self, random: &mut Random) -> i64 {
         random.between(self.from, self.to)
     }
 
-    /// How many rows of this share of the log fall into the span, at this time of the week.
+    /// The number of rows that fall into the span at this time of the week, for a share of the log.
     fn count(self, share: f64, random: &mut Random) -> u64 {
         let seconds = (self.to - self.from) as f64;
         let middle = self.from + (self.to - self.from) / 2;
@@ -202,29 +201,40 @@ mod tests {
         Generator::new(log, plan, Arc::new(Catalogue::new(1, rows_per_minute)))
     }
 
-    fn rows(generator: &Generator, seconds: i64) -> Vec<Row> {
-        let geometry = generator.geometry();
-        (geometry.block_of_time(START)..geometry.block_of_time(START + seconds))
-            .flat_map(|block| generator.block(block))
-            .collect()
+    fn rows(generator: &mut Generator, seconds: i64) -> Vec<Row> {
+        let mut rows = Vec::new();
+        generator.advance(START + seconds - 1, &mut rows);
+        rows
     }
 
     #[test]
     fn ids_rise_with_gaps_and_times_never_fall() {
         for log in [Log::WebApi, Log::Events, Log::Objects] {
-            let rows = rows(&generator(log, 120.0), DAY);
+            let rows = rows(&mut generator(log, 120.0), DAY);
             assert!(rows.windows(2).all(|pair| pair[0].id < pair[1].id && pair[0].time <= pair[1].time));
             assert!(rows.windows(2).any(|pair| pair[1].id - pair[0].id > 1));
         }
     }
 
     #[test]
-    fn id_time_and_block_agree() {
-        let generator = generator(Log::WebApi, 600.0);
-        let block = generator.geometry().block_of_time(START + 10 * 3600);
-        let rows = generator.block(block);
-        assert!(!rows.is_empty());
-        assert!(rows.iter().all(|row| generator.geometry().block_of_id(row.id) == block));
+    fn ids_belong_to_their_second() {
+        let mut generator = generator(Log::WebApi, 600.0);
+        let rows = rows(&mut generator, 10 * 3600);
+        assert!(rows.iter().all(|row| generator.plan.second_of_id(row.id) == row.time));
+    }
+
+    #[test]
+    fn many_small_advances_write_the_same_log_as_a_large_one() {
+        let ids = |pause: usize| {
+            let mut generator = generator(Log::WebApi, 60.0);
+            let mut rows = Vec::new();
+            for time in (START..=START + 2 * DAY).step_by(pause) {
+                generator.advance(time, &mut rows);
+            }
+            generator.advance(START + 2 * DAY, &mut rows);
+            rows.iter().map(|row| (row.id, row.time)).collect::<Vec<_>>()
+        };
+        assert!(ids(7) == ids(86_400));
     }
 
     #[test]
@@ -232,7 +242,7 @@ mod tests {
         for (log, rate, days) in
             [(Log::WebApi, 1.0, 28), (Log::WebApi, 12.0, 7), (Log::WebApi, 30.0, 7), (Log::Events, 12.0, 7)]
         {
-            let count = rows(&generator(log, rate), days * DAY).len() as f64;
+            let count = rows(&mut generator(log, rate), days * DAY).len() as f64;
             let measured = count / (days as f64 * 1440.0);
             assert!((measured / rate - 1.0).abs() < 0.2, "{log:?}: {measured} for {rate}");
         }
@@ -240,16 +250,18 @@ mod tests {
 
     #[test]
     fn a_high_rate_loses_no_row_for_lack_of_ids() {
-        let generator = generator(Log::WebApi, 6000.0);
-        let noon = generator.geometry().block_of_time(START + 12 * 3600);
-        let rows = generator.block(noon);
+        let noon = START + 12 * 3600;
+        let plan = Plan { start: noon, ..*generator(Log::WebApi, 6000.0).plan() };
+        let mut generator = Generator::new(Log::WebApi, plan, Arc::new(Catalogue::new(1, 6000.0)));
+        let mut rows = Vec::new();
+        generator.advance(noon + 60, &mut rows);
         let busiest = rows.chunk_by(|left, right| left.time == right.time).map(<[Row]>::len).max().unwrap();
-        assert!((busiest as i64) < generator.geometry().ids_per_second / 4, "{busiest}");
+        assert!((busiest as i64) < generator.plan.ids_per_second() / 4, "{busiest}");
     }
 
     #[test]
     fn nights_and_weekends_are_quiet() {
-        let rows = rows(&generator(Log::WebApi, 60.0), 7 * DAY);
+        let rows = rows(&mut generator(Log::WebApi, 60.0), 7 * DAY);
         // 2026-01-01 is a Thursday.
         let on_day = |day: i64| rows.iter().filter(|row| (row.time - START) / DAY == day).count();
         assert!(on_day(2) * 2 < on_day(1), "{} on Saturday, {} on Friday", on_day(2), on_day(1));
@@ -267,8 +279,8 @@ mod tests {
             late_fraction: 0.1,
             late_max: 50,
         };
-        let generator = Generator::new(Log::WebApi, plan, Arc::new(Catalogue::new(1, 60.0)));
-        let rows = rows(&generator, DAY);
+        let mut generator = Generator::new(Log::WebApi, plan, Arc::new(Catalogue::new(1, 60.0)));
+        let rows = rows(&mut generator, DAY);
         let late: Vec<i64> =
             rows.iter().map(|row| row.visible_at - row.time).filter(|delay| *delay > 0).collect();
         let fraction = late.len() as f64 / rows.len() as f64;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::catalogue::PERSON_CANARY;
-use super::super::random::Random;
-use super::super::row::{Fields, ObjectFields};
 use super::{Draft, Span};
+use crate::catalogue::PERSON_CANARY;
+use crate::random::Random;
+use crate::row::{Fields, ObjectFields};
 
 const CUSTOMER: i64 = 1;
 const PRODUCT: i64 = 5;

@@ -1,18 +1,19 @@
-//! Floating sessions: who takes a seat on a day, until when, and who is turned away.
+//! Floating sessions: the machines that take a seat on a day, and those that are turned away.
 //!
-//! A key's day is played through in time order with the key's seats, so 2014, 2015, 2024 and 6011 tell one consistent
-//! story: at no moment more seats are held than the license has, but by overdraft. No seat is held over midnight UTC
-//! (sessions start after 01:00 and the longest lease is an hour), so each day stands alone.
+//! The day of a key is simulated in time order with the key's seats, so the states 2014, 2015, 2024
+//! and 6011 are consistent: never more seats are held than the license has, except by overdraft. No
+//! seat is held over midnight UTC (sessions start after 01:00, and the longest lease is an hour), so
+//! each day stands alone.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::super::catalogue::{Catalogue, PRODUCTS, Policy, WEEKEND_ATTENDANCE};
-use super::super::random::Random;
-use super::super::row::{Fields, WebApiFields};
 use super::rhythm::is_weekend;
 use super::{DAY, Draft, Span};
+use crate::catalogue::{Catalogue, PRODUCTS, Policy, WEEKEND_ATTENDANCE};
+use crate::random::Random;
+use crate::row::{Fields, WebApiFields};
 
 const FLOATING_ACTIVATION: u16 = 2014;
 const FLOATING_OVERDRAFT: u16 = 2015;
@@ -60,50 +61,37 @@ type Attempt = (i64, u32, i64, u32);
 pub(super) struct Sessions {
     seed: u64,
     catalogue: Arc<Catalogue>,
-    /// The days used last; a page touches one or two.
-    days: Mutex<Vec<(i64, Arc<[Session]>)>>,
+    /// The day that is being written, in days of the Unix clock, and its sessions by their start.
+    day: i64,
+    sessions: Vec<Session>,
 }
 
 impl Sessions {
-    const DAYS_KEPT: usize = 3;
-
     pub(super) fn new(seed: u64, catalogue: Arc<Catalogue>) -> Self {
-        Self { seed, catalogue, days: Mutex::default() }
+        Self { seed, catalogue, day: i64::MIN, sessions: Vec::new() }
     }
 
-    /// Adds the rows that floating sessions write in the span, which lies within one day.
-    pub(super) fn draft(&self, span: Span, drafts: &mut Vec<Draft>) {
+    /// Adds the rows that floating sessions write in the span, which lies within a day.
+    pub(super) fn draft(&mut self, span: Span, drafts: &mut Vec<Draft>) {
         let day = span.from.div_euclid(DAY);
-        let sessions = self.day(day);
+        if self.day != day {
+            self.day = day;
+            self.sessions = self.sessions_of(day);
+        }
         let (from, to) = (span.from - day * DAY, span.to - day * DAY);
-        let first = sessions.partition_point(|session| i64::from(session.start) < from - LONGEST_SESSION);
-        for session in sessions[first..].iter().take_while(|session| i64::from(session.start) < to) {
+        let over = |session: &Session| i64::from(session.start) < from - LONGEST_SESSION;
+        let first = self.sessions.partition_point(over);
+        for session in self.sessions[first..].iter().take_while(|session| i64::from(session.start) < to) {
             draft_session(session, day * DAY, from, to, drafts);
         }
     }
 
-    fn day(&self, day: i64) -> Arc<[Session]> {
-        let remembered = {
-            let days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
-            days.iter().find(|(known, _)| *known == day).map(|(_, sessions)| Arc::clone(sessions))
-        };
-        remembered.unwrap_or_else(|| {
-            let sessions: Arc<[Session]> = self.play(day).into();
-            let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
-            if days.len() >= Self::DAYS_KEPT {
-                days.remove(0);
-            }
-            days.push((day, Arc::clone(&sessions)));
-            sessions
-        })
-    }
-
-    fn play(&self, day: i64) -> Vec<Session> {
+    fn sessions_of(&self, day: i64) -> Vec<Session> {
         let mut sessions = Vec::new();
         for (index, product) in PRODUCTS.iter().enumerate() {
             if let Policy::Floating { lease, overdraft, .. } = product.policy {
                 for key in self.catalogue.keys_of(index) {
-                    self.play_key(day, key, lease, overdraft, &mut sessions);
+                    self.add_sessions_of_key(day, key, lease, overdraft, &mut sessions);
                 }
             }
         }
@@ -111,7 +99,14 @@ impl Sessions {
         sessions
     }
 
-    fn play_key(&self, day: i64, key_index: u32, lease: u32, overdraft: u32, sessions: &mut Vec<Session>) {
+    fn add_sessions_of_key(
+        &self,
+        day: i64,
+        key_index: u32,
+        lease: u32,
+        overdraft: u32,
+        sessions: &mut Vec<Session>,
+    ) {
         let key = self.catalogue.key(key_index);
         let mut random = Random::for_stream(&[self.seed, 0x5ea7, u64::from(key_index), day as u64]);
         let quiet = if is_weekend(day) { WEEKEND_ATTENDANCE } else { 1.0 };
@@ -160,7 +155,8 @@ impl Sessions {
     }
 }
 
-/// When a machine's user starts and ends: most in the morning, some later, for half an hour to nine hours.
+/// The start and the end of a working day: most begin in the morning, some later, and last from half
+/// an hour to nine hours.
 fn working_hours(shift: i64, random: &mut Random) -> (i64, i64) {
     let begin = if random.chance(0.75) {
         7 * 3600 + random.between(0, 2 * 3600) + random.between(0, 2 * 3600)
@@ -213,7 +209,7 @@ mod tests {
 
     fn rows_of_a_day(seed: u64) -> (Arc<Catalogue>, Vec<Draft>) {
         let catalogue = Arc::new(Catalogue::new(seed, 60.0));
-        let sessions = Sessions::new(seed, Arc::clone(&catalogue));
+        let mut sessions = Sessions::new(seed, Arc::clone(&catalogue));
         let mut drafts = Vec::new();
         for hour in 0..24 {
             let from = MONDAY + hour * 3600;
@@ -269,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_any_length_cut_the_same_rows() {
+    fn spans_of_any_length_have_the_same_rows() {
         let catalogue = Arc::new(Catalogue::new(1, 12.0));
-        let sessions = Sessions::new(1, catalogue);
         let count = |length: i64| {
+            let mut sessions = Sessions::new(1, Arc::clone(&catalogue));
             let mut drafts = Vec::new();
             for from in (MONDAY..MONDAY + DAY).step_by(length as usize) {
                 sessions.draft(Span { from, to: from + length, rows_per_second: 1.0 }, &mut drafts);

@@ -2,11 +2,11 @@
 //!
 //! A few come each week at times that follow from the seed; more can be started at run time.
 
-use super::super::catalogue::{Catalogue, PRODUCTS};
-use super::super::random::Random;
-use super::super::row::Fields;
 use super::background::pick_user;
 use super::{DAY, Draft, Span, rhythm};
+use crate::catalogue::{Catalogue, PRODUCTS};
+use crate::random::Random;
+use crate::row::Fields;
 
 const FAILED_ACTIVATION: u16 = 2020;
 const SPIKES_PER_WEEK: u64 = 3;
@@ -21,20 +21,20 @@ const MOST_INTENSITY: f64 = 8.0;
 
 /// When activations of a product fail; `product` is an index of the catalogue.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Spike {
-    pub(in super::super) product: usize,
-    pub(in super::super) from: i64,
-    pub(in super::super) to: i64,
+pub(crate) struct SpikeSpan {
+    pub(crate) product: usize,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
 }
 
 /// The week's planned spikes: on working days, in working hours, 20 to 40 minutes each.
-fn planned(seed: u64, week: i64) -> impl Iterator<Item = Spike> {
+fn planned(seed: u64, week: i64) -> impl Iterator<Item = SpikeSpan> {
     (0..SPIKES_PER_WEEK).map(move |number| {
         let mut random = Random::for_stream(&[seed, 0x5b1e, week as u64, number]);
         let day = monday_of(week) + random.between(0, 5) * DAY;
         let from = day + random.between(7 * 3600, 17 * 3600);
         let product = random.weighted(PRODUCTS.iter().map(|product| product.popularity));
-        Spike { product, from, to: from + random.between(1200, 2400) }
+        SpikeSpan { product, from, to: from + random.between(1200, 2400) }
     })
 }
 
@@ -64,8 +64,8 @@ pub(super) fn draft(
 
 /// The rows of a spike that is started at run time: as many as it takes for this part of the product's requests to
 /// fail, but [`FEWEST_PER_MINUTE`] at least, so that it shows at night too, and no more than ids are kept for.
-pub(in super::super) fn spike_drafts(
-    spike: Spike,
+pub(crate) fn spike_drafts(
+    spike: SpikeSpan,
     failure_share: f64,
     rows_per_minute: f64,
     catalogue: &Catalogue,
@@ -115,7 +115,7 @@ mod tests {
     fn a_started_spike_keeps_its_share_and_its_time() {
         let catalogue = Catalogue::new(1, 60.0);
         let noon = 1_767_571_200 + 12 * 3600;
-        let spike = Spike { product: 0, from: noon, to: noon + 600 };
+        let spike = SpikeSpan { product: 0, from: noon, to: noon + 600 };
         let drafts = spike_drafts(spike, 0.5, 60.0, &catalogue, &mut Random::for_stream(&[1]));
         let usual = 10.0 * 60.0 * Catalogue::share_of(0) * rhythm::weight(noon);
         assert!((0.7..1.3).contains(&(drafts.len() as f64 / usual)), "{} against {usual}", drafts.len());
