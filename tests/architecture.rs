@@ -141,7 +141,6 @@ const KNOWN_REPEATED_TYPES: &[&str] = &[
     "ShownReading: report::seats::model, report::web_api::model",
     "Step: ledger::schema, report::seats::model",
     "Tally: report::events, report::web_api::tally",
-    "Spike: , traffic::spikes",
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! `report events`.
 
+use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
@@ -77,7 +78,7 @@ fn an_empty_window_is_a_sentence_and_an_error_is_none() {
     let page = shown(&stub, &["report", "events", "--from=2027-01-01", "--to=2027-01-02"]);
     assert!(page.contains("The log holds no event in this time."), "{page}");
     let stub = Stub::start(Logs {
-        faults: [(2, (401, ""))].into(),
+        faults: vec![(2, Fault::new(FaultKind::UnableToAuthenticate).value(401))],
         events: stub.logs.events.clone(),
         ..Logs::default()
     });

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
@@ -21,7 +22,8 @@ fn rows(count: i64) -> Vec<Value> {
 }
 
 fn stub(count: i64) -> Stub {
-    Stub::start(Logs { requests: rows(count), page: Some(50), ..Logs::default() })
+    let licenses = vec![(3349, "KEY-01", 0)];
+    Stub::start(Logs { requests: rows(count), page: Some(50), licenses, ..Logs::default() })
 }
 
 fn ids(text: &str) -> Vec<i64> {
@@ -81,7 +83,7 @@ fn an_export_that_was_cut_off_is_gone_on_with() {
             "--output",
             file.to_str().unwrap(),
         ];
-        let faults = [(4, (403, ""))].into();
+        let faults = vec![(4, Fault::new(FaultKind::AccessDenied).value(403))];
         let broken = Stub::start(Logs { requests: rows(500), page: Some(50), faults, ..Logs::default() });
         let error = told(&broken, &args, 1);
         assert!(error.contains("requests.partial, and --resume goes on after it"), "{error}");
@@ -95,9 +97,9 @@ fn an_export_that_was_cut_off_is_gone_on_with() {
         shown(&whole, &anew);
         let (resumed, at_once) = (std::fs::read(&file).unwrap(), std::fs::read(&other).unwrap());
         assert!(resumed == at_once, "{format}: {} and {} bytes", resumed.len(), at_once.len());
-        let asked = whole.logs.asked.lock().unwrap();
+        let asked = whole.asked();
         // 150 entries were written, and all of them are read again: a log may show rows late.
-        assert_eq!(asked[0].1["StartingAfter"], "10", "{format}");
+        assert_eq!(asked[0].parameters["startingafter"], "10", "{format}");
         assert!(!directory.path().join("requests.partial").exists());
     }
 }
@@ -108,8 +110,12 @@ fn an_export_that_is_told_to_end_keeps_what_it_has() {
     let file = directory.path().join("requests.ndjson");
     let args = ["export", "web-api", "--output", file.to_str().unwrap()];
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
-        let hanging =
-            Stub::start(Logs { requests: rows(500), page: Some(50), hangs_from: Some(4), ..Logs::default() });
+        let hanging = Stub::start(Logs {
+            requests: rows(500),
+            page: Some(50),
+            faults_from: vec![(4, Fault::new(FaultKind::Hang))],
+            ..Logs::default()
+        });
         let output = ended_at(&hanging, &args, 4, signal);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
@@ -144,8 +150,8 @@ fn a_complete_export_gets_what_came_since() {
     assert_eq!(ids_in(&file), all_ids(130));
     let broken = Stub::start(Logs {
         requests: rows(500),
-        fails_from: Some(1),
-        faults: [(1, (403, ""))].into(),
+        faults: vec![(1, Fault::new(FaultKind::AccessDenied).value(403))],
+        faults_from: vec![(1, Fault::new(FaultKind::BadGatewayHtml).value(503))],
         ..Logs::default()
     });
     told(&broken, &args, 1);

@@ -51,7 +51,7 @@ fn told(stub: &Stub, args: &[&str], code: i32) -> String {
 }
 
 /// Tells a run to end once the stub was asked `requests` times, and gives what became of it.
-fn ended_at(stub: &Stub, args: &[&str], requests: usize, signal: rustix::process::Signal) -> Output {
+fn ended_at(stub: &Stub, args: &[&str], requests: u64, signal: rustix::process::Signal) -> Output {
     let mut command = command(stub, args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begin = Instant::now();

@@ -1,5 +1,6 @@
 //! `audit seats`.
 
+use cryptolens_simulator::{Fault, FaultKind, Method};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
@@ -52,7 +53,7 @@ fn stub() -> Stub {
     };
     Stub::start(Logs {
         requests: (100..).zip(HISTORY).map(row).collect(),
-        max_machines: 2,
+        licenses: vec![(3349, "KEY-01", 2), (3349, "KEY-99", 2)],
         ..Logs::default()
     })
 }
@@ -99,7 +100,7 @@ fn the_limit_may_be_given() {
         serde_json::from_str(&shown(&stub, &with(&["--format=json", "--max-machines=3"]))).unwrap();
     assert_eq!(audit["seats"], json!({"limit": 3, "source": "--max-machines"}));
     assert_eq!((&audit["seconds_over_limit"], &audit["refused"]["with_free_seats"]), (&json!(0), &json!(2)));
-    assert!(stub.logs.asked.lock().unwrap().iter().all(|(method, _)| method != "GetKey"));
+    assert!(stub.asked().iter().all(|request| request.method != Method::GetKey));
     let audit: Value =
         serde_json::from_str(&shown(&stub, &with(&["--format=json", "--max-machines=0"]))).unwrap();
     assert_eq!((&audit["seats"]["limit"], &audit["seconds_at_limit"]), (&Value::Null, &Value::Null));
@@ -160,7 +161,7 @@ fn the_license_key_may_come_from_a_file_or_standard_input() {
 
 #[test]
 fn a_token_that_may_not_ask_for_the_key_is_told() {
-    let faults = [(1, (403, r#"{"result":1,"message":"Access denied."}"#))].into();
+    let faults = vec![(1, Fault::new(FaultKind::AccessDenied).value(403))];
     let stub = Stub::start(Logs { faults, ..Logs::default() });
     assert!(told(&stub, &DAY, 1).starts_with("error: GetKey: the token lacks the permission"));
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::process::Stdio;
 
+use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
@@ -175,11 +176,10 @@ fn filters_reach_the_api_and_the_rest_is_told_as_unknown() {
     assert_eq!(report["total"]["success"], 0);
     assert_eq!(report["filter"]["states"], json!([2020, 2024]));
     assert_eq!(report["keys"]["only_failing"], Value::Null);
-    let asked = stub.logs.asked.lock().unwrap();
-    assert!(
-        asked.iter().all(|(_, params)| params["States"] == "[2020,2024]" && params["ProductId"] == "3350")
-    );
-    drop(asked);
+    let asked = stub.asked();
+    assert!(asked.iter().all(|request| {
+        request.parameters["states"] == "[2020,2024]" && request.parameters["productid"] == "3350"
+    }));
     let failures: Value =
         serde_json::from_str(&shown(&stub, &with(&["--format=json", "--outcome=failure"]))).unwrap();
     assert_eq!(failures["total"]["failure"], failures["total"]["requests"]);
@@ -200,7 +200,7 @@ fn an_empty_window_is_a_sentence() {
 
 #[test]
 fn a_fault_that_passes_is_not_seen() {
-    let faults = HashMap::from([(1, (502, "<html>")), (4, (200, "{\"logs\":["))]);
+    let faults = vec![(1, Fault::new(FaultKind::BadGatewayHtml)), (4, Fault::new(FaultKind::TruncatedJson))];
     let stub = Stub::start(Logs { requests: requests(), page: Some(100), faults, ..Logs::default() });
     assert_eq!(
         shown(&stub, &with(&["--format=text"])),
@@ -210,7 +210,7 @@ fn a_fault_that_passes_is_not_seen() {
 
 #[test]
 fn a_part_of_an_answer_is_never_shown() {
-    let faults = HashMap::from([(3, (200, r#"{"result":1,"message":"Access denied."}"#))]);
+    let faults = vec![(3, Fault::new(FaultKind::AccessDenied))];
     let stub = Stub::start(Logs { requests: requests(), page: Some(100), faults, ..Logs::default() });
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.txt");
@@ -241,7 +241,12 @@ fn a_report_that_is_told_to_end_shows_and_leaves_nothing() {
         (rustix::process::Signal::TERM, with(&["--output", file.to_str().unwrap()])),
         (rustix::process::Signal::INT, WEEK.to_vec()),
     ] {
-        let logs = Logs { requests: requests(), page: Some(100), hangs_from: Some(3), ..Logs::default() };
+        let logs = Logs {
+            requests: requests(),
+            page: Some(100),
+            faults_from: vec![(3, Fault::new(FaultKind::Hang))],
+            ..Logs::default()
+        };
         let stub = Stub::start(logs);
         let output = ended_at(&stub, &args, 3, signal);
         assert_eq!(output.status.code(), Some(1));
@@ -333,7 +338,11 @@ fn a_typed_beginning_overrides_every_variable_of_a_beginning() {
 
 #[test]
 fn pages_in_another_order_are_an_error() {
-    let stub = Stub::start(Logs { requests: requests(), disorder: true, ..Logs::default() });
+    let stub = Stub::start(Logs {
+        requests: requests(),
+        faults_from: vec![(1, Fault::new(FaultKind::IgnoredOrder))],
+        ..Logs::default()
+    });
     assert!(told(&stub, &WEEK, 1).contains("not in the order that was asked for"));
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -34,6 +35,8 @@ const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>
                            Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
 /// The path that the redirect faults point to; requests to it are counted.
 pub(crate) const REDIRECT_TARGET: &str = "/simulator/redirected";
+/// Stands for the index of a key that is not in the catalogue.
+const NO_KEY_INDEX: u32 = u32::MAX - 1;
 /// The longest time that a floating seat is held without a heartbeat.
 const LONGEST_LEASE: i64 = 3600;
 
@@ -263,10 +266,21 @@ fn get_key(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Repl
     let (Some(product_id), Some(text)) = (parameters.integer("productid")?, parameters.text("key")) else {
         return Err(BadParameter);
     };
-    if PRODUCTS.iter().all(|product| product.id != product_id) {
+    let licenses = simulator.licenses.lock().unwrap_or_else(PoisonError::into_inner);
+    let added = licenses.get(&(product_id, text.to_owned())).map(|seats| Key {
+        text: text.to_owned(),
+        product: 0,
+        machines: 0..0,
+        seats: *seats,
+        shift: 0,
+    });
+    drop(licenses);
+    if added.is_none() && PRODUCTS.iter().all(|product| product.id != product_id) {
         return Ok(Reply::Error(NO_PRODUCT));
     }
-    let Some((index, key)) = simulator.catalogue.find_key(product_id, text) else {
+    let known = simulator.catalogue.find_key(product_id, text);
+    // No machine of the catalogue has the index of an added license.
+    let Some((index, key)) = added.as_ref().map(|key| (NO_KEY_INDEX, key)).or(known) else {
         return Ok(Reply::Error(NO_KEY));
     };
     let interval = parameters.integer("floatingtimeinterval")?.filter(|seconds| *seconds > 0);
@@ -319,10 +333,10 @@ fn license(
         .collect();
     let created = simulator.options.start;
     let mut license = json!({
-        "productId": product_id, "id": index + 1, "key": key.text,
+        "productId": product_id, "id": u64::from(index) + 1, "key": key.text,
         // Unix seconds, as in the signed form; whether the plain form has texts here is not documented.
         "created": created, "expires": created + 3650 * 86_400, "signDate": now, "period": 3650,
-        "notes": null, "block": false, "globalId": 100_000 + index, "customer": null,
+        "notes": null, "block": false, "globalId": 100_000 + u64::from(index), "customer": null,
         "activatedMachines": machines, "trialActivation": false, "maxNoOfMachines": key.seats,
         "allowedMachines": null, "dataObjects": [],
     });

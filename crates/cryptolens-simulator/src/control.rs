@@ -36,7 +36,8 @@ A stand-in for the Cryptolens Web API, with invented customers.
   PUT    /simulator/clock                  stops traffic or lets it go on: {\"frozen\":true,\"at\":null}
   GET    /simulator/faults                 what goes wrong
   PUT    /simulator/faults                 [{\"kind\":\"hang\",\"probability\":0.1,\"endpoint\":\"GetEvents\",\"count\":3}];
-                                           also value, seconds (how long), every (2: each second request)
+                                           also value, seconds (how long), every (2: each second request),
+                                           after (2: not the first two)
   DELETE /simulator/faults                 nothing goes wrong any more
 
 The kinds of faults, with the meaning of their value and its default:

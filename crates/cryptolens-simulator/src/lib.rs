@@ -30,10 +30,10 @@ mod traffic;
 mod truth;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,6 +50,7 @@ pub use truth::Truth;
 use catalogue::{Catalogue, PRODUCTS};
 use clock::Clock;
 use faults::FaultSet;
+use query::Parameters;
 use random::{Random, hash_of};
 use row::{Row, ordinary_members, ordinary_row};
 use store::{Direction, IdRange, LogStore, View};
@@ -60,6 +61,8 @@ const CHANGES_PER_REQUEST: f64 = 1.0 / 60.0;
 /// A spike writes all its rows when it is started.
 const LONGEST_SPIKE: u32 = 86_400;
 const LARGEST_BATCH: u32 = 100_000;
+/// Requests that are kept to be looked at.
+const KEPT_REQUESTS: usize = 1000;
 
 /// The simulated Web API. Clones share everything.
 #[derive(Debug, Clone)]
@@ -77,6 +80,8 @@ struct Shared {
     objects: LogStore,
     faults: FaultSet,
     requests: Requests,
+    /// Seats of added licenses by product and key.
+    licenses: Mutex<BTreeMap<(i64, String), u32>>,
     spikes: AtomicU64,
 }
 
@@ -147,6 +152,7 @@ impl Simulator {
             objects: log(Log::Objects, CHANGES_PER_REQUEST, retention),
             faults: FaultSet::new(options.seed, options.faults.clone(), clock.now()),
             requests: Requests::default(),
+            licenses: Mutex::default(),
             spikes: AtomicU64::new(0),
             catalogue: Arc::clone(&catalogue),
             clock,
@@ -273,7 +279,21 @@ impl Simulator {
         self.shared.faults.set(faults, self.now());
     }
 
-    /// How many requests came so far, by method; `redirected` are those that followed a redirect.
+    /// The latest requests, 1000 at most, in their order.
+    #[must_use]
+    pub fn latest_requests(&self) -> Vec<ReceivedRequest> {
+        let latest = self.shared.requests.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.iter().cloned().collect()
+    }
+
+    /// Adds a license that the invented vendor does not have, or replaces one, for `GetKey`. `seats`
+    /// is the number of machines that it allows; 0 for no limit.
+    pub fn add_license(&self, product: i64, key: &str, seats: u32) {
+        let mut licenses = self.shared.licenses.lock().unwrap_or_else(PoisonError::into_inner);
+        licenses.insert((product, key.to_owned()), seats);
+    }
+
+    /// The number of requests so far, by method; `redirected` are those that followed a redirect.
     #[must_use]
     pub fn requests(&self) -> BTreeMap<&'static str, u64> {
         self.shared.requests.by_name()
@@ -299,16 +319,31 @@ impl Shared {
     }
 }
 
-/// How many requests came, by method.
+/// A request that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedRequest {
+    /// The method.
+    pub method: Method,
+    /// The parameters by lower-case name, without the token.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// The requests that came.
 #[derive(Debug, Default)]
 struct Requests {
     by_method: [AtomicU64; Method::ALL.len()],
     redirected: AtomicU64,
+    latest: Mutex<VecDeque<ReceivedRequest>>,
 }
 
 impl Requests {
-    fn count(&self, method: Method) {
+    fn count(&self, method: Method, parameters: &Parameters) {
         self.by_method[method as usize].fetch_add(1, Ordering::Relaxed);
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.len() >= KEPT_REQUESTS {
+            latest.pop_front();
+        }
+        latest.push_back(ReceivedRequest { method, parameters: parameters.without_token() });
     }
 
     fn count_redirected(&self) {

@@ -3,7 +3,7 @@
 //! Implements the documented parameters, and the vendor SDKs' habit to send 0 and "" for what they do not mean. Where
 //! the documentation is silent, the choice is noted at the place. Knows no HTTP beyond name and value of a parameter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use serde_json::Value;
@@ -42,6 +42,12 @@ impl Parameters {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number: i64 = text.trim().parse().map_err(|_| BadParameter)?;
         Ok(Some(number).filter(|number| *number != 0))
+    }
+
+    /// All of them except for the token, by lower-case name.
+    pub(crate) fn without_token(&self) -> BTreeMap<String, String> {
+        let rest = self.0.iter().filter(|(name, _)| *name != "token");
+        rest.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     pub(crate) fn flag(&self, name: &str) -> Result<bool, BadParameter> {

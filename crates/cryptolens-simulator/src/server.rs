@@ -162,7 +162,7 @@ async fn received(simulator: &Simulator, request: Request, reused: bool) -> Resu
     let mut parameters = Parameters::default();
     parameters.read(parts.uri.query().unwrap_or_default().as_bytes());
     parameters.read(&body);
-    simulator.shared.requests.count(method);
+    simulator.shared.requests.count(method, &parameters);
     let number = simulator.shared.faults.number(method);
     let shared = simulator.shared.clone();
     // The rows may have to be generated first, which takes longer than a task may keep others waiting.

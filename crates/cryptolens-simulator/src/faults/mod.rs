@@ -95,6 +95,9 @@ pub struct Fault {
     /// Only every n-th request to a method: 2 for two replicas that take turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
+    /// Not the first so many requests to a method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
     /// How often it happens before it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -116,6 +119,7 @@ impl Fault {
             value: None,
             endpoint: None,
             every: None,
+            after: None,
             count: None,
             seconds: None,
         }
@@ -146,6 +150,13 @@ impl Fault {
     #[must_use]
     pub fn every(mut self, every: u64) -> Self {
         self.every = Some(every);
+        self
+    }
+
+    /// Hits no request before this many.
+    #[must_use]
+    pub fn after(mut self, after: u64) -> Self {
+        self.after = Some(after);
         self
     }
 
@@ -291,7 +302,8 @@ impl FaultSet {
         let hit = current.faults.iter_mut().enumerate().find(|(place, set)| {
             let fault = &set.fault;
             let concerns = fault.endpoint.is_none_or(|endpoint| endpoint == request.method)
-                && fault.every.is_none_or(|every| request.number.is_multiple_of(every));
+                && fault.every.is_none_or(|every| request.number.is_multiple_of(every))
+                && fault.after.is_none_or(|after| request.number > after);
             let roll = unit_of(self.hash(request, *place as u64));
             set.is_live(now) && concerns && happens(fault.kind) && roll < fault.probability
         });
@@ -407,6 +419,13 @@ mod tests {
         let faults = FaultSet::new(1, vec![Fault::new(FaultKind::LaggingReplica).every(2)], 0);
         let met: Vec<bool> = (0..6).map(|_| hits(&faults, Method::GetEvents, 0)).collect();
         assert_eq!(met, [false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_fault_can_spare_the_first_requests() {
+        let faults = FaultSet::new(1, vec![Fault::new(FaultKind::Hang).after(2).count(1)], 0);
+        let met: Vec<bool> = (0..5).map(|_| hits(&faults, Method::GetEvents, 0)).collect();
+        assert_eq!(met, [false, false, true, false, false]);
     }
 
     #[test]
