@@ -1,93 +1,71 @@
-//! Puts the pieces together and keeps them running: ledger, pollers, server, signals.
+//! Puts the pieces together and keeps them running: the ledger, and the tasks that read, serve and
+//! push, under a supervisor.
 //!
-//! Promises: SIGTERM and SIGINT end it within five seconds; SIGHUP reads token and configuration again and keeps the
-//! old ones if the new ones are bad; a task that ends by itself ends the process rather than counting on in silence.
+//! Promises: SIGTERM and SIGINT end the process within five seconds. SIGHUP reads token and
+//! configuration again and keeps the old ones if the new ones are bad; only tasks whose settings changed
+//! start again. A poller or the web server that ends unasked ends the process with its name, rather than
+//! count on in silence; an output that ends starts again.
+
+mod account_client;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::{Account, ConfigError, Settings, TokenSource};
-use crate::cryptolens::{Client, ClientError, Product, Token};
-use crate::ingest::{LogId, PollerSettings, Stopped, follow_log, follow_products};
+use crate::config::{Account, ConfigError, Settings};
+use crate::cryptolens::{ClientError, Product};
+use crate::ingest::{LogId, LogStatus, PollerSettings, follow_log, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
 use crate::snapshot::{AccountStatus, Snapshots, Targets};
+use crate::supervisor::{SupervisedTask, Supervisor};
 use crate::tally::Limits;
 use crate::web::{self, ListenError};
 
-/// How long pollers, connections and commits under way may each take to end; together they must stay below five seconds,
-/// also if the process is told to end in the middle of a reload.
+pub use account_client::AccountClient;
+pub use signals::shutdown_signal;
+use signals::{SignalRequest, Signals};
+
+/// The longest time that the ledger may take to configure accounts, and to commit what is under way at
+/// the end. Together with the limits of the supervisor's stages it stays below five seconds.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why the process could not go on.
+/// The reason why the process cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The ledger is another's.
+    /// The ledger cannot be opened, or belongs to something else.
     #[error(transparent)]
     Ledger(#[from] OpenError),
-    /// The ledger has become another's.
+    /// The ledger was taken over or replaced.
     #[error(transparent)]
     LedgerEnded(#[from] LedgerEnd),
-    /// There is no address to serve on.
+    /// The address cannot be served on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// An account can't be reached in principle.
+    /// No client can be made for an account.
     #[error("account {account}: {error}")]
     Client {
-        /// Its name.
+        /// The name of the account.
         account: String,
-        /// Why.
+        /// The reason.
         error: ClientError,
     },
-    /// The operating system refuses to tell of signals.
+    /// Signals cannot be received.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
-    /// Something that runs for ever did not.
+    /// A task ended that nobody had stopped.
     #[error("{task} ended by itself; restart the exporter, and please report this")]
     Ended {
-        /// What it was.
+        /// The name of the task.
         task: String,
     },
 }
 
-/// Signals to this process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-enum Told {
-    End,
-    Reload,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, DaemonError> {
-        let listen = |kind| signal(kind).map_err(DaemonError::Signals);
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::End,
-            _ = self.interrupt.recv() => Told::End,
-            _ = self.hangup.recv() => Told::Reload,
-        }
-    }
-}
-
-/// Runs until told to end. `load` reads the settings again.
+/// Runs until a signal asks it to end. `load` reads the settings again.
 ///
 /// # Errors
 /// [`DaemonError`].
@@ -99,18 +77,8 @@ pub async fn run(
     run_on(listener, settings, load, LedgerAddress::of, |_| {}).await
 }
 
-/// Ready when the operating system or somebody at the terminal asks the process to end; never if that can't be noticed.
-pub fn told_to_end() -> impl Future<Output = ()> {
-    // Listens from now on, not from the first time that somebody waits: a signal in between would kill the process.
-    let signals = Signals::new();
-    async move {
-        let Ok(mut signals) = signals else { return std::future::pending().await };
-        while let Told::Reload = signals.next().await {}
-    }
-}
-
-/// As [`run`], on an address that is taken already; `whose` names the API at a URL, and `started` is handed what is
-/// served.
+/// As [`run`], on an address that is taken already. `whose` names the API at a URL, and `started`
+/// receives what is served.
 ///
 /// # Errors
 /// [`DaemonError`].
@@ -121,11 +89,11 @@ pub async fn run_on(
     whose: impl Fn(&Url) -> LedgerAddress,
     started: impl FnOnce(Weak<Snapshots>),
 ) -> Result<(), DaemonError> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(DaemonError::Signals)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let clients = clients(&settings)?;
+    let mut clients = account_clients(&settings, &[])?;
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: settings.storage_path.clone(),
         address: whose(&settings.api.url),
@@ -134,7 +102,8 @@ pub async fn run_on(
         configured: configured(&settings),
     })?;
     let view = ledger.view();
-    let snapshots = Arc::new(Snapshots::new(view.clone(), targets(&settings, &Targets::default())));
+    let targets = targets(&settings, &clients, &Targets::default());
+    let snapshots = Arc::new(Snapshots::new(view.clone(), targets));
     let address = listener.local_addr().map_or_else(|_| settings.web.listen.to_string(), |at| at.to_string());
     tracing::info!(
         address,
@@ -145,59 +114,57 @@ pub async fn run_on(
         "serving"
     );
 
-    let closing = CancellationToken::new();
-    let router = web::router(Arc::clone(&snapshots), &settings.web.telemetry_path);
-    let listener = web::StallListener::new(listener);
-    let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let mut server = tokio::spawn(server.into_future());
-
+    let mut supervisor = Supervisor::default();
+    supervisor.start(vec![web_server(listener, &settings, &snapshots)]);
     started(Arc::downgrade(&snapshots));
-    let mut pollers = Pollers::start(&settings, clients, &ledger, &snapshots.targets());
+    supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets()));
     let result = loop {
         tokio::select! {
-            told = signals.next() => match told {
-                Told::End => break Ok(()),
-                Told::Reload => {
-                    if let Some((fresh, clients)) = reload(&settings, &load, &whose) {
-                        pollers.stop().await;
-                        let targets = targets(&fresh, &snapshots.targets());
-                        // If the ledger is down or held, the writer takes them over as soon as it is up.
+            request = signals.next() => match request {
+                SignalRequest::End => break Ok(()),
+                SignalRequest::Reload => {
+                    let Some((fresh, fresh_clients)) = reload(&settings, &clients, &load, &whose) else {
+                        continue;
+                    };
+                    let applied = async {
+                        let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
+                        let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets);
+                        supervisor.stop_changed(&wanted).await;
+                        // If the ledger is down or held, its writer configures it as soon as it is up.
                         let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
                         snapshots.replace_targets(targets);
-                        pollers = Pollers::start(&fresh, clients, &ledger, &snapshots.targets());
-                        settings = fresh;
-                        tracing::info!(accounts = settings.accounts.len(), "configuration read again");
+                        supervisor.start(wanted);
+                    };
+                    tokio::select! {
+                        () = signals.end() => break Ok(()),
+                        () = applied => {}
                     }
+                    (settings, clients) = (fresh, fresh_clients);
+                    tracing::info!(accounts = settings.accounts.len(), "configuration read again");
                 }
             },
             end = view.wait_for_end() => break Err(end.into()),
-            task = pollers.ended() => break Err(DaemonError::Ended { task }),
-            _ = &mut server => break Err(DaemonError::Ended { task: "the http server".to_owned() }),
+            task = supervisor.ended() => break Err(DaemonError::Ended { task }),
         }
     };
     tracing::info!("ending");
-    closing.cancel();
-    let _ = tokio::time::timeout(GRACE, pollers.stop()).await;
-    let abort = server.abort_handle();
-    if tokio::time::timeout(GRACE, server).await.is_err() {
-        // Somebody keeps a connection open.
-        abort.abort();
-    }
+    supervisor.stop_all().await;
     drop(ledger);
     let written = tokio::task::spawn_blocking(move || writer.join());
     if tokio::time::timeout(GRACE, written).await.is_err() {
         tracing::warn!("the ledger did not finish in time; what was not committed will be read again");
     }
-    // Found at the last look, or what made a poller end.
+    // Found at the last look, or the reason why a poller ended.
     view.ended().map_or(result, |end| Err(end.into()))
 }
 
-/// New settings, if they are good and can be used.
+/// New settings, if they are valid and can be used.
 fn reload(
     settings: &Settings,
+    clients: &[AccountClient],
     load: &impl Fn() -> Result<Settings, ConfigError>,
     whose: &impl Fn(&Url) -> LedgerAddress,
-) -> Option<(Settings, Vec<(Client, Follow)>)> {
+) -> Option<(Settings, Vec<AccountClient>)> {
     let fresh = match load() {
         Ok(fresh) => fresh,
         Err(error) => {
@@ -212,7 +179,7 @@ fn reload(
         );
         return None;
     }
-    let clients = match clients(&fresh) {
+    let clients = match account_clients(&fresh, clients) {
         Ok(clients) => clients,
         Err(error) => {
             tracing::error!(%error, "the new configuration cannot be used, the old one stays in use");
@@ -230,23 +197,20 @@ fn reload(
     Some((fresh, clients))
 }
 
-/// Keeps the token up to date while it is polled.
-pub(crate) type Follow = Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
-
-/// One client per account, in their order.
-pub(crate) fn clients(settings: &Settings) -> Result<Vec<(Client, Follow)>, DaemonError> {
+/// A client for each account, in their order: that of `current` where it serves.
+pub(crate) fn account_clients(
+    settings: &Settings,
+    current: &[AccountClient],
+) -> Result<Vec<AccountClient>, DaemonError> {
     let options = settings.api.client_options();
     let client = |account: &Account| {
-        let (token, follow): (Token, Follow) = match &account.token {
-            TokenSource::Value(token) => (Token::fixed(token.clone()), None),
-            TokenSource::File { path, initial } => {
-                let (token, follow) = Token::file(path.clone(), initial.clone());
-                (token, Some(Box::pin(follow)))
-            }
-        };
-        let client = Client::new(&options, token)
-            .map_err(|error| DaemonError::Client { account: account.name.to_string(), error })?;
-        Ok((client, follow))
+        let current = current.iter().find(|client| **client.name() == *account.name.as_str());
+        if let Some(client) = current.filter(|client| client.serves(&options, account)) {
+            return Ok(client.clone());
+        }
+        let api = current.map(|client| Arc::clone(client.api())).unwrap_or_default();
+        AccountClient::with_status(&options, account, api)
+            .map_err(|error| DaemonError::Client { account: account.name.to_string(), error })
     };
     settings.accounts.iter().map(client).collect()
 }
@@ -256,117 +220,83 @@ fn configured(settings: &Settings) -> BTreeMap<Arc<str>, Vec<Product>> {
     settings.accounts.iter().map(products).collect()
 }
 
-/// Accounts and logs that are polled already keep their status.
-fn targets(settings: &Settings, old: &Targets) -> Targets {
-    let status = |account: &Account| {
-        let name: Arc<str> = Arc::from(account.name.as_str());
+/// Logs that are shown already keep their status.
+fn targets(settings: &Settings, clients: &[AccountClient], old: &Targets) -> Targets {
+    let status = |(account, client): (&Account, &AccountClient)| {
+        let name = Arc::clone(client.name());
         let old = old.accounts.get(&name).cloned().unwrap_or_default();
         let logs = account.logs.iter().map(|log| (*log, old.logs.get(log).cloned().unwrap_or_default()));
-        (name, AccountStatus { api: old.api, logs: logs.collect() })
+        (name, AccountStatus { api: Arc::clone(client.api()), logs: logs.collect() })
     };
     Targets {
-        accounts: settings.accounts.iter().map(status).collect(),
+        accounts: settings.accounts.iter().zip(clients).map(status).collect(),
         states: settings.states.clone(),
         first_object_code: settings.objects_first_code,
         limits: Limits::default(),
     }
 }
 
-/// All tasks that talk to the Web API.
-struct Pollers {
-    tasks: JoinSet<(String, Stopped)>,
-    cancel: CancellationToken,
-}
-
-impl Pollers {
-    fn start(
-        settings: &Settings,
-        clients: Vec<(Client, Follow)>,
-        ledger: &Ledger,
-        targets: &Targets,
-    ) -> Pollers {
-        let cancel = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        for (account, (client, follow)) in settings.accounts.iter().zip(clients) {
-            let name: Arc<str> = Arc::from(account.name.as_str());
-            let Some(status) = targets.accounts.get(&name) else { continue };
-            if let Some(follow) = follow {
-                let cancel = cancel.clone();
-                let task = format!("the watch on the token file of account {name}");
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = cancel.cancelled() => {}
-                        () = follow => {}
-                    }
-                    (task, Stopped::Cancelled)
-                });
-            }
-            let task = format!("the poller of products of account {name}");
-            let products = follow_products(
-                Arc::clone(&name),
-                client.clone(),
-                ledger.clone(),
-                Arc::clone(&status.api),
-                cancel.clone(),
-            );
-            tasks.spawn(async move { (task, products.await) });
-            for (log, log_status) in &status.logs {
-                let log = *log;
-                let settings = PollerSettings {
-                    id: LogId { account: Arc::clone(&name), log },
-                    interval: account.intervals.of(log),
-                    overlap: settings.overlap,
-                    since: account.since,
-                };
-                let task = format!("the poller of log {log} of account {name}");
-                let poller = follow_log(
-                    settings,
-                    client.clone(),
-                    ledger.clone(),
-                    Arc::clone(log_status),
-                    Arc::clone(&status.api),
-                    cancel.clone(),
-                );
-                tasks.spawn(async move { (task, poller.await) });
-            }
+/// The tasks that these settings ask for, but for the web server. An output is one line here.
+fn tasks(
+    settings: &Settings,
+    clients: &[AccountClient],
+    ledger: &Ledger,
+    targets: &Targets,
+) -> Vec<SupervisedTask> {
+    let mut tasks = Vec::new();
+    for (account, client) in settings.accounts.iter().zip(clients) {
+        let name = client.name();
+        let Some(status) = targets.accounts.get(name) else { continue };
+        if client.has_token_file() {
+            let watch = client.clone();
+            let task = format!("the watch on the token file of account {name}");
+            tasks.push(SupervisedTask::essential(task, client.clone(), |shutdown| {
+                watch.watch_token(shutdown)
+            }));
         }
-        Pollers { tasks, cancel }
-    }
-
-    /// Waits for a task that ends without being told to, and tells which.
-    async fn ended(&mut self) -> String {
-        match self.tasks.join_next().await {
-            Some(Ok((task, _))) => task,
-            Some(Err(error)) => format!("a poller ({error})"),
-            // There is at least one account with at least one log.
-            None => std::future::pending().await,
+        tasks.push(products_poller(client.clone(), ledger.clone()));
+        for (log, log_status) in &status.logs {
+            let poller = PollerSettings {
+                id: LogId { account: Arc::clone(name), log: *log },
+                interval: account.intervals.of(*log),
+                overlap: settings.overlap,
+                since: account.since,
+            };
+            tasks.push(log_poller(poller, client.clone(), ledger.clone(), Arc::clone(log_status)));
         }
     }
-
-    async fn stop(&mut self) {
-        self.cancel.cancel();
-        while self.tasks.join_next().await.is_some() {}
-    }
+    tasks
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn web_server(listener: TcpListener, settings: &Settings, snapshots: &Arc<Snapshots>) -> SupervisedTask {
+    let router = web::router(Arc::clone(snapshots), &settings.web.telemetry_path);
+    let listener = web::StallListener::new(listener);
+    let serve = |shutdown: CancellationToken| async move {
+        let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+        // It has no error to return.
+        let _ = server.await;
+    };
+    SupervisedTask::essential("the http server", (), serve).permanent()
+}
 
-    fn pollers() -> Pollers {
-        Pollers { tasks: JoinSet::new(), cancel: CancellationToken::new() }
-    }
+fn products_poller(client: AccountClient, ledger: Ledger) -> SupervisedTask {
+    let task = format!("the poller of products of account {}", client.name());
+    SupervisedTask::essential(task, client.clone(), |shutdown| async move {
+        let (name, api) = (Arc::clone(client.name()), Arc::clone(client.api()));
+        follow_products(name, client.client().clone(), ledger, api, shutdown).await;
+    })
+}
 
-    #[tokio::test]
-    async fn a_task_that_ends_or_panics_is_noticed_at_once() {
-        let mut ended = pollers();
-        ended.tasks.spawn(std::future::pending());
-        ended.tasks.spawn(async { ("the poller of log events".to_owned(), Stopped::LedgerClosed) });
-        assert_eq!(ended.ended().await, "the poller of log events");
-
-        let mut panicked = pollers();
-        panicked.tasks.spawn(std::future::pending());
-        panicked.tasks.spawn(async { panic!("a bug") });
-        assert!(panicked.ended().await.starts_with("a poller ("));
-    }
+fn log_poller(
+    settings: PollerSettings,
+    client: AccountClient,
+    ledger: Ledger,
+    status: Arc<LogStatus>,
+) -> SupervisedTask {
+    let LogId { account, log } = settings.id.clone();
+    let task = format!("the poller of log {log} of account {account}");
+    SupervisedTask::essential(task, (settings.clone(), client.clone()), move |shutdown| async move {
+        let api = Arc::clone(client.api());
+        follow_log(settings, client.client().clone(), ledger, status, api, shutdown).await;
+    })
 }

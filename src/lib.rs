@@ -44,6 +44,7 @@ pub mod report;
 #[cfg(test)]
 mod simulation;
 pub mod snapshot;
+pub mod supervisor;
 pub mod tally;
 mod task;
 mod text;

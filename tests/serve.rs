@@ -147,7 +147,9 @@ async fn metrics_have_the_exact_type_and_are_compressed_for_those_who_ask() {
 async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
     let world = World::small().await;
     world.simulator().set_faults(vec![Fault::new(FaultKind::Hang)]);
-    let exporter = world.exporter(&["--api.timeout=5m"]).await;
+    let file = world.folder.path().join("config.yml");
+    std::fs::write(&file, "api: {timeout: 5m}\n").unwrap();
+    let exporter = world.exporter(&[&format!("--config.file={}", file.display())]).await;
 
     let (status, text) = exporter.text("/-/ready").await;
     assert_eq!((status, text.contains("default/web_api")), (503, true), "{text}");
@@ -166,8 +168,9 @@ async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
     let (code, _, told) = run(unready).await;
     assert_eq!((code, told.contains("answers 503: waiting")), (Some(1), true), "the same address: {told}");
 
-    // Pollers begin anew with the configuration.
+    // Pollers whose client is another now start again.
     world.simulator().set_faults(Vec::new());
+    std::fs::write(&file, "api: {timeout: 4m}\n").unwrap();
     exporter.process.signal(Signal::HUP);
     eventually("readiness", async || (exporter.get("/-/ready").await.status() == 200).then_some(())).await;
     assert_eq!(run(command(&["healthcheck", &ready])).await.0, Some(0));

@@ -94,13 +94,13 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
 
 /// Sends one request for each log and for the products of each account, several at a time.
 async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
-    let clients = daemon::clients(settings)?;
+    let clients = daemon::account_clients(settings, &[])?;
     let mut requests: Vec<BoxFuture<'_, CheckLine>> = Vec::new();
-    for (account, (client, _)) in settings.accounts.iter().zip(clients) {
+    for (account, client) in settings.accounts.iter().zip(clients) {
         for log in &account.logs {
-            requests.push(ask_log(account, client.clone(), *log).boxed());
+            requests.push(ask_log(account, client.client().clone(), *log).boxed());
         }
-        requests.push(ask_products(account, client).boxed());
+        requests.push(ask_products(account, client.client().clone()).boxed());
     }
     Ok(Findings { lines: answers(requests).await })
 }

@@ -23,7 +23,7 @@ pub(super) async fn run(mut sources: Sources<'_>, task: Option<ReportTask>) -> R
         let _ = writeln!(stderr, "warning: {warning}");
     }
     drop(stderr);
-    let result = report::run(task, report_access(access), daemon::told_to_end()).await;
+    let result = report::run(task, report_access(access), daemon::shutdown_signal()).await;
     result.map_err(|error| CommandFailure { code: error.exit_code(), ..CommandFailure::failed(error) })
 }
 

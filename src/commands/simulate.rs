@@ -18,7 +18,9 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     let mut sources = Sources::without_file(flags, &SystemEnvironment);
     let options = options(&mut sources);
     let (address, options) = sources.finish(options)?;
-    cryptolens_simulator::run(address, options, daemon::told_to_end()).await.map_err(CommandFailure::failed)
+    cryptolens_simulator::run(address, options, daemon::shutdown_signal())
+        .await
+        .map_err(CommandFailure::failed)
 }
 
 /// The kinds of faults with what they do, one a line, for the help page.

@@ -74,7 +74,7 @@ impl<T> Answered<T> {
 }
 
 /// How to reach the API.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientOptions {
     /// The base address without a trailing slash, such as `https://api.cryptolens.io/api`.
     pub url: Url,

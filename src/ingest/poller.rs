@@ -55,7 +55,7 @@ const WARN_AGAIN: Duration = Duration::from_secs(3600);
 const UNREADABLE_AGAIN: u32 = 3;
 
 /// The settings of one poller.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollerSettings {
     /// Which log to read.
     pub id: LogId,
