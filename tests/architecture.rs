@@ -128,20 +128,7 @@ fn no_two_files_define_a_type_of_the_same_name() {
 }
 
 /// Type names that several files still define. This list only shrinks.
-const KNOWN_REPEATED_TYPES: &[&str] = &[
-    "Context: report::seats::model, report::web_api::model",
-    "Counts: report::count, report::seats::model",
-    "Day: report::events, report::objects, report::web_api::model",
-    "Entry: report::export, report::objects, report::seats::history",
-    "Known: report::export, tally::products",
-    "NotCounted: report::seats::history, report::seats::model",
-    "OfProduct: report::events, report::web_api::model",
-    "Refused: ledger::schema, report::seats::model",
-    "Report: report::events, report::objects, report::web_api::model",
-    "ShownReading: report::seats::model, report::web_api::model",
-    "Step: ledger::schema, report::seats::model",
-    "Tally: report::events, report::web_api::tally",
-];
+const KNOWN_REPEATED_TYPES: &[&str] = &[];
 
 #[test]
 fn the_parser_sees_imports_re_exports_and_circles() {

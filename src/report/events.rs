@@ -27,7 +27,7 @@ const BAR: u16 = 24;
 
 /// Everything that is counted.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct EventsTally {
     window: Window,
     entries: u64,
     without_time: u64,
@@ -67,9 +67,9 @@ impl Values {
     }
 }
 
-impl Tally {
-    pub(super) fn new(window: Window) -> Tally {
-        Tally {
+impl EventsTally {
+    pub(super) fn new(window: Window) -> EventsTally {
+        EventsTally {
             window,
             entries: 0,
             without_time: 0,
@@ -109,7 +109,7 @@ impl Tally {
 
 /// The whole report.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct EventsReport {
     schema: &'static str,
     schema_version: u32,
     account: String,
@@ -120,8 +120,8 @@ pub(super) struct Report {
     distinct_machines: u64,
     events: Vec<OfEvent>,
     values: Vec<OfCurrency>,
-    products: Vec<OfProduct>,
-    days: Vec<Day>,
+    products: Vec<ProductEvents>,
+    days: Vec<EventsDay>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,13 +150,13 @@ struct ShownValues {
 }
 
 #[derive(Debug, Serialize)]
-struct OfProduct {
+struct ProductEvents {
     product_id: i64,
     entries: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Day {
+struct EventsDay {
     date: NaiveDate,
     entries: u64,
     values: Vec<ShownValues>,
@@ -167,8 +167,8 @@ fn shown(currency: Option<String>, values: Values) -> ShownValues {
     ShownValues { currency, entries: count, sum, least, most }
 }
 
-impl Report {
-    pub(super) fn new(tally: Tally, reading: &ReadingSummary, account: String) -> Report {
+impl EventsReport {
+    pub(super) fn new(tally: EventsTally, reading: &ReadingSummary, account: String) -> EventsReport {
         let entries = tally.entries;
         let mut events: Vec<OfEvent> = tally
             .kinds
@@ -183,12 +183,12 @@ impl Report {
         events.sort_by(|a, b| {
             b.entries.cmp(&a.entries).then_with(|| (&a.event, &a.feature).cmp(&(&b.event, &b.feature)))
         });
-        let day = |(date, day): (NaiveDate, OfDay)| Day {
+        let day = |(date, day): (NaiveDate, OfDay)| EventsDay {
             date,
             entries: day.entries,
             values: day.values.into_iter().map(|(currency, values)| shown(currency, values)).collect(),
         };
-        Report {
+        EventsReport {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             account,
@@ -206,7 +206,7 @@ impl Report {
             products: tally
                 .products
                 .into_iter()
-                .map(|(product_id, entries)| OfProduct { product_id, entries })
+                .map(|(product_id, entries)| ProductEvents { product_id, entries })
                 .collect(),
             days: tally.days.into_iter().map(day).collect(),
         }
@@ -383,7 +383,7 @@ impl Report {
 
     #[allow(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
     fn chart(&self) -> Result<String, ReportError> {
-        let bar = |day: &Day| Bar {
+        let bar = |day: &EventsDay| Bar {
             label: day.date.format("%b %d").to_string(),
             parts: vec![(day.entries as f64, GOOD.0)],
             value: String::new(),

@@ -442,7 +442,7 @@ impl Resumed {
 }
 
 /// An entry of a file, or the header of CSV.
-struct Entry<'a> {
+struct FileEntry<'a> {
     /// Where it ends.
     end: u64,
     bytes: &'a [u8],
@@ -453,7 +453,7 @@ struct Entry<'a> {
 
 /// The members that `--resume` looks at.
 #[derive(Deserialize)]
-struct Known {
+struct EntryMembers {
     id: i64,
     #[serde(alias = "created")]
     time: Option<i64>,
@@ -463,7 +463,7 @@ struct Known {
 fn each_entry<R: Exported>(
     path: &Path,
     format: ExportFormat,
-    mut each: impl FnMut(&Entry<'_>),
+    mut each: impl FnMut(&FileEntry<'_>),
 ) -> Result<(), ReportError> {
     let failed = |error: io::Error| ReportError::Resume { path: path.to_owned(), reason: error.to_string() };
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
@@ -485,7 +485,7 @@ fn each_entry<R: Exported>(
         end += u64::try_from(bytes.len()).unwrap_or(0);
         let (id, time) = match format {
             ExportFormat::Ndjson => {
-                let known: Option<Known> = serde_json::from_slice(&bytes).ok();
+                let known: Option<EntryMembers> = serde_json::from_slice(&bytes).ok();
                 (known.as_ref().map(|known| known.id), known.and_then(|known| known.time))
             }
             ExportFormat::Csv => {
@@ -494,7 +494,7 @@ fn each_entry<R: Exported>(
                 (number(0), time_column.and_then(number))
             }
         };
-        each(&Entry { end, bytes: &bytes, is_header, id, time });
+        each(&FileEntry { end, bytes: &bytes, is_header, id, time });
         is_header = false;
     }
 }
@@ -545,7 +545,7 @@ fn is_header<R: Exported>(line: &[u8]) -> bool {
     cells(line).is_some_and(|header| header.iter().eq(R::COLUMNS.iter().copied()))
 }
 
-fn is_entry<R: Exported>(entry: &Entry<'_>, format: ExportFormat) -> bool {
+fn is_entry<R: Exported>(entry: &FileEntry<'_>, format: ExportFormat) -> bool {
     entry.id.is_some()
         && match format {
             ExportFormat::Csv => cells(entry.bytes).is_some_and(|cells| cells.len() == R::COLUMNS.len()),

@@ -131,7 +131,7 @@ async fn report_web_api(
 ) -> Result<String, ReportError> {
     let outcome = options.outcome;
     let filter = RowFilter { states: options.states.clone(), ..license_filter(&options.license) };
-    let mut tally = web_api::Tally::new(window, options.compare, outcome);
+    let mut tally = web_api::WebApiTally::new(window, options.compare, outcome);
     let needed_from = tally.needed_from();
     let needed = Window { from: needed_from, ..window };
     let source = session.source("Web API Log", Some(needed), window.zone);
@@ -141,7 +141,7 @@ async fn report_web_api(
     };
     let reading = source.newest_first(&filter, needed_from, add).await?;
     source.progress.done();
-    let context = web_api::Context {
+    let context = web_api::WebApiContext {
         account: session.account.clone(),
         filter: web_api::ShownFilter {
             product_id: options.license.product,
@@ -155,7 +155,7 @@ async fn report_web_api(
         products: &session.products,
         top: options.top,
     };
-    let report = web_api::Report::new(&tally, &context);
+    let report = web_api::WebApiReport::new(&tally, &context);
     let heading = session.heading(&window);
     match options.format {
         ReportFormat::Text => Ok(web_api::text(&report, &heading, session.screen)),
@@ -171,14 +171,14 @@ async fn report_events(
     window: Window,
     session: &ReportSession,
 ) -> Result<String, ReportError> {
-    let mut tally = events::Tally::new(window);
+    let mut tally = events::EventsTally::new(window);
     let add = |rows: Vec<EventRecord>| {
         rows.into_iter().for_each(|row| tally.add(row));
         Ok(())
     };
     let filter = license_filter(&options.license);
     let reading = read_forward(session, "Events Log", &filter, &window, add).await?;
-    let report = events::Report::new(tally, &reading, session.account.clone());
+    let report = events::EventsReport::new(tally, &reading, session.account.clone());
     let heading = session.heading(&window);
     match options.format {
         ReportFormat::Json => json(&report),
@@ -281,7 +281,7 @@ async fn audit_seats(
         // Rows of a server whose clock is ahead of this one are not to be lost.
         window.to = window.to.max(newest.map_or(i64::MIN, |time| time.saturating_add(1)));
     }
-    let context = seats::Context {
+    let context = seats::SeatsContext {
         account: session.account.clone(),
         product_id: options.product,
         key,

@@ -29,7 +29,7 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct ObjectsReport {
     schema: &'static str,
     schema_version: u32,
     account: String,
@@ -40,8 +40,8 @@ pub(super) struct Report {
     entries: u64,
     users: Vec<OfUser>,
     resources: Vec<OfResource>,
-    days: Vec<Day>,
-    trail: Vec<Entry>,
+    days: Vec<ObjectsDay>,
+    trail: Vec<ChangedObject>,
 }
 
 /// Entries by action.
@@ -85,7 +85,7 @@ struct OfResource {
 }
 
 #[derive(Debug, Serialize)]
-struct Day {
+struct ObjectsDay {
     date: NaiveDate,
     #[serde(flatten)]
     actions: Actions,
@@ -93,7 +93,7 @@ struct Day {
 
 /// One line of the trail.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct ChangedObject {
     id: i64,
     time: String,
     user: Option<String>,
@@ -119,7 +119,7 @@ pub(super) struct Reader<'a> {
     pub(super) window: Window,
     pub(super) identities: &'a Identities,
     pub(super) first_code: i64,
-    entries: Vec<(i64, Entry)>,
+    entries: Vec<(i64, ChangedObject)>,
     without_time: u64,
 }
 
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         if !self.window.contains(time) {
             return;
         }
-        let entry = Entry {
+        let entry = ChangedObject {
             id: row.id,
             time: rfc3339(time, self.window.zone),
             user: row.performed_by_user_id.as_deref().map(|user| self.identities.user(user)),
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         self.entries.push((time, entry));
     }
 
-    pub(super) fn report(self, reading: &ReadingSummary, account: String) -> Report {
+    pub(super) fn report(self, reading: &ReadingSummary, account: String) -> ObjectsReport {
         let mut users: BTreeMap<Option<String>, Actions> = BTreeMap::new();
         let mut resources: BTreeMap<&'static str, Actions> = BTreeMap::new();
         let mut days: BTreeMap<NaiveDate, Actions> =
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         users.sort_by_key(|user| std::cmp::Reverse(user.actions.entries));
         let mut trail = self.entries;
         trail.sort_by_key(|(time, entry)| (*time, entry.id));
-        Report {
+        ObjectsReport {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             account,
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
                 .into_iter()
                 .map(|(resource, actions)| OfResource { resource, actions })
                 .collect(),
-            days: days.into_iter().map(|(date, actions)| Day { date, actions }).collect(),
+            days: days.into_iter().map(|(date, actions)| ObjectsDay { date, actions }).collect(),
             trail: trail.into_iter().map(|(_, entry)| entry).collect(),
         }
     }
@@ -244,7 +244,7 @@ fn named(code: Option<i64>, name: &str) -> String {
     }
 }
 
-fn trail_row(entry: &Entry) -> Vec<String> {
+fn trail_row(entry: &ChangedObject) -> Vec<String> {
     let changes: Vec<String> = entry
         .changes
         .iter()
@@ -260,7 +260,7 @@ fn trail_row(entry: &Entry) -> Vec<String> {
     ]
 }
 
-impl Report {
+impl ObjectsReport {
     fn user_rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.users
             .iter()
@@ -363,7 +363,7 @@ impl Report {
 
     #[allow(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
     fn chart(&self) -> Result<String, ReportError> {
-        let bar = |day: &Day| {
+        let bar = |day: &ObjectsDay| {
             let Actions { added, updated, deleted, other, .. } = day.actions;
             Bar {
                 label: day.date.format("%b %d").to_string(),

@@ -99,7 +99,7 @@ impl Action {
 
 /// One line of the history, with the seats as they are after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct SeatEntry {
     pub(super) time: i64,
     pub(super) action: Action,
     pub(super) machine: Option<Rc<str>>,
@@ -122,7 +122,7 @@ pub(super) struct Seat {
 
 /// Rows that could not be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct NotCounted {
+pub(super) struct NotCountedRows {
     pub(super) without_machine: u64,
     pub(super) leases_without_end: u64,
 }
@@ -134,12 +134,12 @@ pub(in crate::report) struct History {
     /// None without a limit.
     pub(super) limit: Option<u64>,
     /// What happened within the window, in order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<SeatEntry>,
     /// Seats used from each time on; the first is the beginning of the window.
     pub(super) steps: Vec<(i64, u64)>,
     /// Who holds a seat at the end, in the order in which they came.
     pub(super) holders: Vec<(Rc<str>, Seat)>,
-    pub(super) not_counted: NotCounted,
+    pub(super) not_counted: NotCountedRows,
 }
 
 impl History {
@@ -214,7 +214,7 @@ impl History {
     }
 
     /// Distinct machines of the entries that match.
-    pub(super) fn machines(&self, matches: impl Fn(&Entry) -> bool) -> u64 {
+    pub(super) fn machines(&self, matches: impl Fn(&SeatEntry) -> bool) -> u64 {
         let machines: HashSet<&str> = self
             .entries
             .iter()
@@ -231,7 +231,7 @@ impl History {
 
     /// Refusals while this history has a free seat: a sign that the limit was another one then.
     pub(super) fn refusals_with_free_seats(&self) -> u64 {
-        let odd = |entry: &&Entry| {
+        let odd = |entry: &&SeatEntry| {
             entry.action == Action::Refusal && self.free(entry.used).is_some_and(|free| free > 0)
         };
         count(self.entries.iter().filter(odd))
@@ -248,9 +248,9 @@ struct Replay {
     held: HashMap<Rc<str>, Seat>,
     /// The same seats, by the end of their leases.
     by_end: BTreeSet<(i64, Rc<str>)>,
-    entries: Vec<Entry>,
+    entries: Vec<SeatEntry>,
     steps: Vec<(i64, u64)>,
-    not_counted: NotCounted,
+    not_counted: NotCountedRows,
 }
 
 impl Replay {
@@ -261,7 +261,7 @@ impl Replay {
             by_end: BTreeSet::new(),
             entries: Vec::new(),
             steps: Vec::new(),
-            not_counted: NotCounted::default(),
+            not_counted: NotCountedRows::default(),
         }
     }
 
@@ -322,7 +322,7 @@ impl Replay {
             _ => self.steps.push((time, used)),
         }
         if self.window.contains(time) {
-            self.entries.push(Entry { time, action, machine, name, expires, overdraft, used });
+            self.entries.push(SeatEntry { time, action, machine, name, expires, overdraft, used });
         }
     }
 }

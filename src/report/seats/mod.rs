@@ -5,5 +5,5 @@ mod model;
 mod show;
 
 pub(super) use history::{History, STATES, SeatRow};
-pub(super) use model::{Audit, Context};
+pub(super) use model::{Audit, SeatsContext};
 pub(super) use show::{csv, html, text};

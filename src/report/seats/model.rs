@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::history::{Action, Entry, History};
+use super::history::{Action, History, SeatEntry};
 use crate::report::identity::{Identities, Kind};
 use crate::report::source::ReadingSummary;
 use crate::report::window::{ShownWindow, rfc3339};
@@ -24,17 +24,17 @@ pub(in crate::report) struct Audit {
     /// `masked` or `full`
     pub(super) identities: &'static str,
     pub(super) seats: Seats,
-    pub(super) read: ShownReading,
+    pub(super) read: ShownSeatsReading,
     pub(super) used: Used,
     /// None without a limit.
     pub(super) seconds_at_limit: Option<i64>,
     pub(super) seconds_over_limit: Option<i64>,
-    pub(super) counts: Counts,
-    pub(super) refused: Refused,
+    pub(super) counts: SeatCounts,
+    pub(super) refused: RefusedRequest,
     pub(super) overdraft: Overdraft,
-    pub(super) not_counted: NotCounted,
+    pub(super) not_counted: ShownNotCounted,
     pub(super) holders: Vec<Holder>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<SeatStep>,
     pub(super) history: Vec<Line>,
 }
 
@@ -47,7 +47,7 @@ pub(in crate::report) struct Seats {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::report) struct ShownReading {
+pub(in crate::report) struct ShownSeatsReading {
     pub(super) rows: u64,
     pub(super) pages: u64,
     pub(super) rows_without_id: u64,
@@ -67,7 +67,7 @@ pub(in crate::report) struct Used {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::report) struct Counts {
+pub(in crate::report) struct SeatCounts {
     pub(super) activations: u64,
     pub(super) verifications: u64,
     pub(super) deactivations: u64,
@@ -76,7 +76,7 @@ pub(in crate::report) struct Counts {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::report) struct Refused {
+pub(in crate::report) struct RefusedRequest {
     pub(super) machines: u64,
     /// Refusals while seats were free by this history: a sign that the limit was another one then.
     pub(super) with_free_seats: u64,
@@ -91,7 +91,7 @@ pub(in crate::report) struct Overdraft {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::report) struct NotCounted {
+pub(in crate::report) struct ShownNotCounted {
     pub(super) rows_without_machine: u64,
     pub(super) rows_without_time: u64,
     pub(super) leases_without_end: u64,
@@ -107,7 +107,7 @@ pub(in crate::report) struct Holder {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::report) struct Step {
+pub(in crate::report) struct SeatStep {
     pub(super) time: String,
     pub(super) used: u64,
     #[serde(skip)]
@@ -128,7 +128,7 @@ pub(in crate::report) struct Line {
 }
 
 /// What an audit needs besides the history.
-pub(in crate::report) struct Context<'a> {
+pub(in crate::report) struct SeatsContext<'a> {
     pub(in crate::report) account: String,
     pub(in crate::report) product_id: i64,
     pub(in crate::report) key: &'a str,
@@ -141,7 +141,7 @@ pub(in crate::report) struct Context<'a> {
 }
 
 impl Audit {
-    pub(in crate::report) fn new(history: &History, context: &Context<'_>) -> Audit {
+    pub(in crate::report) fn new(history: &History, context: &SeatsContext<'_>) -> Audit {
         let zone = history.window.zone;
         let time = |time| rfc3339(time, zone);
         let (most, most_since) = history.most();
@@ -158,7 +158,7 @@ impl Audit {
             key: context.identities.show(Kind::Key, context.key),
             identities: context.identities.name(),
             seats: Seats { limit, source: context.limit_source },
-            read: ShownReading {
+            read: ShownSeatsReading {
                 rows: context.reading.rows,
                 pages: context.reading.pages,
                 rows_without_id: context.reading.without_id,
@@ -175,14 +175,14 @@ impl Audit {
             },
             seconds_at_limit: limit.map(|limit| history.seconds(|used| used >= limit)),
             seconds_over_limit: limit.map(|limit| history.seconds(|used| used > limit)),
-            counts: Counts {
+            counts: SeatCounts {
                 activations: history.count(Action::Activation),
                 verifications: history.count(Action::Verification),
                 deactivations: history.count(Action::Deactivation),
                 expiries: history.count(Action::Expiry),
                 refusals: history.count(Action::Refusal),
             },
-            refused: Refused {
+            refused: RefusedRequest {
                 machines: history.machines(|entry| entry.action == Action::Refusal),
                 with_free_seats: history.refusals_with_free_seats(),
             },
@@ -191,7 +191,7 @@ impl Audit {
                 heartbeats: history.overdraft_rows(),
                 most: history.over(most),
             },
-            not_counted: NotCounted {
+            not_counted: ShownNotCounted {
                 rows_without_machine: history.not_counted.without_machine,
                 rows_without_time: context.without_time,
                 leases_without_end: history.not_counted.leases_without_end,
@@ -210,12 +210,12 @@ impl Audit {
             steps: history
                 .steps
                 .iter()
-                .map(|(unix, used)| Step { time: time(*unix), used: *used, unix: *unix })
+                .map(|(unix, used)| SeatStep { time: time(*unix), used: *used, unix: *unix })
                 .collect(),
             history: history
                 .entries
                 .iter()
-                .map(|entry: &Entry| Line {
+                .map(|entry: &SeatEntry| Line {
                     time: time(entry.time),
                     action: entry.action.name(),
                     machine: show(Kind::Machine, &entry.machine),

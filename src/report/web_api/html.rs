@@ -2,7 +2,7 @@
 
 use maud::{Markup, html as markup};
 
-use super::model::{Identified, Report, failure_states};
+use super::model::{Identified, WebApiReport, failure_states};
 use super::text::{
     FAILURE_COLUMNS, KEY_COLUMNS, OF_ALL_WEEKS, STATE_COLUMNS, WHO_COLUMNS, capitalised, compared,
     count_columns, count_row, event_type_rows, failing_columns, failing_rows, failure_cells, key_rows, notes,
@@ -16,14 +16,14 @@ use crate::report::page::{figure, figures, page, table};
 use crate::report::text::{percent, thousands};
 
 /// One chart, as a file of its own.
-pub(in crate::report) fn svg(report: &Report, chart: Chart) -> Result<String, ReportError> {
+pub(in crate::report) fn svg(report: &WebApiReport, chart: Chart) -> Result<String, ReportError> {
     match chart {
         Chart::Outcome => outcome_chart(report),
         Chart::Daily => daily_chart(report),
     }
 }
 
-fn outcome_chart(report: &Report) -> Result<String, ReportError> {
+fn outcome_chart(report: &WebApiReport) -> Result<String, ReportError> {
     let total = &report.total;
     let shares = [
         ("success", total.success_share, GOOD.0),
@@ -40,8 +40,8 @@ fn outcome_chart(report: &Report) -> Result<String, ReportError> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
-fn daily_chart(report: &Report) -> Result<String, ReportError> {
-    let bar = |day: &super::model::Day| Bar {
+fn daily_chart(report: &WebApiReport) -> Result<String, ReportError> {
+    let bar = |day: &super::model::WebApiDay| Bar {
         label: day.date.format("%b %d").to_string(),
         parts: vec![
             (day.counts.failure as f64, BAD.0),
@@ -59,7 +59,7 @@ fn daily_chart(report: &Report) -> Result<String, ReportError> {
 }
 
 /// The whole report.
-pub(in crate::report) fn html(report: &Report, heading: &str) -> Result<String, ReportError> {
+pub(in crate::report) fn html(report: &WebApiReport, heading: &str) -> Result<String, ReportError> {
     let content = if report.is_empty() {
         markup! { p.note { "The log holds no request in this time." } }
     } else {
@@ -74,7 +74,7 @@ pub(in crate::report) fn html(report: &Report, heading: &str) -> Result<String, 
     Ok(page("Web API Log report", &body))
 }
 
-fn sections(report: &Report) -> Result<Markup, ReportError> {
+fn sections(report: &WebApiReport) -> Result<Markup, ReportError> {
     let total = &report.total.counts;
     let described = format!(
         "bar chart: {} of requests succeed, {} fail",
@@ -126,7 +126,7 @@ fn failing(name: &'static str, identified: &Identified) -> Markup {
     }
 }
 
-fn heat_map(report: &Report) -> Markup {
+fn heat_map(report: &WebApiReport) -> Markup {
     let most = report.hours_of_week.iter().map(|hour| hour.counts.requests).max().unwrap_or(0);
     markup! {
         div.table { table.heat {

@@ -7,7 +7,7 @@ mod tally;
 mod text;
 
 pub(super) use html::{html, svg};
-pub(super) use model::{Context, Report, ShownFilter};
+pub(super) use model::{ShownFilter, WebApiContext, WebApiReport};
 pub(super) use table::csv;
-pub(super) use tally::Tally;
+pub(super) use tally::WebApiTally;
 pub(super) use text::text;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{Datelike as _, NaiveDate, Timelike as _};
 use serde::Serialize;
 
-use super::tally::{QUARTER, Tally, largest_first};
+use super::tally::{QUARTER, WebApiTally, largest_first};
 use crate::cryptolens::state_code::{DESCRIBED, classify};
 use crate::cryptolens::{EventType, Outcome, Product};
 use crate::report::count::{Counts, ShownCounts, of_length, ratio};
@@ -26,7 +26,7 @@ const NOTABLE_SHARE: f64 = 0.01;
 
 /// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(in crate::report) struct Report {
+pub(in crate::report) struct WebApiReport {
     pub(super) schema: &'static str,
     pub(super) schema_version: u32,
     pub(super) account: String,
@@ -34,13 +34,13 @@ pub(in crate::report) struct Report {
     pub(super) filter: ShownFilter,
     /// `masked` or `full`
     pub(super) identities: &'static str,
-    pub(super) read: ShownReading,
+    pub(super) read: ShownWebApiReading,
     pub(super) total: Total,
     pub(super) previous: Option<Previous>,
-    pub(super) days: Vec<Day>,
+    pub(super) days: Vec<WebApiDay>,
     pub(super) hours_of_week: Vec<HourOfWeek>,
     pub(super) event_types: Vec<OfEventType>,
-    pub(super) products: Vec<OfProduct>,
+    pub(super) products: Vec<ProductRequests>,
     pub(super) states: Vec<OfState>,
     pub(super) keys: Keys,
     pub(super) machines: Identified,
@@ -65,7 +65,7 @@ impl ShownFilter {
 
 /// What was read to make the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::report) struct ShownReading {
+pub(in crate::report) struct ShownWebApiReading {
     pub(super) rows: u64,
     pub(super) pages: u64,
     pub(super) rows_without_id: u64,
@@ -101,7 +101,7 @@ pub(in crate::report) struct Previous {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(in crate::report) struct Day {
+pub(in crate::report) struct WebApiDay {
     pub(super) date: NaiveDate,
     /// False where the window holds only a part of the day.
     pub(super) whole: bool,
@@ -125,7 +125,7 @@ pub(in crate::report) struct OfEventType {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(in crate::report) struct OfProduct {
+pub(in crate::report) struct ProductRequests {
     pub(super) product_id: i64,
     /// As the configuration names it.
     pub(super) name: Option<String>,
@@ -172,18 +172,18 @@ pub(in crate::report) struct Identified {
     pub(super) distinct: u64,
     pub(super) failing: u64,
     pub(super) only_failing: Option<u64>,
-    pub(super) most_failures: Vec<Failing>,
+    pub(super) most_failures: Vec<FailingState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(in crate::report) struct Failing {
+pub(in crate::report) struct FailingState {
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) counts: ShownCounts,
 }
 
 /// What a report needs besides the counts.
-pub(in crate::report) struct Context<'a> {
+pub(in crate::report) struct WebApiContext<'a> {
     pub(in crate::report) account: String,
     pub(in crate::report) filter: ShownFilter,
     pub(in crate::report) identities: &'a Identities,
@@ -196,8 +196,8 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) top: usize,
 }
 
-impl Report {
-    pub(in crate::report) fn new(tally: &Tally, context: &Context<'_>) -> Report {
+impl WebApiReport {
+    pub(in crate::report) fn new(tally: &WebApiTally, context: &WebApiContext<'_>) -> WebApiReport {
         let window = tally.window();
         let requests = tally.total.requests();
         let all_outcomes = context.filter.sees_all_outcomes();
@@ -206,14 +206,14 @@ impl Report {
             !context.reading.whole_log || begins <= window.from.saturating_add(SLACK)
         };
         let identified = |kind, counts: &_| identified(counts, kind, context, all_outcomes);
-        Report {
+        WebApiReport {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             account: context.account.clone(),
             window: window.shown(),
             filter: context.filter.clone(),
             identities: context.identities.name(),
-            read: ShownReading {
+            read: ShownWebApiReading {
                 rows: context.reading.rows,
                 pages: context.reading.pages,
                 rows_without_id: context.reading.without_id,
@@ -235,7 +235,7 @@ impl Report {
             event_types: event_types(&tally.event_types),
             products: largest_first(&tally.products, Counts::requests)
                 .into_iter()
-                .map(|(product_id, counts)| OfProduct {
+                .map(|(product_id, counts)| ProductRequests {
                     product_id,
                     name: product_name(product_id, context.products),
                     counts: counts.into(),
@@ -253,7 +253,7 @@ impl Report {
     }
 }
 
-fn previous(tally: &Tally, before: &Window, covered: bool) -> Previous {
+fn previous(tally: &WebApiTally, before: &Window, covered: bool) -> Previous {
     let counts = tally.previous;
     // A part of a window is nothing to compare a whole one with.
     let compared = |change: Option<f64>| change.filter(|_| covered);
@@ -268,7 +268,7 @@ fn previous(tally: &Tally, before: &Window, covered: bool) -> Previous {
     }
 }
 
-fn days(tally: &Tally) -> Vec<Day> {
+fn days(tally: &WebApiTally) -> Vec<WebApiDay> {
     let window = tally.window();
     let mut days: BTreeMap<NaiveDate, Counts> = window.days().map(|day| (day, Counts::default())).collect();
     for (quarter, counts) in &tally.quarters {
@@ -279,7 +279,7 @@ fn days(tally: &Tally) -> Vec<Day> {
         time.date() == day && time.time() != chrono::NaiveTime::MIN
     };
     days.into_iter()
-        .map(|(date, counts)| Day {
+        .map(|(date, counts)| WebApiDay {
             date,
             whole: !cut(date, window.from) && !cut(date, window.to),
             counts: counts.into(),
@@ -287,7 +287,7 @@ fn days(tally: &Tally) -> Vec<Day> {
         .collect()
 }
 
-fn hours_of_week(tally: &Tally) -> Vec<HourOfWeek> {
+fn hours_of_week(tally: &WebApiTally) -> Vec<HourOfWeek> {
     let mut hours = [[Counts::default(); 24]; 7];
     for (quarter, counts) in &tally.quarters {
         let time = local(quarter * QUARTER, tally.window().zone);
@@ -316,7 +316,7 @@ fn event_types<S: std::hash::BuildHasher>(
         .collect()
 }
 
-fn states(tally: &Tally, configured: &BTreeMap<u16, String>) -> Vec<OfState> {
+fn states(tally: &WebApiTally, configured: &BTreeMap<u16, String>) -> Vec<OfState> {
     let zone = tally.window().zone;
     let requests = tally.total.requests();
     largest_first(&tally.states, |state| state.requests)
@@ -354,7 +354,7 @@ fn failing<'a>(counts: impl Iterator<Item = &'a Counts>) -> (u64, u64) {
         .fold((0, 0), |(failing, only), counts| (failing + 1, only + u64::from(counts.success == 0)))
 }
 
-fn keys(tally: &Tally, identities: &Identities, all_outcomes: bool) -> Keys {
+fn keys(tally: &WebApiTally, identities: &Identities, all_outcomes: bool) -> Keys {
     let requests = tally.keys.values().map(Counts::requests).sum();
     let (failing, only_failing) = failing(tally.keys.values());
     let notable = |(key, counts): (Box<str>, Counts)| {
@@ -376,7 +376,7 @@ fn keys(tally: &Tally, identities: &Identities, all_outcomes: bool) -> Keys {
 fn identified<S: std::hash::BuildHasher>(
     counts: &std::collections::HashMap<Box<str>, Counts, S>,
     kind: Kind,
-    context: &Context<'_>,
+    context: &WebApiContext<'_>,
     all_outcomes: bool,
 ) -> Identified {
     let (failing, only_failing) = failing(counts.values());
@@ -392,7 +392,7 @@ fn identified<S: std::hash::BuildHasher>(
         most_failures: most
             .into_iter()
             .take(context.top)
-            .map(|(name, counts)| Failing {
+            .map(|(name, counts)| FailingState {
                 name: context.identities.show(kind, name),
                 counts: (*counts).into(),
             })
@@ -401,6 +401,6 @@ fn identified<S: std::hash::BuildHasher>(
 }
 
 /// Failure states by when they were first seen, for the formats that list them.
-pub(super) fn failure_states(report: &Report) -> impl Iterator<Item = &OfState> {
+pub(super) fn failure_states(report: &WebApiReport) -> impl Iterator<Item = &OfState> {
     report.states.iter().filter(|state| state.outcome == Outcome::Failure.name())
 }

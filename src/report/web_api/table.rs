@@ -1,6 +1,6 @@
 //! The report on the Web API Log as one CSV: a row for each item, and a first column that says of which table.
 
-use super::model::Report;
+use super::model::WebApiReport;
 use crate::report::count::ShownCounts;
 use crate::report::error::ReportError;
 use crate::report::spreadsheet::{Cell, maybe_number, number, write};
@@ -20,7 +20,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// The whole report; an empty window has its totals.
-pub(in crate::report) fn csv(report: &Report) -> Result<String, ReportError> {
+pub(in crate::report) fn csv(report: &WebApiReport) -> Result<String, ReportError> {
     let mut rows = vec![counted("total", &report.window.from, &report.window.to, &report.total.counts)];
     if let Some(previous) = &report.previous {
         rows.push(counted("previous", &previous.window.from, &previous.window.to, &previous.counts));

@@ -36,7 +36,7 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// Everything that is counted, of one window and the one before it.
 #[derive(Debug)]
-pub(in crate::report) struct Tally {
+pub(in crate::report) struct WebApiTally {
     window: Window,
     before: Option<Window>,
     /// The only outcome that counts, if not all do; the API can't be asked for it.
@@ -59,9 +59,9 @@ pub(in crate::report) struct Tally {
     pub(super) oldest: Option<i64>,
 }
 
-impl Tally {
-    pub(in crate::report) fn new(window: Window, compare: bool, wanted: Option<Outcome>) -> Tally {
-        Tally {
+impl WebApiTally {
+    pub(in crate::report) fn new(window: Window, compare: bool, wanted: Option<Outcome>) -> WebApiTally {
+        WebApiTally {
             window,
             before: compare.then(|| window.before()),
             wanted,

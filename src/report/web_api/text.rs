@@ -1,6 +1,6 @@
 //! The report on the Web API Log for the terminal.
 
-use super::model::{Failing, Identified, OfState, Report, failure_states};
+use super::model::{FailingState, Identified, OfState, WebApiReport, failure_states};
 use crate::report::count::ShownCounts;
 use crate::report::text::{Column, Screen, bar, counted, percent, thousands};
 
@@ -9,7 +9,7 @@ const OUTCOME_BAR: u16 = 40;
 const DAY_BAR: u16 = 60;
 
 /// The whole report.
-pub(in crate::report) fn text(report: &Report, heading: &str, screen: Screen) -> String {
+pub(in crate::report) fn text(report: &WebApiReport, heading: &str, screen: Screen) -> String {
     let mut page = format!("{}\n{}\n", screen.strong("Web API Log"), heading);
     for line in notes(report) {
         page.push_str(&format!("{}\n", screen.weak(&line)));
@@ -42,7 +42,7 @@ pub(in crate::report) fn text(report: &Report, heading: &str, screen: Screen) ->
 }
 
 /// What a reader must know to judge the numbers, one sentence each.
-pub(super) fn notes(report: &Report) -> Vec<String> {
+pub(super) fn notes(report: &WebApiReport) -> Vec<String> {
     let mut notes = Vec::new();
     if report.identities == "masked" {
         notes.push("Keys, machines and names are masked; --identities=full shows them.".to_owned());
@@ -80,7 +80,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     notes
 }
 
-fn outcomes(report: &Report, screen: Screen) -> String {
+fn outcomes(report: &WebApiReport, screen: Screen) -> String {
     let total = &report.total;
     let shares = [
         ("success", total.counts.success, total.success_share),
@@ -114,7 +114,7 @@ fn outcomes(report: &Report, screen: Screen) -> String {
 
 /// The usual share of failures, for whoever chooses an error budget for the alerts: the median of
 /// the days, which one bad day does not move. Two days have no usual share.
-pub(super) fn usual(report: &Report) -> Option<String> {
+pub(super) fn usual(report: &WebApiReport) -> Option<String> {
     let mut ratios: Vec<f64> = report.days.iter().filter_map(|day| day.counts.failure_ratio).collect();
     ratios.sort_by(f64::total_cmp);
     let (usual, worst) = (ratios.get(ratios.len() / 2)?, ratios.last()?);
@@ -129,7 +129,7 @@ pub(super) fn usual(report: &Report) -> Option<String> {
 }
 
 /// The comparison with the window before, as a sentence.
-pub(super) fn compared(report: &Report) -> Option<String> {
+pub(super) fn compared(report: &WebApiReport) -> Option<String> {
     let previous = report.previous.as_ref()?;
     let requests = counted(previous.counts.requests, "request", "requests");
     let mut sentence = format!("The same time before: {requests}");
@@ -145,7 +145,7 @@ pub(super) fn compared(report: &Report) -> Option<String> {
     Some(sentence + ".")
 }
 
-fn days(report: &Report, screen: Screen) -> String {
+fn days(report: &WebApiReport, screen: Screen) -> String {
     let most = report.days.iter().map(|day| day.counts.requests).max().unwrap_or(0);
     let most_failed = report.days.iter().map(|day| day.counts.failure).max().unwrap_or(0);
     let (digits, failed_digits) = (thousands(most).len(), thousands(most_failed).len());
@@ -173,7 +173,7 @@ fn days(report: &Report, screen: Screen) -> String {
     lines
 }
 
-fn hours(report: &Report) -> String {
+fn hours(report: &WebApiReport) -> String {
     const SHADES: [&str; 5] = ["·", "░", "▒", "▓", "█"];
     let most = report.hours_of_week.iter().map(|hour| hour.counts.requests).max().unwrap_or(0);
     let mut lines = format!(" {:<10} 0     6     12    18    23\n", "");
@@ -223,11 +223,11 @@ pub(super) fn count_row(first: String, counts: &ShownCounts) -> Vec<String> {
     std::iter::once(first).chain(count_cells(counts)).collect()
 }
 
-pub(super) fn event_type_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
+pub(super) fn event_type_rows(report: &WebApiReport) -> impl Iterator<Item = Vec<String>> {
     report.event_types.iter().map(|row| count_row(row.event_type.to_owned(), &row.counts))
 }
 
-pub(super) fn product_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
+pub(super) fn product_rows(report: &WebApiReport) -> impl Iterator<Item = Vec<String>> {
     report.products.iter().map(|row| {
         let product = match &row.name {
             Some(name) => format!("{} {name}", row.product_id),
@@ -273,7 +273,7 @@ pub(super) fn failure_cells(state: &OfState) -> Vec<String> {
     vec![state_name(state), thousands(state.requests), state.first_seen.clone(), state.last_seen.clone()]
 }
 
-fn failures(report: &Report, screen: Screen) -> String {
+fn failures(report: &WebApiReport, screen: Screen) -> String {
     let rows: Vec<_> = failure_states(report).map(failure_cells).collect();
     if rows.is_empty() { " None.\n".to_owned() } else { screen.table(&FAILURE_COLUMNS, rows) }
 }
@@ -286,7 +286,7 @@ pub(super) const KEY_COLUMNS: [Column; 5] = [
     Column::Number("failure ratio"),
 ];
 
-pub(super) fn key_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
+pub(super) fn key_rows(report: &WebApiReport) -> impl Iterator<Item = Vec<String>> {
     report.keys.above_one_percent.iter().map(|key| {
         vec![
             key.key.clone(),
@@ -298,7 +298,7 @@ pub(super) fn key_rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
     })
 }
 
-fn keys(report: &Report, screen: Screen) -> String {
+fn keys(report: &WebApiReport, screen: Screen) -> String {
     if report.keys.above_one_percent.is_empty() {
         return format!(" None of {}.\n", counted(report.keys.distinct, "key", "keys"));
     }
@@ -312,7 +312,7 @@ pub(super) const WHO_COLUMNS: [Column; 4] = [
     Column::Number("never succeed"),
 ];
 
-pub(super) fn who_rows(report: &Report) -> [Vec<String>; 3] {
+pub(super) fn who_rows(report: &WebApiReport) -> [Vec<String>; 3] {
     let row = |name: &str, distinct, failing, only: Option<u64>| {
         let only = only.map_or_else(|| "not known".to_owned(), thousands);
         vec![name.to_owned(), thousands(distinct), thousands(failing), only]
@@ -325,7 +325,7 @@ pub(super) fn who_rows(report: &Report) -> [Vec<String>; 3] {
     ]
 }
 
-pub(super) fn failing_rows(failing: &[Failing]) -> impl Iterator<Item = Vec<String>> {
+pub(super) fn failing_rows(failing: &[FailingState]) -> impl Iterator<Item = Vec<String>> {
     failing.iter().map(|failing| {
         vec![
             failing.name.clone(),

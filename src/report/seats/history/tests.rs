@@ -100,7 +100,7 @@ fn odd_rows_are_told_and_hold_no_seat() {
     ];
     let history = History::new(rows, Some(1), WINDOW);
     assert_eq!(actions(&history), [(112, Action::Refusal, 0)]);
-    assert_eq!(history.not_counted, NotCounted { without_machine: 2, leases_without_end: 2 });
+    assert_eq!(history.not_counted, NotCountedRows { without_machine: 2, leases_without_end: 2 });
 }
 
 #[test]
