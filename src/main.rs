@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use cryptolens_exporter::cli;
+use cryptolens_exporter::cli::{self, CommandLine};
 use cryptolens_exporter::commands::{self, CommandFailure};
 use cryptolens_exporter::config::setting::CommandName;
 use cryptolens_exporter::config::table;
@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     // A system that cannot do it leaves no other way.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let typed = match cli::parse(std::env::args_os()) {
-        Ok(typed) => typed,
+        Ok(CommandLine::Run(typed)) => typed,
+        Ok(CommandLine::Print(page)) => return print(&page),
         Err(error) => return refused(&error),
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -41,6 +42,16 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure),
+    }
+}
+
+fn print(page: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(page) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("cannot write to standard output: {error}");
+            end(&CommandFailure { code: FAILED, text, logged: false })
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cryptolens_exporter::cli;
+use cryptolens_exporter::cli::{self, CommandLine};
 use cryptolens_exporter::config::setting::{CommandName, DefaultValue, Setting, ValueKind};
 use cryptolens_exporter::config::table::{self, COMMANDS, SETTINGS};
 use cryptolens_exporter::config::{self, Environment, FlagValues, reference, schema};
@@ -47,7 +47,8 @@ impl Environment for MapEnvironment {
 /// The flags of a command line.
 fn flags(command: &str, typed: &[&str]) -> FlagValues {
     let line = ["cryptolens-exporter", command].into_iter().chain(typed.iter().copied());
-    cli::parse(line).unwrap().flags
+    let CommandLine::Run(typed) = cli::parse(line).unwrap() else { panic!("no command") };
+    typed.flags
 }
 
 /// What loading a fixture says, good or bad.

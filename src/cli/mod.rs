@@ -7,6 +7,8 @@
 //! It does not know which values are valid. A token that is typed is refused here, before any message
 //! can repeat it: a command line can be read by every user of a machine.
 
+mod generate;
+
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
@@ -52,6 +54,15 @@ Precedence:
   A flag or variable --since or --logs holds for every account of the file.";
 
 /// A command line that was understood.
+#[derive(Debug)]
+pub enum CommandLine {
+    /// A command to run.
+    Run(TypedCommand),
+    /// A page to print: shell completions, or a page of the manual.
+    Print(Vec<u8>),
+}
+
+/// A command with its flags and arguments.
 #[derive(Debug, Clone)]
 pub struct TypedCommand {
     /// The command.
@@ -65,7 +76,7 @@ pub struct TypedCommand {
 /// # Errors
 /// Bad usage, and also `--help` and `--version`, whose text the error carries: [`clap::Error::exit`]
 /// does the right thing with each.
-pub fn parse<I, T>(typed: I) -> Result<TypedCommand, clap::Error>
+pub fn parse<I, T>(typed: I) -> Result<CommandLine, clap::Error>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
@@ -73,6 +84,10 @@ where
     let typed: Vec<OsString> = typed.into_iter().map(Into::into).collect();
     refuse_typed_tokens(&typed)?;
     let matches = definition().try_get_matches_from(typed)?;
+    if let Some(page) = generate::page(definition(), &matches) {
+        let page = page.map_err(|error| definition().error(ErrorKind::Io, error))?;
+        return Ok(CommandLine::Print(page));
+    }
     let row = matches.subcommand().and_then(|(name, matches)| {
         let row = COMMANDS.iter().find(|row| row.name.name() == name)?;
         Some((row.name, matches))
@@ -88,7 +103,7 @@ where
             flags.insert(setting, values);
         }
     }
-    Ok(TypedCommand { name, flags })
+    Ok(CommandLine::Run(TypedCommand { name, flags }))
 }
 
 fn typed_values(matches: &ArgMatches, setting: &Setting) -> Vec<String> {
@@ -130,6 +145,7 @@ pub fn definition() -> Command {
         // A wrapper appends to flags that somebody else wrote: an image, a unit, a chart.
         .args_override_self(true)
         .subcommands(COMMANDS.iter().map(subcommand))
+        .subcommands(generate::subcommands())
 }
 
 fn subcommand(row: &CommandRow) -> Command {
@@ -250,7 +266,7 @@ mod tests {
     }
 
     fn typed(line: &[&str], setting: &Setting) -> Option<String> {
-        let parsed = parse(["x"].iter().chain(line)).unwrap();
+        let CommandLine::Run(parsed) = parse(["x"].iter().chain(line)).unwrap() else { panic!("no command") };
         let sources = Sources::without_file(&parsed.flags, &EmptyEnvironment);
         sources.at(SourceLevel::Flag, setting).map(|found| found.text)
     }
@@ -287,6 +303,39 @@ mod tests {
         let line = ["export", "web-api", "--since=1d", "--since=2d", "--resume", "--resume"];
         assert_eq!(typed(&line, &table::EXPORT_SINCE).as_deref(), Some("2d"));
         assert_eq!(typed(&line, &table::EXPORT_RESUME).as_deref(), Some("true"));
+    }
+
+    fn printed(line: &[&str]) -> String {
+        let CommandLine::Print(page) = parse(["x"].iter().chain(line)).unwrap() else { panic!("no page") };
+        String::from_utf8(page).unwrap()
+    }
+
+    #[test]
+    fn each_shell_completes_commands_flags_and_choices() {
+        for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+            let script = printed(&["completions", shell]);
+            for word in ["healthcheck", "storage.foreign-ledger", "license-key-file"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+            // The generators of the other two leave choices out.
+            let with_choices = ["bash", "fish", "zsh"].contains(&shell);
+            assert_eq!(with_choices, script.contains("set-aside") && script.contains("logfmt"), "{shell}");
+        }
+        assert_eq!(parse(["x", "completions", "cmd"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn the_manual_has_a_page_for_each_command() {
+        let page = printed(&["man"]);
+        for row in COMMANDS {
+            assert!(page.contains(&format!("cryptolens\\-exporter\\-{}", row.name.name())), "{page}");
+            let page = printed(&["man", row.name.name()]);
+            assert!(page.contains(".TH ") && page.contains(row.summary), "{page}");
+            for setting in table::of_command(row.name).filter(|setting| !setting.flag.is_empty()) {
+                let flag = setting.flag.replace('-', "\\-");
+                assert!(page.contains(&flag) && page.contains(setting.variable), "{flag} is not in {page}");
+            }
+        }
     }
 
     #[test]
