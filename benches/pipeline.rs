@@ -14,15 +14,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cryptolens_exporter::config::{ForeignLedger, ListenAddress};
 use cryptolens_exporter::cryptolens::{
     Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
 };
 use cryptolens_exporter::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin, PageStatistics};
-use cryptolens_exporter::ledger::{Ledger, LedgerAddress, LedgerOptions};
+use cryptolens_exporter::ledger::{ForeignLedger, Ledger, LedgerAddress, LedgerOptions};
 use cryptolens_exporter::snapshot::{AccountStatus, Snapshots, Targets};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, RowCounter, TallyDelta};
-use cryptolens_exporter::web;
+use cryptolens_exporter::web::{self, ListenAddress};
 
 const RUNS: usize = 5;
 const PAGE: u16 = 1000;

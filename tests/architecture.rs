@@ -80,12 +80,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const KNOWN_VIOLATIONS: &[&str] = &[
     "circle below ledger: digest -> store -> digest",
     "daemon imports the crate axum (daemon)",
-    "ingest -> config (ingest::poller -> config)",
-    "ledger -> config (ledger -> config)",
-    "ledger -> config (ledger::schema -> config)",
-    "ledger -> config (ledger::writer -> config)",
     "report -> tally (report::events -> tally::label)",
-    "web -> config (web -> config::listen)",
 ];
 
 #[test]

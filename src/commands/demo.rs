@@ -14,12 +14,13 @@ use url::Url;
 
 use super::failure::CommandFailure;
 use crate::config::{
-    self, Account, AccountName, Api, DemoSettings, FlagValues, ForeignLedger, RestartValues, Settings, Since,
-    SystemEnvironment, TokenSource,
+    self, Account, AccountName, Api, DemoSettings, FlagValues, RestartValues, Settings, SystemEnvironment,
+    TokenSource,
 };
 use crate::cryptolens::{LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
-use crate::ledger::{Committed, DEMO_WORLD, LedgerAddress};
+use crate::ingest::Since;
+use crate::ledger::{Committed, DEMO_WORLD, ForeignLedger, LedgerAddress};
 use crate::logging;
 use crate::snapshot::Snapshots;
 use crate::web::{self, ListenError};

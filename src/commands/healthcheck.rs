@@ -5,8 +5,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::failure::CommandFailure;
-use crate::config::{FlagValues, ListenAddress, Sources, SystemEnvironment, table, value};
+use crate::config::{FlagValues, Sources, SystemEnvironment, table, value};
 use crate::http;
+use crate::web::ListenAddress;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Intervals, Since, TokenSource};
+use super::{Intervals, TokenSource};
 use crate::cryptolens::{LogKind, Product};
+use crate::ingest::Since;
 
 /// Name of the one account when no file lists accounts.
 const DEFAULT_NAME: &str = "default";
@@ -20,9 +21,9 @@ pub struct Account {
     pub token: TokenSource,
     /// Logs to count; sorted, unique, never empty.
     pub logs: Vec<LogKind>,
-    /// Where counting starts if the ledger doesn't know yet.
+    /// Where counting starts if the ledger has no position yet.
     pub since: Since,
-    /// How often to look at each log.
+    /// How often each log is polled.
     pub intervals: Intervals,
     /// Products that are known by configuration, in the order of the file; ids are unique.
     pub products: Vec<Product>,

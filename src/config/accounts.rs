@@ -14,9 +14,10 @@ use super::setting::Setting;
 use super::sources::{SourceLevel, Sources};
 use super::token::{TokenError, TokenSource, read_token_file};
 use super::value::{self, SourcedValue};
-use super::{Account, AccountAccess, AccountName, Intervals, Since, table};
+use super::{Account, AccountAccess, AccountName, Intervals, table};
 use crate::cryptolens::token::looks_like_a_token;
 use crate::cryptolens::{LogKind, Product, token};
+use crate::ingest::Since;
 
 impl Sources<'_> {
     /// The access to the one account that a report, audit or export reads.

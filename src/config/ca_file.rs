@@ -1,4 +1,4 @@
-//! The file of certificate authorities: read once, with every certificate that it seems to hold.
+//! The file of certificate authorities, which is read once with every certificate that it seems to hold.
 //!
 //! Promises that no certificate of the file is passed over in silence. The PEM reader takes a line
 //! for the beginning of a certificate only if it begins with five dashes, so an indented

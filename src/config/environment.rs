@@ -1,4 +1,4 @@
-//! What configuration is read from: variables and files, behind a trait so that tests hand a map instead.
+//! The sources of configuration: variables and files, behind a trait so that tests can use a map.
 //!
 //! Promises that nothing else in [`crate::config`] touches the process environment or the disk.
 
@@ -39,7 +39,7 @@ pub(super) fn set_variable(environment: &dyn Environment, name: &str) -> Option<
     environment.var(name).filter(|value| !value.is_empty())
 }
 
-/// Why a file can't be read, in words that don't differ between systems where that is possible.
+/// The reason that a file cannot be read, in the same words on every system where that is possible.
 pub(super) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),

@@ -16,13 +16,13 @@ use super::value::SourcedValue;
 use super::yaml::{self, YamlKey, YamlNode, YamlValue};
 use crate::cryptolens::token::redact;
 
-/// What an account without a name is told.
+/// The names that an account may have.
 const NAME_EXPECTED: &str = "a name of letters, digits, and _ . -";
 
 /// Keys by which people mean the token itself, without separators.
 const TOKEN_KEYS: [&str; 6] = ["token", "accesstoken", "apitoken", "authtoken", "tokenvalue", "apikey"];
 
-/// What the file says, with known keys and right shapes, and otherwise unchecked.
+/// The values of the file, with known keys and right shapes, and otherwise unchecked.
 #[derive(Default)]
 pub(super) struct FileValues {
     /// By the key of the table, such as `api.url`. One value each, except for lists of logs.
@@ -264,7 +264,7 @@ impl<'a> FileFields<'a> {
     }
 }
 
-/// Takes the tree apart, and notes what doesn't fit.
+/// Takes the tree apart, and notes keys and shapes that do not fit.
 struct FileReader<'p> {
     file: Arc<str>,
     problems: &'p mut Vec<Problem>,
@@ -335,7 +335,7 @@ impl FileReader<'_> {
         });
     }
 
-    /// A key that wants one value.
+    /// A key that takes one value.
     fn single(&mut self, fields: &FileFields<'_>, key: &str) -> Option<SourcedValue> {
         let node = fields.get(key)?;
         self.scalar(node, &fields.path_of(key), "a single value")
@@ -350,7 +350,7 @@ impl FileReader<'_> {
         None
     }
 
-    /// A key that wants a list of names; one text with commas, as in a flag, will do as well.
+    /// A key that takes a list of names, or one text with commas, as a flag does.
     fn names(&mut self, fields: &FileFields<'_>, key: &str) -> Option<Vec<SourcedValue>> {
         const EXPECTED: &str = "a list of logs, such as [web_api, events]";
         let node = fields.get(key)?;
@@ -383,7 +383,7 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// A key as a message may show it: as it is if it looks like a key at all. Any other may be a token that slipped in.
+/// A key as a message may show it: only one that looks like a key, as any other text may be a token.
 fn shown_key(key: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if !key.is_empty() && key.len() <= 40 && key.bytes().all(plain) && redact(key) == key {

@@ -18,7 +18,6 @@ mod accounts;
 mod ca_file;
 mod environment;
 mod file;
-mod listen;
 mod problem;
 mod proxy;
 pub mod reference;
@@ -36,20 +35,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use account::{Account, AccountName, BadAccountName};
 pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};
-pub use listen::{BadListenAddress, ListenAddress};
 pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};
 pub use resolve::{demo, serve};
 pub use sources::{FlagValues, SourceLevel, Sources};
 pub use token::{TokenError, TokenSource, find_token, read_token_file};
 
 use crate::cryptolens::{ClientOptions, LogKind, Product};
+use crate::ledger::ForeignLedger;
 use crate::logging::LogSettings;
+use crate::web::ListenAddress;
 
 /// Settings of `serve` and `check`.
 #[derive(Debug, Clone)]
@@ -64,7 +63,7 @@ pub struct Settings {
     pub foreign_ledger: ForeignLedger,
     /// Where to serve.
     pub web: Web,
-    /// How far behind the newest entry each look reads again.
+    /// How far behind the newest entry each poll reads again.
     pub overlap: Duration,
     /// Texts for state codes that only the vendor knows; codes are 1000 to 8999, texts not empty.
     pub states: BTreeMap<u16, String>,
@@ -108,24 +107,12 @@ pub struct DemoSettings {
     pub storage_path: Option<PathBuf>,
     /// Where to serve.
     pub web: Web,
-    /// How often to look at each log.
+    /// How often each log is polled.
     pub intervals: Intervals,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Seed of the simulated traffic; none for a random one.
     pub seed: Option<u64>,
-}
-
-/// The action for a ledger that was written for the API at another address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ForeignLedger {
-    /// Do not start.
-    #[default]
-    Refuse,
-    /// Go on with it, and record the new address; never the demo's.
-    Adopt,
-    /// Move it aside, and begin a new one.
-    SetAside,
 }
 
 /// How to reach the Web API.
@@ -180,20 +167,7 @@ impl Default for Web {
     }
 }
 
-/// Where counting starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// With what is logged from now on.
-    Now,
-    /// With the oldest entry that the Web API still has.
-    All,
-    /// This far back; more than zero.
-    Ago(Duration),
-    /// At this time.
-    At(DateTime<Utc>),
-}
-
-/// How often to look at each log; each 1 s to 1 d.
+/// How often each log is polled; each 1 s to 1 d.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     /// Web API Log.

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, and how it is told.
+//! The mistakes that a configuration can have, and the message of each.
 //!
 //! Promises that every message names where the bad value came from (flag, variable, or file, line and column), what
 //! was found and what would be right, and that no message quotes a line of the file or a token: only single values
@@ -23,7 +23,7 @@ pub enum ConfigError {
         origin: ValueOrigin,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// Everything that is wrong with it, one line each; never empty.
@@ -39,7 +39,7 @@ pub enum Problem {
     Syntax {
         /// Where reading ended.
         place: FilePosition,
-        /// What the reader met.
+        /// The reason that the YAML reader gives.
         reason: String,
     },
     /// A key that doesn't exist.
@@ -47,12 +47,12 @@ pub enum Problem {
     UnknownKey {
         /// The key, and where it is.
         origin: FileOrigin,
-        /// What was probably meant.
+        /// The key that was probably meant.
         hint: Option<String>,
         /// Keys that exist at this place.
         allowed: Vec<&'static str>,
     },
-    /// A token, or what by its key must be one, inside the file. The value is not kept.
+    /// A token inside the file, or a value whose key says that it is one. The value is not kept.
     #[error("{}: unknown key {}: tokens are not written into the file; use token_file or token_env", origin.place, origin.key)]
     TokenInFile {
         /// The key, and where it is.
@@ -65,7 +65,7 @@ pub enum Problem {
         origin: ValueOrigin,
         /// The value, as far as it may be shown.
         found: String,
-        /// What would be right.
+        /// Which values are right.
         expected: String,
     },
     /// A key that is needed is not there.
@@ -75,7 +75,7 @@ pub enum Problem {
         origin: FileOrigin,
         /// The key.
         key: &'static str,
-        /// What would be right.
+        /// Which values are right.
         expected: &'static str,
     },
     /// The same name or id twice in a list.
@@ -83,7 +83,7 @@ pub enum Problem {
     Duplicate {
         /// The second one.
         origin: FileOrigin,
-        /// What both say.
+        /// The value of both.
         value: String,
         /// Line of the first one.
         first_line: u64,
@@ -95,7 +95,7 @@ pub enum Problem {
         origin: ValueOrigin,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// A token that can't be one, or can't be read.
@@ -103,16 +103,16 @@ pub enum Problem {
     BadToken {
         /// Who gave or named it.
         origin: ValueOrigin,
-        /// What is wrong, without its content.
+        /// The fault, without the content.
         error: TokenError,
     },
-    /// Nothing tells the token.
+    /// No source has the token.
     #[error(
         "no access token: create one at https://app.cryptolens.io/User/AccessToken#/ and hand it over in the environment \
          variable CRYPTOLENS_TOKEN, or in a file named by --api.token-file (CRYPTOLENS_TOKEN_FILE)"
     )]
     NoToken,
-    /// Two settings tell the same account's token.
+    /// Two sources have the token of one account.
     #[error("two sources for one token: {first} and {second}; keep one of them")]
     TwoTokens {
         /// One source.
@@ -236,7 +236,7 @@ impl fmt::Display for ValueOrigin {
 }
 
 impl Problem {
-    /// Order in which problems are told: what was typed or set first, then down the file.
+    /// The order of messages: flags and variables first, then down the file.
     pub(super) fn line(&self) -> (u64, u64) {
         let place = match self {
             Self::Syntax { place, .. } => place,

@@ -137,7 +137,7 @@ mod tests {
         choose(&Url::parse(url).unwrap(), &Variables(variables.iter().copied().collect()))
     }
 
-    fn told(url: &str, variables: &[(&'static str, &'static str)]) -> Option<&'static str> {
+    fn unusable(url: &str, variables: &[(&'static str, &'static str)]) -> Option<&'static str> {
         chosen(url, variables).unusable
     }
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_told_of() {
+    fn a_proxy_that_cannot_be_used_is_reported() {
         let https = "https://api.example.com/api";
         for good in [
             "http://proxy:3128",
@@ -246,7 +246,7 @@ mod tests {
             "http://me:secret@proxy:3128/",
             "",
         ] {
-            assert_eq!(told(https, &[("HTTPS_PROXY", good)]), None, "{good}");
+            assert_eq!(unusable(https, &[("HTTPS_PROXY", good)]), None, "{good}");
         }
         for bad in [
             "http://pro xy:3128",
@@ -256,19 +256,19 @@ mod tests {
             "http://me:se/cret@proxy:1",
             "://x",
         ] {
-            assert_eq!(told(https, &[("HTTPS_PROXY", bad)]), Some("HTTPS_PROXY"), "{bad}");
+            assert_eq!(unusable(https, &[("HTTPS_PROXY", bad)]), Some("HTTPS_PROXY"), "{bad}");
         }
     }
 
     #[test]
-    fn only_the_variable_that_counts_is_told_of() {
+    fn only_the_variable_that_counts_is_reported() {
         let (https, http) = ("https://api.example.com/api", "http://api.example.com/api");
-        assert_eq!(told(http, &[("HTTPS_PROXY", "/")]), None);
-        assert_eq!(told(http, &[("http_proxy", "/")]), Some("http_proxy"));
-        assert_eq!(told(https, &[("https_proxy", "/")]), Some("https_proxy"));
-        assert_eq!(told(https, &[("HTTPS_PROXY", "proxy:1"), ("https_proxy", "/")]), None);
-        assert_eq!(told(https, &[("HTTPS_PROXY", ""), ("ALL_PROXY", "/")]), Some("ALL_PROXY"));
-        assert_eq!(told(https, &[]), None);
-        assert_eq!(told("http://localhost:8080/api", &[("HTTP_PROXY", "/")]), None, "asked without one");
+        assert_eq!(unusable(http, &[("HTTPS_PROXY", "/")]), None);
+        assert_eq!(unusable(http, &[("http_proxy", "/")]), Some("http_proxy"));
+        assert_eq!(unusable(https, &[("https_proxy", "/")]), Some("https_proxy"));
+        assert_eq!(unusable(https, &[("HTTPS_PROXY", "proxy:1"), ("https_proxy", "/")]), None);
+        assert_eq!(unusable(https, &[("HTTPS_PROXY", ""), ("ALL_PROXY", "/")]), Some("ALL_PROXY"));
+        assert_eq!(unusable(https, &[]), None);
+        assert_eq!(unusable("http://localhost:8080/api", &[("HTTP_PROXY", "/")]), None, "asked without one");
     }
 }

@@ -1,4 +1,4 @@
-//! From sources to the typed settings of a command, and what must hold between settings.
+//! The typed settings of a command from its sources, and the rules between settings.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,9 @@ use super::problem::{ConfigError, Problem};
 use super::setting::{CommandName, Setting};
 use super::sources::{FlagValues, SourceLevel, Sources};
 use super::value::{self, SourcedValue};
-use super::{Api, CaFile, DemoSettings, ForeignLedger, Intervals, RestartValues, Settings, Web, table};
+use super::{Api, CaFile, DemoSettings, Intervals, RestartValues, Settings, Web, table};
 use crate::http;
+use crate::ledger::ForeignLedger;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
 
 /// Settings of `serve` and `check`. Reads the configuration file, the token files and the CA file.
@@ -68,7 +69,7 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
     sources.finish(settings)
 }
 
-/// What is valid and still worth a warning.
+/// Remarks on what is valid but should be changed.
 pub(super) fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> {
     let mut warnings = Vec::new();
     if api.url.scheme() == "http" && !http::is_loopback(&api.url) {

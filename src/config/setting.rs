@@ -34,7 +34,7 @@ pub struct CommandRow {
     pub name: CommandName,
     /// One line, without a full stop.
     pub summary: &'static str,
-    /// What it does.
+    /// Its effect, in complete sentences.
     pub help: &'static str,
     /// A command line to begin with.
     pub example: &'static str,
@@ -58,11 +58,11 @@ pub struct Setting {
     pub variable: &'static str,
     /// The key in the configuration file, with those above it: `api.url`, `accounts[].name`.
     pub key: &'static str,
-    /// What its value is.
+    /// The type of its value.
     pub kind: ValueKind,
-    /// What stands for the value in a help page.
+    /// The placeholder for the value in a help page.
     pub value_name: &'static str,
-    /// What holds if nobody sets it.
+    /// The value if no source gives one.
     pub default: DefaultValue,
     /// A value to try.
     pub example: &'static str,
@@ -74,14 +74,14 @@ pub struct Setting {
     pub restart: bool,
     /// One line, without a full stop.
     pub summary: &'static str,
-    /// What it does, in complete sentences.
+    /// Its effect, in complete sentences.
     pub help: &'static str,
     /// Which values are right, as an error message says it after "expected". Empty for choices,
     /// whose names say it.
     pub expected: &'static str,
 }
 
-/// What the value of a setting is.
+/// The type of the value of a setting.
 #[derive(Debug, Clone, Copy)]
 pub enum ValueKind {
     /// Any text that is not empty.
@@ -138,16 +138,16 @@ pub enum ValueKind {
 pub struct ChoiceRow {
     /// The name.
     pub name: &'static str,
-    /// What it means, in a few words; may be empty.
+    /// Its meaning, in a few words; may be empty.
     pub help: &'static str,
 }
 
-/// What holds if nobody sets a setting.
+/// The value of a setting that no source gives.
 #[derive(Debug, Clone, Copy)]
 pub enum DefaultValue {
     /// This value, which is read as if it were typed.
     Is(&'static str),
-    /// What the words say; the code that uses the setting knows it.
+    /// A value that only words describe; the code that uses the setting has it.
     Means(&'static str),
 }
 
@@ -176,7 +176,7 @@ pub enum SettingGroup {
     Configuration,
     /// How to reach the Web API.
     WebApi,
-    /// What is counted.
+    /// The entries that are counted.
     Counting,
     /// How often a log is read.
     Polling,
@@ -186,15 +186,15 @@ pub enum SettingGroup {
     Web,
     /// Log lines.
     Logging,
-    /// What `check` does.
+    /// Options of `check`.
     Check,
-    /// What the demo simulates.
+    /// The traffic of the demo.
     Simulation,
-    /// What the simulator generates.
+    /// The traffic of the simulator.
     Traffic,
-    /// What the token of the simulator may do.
+    /// The permissions of the token of the simulator.
     Access,
-    /// What goes wrong in the simulator.
+    /// The faults of the simulator.
     Faults,
     /// Accounts, which only the file can list.
     Accounts,

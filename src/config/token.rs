@@ -13,7 +13,7 @@ use crate::cryptolens::token::{self, TokenFault, looks_like_a_token};
 
 use super::environment::{Environment, reason};
 
-/// Where an account's token comes from, and what it was when the configuration was read.
+/// The source of an account's token, and the token when the configuration was read.
 #[derive(Clone)]
 pub enum TokenSource {
     /// From an environment variable, which can't change.
@@ -57,7 +57,7 @@ pub enum TokenError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The file holds no usable token.
@@ -65,13 +65,13 @@ pub enum TokenError {
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its content.
+        /// The fault of its content.
         fault: TokenFault,
     },
-    /// What should be the name of something is probably the token itself.
+    /// The value should be a name, and is probably the token itself.
     #[error("expected {expected}, found text that looks like an access token (not shown)")]
     NotAName {
-        /// What the setting wants.
+        /// The values that the setting takes.
         expected: &'static str,
     },
 }
@@ -87,7 +87,7 @@ pub fn find_token(arguments: &[OsString]) -> Option<usize> {
 /// # Errors
 /// The file can't be read, or holds no token.
 pub fn read_token_file(environment: &dyn Environment, path: &Path) -> Result<SecretString, TokenError> {
-    // The mistake is common, and naming the path in a message would tell the token.
+    // The mistake is common, and a message with the path would show the token.
     if looks_like_a_token(&path.to_string_lossy()) {
         return Err(TokenError::NotAName { expected: "the path of a file" });
     }

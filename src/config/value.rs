@@ -15,9 +15,10 @@ use url::Url;
 use super::problem::{Problem, ValueOrigin, shown};
 use super::setting::{Setting, ValueKind};
 use super::table;
-use super::{BadListenAddress, ListenAddress, Since};
 use crate::cryptolens::LogKind;
 use crate::cryptolens::token::looks_like_a_token;
+use crate::ingest::Since;
+use crate::web::{BadListenAddress, ListenAddress};
 
 /// A text and where it comes from. Without `Debug`, as the text may be a token.
 #[derive(Clone)]
@@ -85,7 +86,7 @@ pub fn one_of<T: Copy>(found: &SourcedValue, setting: &Setting, values: &[(&str,
     value.ok_or_else(|| found.bad(setting.expected()))
 }
 
-/// Whatever a type reads from a text.
+/// The value that a type reads from a text.
 pub fn parsed<T: FromStr>(found: &SourcedValue, setting: &Setting) -> Result<T, Problem> {
     found.text.trim().parse().map_err(|_| found.bad(setting.expected()))
 }
@@ -169,7 +170,7 @@ pub(super) fn logs(items: &[SourcedValue]) -> Result<Vec<LogKind>, Vec<Problem>>
 pub(super) fn api_url(found: &SourcedValue, setting: &Setting) -> Result<Url, Problem> {
     let expected = setting.expected;
     let text = found.text.trim();
-    // What follows these may be a password or a token.
+    // The text that follows these may be a password or a token.
     if text.contains('@') {
         return Err(
             found.bad_as("a URL with user name or password (not shown)", format!("{expected}, without them"))
@@ -215,7 +216,7 @@ pub(super) fn telemetry_path(found: &SourcedValue, _: &Setting) -> Result<String
     if looks_like_a_token(path) {
         return Err(found.bad("a path such as /metrics"));
     }
-    // Whatever else an URL may hold would be escaped, resolved or taken for a pattern on the way.
+    // Other characters of a URL would be escaped, resolved or read as a pattern on the way.
     let plain = |segment: &str| {
         !matches!(segment, "" | "." | "..")
             && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))

@@ -16,7 +16,7 @@ pub(super) struct YamlNode {
     pub(super) column: u64,
 }
 
-/// What a value is. Numbers and booleans stay the text that they are: what they mean is up to the key.
+/// A value by its shape. Numbers and booleans stay text: their meaning depends on the key.
 pub(super) enum YamlValue {
     Nothing,
     Scalar(String),
@@ -32,7 +32,7 @@ pub(super) struct YamlKey {
 }
 
 impl YamlValue {
-    /// What to call it in a message that doesn't show it.
+    /// The name of the shape, for a message that does not show the value.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -177,7 +177,7 @@ fn syntax_error(error: &Error) -> SyntaxError {
         error = inner.without_snippet();
     }
     let location = error.location().unwrap_or(Location::UNKNOWN);
-    // Only reasons whose text is known to hold nothing of the file are told in the words of the YAML reader.
+    // Only reasons whose text holds nothing of the file are shown in the words of the YAML reader.
     let reason = match error {
         Error::ExternalMessage { source, .. } => match source.as_ref() {
             ExternalMessageSource::Parser(scan) => match scan.kind() {

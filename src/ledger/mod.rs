@@ -6,6 +6,7 @@
 
 mod belongs;
 mod digest;
+mod foreign;
 mod schema;
 mod store;
 mod writer;
@@ -24,7 +25,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::ForeignLedger;
 use crate::cryptolens::Product;
 use crate::ingest::{
     CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
@@ -33,6 +33,7 @@ use crate::metrics::Durations;
 use crate::tally::{Limits, families};
 
 pub use belongs::LedgerAddress;
+pub use foreign::ForeignLedger;
 pub(crate) use schema::DEMO_WORLD;
 pub use schema::OpenError;
 use schema::{Claim, Files};

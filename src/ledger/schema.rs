@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::config::ForeignLedger;
 use crate::metrics::BirthTime;
 
 use super::belongs::LedgerAddress;
 use super::digest::Digest;
+use super::foreign::ForeignLedger;
 use super::store::{self, Accounts, Configured, Edit, LedgerSink, StoreError};
 
 /// "clns" in ASCII.

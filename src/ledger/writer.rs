@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::ForeignLedger;
 use crate::cryptolens::{LogKind, Product};
 use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, Origin};
 use crate::metrics::BirthTime;
 use crate::tally::{Limits, RowCounter, TallyDelta};
 
 use super::digest::Digest;
+use super::foreign::ForeignLedger;
 use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened};
 use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange, StoreError};
 use super::{Committed, LedgerEnd, Shared};

@@ -12,11 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
 use super::{BEGINNING, elapsed, local_clock, set_skew};
-use crate::config::Since;
 use crate::cryptolens::{
     Answered, ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token,
     TransportFault,
 };
+use crate::ingest::Since;
 use crate::ingest::flaw::Flaw;
 use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Source};
 use crate::ledger::inline::InlineLedger;

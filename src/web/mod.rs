@@ -4,6 +4,7 @@
 //! reader that takes nothing costs the others nothing, and is cut off; no text that came from the
 //! Web API is on a page, but names in metrics, escaped by their format.
 
+mod address;
 mod landing;
 mod pages;
 mod stall;
@@ -22,9 +23,9 @@ use axum::routing::get;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::config::ListenAddress;
 use crate::snapshot::Snapshots;
 
+pub use address::{BadListenAddress, ListenAddress};
 use pages::MetricsPages;
 pub use stall::{StallListener, StallStream};
 

@@ -1,7 +1,7 @@
 //! The address to serve on, as `--web.listen-address` names it, and the address at which the same machine asks there.
 //!
 //! Parsing needs no name service: a host is an IP address or `localhost`. Whether the address is free, or belongs to
-//! this machine at all, is for [`crate::web::listen`] to find out.
+//! this machine at all, is for [`super::listen`] to find out.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
