@@ -120,7 +120,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{AccountName, Intervals, Since};
+    use crate::config::{AccountName, Intervals};
+    use crate::ingest::Since;
 
     fn account(token: TokenSource) -> Account {
         Account {
