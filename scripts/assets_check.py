@@ -79,7 +79,19 @@ def runbooks(_):
 # The dashboards' own variables, filled with something that parses.
 ANY = {name: f"any-{name}" for name in ("cluster", "namespace", "job", "instance", "account", "product")}
 # Grafana's names for what our panels show, of the many that dashboard-linter knows.
-UNITS = {"short", "none", "percentunit", "s", "bytes", "reqpm", "epm", "suffix: per h", "string", "dateTimeAsIso"}
+UNITS = {
+    "short",
+    "none",
+    "locale",
+    "percentunit",
+    "s",
+    "bytes",
+    "reqpm",
+    "epm",
+    "suffix: per h",
+    "string",
+    "dateTimeAsIso",
+}
 # Keys that Grafana has dropped or never read, and empty ones.
 DEAD_KEYS = {
     "style",

@@ -349,9 +349,7 @@ class Restartable(worlds.Prometheus):
 
     def restart(self):
         self.stop()
-        Process.__init__(
-            self, worlds.TOOLS / "prometheus", *worlds.compose_command("prometheus", self.folder, self.port)
-        )
+        Process.__init__(self, worlds.PROMETHEUS, *worlds.compose_command("prometheus", self.folder, self.port))
         self.wait_until_ready("prometheus")
 
 

@@ -22,6 +22,9 @@ from queries import ROOT
 from running import Failure, Process, fetch, free_port, wait_for
 
 TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", ROOT / "target" / "tools")).resolve() / "bin"
+# "-3" for Prometheus 3, "" for Debian's, which is of the 2.x line.
+PROMETHEUS = TOOLS / f"prometheus{os.environ.get('PROMETHEUS_SUFFIX', '')}"
+PROMTOOL = TOOLS / f"promtool{os.environ.get('PROMETHEUS_SUFFIX', '')}"
 JOB = "cryptolens-exporter"
 DAY = 86400
 
@@ -89,7 +92,7 @@ class Prometheus(Server):
         (place / "prometheus.yml").write_text(yaml.safe_dump(config))
         (place / "rules" / "cryptolens.rules.yml").write_text(rules)
         self.data.mkdir(exist_ok=True)
-        super().__init__(TOOLS / "prometheus", *compose_command("prometheus", folder, self.port))
+        super().__init__(PROMETHEUS, *compose_command("prometheus", folder, self.port))
         self.url = f"http://127.0.0.1:{self.port}"
         self.wait_until_ready("prometheus")
 
@@ -168,9 +171,7 @@ def backfill(prometheus_data, scratch, address, page, families, times, since, un
 
 
 def tool(cwd, *arguments):
-    done = subprocess.run(
-        [TOOLS / "promtool", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([PROMTOOL, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failure(f"promtool {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}")
 
