@@ -2,8 +2,7 @@
 //!
 //! Editors and shells leave marks that are not visible: a byte order mark in front, UTF-16 (what
 //! PowerShell's `>` wrote for years), carriage returns. A mark at the beginning is dropped here,
-//! UTF-16 is refused by name. What the text means, and what white space in it means, is up to the
-//! reader of the text.
+//! UTF-16 is refused by name. The caller decides what the text and white space in it mean.
 
 use std::io::{self, Read as _};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The errors of one request, in the classes that decide the next step.
 //!
-//! No variant carries text from the answer: an error text may quote what was sent, and what was
-//! sent holds the token.
+//! No variant carries text from the answer: an error text may quote the request, and the request
+//! holds the token.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub enum ApiError {
 /// The reason why an answer is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DecodeFault {
-    /// No body: what the vendor's license server gives when the API behind it fails.
+    /// No body: the vendor's license server answers so when the API behind it fails.
     #[error("it is empty")]
     Empty,
     /// An HTML page, from a proxy or a wrong address.

@@ -1,4 +1,4 @@
-//! The logs as an enum, and what the API fixes for each of them.
+//! The logs as an enum, and the facts that the API fixes for each of them.
 
 use std::fmt;
 

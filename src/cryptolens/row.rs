@@ -98,7 +98,7 @@ macro_rules! log_row {
 
 pub(crate) use log_row;
 
-/// Finds `name` in `table`: exactly first, which is what the API sends, then in any letter case.
+/// Finds `name` in `table`: exactly first, as the API sends it, then in any letter case.
 pub(crate) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot<R>> {
     table
         .iter()

@@ -64,7 +64,7 @@ macro_rules! rows {
         )*
 
         impl LogKind {
-            /// Does what the visitor does for the rows of this log.
+            /// Does the visitor's work for the rows of this log.
             pub fn visit<V: LogVisitor>(self, visitor: V) -> V::Output {
                 match self { $(LogKind::$kind => visitor.visit::<super::$module::$row>(),)* }
             }

@@ -66,8 +66,8 @@ pub fn looks_like_a_token(text: &str) -> bool {
     find(text).is_some()
 }
 
-/// The text without anything in it that may be an access token, for messages that repeat what was
-/// typed. It takes away more than [`looks_like_a_token`] finds: also other long text of mixed
+/// The text without anything in it that may be an access token, for messages that repeat what a
+/// user typed. It takes away more than [`looks_like_a_token`] finds: also other long text of mixed
 /// letters and digits.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
@@ -92,7 +92,8 @@ fn find(text: &str) -> Option<Range<usize>> {
     })
 }
 
-/// A long text of letters of both cases and digits, with what belongs to it on both sides.
+/// A long text of letters of both cases and digits, with the characters that belong to it on both
+/// sides.
 fn find_key(text: &str) -> Option<Range<usize>> {
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '='));
     let word = words.find(|word| {

@@ -1,6 +1,6 @@
 //! Up to which id a log is final: no row that is promised to be counted can still show up at or
-//! below it. Pure: it knows neither network nor ledger, only when answers came and what they
-//! showed.
+//! below it. Pure: it knows neither network nor ledger, only the times of answers and the ids that
+//! they showed.
 //!
 //! A **witness** (T, h) says that an answer received at T showed id h. So h was visible at T, and
 //! every row below h that comes at most an overlap after it is visible from T + overlap on. A page
@@ -45,7 +45,7 @@ impl Witnesses {
         Witnesses { overlap, recent: VecDeque::new(), old: None }
     }
 
-    /// Takes notice of an answer that was received at `received` (monotonic) and showed `id`.
+    /// Records an answer that was received at `received` (monotonic) and showed `id`.
     pub(super) fn add(&mut self, received: Duration, id: i64) {
         let width = (self.overlap / KEPT_PER_OVERLAP).max(FINEST);
         match self.recent.back_mut() {

@@ -64,14 +64,14 @@ impl SessionState {
         }
     }
 
-    /// Takes up what the ledger has: its cursor was shown by an answer before now. What answers
-    /// have shown in this process stays true, whatever became of the ledger.
+    /// Continues with the state of the ledger: its cursor was shown by an answer before now. The
+    /// ids that answers have shown in this process stay valid, whatever happened to the ledger.
     pub fn resume(&mut self, position: &Position, without_id: RowsWithoutId, now: Duration) {
         self.without_id = without_id;
         self.witnesses.add(now, position.cursor());
     }
 
-    /// Takes notice of an answer that showed `id` and is no page of a poll.
+    /// Records an answer that showed `id` and is no page of a poll.
     pub fn saw(&mut self, id: i64, received: Duration) {
         self.witnesses.add(received, id);
     }
@@ -136,7 +136,7 @@ pub struct Poll {
     limit: u16,
     /// The cursor before the first request.
     cursor_before: i64,
-    /// The position: what is asked after next.
+    /// The position: the id to ask after next.
     at: i64,
     /// New rows so far.
     added: u64,
@@ -174,7 +174,7 @@ impl Poll {
         self.added
     }
 
-    /// Takes notice of the newest id of the log, received at `received`.
+    /// Records the newest id of the log, received at `received`.
     pub fn newest(&mut self, session: &mut SessionState, newest: i64, received: Duration) {
         session.saw(newest, received);
         self.newest = self.newest.max(Some(newest));
@@ -185,7 +185,7 @@ impl Poll {
         let (floor, cursor) = (position.floor(), position.cursor());
         let settled = session.witnesses.settled(now);
         if self.at > floor {
-            // Back: what lies below can become final now.
+            // Back: the rows below can become final now.
             let reached = settled.is_some_and(|id| id >= self.at);
             let stands_still = now.saturating_sub(session.floor_tried) >= session.overlap * 2
                 && settled.is_some_and(|id| id > floor);
@@ -355,9 +355,9 @@ impl Poll {
 }
 
 /// The id up to which the log is final by this page, if that can be said of any: the page must
-/// continue what lies below the floor, and its rows must have been shown an overlap before it was
-/// asked for. The id itself may have been seen in one replica only, so it is final only if this
-/// page has it too.
+/// begin at or below the floor, and its rows must have been shown an overlap before it was asked
+/// for. The id itself may have been seen in one replica only, so it is final only if this page has
+/// it too.
 fn final_id(session: &SessionState, floor: i64, asked: i64, ids: &[i64], exchange: Exchange) -> Option<i64> {
     if asked > floor {
         return None;

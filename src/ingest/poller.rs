@@ -190,8 +190,8 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
     /// Reads until it is stopped, or until the ledger is gone.
     pub async fn run(mut self) -> Stopped {
         let cancel = self.cancel.clone();
-        // Dropping the work at any await point is safe: what is kept is decided by the ledger
-        // alone.
+        // Dropping the work at any await point is safe: only the ledger decides which rows are
+        // kept.
         tokio::select! {
             biased;
             () = cancel.cancelled() => Stopped::Cancelled,
@@ -244,7 +244,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
     }
 
     async fn open(&mut self) -> Result<LogCheckpoint, Interrupted> {
-        let since = since_text(self.settings.since);
+        let since = self.settings.since.to_string();
         let id = &self.settings.id;
         let checkpoint = match self.store.open(id).await? {
             Some(checkpoint) => {
@@ -397,7 +397,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
             view.last_poll = Some(end.unix);
             view.catching_up = began.monotonic < self.shown_behind_until;
             view.current_error = None;
-            // An empty answer shows no id: what was found of a log that was replaced stays.
+            // An empty answer shows no id: the newest id of a log that was replaced stays.
             view.newest_id = if nothing_new { view.newest_id.or(Some(cursor)) } else { Some(cursor) };
         });
         let id = &self.settings.id;
@@ -440,7 +440,8 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
                 Err(error) => error,
             };
             match error {
-                // The id may be gone. Once more: a server may refuse what it takes a moment later.
+                // The id may be gone. One more try: a server may refuse an id that it accepts a
+                // moment later.
                 ApiError::BadRequest { status: None } if after > 0 => {
                     refused += 1;
                     if refused >= 2 {
@@ -491,7 +492,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
                 unreadable = middle;
             }
         }
-        // Again: what was too large by accident is readable now.
+        // Several tries: a row that was too large by accident can be read now.
         for _ in 0..UNREADABLE_AGAIN {
             if self.is_readable_after(unreadable).await? {
                 return None;
@@ -611,16 +612,6 @@ struct CursorCheck {
     /// Since when the newest id is known to be below the cursor.
     below_since: Option<Duration>,
     warned: Option<Duration>,
-}
-
-/// The text of `--since` as it is kept, to notice a change.
-fn since_text(since: Since) -> String {
-    match since {
-        Since::Now => "now".to_owned(),
-        Since::All => "all".to_owned(),
-        Since::Ago(ago) => humantime::format_duration(ago).to_string(),
-        Since::At(at) => at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-    }
 }
 
 #[cfg(test)]

@@ -78,7 +78,8 @@ impl Position {
     }
 
     /// Notes counted rows: their ids, which ascend, are above the floor and were not counted
-    /// before; `event_time` is the greatest of what [`Position::watermark`] takes the maximum of.
+    /// before; `event_time` is the greatest of the times that [`Position::watermark`] takes the
+    /// maximum of.
     pub fn count(&mut self, ids: &[i64], event_time: i64) {
         let Some(last) = ids.last() else { return };
         self.seen.insert_sorted(ids);

@@ -1,9 +1,9 @@
 //! The ids above the floor that were counted, as sorted batches of differences: 1 to 2 bytes an id
 //! where a tree node takes 20 to 40, because all of them are kept in memory and in the ledger.
 //!
-//! Promises: exact for every 64-bit id; appending costs what is appended, and a late id costs one
-//! batch; the bytes of a batch that was damaged are an error or another set, never a panic (the
-//! ledger's digest tells the latter).
+//! Promises: exact for every 64-bit id; appending costs no more than the appended ids, and a late
+//! id costs one batch; damaged bytes of a batch are an error or another set (which the ledger's
+//! digest shows), never a panic.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ const MOST_IDS: usize = 1024;
 /// overflow page for a chunk.
 const MOST_BYTES: usize = 900;
 
-/// A chunk whose bytes are not what [`SeenChunk::bytes`] wrote.
+/// A chunk whose bytes were not written by [`SeenChunk::bytes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the seen ids from {first} to {last} cannot be decoded")]
 pub struct DamagedChunk {
@@ -42,7 +42,7 @@ impl SeenChunk {
         SeenChunk { first: id, last: id, len: 1, bytes: Vec::new() }
     }
 
-    /// Takes back what the ledger has kept.
+    /// Decodes a chunk that the ledger has kept.
     ///
     /// # Errors
     /// The bytes are no list of ascending ids from `first` to `last`.

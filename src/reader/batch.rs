@@ -1,5 +1,5 @@
-//! The rows of one page, in order: what may be sorted, and what must be refused because sorting
-//! would jump over rows that were not seen yet.
+//! The rows of one page, in order. A page in disorder may be sorted, or must be refused because
+//! sorting would jump over rows that were not seen yet.
 
 use std::collections::HashSet;
 

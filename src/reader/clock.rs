@@ -51,7 +51,7 @@ pub(super) struct ServerClock {
 }
 
 impl ServerClock {
-    /// Takes notice of an answer that says `server` (Unix seconds) and was received at `local`.
+    /// Records an answer that says `server` (Unix seconds) and was received at `local`.
     pub(super) fn observe(&mut self, server: i64, local: TimestampPair) {
         if self.offsets.len() >= ANSWERS {
             self.offsets.pop_front();

@@ -58,7 +58,7 @@ impl Limit {
         self.now = self.now.saturating_mul(2).min(self.most);
     }
 
-    /// Takes notice of a failure.
+    /// Records a failure.
     pub(super) fn failed(&mut self, error: &ApiError) {
         if error.may_be_size() {
             self.failures += 1;

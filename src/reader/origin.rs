@@ -1,28 +1,26 @@
 //! Where counting or reading starts: one search by id that serves the three logs with documented
 //! parameters only.
 //!
-//! The API has no question "which row is the first after this time". A probe therefore asks for the
-//! rows after a guessed id and looks at their times: the search gallops from the oldest row in
-//! doubling steps, bisects, and walks up the last pages. It takes at most [`MOST_REQUESTS`]
-//! requests.
+//! The API cannot be asked for the first row after a time. A probe therefore asks for the rows
+//! after a guessed id and looks at their times: the search gallops from the oldest row in doubling
+//! steps, bisects, and walks up the last pages. It takes at most [`MOST_REQUESTS`] requests.
 //!
-//! Promises: [`find`] never returns an id that it has no reason to believe is old; where it cannot
-//! tell (a row without a time, an id that the API refuses, no request left) it answers with a lower
-//! id, so that too much is counted rather than too little.
+//! Promises: [`find`] returns an id only if there is a reason to believe that it is old. Where it
+//! cannot decide (a row without a time, an id that the API refuses, no request left) it returns a
+//! lower id, so that too many rows are counted rather than too few.
 //!
 //! Times of the Web API Log and the Object Log are the server's and follow the ids. Those of the
 //! Events Log are given by applications: single rows and whole batches may be days older, or hours
 //! ahead, than their neighbours. A probe of the Events Log therefore judges a whole page by the
-//! latest time on it that is not in the future, and the search looks at pages below what it found:
+//! latest time on it that is not in the future, and the search looks at pages below the found id:
 //! at each of the next [`CLOSE_PAGES`] pages, then at growing distances. One that shows a time that
-//! is not old moves the search below it. What it cannot know: a stretch of rows that is shorter
-//! than about a third of an old batch of more than [`CLOSE_PAGES`] pages that follows it can be
-//! missed.
+//! is not old moves the search below it. Its limit: a stretch of rows can be missed if it is
+//! shorter than about a third of an old batch of more than [`CLOSE_PAGES`] pages behind it.
 
 use crate::cryptolens::{ApiError, LogKind, Page, Row, TimeSource};
 
-/// No search asks more often. A log whose ids reach 2^40 takes about 40 requests to find a place in
-/// and 40 to confirm it.
+/// The most requests of one search. A log whose ids reach 2^40 takes about 40 requests to find a
+/// place in and 40 to confirm it.
 const MOST_REQUESTS: u32 = 130;
 
 /// The first step of the gallop, in ids.
@@ -40,7 +38,7 @@ const MOST_CLIMBS: u32 = 16;
 /// only where the API refused ids or showed an empty list in between.
 const MOST_ROUNDS: u32 = 3;
 
-/// Pages without any plausible time that a search reads past, to judge them by what follows.
+/// The most pages without any plausible time that a search skips, to judge them by the next one.
 const MOST_LOOKS_PAST: u32 = 16;
 
 /// Pages below the found place that are all looked at before the distances grow.
@@ -117,14 +115,14 @@ pub(crate) trait Probe {
         extent: Extent,
     ) -> impl Future<Output = Result<ProbeAnswer, ApiError>> + Send;
 
-    /// The row that the server says is the newest, asked for by `OrderBy`; the search makes sure.
+    /// The row that is the newest by the server's order (`OrderBy`); the search checks it.
     fn newest(&mut self) -> impl Future<Output = Result<ProbeAnswer, ApiError>> + Send;
 
     /// Called after an answer that says the log is empty. `true` asks once more after the wait;
     /// `false` believes it.
     fn pause_for_overlap(&mut self) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
-    /// The present time in Unix seconds. A time after it is not plausible.
+    /// The current time in Unix seconds. A later time is not plausible.
     fn now(&self) -> i64;
 }
 
@@ -268,8 +266,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         Ok(Some(newest))
     }
 
-    /// True if the log says that it is empty, and says so again after an overlap where the caller
-    /// waits.
+    /// True if the log answers that it is empty, and again after an overlap if the caller waits.
     async fn is_empty(&mut self) -> Result<bool, ApiError> {
         let started = self.probe.now();
         if self.ask(0, Extent::Two).await? != ProbeAnswer::Empty {
@@ -373,7 +370,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     /// continues below each page that shows a time that is not old.
     async fn confirm_below(&mut self, mut lo: i64) -> Result<i64, ApiError> {
         while let Some(hi) = self.recent_below(lo).await? {
-            // Nothing is believed now but what is found below.
+            // From here on only the pages below are believed.
             let floor = self.old_below(hi).await?;
             let bisected = self.bisect(floor, hi).await?;
             lo = if self.is_spent() { floor } else { self.climb(bisected).await?.0 };
@@ -397,8 +394,8 @@ impl<'p, P: Probe + Send> Search<'p, P> {
                 return Ok(Some(from));
             }
             if look.reached < upto && look.span < width {
-                // Ids lie closer together than they do above: the page ended before what was looked
-                // at.
+                // Ids lie closer together than they do above: the page ended before the rows that
+                // were looked at.
                 width = look.span.max(1);
                 continue;
             }
@@ -478,7 +475,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
             };
             match (self.verdict(&rows), rows.last()) {
                 (Some(Verdict::NotBefore { prefix: Some(last) }), _) if extent == Extent::Two => {
-                    // Where times follow ids, the first row tells about what is below it.
+                    // Where times follow ids, the first row shows that the rows below it are old.
                     return Ok(Verdict::Before { last });
                 }
                 (None, Some(last)) if self.looks_past < MOST_LOOKS_PAST && !self.is_spent() => {
@@ -490,7 +487,7 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         }
     }
 
-    /// Judges rows by the latest of their plausible times; none where no time is plausible.
+    /// Judges rows by the latest of their plausible times; `None` where no time is plausible.
     fn verdict(&self, rows: &[ProbeRow]) -> Option<Verdict> {
         let Mark::Time(mark) = self.mark else {
             return rows.last().map(|row| Verdict::Before { last: row.id });

@@ -2,7 +2,7 @@
 //! and ledger run on a simulated clock against simulated replicas. A kill drops the poller's
 //! futures at a random await, and the ledger is opened again from its file.
 //!
-//! What it proves in each world: a row that becomes visible within the promise is counted exactly
+//! It proves in each world: a row that becomes visible within the promise is counted exactly
 //! once, every other row above the origin at most once, and the floor reaches the cursor once the
 //! log is quiet. It proves that it can prove it: with each rule of [`Flaw`] it finds a world that
 //! fails.

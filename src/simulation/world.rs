@@ -1,5 +1,6 @@
 //! One simulated world: a log whose rows become visible in each replica at a time of its own, what
-//! goes wrong with requests, commits and processes, and what must have been counted in the end.
+//! goes wrong with requests, commits and processes, and the rows that must have been counted in the
+//! end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -16,9 +17,9 @@ use crate::cryptolens::{
     Answered, ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token,
     TransportFault,
 };
-use crate::ingest::Since;
+
 use crate::ingest::flaw::Flaw;
-use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Source};
+use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Since, Source};
 use crate::ledger::inline::InlineLedger;
 use crate::ledger::tests::{Failing, counted_in, folder};
 use crate::reader::PageSource;
@@ -122,7 +123,7 @@ struct Entry {
     visible: Vec<u64>,
 }
 
-/// The log, its replicas, and what goes wrong with a request.
+/// The log, its replicas, and the faults of requests.
 struct Server {
     kind: Kind,
     random: ChaCha8Rng,

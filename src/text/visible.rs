@@ -5,16 +5,15 @@
 //! two series. Each of them becomes U+FFFD, which is seen, except where writing needs it:
 //!
 //! * joiners where they change the shape of letters: between letters of joining scripts such as
-//!   Arabic, and after the virama of Indic scripts (after UAX #31 and RFC 5892, appendix A);
-//! * whole emoji that Unicode recommends, which get their fully qualified form;
-//! * selectors of an emoji's presentation that differ from its default, and Mongolian selectors
-//!   after a letter.
+//! Arabic, and after the virama of Indic scripts (after UAX #31 and RFC 5892, appendix A); * whole
+//! emoji that Unicode recommends, which get their fully qualified form; * selectors of an emoji's
+//! presentation that differ from its default, and Mongolian selectors after a letter.
 //!
 //! A variation selector elsewhere chooses a glyph of the same character, and a joiner between
 //! letters that join, or don't join, anyhow changes nothing: both are left out, so that such names
-//! become the same. Promises: what comes out comes out of itself unchanged. It doesn't know fonts:
-//! two Indic spellings may look alike where a font lacks a ligature. Blanks are seen, whatever
-//! their width, and letters that resemble letters of other scripts are too.
+//! become the same. Promises: the result of the function is left unchanged by it. It doesn't know
+//! fonts: two Indic spellings may look alike where a font lacks a ligature. Blanks are seen,
+//! whatever their width, and letters that resemble letters of other scripts are too.
 
 use std::borrow::Cow;
 
@@ -51,12 +50,12 @@ pub(crate) fn fit(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// A character that is not seen but may change what is.
+/// An unseen character that may change visible ones.
 pub(crate) fn is_unseen(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // Annotation marks and what ends a line or a paragraph are not in the list.
+    // Annotation marks and the ends of lines and paragraphs are not in the list.
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
@@ -203,7 +202,7 @@ fn style(before: char, c: char, after: Option<char>) -> Fate {
     let emoji = CodePointSetData::new::<Emoji>().contains(before);
     let by_default = CodePointSetData::new::<EmojiPresentation>().contains(before);
     if c == EMOJI_STYLE {
-        // What tints an emoji chooses its presentation as well.
+        // A tint of an emoji chooses its presentation as well.
         let tinted = after.is_some_and(is_modifier);
         is(emoji && !by_default && !tinted, Fate::Kept)
     } else {

@@ -80,7 +80,7 @@ struct Names<'a, R> {
     known: Vec<(&'a [u8], Option<Slot<R>>)>,
 }
 
-/// What is left of a body.
+/// The rest of a body.
 struct PlainReader<'a> {
     rest: &'a [u8],
 }

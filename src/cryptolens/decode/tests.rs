@@ -290,8 +290,8 @@ fn the_seats_of_a_key() {
     let body =
         br#"{"LicenseKey":{"id":1,"key":"A","maxNoOfMachines":5},"metadata":null,"result":0,"message":""}"#;
     assert_eq!(max_machines(body), Ok(5));
-    let told = br#"{"licenseKey":null,"result":1,"message":"Access denied."}"#;
-    assert_eq!(max_machines(told), Err(BodyError::Reported(ApiError::Denied)));
+    let refused = br#"{"licenseKey":null,"result":1,"message":"Access denied."}"#;
+    assert_eq!(max_machines(refused), Err(BodyError::Reported(ApiError::Denied)));
     for odd in [
         &br#"{"result":0}"#[..],
         br#"{"licenseKey":{"id":1},"result":0}"#,
@@ -408,7 +408,7 @@ fn an_id_that_no_float_holds_is_no_id() {
     }
 }
 
-/// A row in which two quotes are wrong, so that what looks like another row stands in a text.
+/// A row in which two quotes are wrong, so that a text holds bytes that look like another row.
 #[test]
 fn a_damaged_row_never_swallows_another() {
     for last in [r#""x":"abc"#, r#""x":"abc\"#, r#""x":[{"a":1"#, r#""x":{"#, r#""x":["#] {
@@ -509,7 +509,7 @@ fn a_list_is_stopped_at_twice_the_limit() {
     let zeros = vec!["0".to_owned(); 100_000];
     let page = read(&zeros, 1000).unwrap();
     assert_eq!((page.rows.len(), page.without_id.len()), (0, 2000), "full, and no empty page");
-    // Rows behind what is no row are not lost.
+    // Rows behind an element that is no row are not lost.
     let mut mixed = zeros.clone();
     mixed.extend(rows(&mut (1..=3)));
     assert_eq!(read(&mixed, 10).unwrap().rows.len(), 3);
@@ -521,7 +521,7 @@ fn a_list_is_stopped_at_twice_the_limit() {
     // Rows that the next request would jump over.
     let jumping = rows(&mut (10..=40).chain([5]));
     assert_eq!(read(&jumping, 10), Err(BodyError::Fault(DecodeFault::Order)));
-    // What was kept may come again.
+    // Kept rows may come again.
     assert_eq!(read(&rows(&mut (1..=40).chain([5, 7])), 10).unwrap().rows.len(), 20);
 }
 

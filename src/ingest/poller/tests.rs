@@ -25,7 +25,7 @@ fn clock() -> TimestampPair {
 
 type Answer = Result<Vec<(i64, i64)>, ApiError>;
 
-/// A log, and what goes wrong with it.
+/// A log, and the faults of its server.
 #[derive(Default)]
 struct World {
     /// Ids and times of the rows that are visible.
@@ -68,7 +68,7 @@ impl Fake {
         look(&mut self.world.lock().unwrap())
     }
 
-    /// The requests since the last look: when, and what was asked.
+    /// The requests since the last look: time, position and limit.
     fn requests(&self) -> Vec<(Duration, i64, u16)> {
         self.world(|world| std::mem::take(&mut world.requests))
     }
@@ -282,7 +282,7 @@ async fn a_backlog_is_read_page_by_page_and_an_idle_log_costs_one_request_per_po
     assert!(view.up && !view.catching_up && view.last_poll == Some(START));
     let asked: Vec<_> = running.fake.requests().into_iter().map(|(_, after, _)| after).collect();
     assert_eq!(asked, [0, 100, 200]);
-    // Until the overlap has passed, what is above the floor is read again; then a poll is one
+    // Until the overlap has passed, the rows above the floor are read again; then a poll is one
     // request.
     running.after(5 * MINUTE).await;
     running.fake.requests();
@@ -301,7 +301,8 @@ async fn a_guess_that_was_wrong_costs_a_request_and_no_row() {
     let mut rows = old(250);
     let page = rows[..100].to_vec();
     let second = rows[100..200].to_vec();
-    // The second page seems to end elsewhere than it does: asked ahead is what does not come next.
+    // The second page seems to end elsewhere than it does, so a page is asked for ahead that does
+    // not come next.
     let scripted = VecDeque::from([(Ok(page), None), (Ok(second), Some(120))]);
     rows.push((251, START));
     let running = Running::start(World { rows, scripted, ..World::default() });
@@ -578,7 +579,7 @@ async fn a_log_whose_newest_id_is_below_the_cursor_is_shown_and_counts_nothing_t
     let view = running.after(10 * MINUTE).await;
     assert_eq!((view.newest_id, view.up), (Some(7), true));
     assert_eq!(running.kept().len(), 11);
-    // An empty log is retention, and what was shown last stays.
+    // An empty log is the effect of retention, and the id that was shown last stays.
     running.fake.world(|world| world.rows.clear());
     assert_eq!(running.after(10 * MINUTE).await.newest_id, Some(7));
     running.fake.world(|world| world.rows = vec![(1011, START)]);
