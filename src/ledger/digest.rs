@@ -14,7 +14,7 @@ use ring::digest::{Context, SHA256};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 
-use super::store::StoreError;
+use super::error::StoreError;
 
 /// The table of the digests, by log; that of the whole file is at 0.
 const WHOLE: i64 = 0;

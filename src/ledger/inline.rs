@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
+use super::store::Configured;
 use super::tests::{Failing, options};
 use super::writer::{PageRequest, Request, Writer};
-use super::{Ledger, LedgerView};
+use super::{Ledger, LedgerOptions, LedgerView};
 use crate::cryptolens::Product;
 use crate::ingest::{
     CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
@@ -24,8 +25,18 @@ pub(crate) struct InlineLedger {
 impl InlineLedger {
     /// Opens the ledger in a directory.
     pub(crate) fn open_in(directory: &Path, failing: Failing) -> InlineLedger {
-        let (writer, ledger) = Ledger::prepare(options(directory), failing).unwrap();
+        InlineLedger::open_with(options(directory), failing)
+    }
+
+    /// As [`InlineLedger::open_in`], with options of one's own.
+    pub(crate) fn open_with(options: LedgerOptions, failing: Failing) -> InlineLedger {
+        let (writer, ledger) = Ledger::prepare(options, failing).unwrap();
         InlineLedger { writer: Arc::new(Mutex::new(writer)), ledger }
+    }
+
+    /// Replaces the products that are known by configuration.
+    pub(crate) fn configure(&self, configured: Configured) -> Result<(), CheckpointError> {
+        self.ask(|reply| Request::Configure { configured, reply })
     }
 
     /// What is committed.

@@ -5,8 +5,11 @@
 //! file that can't be used is moved aside and never deleted; a second process is refused. It knows nothing of HTTP.
 
 mod belongs;
+mod births;
 mod digest;
+mod error;
 mod foreign;
+mod reader;
 mod schema;
 mod store;
 mod writer;
@@ -34,23 +37,27 @@ use crate::tally::{Limits, families};
 
 pub use belongs::LedgerAddress;
 pub use foreign::ForeignLedger;
+pub use reader::LedgerReader;
 pub(crate) use schema::DEMO_WORLD;
 pub use schema::OpenError;
 use schema::{Claim, Files};
 use store::Configured;
-pub use store::{AccountState, LogState};
+pub use store::{AccountState, Accounts, LogState};
 use writer::{Nobody, Observer, PageRequest, Request, Writer};
 
 /// Requests that may wait for the writer.
 const QUEUE: usize = 64;
 
 /// Everything that is in the ledger, as of one commit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(Default))]
 pub struct Committed {
     /// By name.
     pub accounts: BTreeMap<Arc<str>, AccountState>,
     /// How often a file was moved aside.
     pub resets: u64,
+    /// The identity of the ledger: a UUID that was made with it.
+    pub instance_id: Arc<str>,
 }
 
 #[derive(Debug)]

@@ -17,10 +17,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use crate::metrics::BirthTime;
 
+use super::Committed;
 use super::belongs::LedgerAddress;
 use super::digest::Digest;
+use super::error::StoreError;
 use super::foreign::ForeignLedger;
-use super::store::{self, Accounts, Configured, Edit, LedgerSink, StoreError};
+use super::store::{self, Accounts, Configured, Edit, LedgerSink};
 
 /// "clns" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
@@ -33,16 +35,21 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A part of a migration.
 #[derive(Clone, Copy)]
-pub(super) enum Step {
+pub(super) enum MigrationStep {
     Sql(&'static str),
     /// What SQL cannot say.
     Convert(fn(&Transaction<'_>) -> Result<(), StoreError>),
 }
 
 /// Each takes the schema from the version of its index to the next. Only ever appended to.
-pub(super) const MIGRATIONS: &[&[Step]] = &[
-    &[Step::Sql(VERSION_1)],
-    &[Step::Sql(VERSION_2), Step::Convert(store::convert_window), Step::Sql("DROP TABLE window")],
+pub(super) const MIGRATIONS: &[&[MigrationStep]] = &[
+    &[MigrationStep::Sql(VERSION_1)],
+    &[
+        MigrationStep::Sql(VERSION_2),
+        MigrationStep::Convert(store::convert_window),
+        MigrationStep::Sql("DROP TABLE window"),
+    ],
+    &[MigrationStep::Sql(VERSION_3), MigrationStep::Convert(store::convert_births)],
 ];
 
 const VERSION_1: &str = "
@@ -118,6 +125,20 @@ CREATE TABLE digest (
 ) STRICT;
 ";
 
+/// Births, the newest row of failure counters, and an identity.
+const VERSION_3: &str = "
+ALTER TABLE log ADD COLUMN born INTEGER;
+ALTER TABLE counter ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counter ADD COLUMN entry_id INTEGER;
+ALTER TABLE histogram ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE instance (
+    id TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+";
+
+/// The last version of the schema that had no birth times.
+const WITHOUT_BIRTHS: u32 = 2;
+
 /// The first version of the schema, which had neither digest nor record of whose it is.
 const FIRST: u32 = 1;
 
@@ -192,11 +213,23 @@ pub(super) struct Claim {
     pub(super) foreign: ForeignLedger,
 }
 
+/// How a ledger is opened.
+pub(super) struct Opening<'a> {
+    pub(super) migrations: &'a [&'a [MigrationStep]],
+    pub(super) claim: &'a Claim,
+    pub(super) configured: &'a Configured,
+    /// The least that the number of moved files becomes.
+    pub(super) resets: u64,
+    /// Now.
+    pub(super) moment: BirthTime,
+}
+
 /// A ledger that is open, verified and owned.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) accounts: Accounts,
     pub(super) resets: u64,
+    pub(super) instance_id: Arc<str>,
     pub(super) digest: Digest,
     /// Drawn anew at each opening: whoever finds another one in the file has lost the ledger to a later process.
     pub(super) owner: u64,
@@ -253,34 +286,28 @@ impl Files {
     /// Opens the database: verified, with its schema up to date, recorded as this process's own. What was read stays
     /// good as long as nobody else takes it over: all of it comes from the transaction that makes this process its owner.
     ///
-    /// `resets` is the least that the number of moved files becomes. `read` is what was read, also if the disk is full
-    /// and nothing can be written.
+    /// `read` is what was read, also if the disk is full and nothing can be written.
     pub(super) fn open(
         &self,
-        migrations: &[&[Step]],
-        claim: &Claim,
-        configured: &Configured,
-        resets: u64,
+        opening: &Opening<'_>,
         opened: impl Fn(&Connection) -> rusqlite::Result<()>,
-        read: &mut Option<(Accounts, u64)>,
+        read: &mut Option<Committed>,
     ) -> Result<Opened, OpenError> {
         let path = self.database();
-        let found = self.open_verified(migrations, claim, configured, resets, opened, read);
+        let found = self.open_verified(opening, opened, read);
         found.map_err(|error| match error {
-            Refused::Open(error) => error,
-            Refused::Store(error) => self.classify(&path, &error),
+            OpenRefusal::Open(error) => error,
+            OpenRefusal::Store(error) => self.classify(&path, &error),
         })
     }
 
     fn open_verified(
         &self,
-        migrations: &[&[Step]],
-        claim: &Claim,
-        configured: &Configured,
-        resets: u64,
+        opening: &Opening<'_>,
         opened: impl Fn(&Connection) -> rusqlite::Result<()>,
-        read: &mut Option<(Accounts, u64)>,
-    ) -> Result<Opened, Refused> {
+        read: &mut Option<Committed>,
+    ) -> Result<Opened, OpenRefusal> {
+        let Opening { migrations, claim, configured, resets, moment } = *opening;
         let path = self.database();
         let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -289,11 +316,16 @@ impl Files {
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         opened(&connection)?;
-        if self.version(&connection)? == FIRST && known > FIRST && !Digest::is_kept(&connection)? {
+        let before = self.version(&connection)?;
+        // A first version with a digest has a damaged number: the digest says so below.
+        if before > 0 && before < known && (before > FIRST || !Digest::is_kept(&connection)?) {
             check_integrity(&connection)?;
-            // What is not taken over needs no copy, either.
-            refuse_foreign(&path, claim, self.addresses(&connection, FIRST)?.values())?;
-            self.copy_first_version(&connection)?;
+            if before > FIRST {
+                Digest::verify(&connection)?;
+            }
+            // A ledger that is not taken over needs no copy, either.
+            refuse_foreign(&path, claim, self.addresses(&connection, before)?.values())?;
+            self.copy_before_migration(&connection, before)?;
         }
 
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -329,10 +361,11 @@ impl Files {
             store::keep_address(&mut edit, account, kept.get(account), &claim.address)?;
         }
         let loaded = store::load(&transaction)?;
+        let instance_id: Arc<str> = store::instance_id(&transaction)?.into();
         // A new file has no number yet; it may be new because another was moved aside just before the process ended.
         let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
         let resets = before.max(resets);
-        *read = Some((loaded.clone(), resets));
+        *read = Some(Committed { accounts: loaded.clone(), resets, instance_id: Arc::clone(&instance_id) });
         let mut accounts = loaded;
         for (account, products) in configured {
             let state = accounts.entry(Arc::clone(account)).or_default();
@@ -343,7 +376,11 @@ impl Files {
             // Those of products that were configured, and of families that came, since it was written.
             for (account, state) in &mut accounts {
                 let delta = state.at_zero();
-                *state = state.with(&delta, |_| BirthTime::UNKNOWN);
+                *state = state.with(&delta, |log| {
+                    // An earlier version showed them at 0 without a row, for as long as it counted.
+                    let origin = state.logs.get(&log).and_then(|log| log.born);
+                    origin.filter(|_| found <= WITHOUT_BIRTHS).unwrap_or(moment)
+                });
                 delta.save(&state.tally, &mut LedgerSink { edit: &mut edit, account })?;
             }
             store::set_meta(&mut edit, RESETS, resets)?;
@@ -357,19 +394,19 @@ impl Files {
         transaction.commit()?;
         make_durable(&connection)?;
         let data_version = data_version(&connection)?;
-        if found == FIRST && known > FIRST {
+        if found > 0 && found < known {
             tracing::info!(
                 ledger = %path.display(),
                 from = found,
                 to = known,
-                copy = %self.first_version().display(),
+                copy = %self.copy_of(found).display(),
                 "ledger schema migrated; the copy of the old file stays until the next start"
             );
         } else {
-            self.remove_first_version();
+            (FIRST..known).for_each(|version| self.remove_copy_of(version));
         }
         *read = None;
-        Ok(Opened { connection, accounts, resets, digest, owner, data_version })
+        Ok(Opened { connection, accounts, resets, instance_id, digest, owner, data_version })
     }
 
     /// The number of the schema; 0 for a file that was never written.
@@ -403,21 +440,22 @@ impl Files {
         }
     }
 
-    fn first_version(&self) -> PathBuf {
-        self.directory.join("ledger.db.v1")
+    /// The copy of a ledger of an earlier version.
+    fn copy_of(&self, version: u32) -> PathBuf {
+        self.directory.join(format!("ledger.db.v{version}"))
     }
 
-    /// Copies a ledger of the first version, with all that is in its write-ahead log.
-    fn copy_first_version(&self, connection: &Connection) -> Result<(), Refused> {
-        let (copy, draft) = (self.first_version(), self.directory.join("ledger.db.v1.new"));
+    /// Copies a ledger of an earlier version, with all that is in its write-ahead log.
+    fn copy_before_migration(&self, connection: &Connection, version: u32) -> Result<(), OpenRefusal> {
+        let (copy, draft) = (self.copy_of(version), self.directory.join("ledger.db.copy.new"));
         copy_database(connection, &draft)?;
         std::fs::rename(&draft, &copy)
             .map_err(|error| OpenError::Unusable { path: copy, reason: error.to_string() })?;
         Ok(())
     }
 
-    fn remove_first_version(&self) {
-        let copy = self.first_version();
+    fn remove_copy_of(&self, version: u32) {
+        let copy = self.copy_of(version);
         match std::fs::remove_file(&copy) {
             Ok(()) => {
                 tracing::info!(path = %copy.display(), "removed the copy from before the schema was migrated")
@@ -548,21 +586,21 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// Why a file was not opened.
-enum Refused {
+/// Why a file was not opened: on purpose, or by an error that says nothing yet about the file.
+enum OpenRefusal {
     Open(OpenError),
     Store(StoreError),
 }
 
-impl From<OpenError> for Refused {
-    fn from(error: OpenError) -> Refused {
-        Refused::Open(error)
+impl From<OpenError> for OpenRefusal {
+    fn from(error: OpenError) -> OpenRefusal {
+        OpenRefusal::Open(error)
     }
 }
 
-impl<E: Into<StoreError>> From<E> for Refused {
-    fn from(error: E) -> Refused {
-        Refused::Store(error.into())
+impl<E: Into<StoreError>> From<E> for OpenRefusal {
+    fn from(error: E) -> OpenRefusal {
+        OpenRefusal::Store(error.into())
     }
 }
 
@@ -661,10 +699,10 @@ fn copy_database(from: &Connection, to: &Path) -> Result<(), StoreError> {
 /// Far more than a ledger has: its own connection is the only one that writes, and waits for the copy.
 const PAGES_A_STEP: i32 = 1 << 20;
 
-fn apply(transaction: &Transaction<'_>, migration: &[Step]) -> Result<(), StoreError> {
+fn apply(transaction: &Transaction<'_>, migration: &[MigrationStep]) -> Result<(), StoreError> {
     migration.iter().try_for_each(|step| match step {
-        Step::Sql(sql) => Ok(transaction.execute_batch(sql)?),
-        Step::Convert(convert) => convert(transaction),
+        MigrationStep::Sql(sql) => Ok(transaction.execute_batch(sql)?),
+        MigrationStep::Convert(convert) => convert(transaction),
     })
 }
 
@@ -709,10 +747,12 @@ mod tests {
         Claim { address: LedgerAddress::of(&"https://api.example.com".parse().unwrap()), foreign }
     }
 
-    fn open_with(folder: &Path, migrations: &[&[Step]]) -> Result<Opened, OpenError> {
+    fn open_with(folder: &Path, migrations: &[&[MigrationStep]]) -> Result<Opened, OpenError> {
         let configured = Configured::from([(Arc::from("default"), Vec::new())]);
         let claim = claim(ForeignLedger::Refuse);
-        Files::new(folder).open(migrations, &claim, &configured, 0, |_| Ok(()), &mut None)
+        let moment = BirthTime::at_seconds(1);
+        let opening = Opening { migrations, claim: &claim, configured: &configured, resets: 0, moment };
+        Files::new(folder).open(&opening, |_| Ok(()), &mut None)
     }
 
     fn open(folder: &Path) -> Result<Opened, OpenError> {
@@ -735,19 +775,19 @@ mod tests {
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("application_id"), i64::from(APPLICATION_ID));
-        assert_eq!(number("user_version"), 2);
+        assert_eq!(number("user_version"), 3);
         let kept = store::addresses(&connection).unwrap();
         assert_eq!(kept, BTreeMap::from([("default".to_owned(), claim(ForeignLedger::Refuse).address)]));
     }
 
-    const LATER: &[Step] = &[Step::Sql("ALTER TABLE product ADD COLUMN later INTEGER")];
+    const LATER: &[MigrationStep] = &[MigrationStep::Sql("ALTER TABLE product ADD COLUMN later INTEGER")];
 
     #[test]
     fn migrations_are_applied_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
         for _ in 0..2 {
-            let later = [MIGRATIONS[0], MIGRATIONS[1], LATER];
+            let later = [MIGRATIONS, &[LATER]].concat();
             let connection = open_with(folder.path(), &later).unwrap().connection;
             connection.execute("INSERT OR IGNORE INTO product VALUES ('a', 1, 'b', 7)", []).unwrap();
             sign(&connection);
@@ -758,8 +798,8 @@ mod tests {
     fn a_migration_that_fails_leaves_the_old_schema() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
-        let bad: &[Step] = &[Step::Sql("CREATE TABLE b (x); CREATE TABLE log (x);")];
-        assert!(open_with(folder.path(), &[MIGRATIONS[0], MIGRATIONS[1], bad]).is_err());
+        let bad: &[MigrationStep] = &[MigrationStep::Sql("CREATE TABLE b (x); CREATE TABLE log (x);")];
+        assert!(open_with(folder.path(), &[MIGRATIONS, &[bad]].concat()).is_err());
         let connection = open(folder.path()).unwrap().connection;
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'b'";
         assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
@@ -768,15 +808,18 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused_if_it_is_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        open_with(folder.path(), &[MIGRATIONS[0], MIGRATIONS[1], LATER]).unwrap();
+        open_with(folder.path(), &[MIGRATIONS, &[LATER]].concat()).unwrap();
         let refused = open(folder.path());
-        assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2, .. })));
-        let told = refused.err().unwrap().to_string();
-        assert!(told.contains("the ledger has schema 3") && told.contains("run a newer version"), "{told}");
+        assert!(matches!(refused, Err(OpenError::Newer { found: 4, known: 3, .. })));
+        let message = refused.err().unwrap().to_string();
+        assert!(
+            message.contains("the ledger has schema 4") && message.contains("run a newer version"),
+            "{message}"
+        );
 
         let folder = tempfile::tempdir().unwrap();
         let connection = open(folder.path()).unwrap().connection;
-        connection.pragma_update(None, "user_version", 3).unwrap();
+        connection.pragma_update(None, "user_version", 4).unwrap();
         drop(connection);
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "a damaged number");
     }

@@ -8,25 +8,30 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::cryptolens::{LogKind, Product};
-use crate::ingest::{DamagedChunk, LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
+use crate::ingest::{LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
 use crate::metrics::{BirthTime, Family, Histogram, MAX_BOUNDS, Point, PointValue};
-use crate::tally::{AccountTally, PointSink, Products, TallyDelta};
+use crate::tally::{AccountTally, PointSink, Products, TallyDelta, families};
 
 use super::belongs::LedgerAddress;
+use super::births;
 use super::digest::{Digest, text};
+use super::error::StoreError;
 
-/// One log, without its window.
+/// One log, without its seen ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
     /// Where counting began.
     pub origin: Origin,
+    /// The birth of all that is counted in its first poll: the instant of the origin, as soon as it is
+    /// known.
+    pub born: Option<BirthTime>,
     /// The highest id counted.
     pub cursor: i64,
-    /// Whether any pass was ever complete.
+    /// Whether any poll was ever complete.
     pub first_poll_complete: bool,
     /// Time of the newest row counted, in Unix seconds.
     pub last_entry: Option<i64>,
-    /// End of the last complete pass that was written down, in Unix seconds.
+    /// End of the last complete poll that was written down, in Unix seconds.
     pub last_poll: Option<i64>,
 }
 
@@ -83,29 +88,6 @@ pub(super) struct LogChange {
     pub(super) state: LogState,
 }
 
-/// Why something could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    /// By SQLite.
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-    /// What was read is not what was written.
-    #[error(transparent)]
-    Chunk(#[from] DamagedChunk),
-    /// As before, by the digest or SQLite's own check.
-    #[error("{0}")]
-    Damaged(String),
-    /// A row was handed over twice.
-    #[error("a row was to be counted that is counted already")]
-    AlreadyCounted,
-    /// A floor or a cursor was to fall.
-    #[error("a log was to be moved back")]
-    Backwards,
-    /// A process that started later has taken the ledger over.
-    #[error("another process has taken the ledger over")]
-    TakenOver,
-}
-
 /// A transaction, with the digest as it will be after it.
 pub(super) struct Edit<'a> {
     pub(super) transaction: &'a Transaction<'a>,
@@ -124,13 +106,14 @@ impl Edit<'_> {
     }
 }
 
-pub(super) type Accounts = BTreeMap<Arc<str>, AccountState>;
+/// Accounts by name.
+pub type Accounts = BTreeMap<Arc<str>, AccountState>;
 
 /// Reads everything but the windows.
 pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     let mut accounts = Accounts::new();
     let mut logs = connection.prepare(
-        "SELECT account, log, since, mark, origin, cursor, first_poll_complete, last_entry, last_poll FROM log",
+        "SELECT account, log, since, mark, origin, cursor, first_poll_complete, last_entry, last_poll, born FROM log",
     )?;
     let mut rows = logs.query([])?;
     while let Some(row) = rows.next()? {
@@ -142,6 +125,7 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
             first_poll_complete: row.get(6)?,
             last_entry: row.get(7)?,
             last_poll: row.get(8)?,
+            born: row.get::<_, Option<i64>>(9)?.map(BirthTime::at_millis),
         };
         account(&mut accounts, row.get(0)?).logs.insert(log, state);
     }
@@ -155,16 +139,17 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     }
 
     let mut unread = 0_u64;
-    let mut counters = connection.prepare("SELECT account, family, labels, value FROM counter")?;
+    let mut counters =
+        connection.prepare("SELECT account, family, labels, value, born, entry_id FROM counter")?;
     let mut rows = counters.query([])?;
     while let Some(row) = rows.next()? {
         let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
         let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
         let value = PointValue::Counter(unsigned(row, 3)?);
-        unread += u64::from(!tally.restore(&family, &labels, &value, BirthTime::UNKNOWN, None));
+        unread += u64::from(!tally.restore(&family, &labels, &value, birth(row, 4)?, row.get(5)?));
     }
     let mut histograms =
-        connection.prepare("SELECT account, family, labels, count, sum, buckets FROM histogram")?;
+        connection.prepare("SELECT account, family, labels, count, sum, buckets, born FROM histogram")?;
     let mut rows = histograms.query([])?;
     while let Some(row) = rows.next()? {
         let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
@@ -174,7 +159,7 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
         let histogram = Histogram { buckets, count: unsigned(row, 3)?, sum: row.get(4)? };
         let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
         let value = PointValue::Histogram(Arc::new(histogram));
-        unread += u64::from(!tally.restore(&family, &labels, &value, BirthTime::UNKNOWN, None));
+        unread += u64::from(!tally.restore(&family, &labels, &value, birth(row, 6)?, None));
     }
     if unread > 0 {
         tracing::warn!(
@@ -233,8 +218,8 @@ pub(super) fn begin_log(
     let id = edit
         .transaction
         .prepare_cached(
-            "INSERT INTO log (account, log, since, mark, origin, floor, watermark, cursor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO log (account, log, since, mark, origin, floor, watermark, cursor, born)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING RETURNING id",
         )?
         .query_row(
             params![
@@ -245,7 +230,8 @@ pub(super) fn begin_log(
                 start.origin(),
                 start.floor(),
                 start.watermark(),
-                start.cursor()
+                start.cursor(),
+                births::of_origin(origin).map(BirthTime::millis)
             ],
             |row| row.get(0),
         )
@@ -279,7 +265,7 @@ pub(super) fn move_log(
     edit.transaction
         .prepare_cached(
             "UPDATE log SET floor = ?2, watermark = ?3, cursor = ?4, first_poll_complete = ?5, last_entry = ?6, last_poll = ?7,
-                 without_id = coalesce(?8, without_id)
+                 without_id = coalesce(?8, without_id), born = coalesce(born, ?9)
              WHERE id = ?1",
         )?
         .execute(params![
@@ -290,7 +276,8 @@ pub(super) fn move_log(
             change.state.first_poll_complete,
             change.state.last_entry,
             change.state.last_poll,
-            without_id
+            without_id,
+            change.state.born.map(BirthTime::millis)
         ])?;
     let new = log_row(edit.transaction, id)?;
     edit.replace("log", Some(&cells(&old)), Some(&cells(&new)));
@@ -444,6 +431,48 @@ pub(super) fn convert_window(transaction: &Transaction<'_>) -> Result<(), StoreE
     Ok(())
 }
 
+/// Gives all that a ledger of an earlier version holds the birth of its origin, and the ledger an
+/// identity.
+pub(super) fn convert_births(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    // Where nothing was read yet, the first row is still to come.
+    transaction.execute(
+        "UPDATE log SET born = max(mark, 0) * 1000 WHERE mark > 0 OR cursor > origin OR first_poll_complete",
+        [],
+    )?;
+    let mut select = transaction.prepare("SELECT account, log, coalesce(born, 0) FROM log")?;
+    let logs = select
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, birth(row, 2)?)))?
+        .collect::<rusqlite::Result<Vec<(String, String, BirthTime)>>>()?;
+    let mut origins: BTreeMap<(String, LogKind), BirthTime> = BTreeMap::new();
+    for (account, log, born) in logs {
+        if let Some(log) = LogKind::from_name(&log) {
+            origins.insert((account, log), born);
+        }
+    }
+    for table in ["counter", "histogram"] {
+        let mut select = transaction.prepare(&format!("SELECT account, family, labels FROM {table}"))?;
+        let series = select
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<rusqlite::Result<Vec<(String, String, String)>>>()?;
+        let mut update = transaction.prepare(&format!(
+            "UPDATE {table} SET born = ?4 WHERE account = ?1 AND family = ?2 AND labels = ?3"
+        ))?;
+        for (account, family, labels) in series {
+            let log = families::log_of(&family, &from_json::<String>(&labels));
+            let born = log.and_then(|log| origins.get(&(account.clone(), log)));
+            let born = born.copied().unwrap_or(BirthTime::UNKNOWN);
+            update.execute(params![account, family, labels, born.millis()])?;
+        }
+    }
+    transaction.execute("INSERT INTO instance (id) VALUES (?1)", [uuid::Uuid::new_v4().to_string()])?;
+    Ok(())
+}
+
+/// The identity of the ledger: a UUID that was made with it.
+pub(super) fn instance_id(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT id FROM instance", [], |row| row.get(0))
+}
+
 /// The addresses that the ledger was written for, by account.
 pub(super) fn addresses(connection: &Connection) -> rusqlite::Result<BTreeMap<String, LedgerAddress>> {
     let mut select = connection.prepare("SELECT name, address FROM account")?;
@@ -515,21 +544,32 @@ impl PointSink for LedgerSink<'_, '_> {
 impl LedgerSink<'_, '_> {
     fn counter(&mut self, family: &Family, point: &Point, value: u64) -> Result<(), StoreError> {
         let labels = labels_json(point);
-        let key = params![self.account, family.name, labels];
         let transaction = self.edit.transaction;
-        let old: Option<i64> = transaction
-            .prepare_cached("SELECT value FROM counter WHERE account = ?1 AND family = ?2 AND labels = ?3")?
-            .query_row(key, |row| row.get(0))
+        let old: Option<(i64, i64, Option<i64>)> = transaction
+            .prepare_cached(
+                "SELECT value, born, entry_id FROM counter WHERE account = ?1 AND family = ?2 AND labels = ?3",
+            )?
+            .query_row(params![self.account, family.name, labels], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
+        // The birth of a label set that is there stays as it is.
+        let born = old.map_or(point.born.millis(), |(_, born, _)| born);
+        let value = signed(value);
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO counter (account, family, labels, value) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO counter (account, family, labels, value, born, entry_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET value = excluded.value, entry_id = excluded.entry_id",
             )?
-            .execute(params![self.account, family.name, labels, signed(value)])?;
+            .execute(params![self.account, family.name, labels, value, born, point.entry_id])?;
         let key = [text(self.account), text(family.name), text(&labels)];
-        let row = |value| [key[0], key[1], key[2], ValueRef::Integer(value)];
-        let old = old.map(row);
-        self.edit.replace("counter", old.as_ref().map(|row| &row[..]), Some(&row(signed(value))));
+        let row = |value, born, entry_id: Option<i64>| {
+            let entry_id = entry_id.map_or(ValueRef::Null, ValueRef::Integer);
+            [key[0], key[1], key[2], ValueRef::Integer(value), ValueRef::Integer(born), entry_id]
+        };
+        let old = old.map(|(value, born, entry_id)| row(value, born, entry_id));
+        let new = row(value, born, point.entry_id);
+        self.edit.replace("counter", old.as_ref().map(|row| &row[..]), Some(&new));
         Ok(())
     }
 
@@ -537,26 +577,30 @@ impl LedgerSink<'_, '_> {
         let buckets: Vec<u64> = value.buckets.iter().take(family.bounds().len()).copied().collect();
         let (labels, buckets) = (labels_json(point), to_json(&buckets));
         let transaction = self.edit.transaction;
-        let old: Option<(i64, i64, String)> = transaction
+        let old: Option<(i64, i64, String, i64)> = transaction
             .prepare_cached(
-                "SELECT count, sum, buckets FROM histogram WHERE account = ?1 AND family = ?2 AND labels = ?3",
+                "SELECT count, sum, buckets, born FROM histogram WHERE account = ?1 AND family = ?2 AND labels = ?3",
             )?
             .query_row(params![self.account, family.name, labels], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })
             .optional()?;
+        let born = old.as_ref().map_or(point.born.millis(), |(.., born)| *born);
         let count = signed(value.count);
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO histogram (account, family, labels, count, sum, buckets) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO histogram (account, family, labels, count, sum, buckets, born) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT DO UPDATE SET count = excluded.count, sum = excluded.sum, buckets = excluded.buckets",
             )?
-            .execute(params![self.account, family.name, labels, count, value.sum, buckets])?;
+            .execute(params![self.account, family.name, labels, count, value.sum, buckets, born])?;
         let key = [text(self.account), text(family.name), text(&labels)];
-        let row = |count, sum, buckets| {
-            [key[0], key[1], key[2], ValueRef::Integer(count), ValueRef::Integer(sum), buckets]
+        let row = |count, sum, buckets, born| {
+            let (count, sum, born) =
+                (ValueRef::Integer(count), ValueRef::Integer(sum), ValueRef::Integer(born));
+            [key[0], key[1], key[2], count, sum, buckets, born]
         };
-        let old = old.as_ref().map(|(count, sum, buckets)| row(*count, *sum, text(buckets)));
-        let new = row(count, value.sum, text(&buckets));
+        let old = old.as_ref().map(|(count, sum, buckets, born)| row(*count, *sum, text(buckets), *born));
+        let new = row(count, value.sum, text(&buckets), born);
         self.edit.replace("histogram", old.as_ref().map(|row| &row[..]), Some(&new));
         Ok(())
     }
@@ -583,6 +627,10 @@ pub(super) fn set_meta(edit: &mut Edit<'_>, key: &str, value: u64) -> rusqlite::
 /// SQLite has signed numbers only. No count comes near the end of its range.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn birth(row: &Row<'_>, column: usize) -> rusqlite::Result<BirthTime> {
+    row.get(column).map(BirthTime::at_millis)
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -13,6 +13,7 @@ use super::writer::CommitStep as Step;
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Row};
 use crate::ingest::{Poll, SessionState};
+use crate::metrics::BirthTime;
 use crate::reader::{Batch, Direction, Disorder, Exchange, TimestampPair, arrange};
 use crate::tally::AccountTally;
 
@@ -52,6 +53,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 pub(crate) struct Failing {
     pub(crate) before_commit: Arc<AtomicU32>,
     pub(crate) after_commit: Arc<AtomicU32>,
+    /// Local time in Unix milliseconds; 0 for the real one.
+    pub(crate) clock: Arc<AtomicI64>,
     largest_file: Arc<AtomicU32>,
 }
 
@@ -76,6 +79,13 @@ impl Observer for Failing {
             Step::BeforeCommit => Self::take(&self.before_commit),
             Step::AfterCommit => Self::take(&self.after_commit),
             Step::BeforePublish | Step::AfterPublish => Ok(()),
+        }
+    }
+
+    fn now(&self) -> BirthTime {
+        match self.clock.load(Ordering::SeqCst) {
+            0 => BirthTime::at_millis(chrono::Utc::now().timestamp_millis()),
+            millis => BirthTime::at_millis(millis),
         }
     }
 }
@@ -639,11 +649,7 @@ fn everything_kept_comes_back_as_it_was() {
     thread.join().unwrap();
     let (ledger, thread) = start();
     let after = tally(&ledger);
-    let values = |account: &AccountState| {
-        let entries = account.tally.entries.iter().map(|(key, rows)| (*key, *rows));
-        (entries.collect::<Vec<_>>(), account.tally.lease.clone(), account.tally.skipped.clone())
-    };
-    assert_eq!(values(&after), values(&before));
+    assert_eq!(after.tally, before.tally);
     assert_eq!(after.logs, before.logs);
     assert_eq!(after.products, before.products);
     let products: Vec<_> = after.products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
@@ -654,13 +660,34 @@ fn everything_kept_comes_back_as_it_was() {
     thread.join().unwrap();
 }
 
-/// The ledger that the first version wrote: three logs, read to their ends.
+/// The version that wrote a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// There is no ledger.
+    None,
+    /// Three logs that were read to their ends, with `--since=all`.
+    First,
+    /// The same, with `--since=1d`.
+    Second,
+}
+
+impl Version {
+    /// Puts its ledger into a directory.
+    pub(crate) fn put(self, directory: &Path) {
+        use std::io::Read as _;
+        let packed: &[u8] = match self {
+            Version::None => return,
+            Version::First => include_bytes!("../../tests/fixtures/ledger-v1.db.gz"),
+            Version::Second => include_bytes!("../../tests/fixtures/ledger-v2.db.gz"),
+        };
+        let mut database = Vec::new();
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut database).unwrap();
+        std::fs::write(directory.join("ledger.db"), database).unwrap();
+    }
+}
+
 fn first_version(directory: &Path) {
-    use std::io::Read as _;
-    let packed: &[u8] = include_bytes!("../../tests/fixtures/ledger-v1.db.gz");
-    let mut database = Vec::new();
-    flate2::read::GzDecoder::new(packed).read_to_end(&mut database).unwrap();
-    std::fs::write(directory.join("ledger.db"), database).unwrap();
+    Version::First.put(directory);
 }
 
 /// All rows of a table, as text.
@@ -721,6 +748,46 @@ fn a_ledger_of_the_first_version_migrates_with_equal_counts_and_positions() {
 
     Running::start(folder.path(), Failing::default()).stop();
     assert!(!folder.path().join("ledger.db.v1").exists(), "the second start succeeded too");
+}
+
+#[test]
+fn a_ledger_of_the_second_version_migrates_with_equal_counts_and_positions() {
+    let folder = folder();
+    Version::Second.put(folder.path());
+    let path = folder.path().join("ledger.db");
+    let old = Connection::open(&path).unwrap();
+    let before = KEPT.map(|sql| rows(&old, sql));
+    let seen = "SELECT * FROM seen ORDER BY log, first";
+    let seen_before = rows(&old, seen);
+    assert!(before[0].len() > 40 && !seen_before.is_empty());
+    drop(old);
+
+    let mut options = options(folder.path());
+    let refused = Ledger::start(options.clone()).unwrap_err();
+    assert!(matches!(refused, OpenError::Foreign { .. }));
+    assert!(!folder.path().join("ledger.db.v2").exists(), "no copy of a ledger of somebody else's");
+    options.foreign = ForeignLedger::Adopt;
+    let (ledger, thread) = Ledger::start(options.clone()).unwrap();
+    drop(ledger);
+    thread.join().unwrap();
+    let new = Connection::open(&path).unwrap();
+    assert_eq!(KEPT.map(|sql| rows(&new, sql)), before);
+    assert_eq!(rows(&new, seen), seen_before);
+    assert_eq!(
+        rows(
+            &new,
+            "SELECT count(*) FROM counter JOIN log USING (account) WHERE counter.born <> log.mark * 1000"
+        ),
+        ["[Integer(0)]"]
+    );
+    let copy = Connection::open(folder.path().join("ledger.db.v2")).unwrap();
+    assert_eq!(rows(&copy, "PRAGMA user_version"), ["[Integer(2)]"]);
+    assert_eq!(KEPT.map(|sql| rows(&copy, sql)), before);
+    drop((new, copy));
+    let (ledger, thread) = Ledger::start(options).unwrap();
+    drop(ledger);
+    thread.join().unwrap();
+    assert!(!folder.path().join("ledger.db.v2").exists(), "the second start succeeded too");
 }
 
 #[test]

@@ -17,10 +17,12 @@ use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, Origin};
 use crate::metrics::BirthTime;
 use crate::tally::{Limits, RowCounter, TallyDelta};
 
+use super::births;
 use super::digest::Digest;
+use super::error::StoreError;
 use super::foreign::ForeignLedger;
-use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened};
-use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange, StoreError};
+use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened, Opening};
+use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange};
 use super::{Committed, LedgerEnd, Shared};
 
 /// Most pages of one transaction.
@@ -71,6 +73,11 @@ pub(super) trait Observer: Send + 'static {
 
     fn at(&self, _: CommitStep) -> rusqlite::Result<()> {
         Ok(())
+    }
+
+    /// Local time.
+    fn now(&self) -> BirthTime {
+        BirthTime::at_millis(chrono::Utc::now().timestamp_millis())
     }
 }
 
@@ -385,11 +392,17 @@ impl<O: Observer> Writer<O> {
     fn open_store(&self) -> Result<Opened, OpenError> {
         let mut read = None;
         let observed = |connection: &Connection| self.observer.opened(connection);
-        let opened =
-            self.files.open(MIGRATIONS, &self.claim, &self.configured, self.resets, observed, &mut read);
-        if let (Err(OpenError::Unusable { .. }), Some((accounts, resets))) = (&opened, read) {
+        let opening = Opening {
+            migrations: MIGRATIONS,
+            claim: &self.claim,
+            configured: &self.configured,
+            resets: self.resets,
+            moment: self.observer.now(),
+        };
+        let opened = self.files.open(&opening, observed, &mut read);
+        if let (Err(OpenError::Unusable { .. }), Some(committed)) = (&opened, read) {
             // A disk that is full can still be read.
-            self.shared.published.send_replace(Some(Arc::new(Committed { accounts, resets })));
+            self.shared.published.send_replace(Some(Arc::new(committed)));
         }
         opened
     }
@@ -435,6 +448,7 @@ impl<O: Observer> Writer<O> {
         let store = self.store()?;
         let state = store::LogState {
             origin: opened.origin.clone(),
+            born: births::of_origin(&opened.origin),
             cursor: opened.position.cursor(),
             first_poll_complete: opened.first_poll_complete,
             last_entry: None,
@@ -448,6 +462,7 @@ impl<O: Observer> Writer<O> {
 
     fn products(&mut self, account: &Arc<str>, answered: Vec<Product>) -> Result<(), CheckpointError> {
         let limit = self.limits.products;
+        let moment = self.observer.now();
         let store = self.store()?;
         let mut products = Arc::clone(&store.accounts.entry(Arc::clone(account)).or_default().products);
         let mut changed = Vec::new();
@@ -463,7 +478,7 @@ impl<O: Observer> Writer<O> {
         let before = store.accounts.get(account).cloned().unwrap_or_default();
         let after = AccountState { products, ..before.clone() };
         let delta = after.at_zero();
-        let after = after.with(&delta, |_| BirthTime::UNKNOWN);
+        let after = after.with(&delta, |_| moment);
         self.write(|edit| {
             for (id, name) in &changed {
                 store::keep_product(edit, account, *id, Some(name))?;
@@ -506,9 +521,9 @@ impl<O: Observer> Writer<O> {
     }
 
     fn commit(&mut self, pages: &[PageRequest]) -> Result<(), CheckpointError> {
-        let limits = self.limits;
+        let (limits, now) = (self.limits, self.observer.now());
         let accounts = &self.store()?.accounts;
-        let changes = count(accounts, pages, &limits).ok_or(CheckpointError::Failed)?;
+        let changes = count(accounts, pages, &limits, now).ok_or(CheckpointError::Failed)?;
         self.write(|edit| {
             changes.iter().try_for_each(|(account, change)| write_change(edit, account, change))
         })?;
@@ -603,7 +618,11 @@ impl<O: Observer> Writer<O> {
 
     fn publish(&self) {
         if let Some(store) = &self.store {
-            let committed = Committed { accounts: store.accounts.clone(), resets: store.resets };
+            let committed = Committed {
+                accounts: store.accounts.clone(),
+                resets: store.resets,
+                instance_id: Arc::clone(&store.instance_id),
+            };
             self.shared.published.send_replace(Some(Arc::new(committed)));
         }
     }
@@ -663,6 +682,9 @@ struct AccountChange {
     delta: TallyDelta,
     new_products: Vec<i64>,
     logs: BTreeMap<LogKind, LogChange>,
+    /// The last moment that is known to be before the commit, by the clock of this machine and by that
+    /// of the server.
+    moment: BirthTime,
     /// The account once all of it is committed.
     after: AccountState,
 }
@@ -684,6 +706,7 @@ fn count(
     accounts: &Accounts,
     pages: &[PageRequest],
     limits: &Limits,
+    now: BirthTime,
 ) -> Option<BTreeMap<Arc<str>, AccountChange>> {
     let mut changes: BTreeMap<Arc<str>, AccountChange> = BTreeMap::new();
     for PageRequest { log: LogId { account, log }, record, .. } in pages {
@@ -692,9 +715,12 @@ fn count(
             delta: TallyDelta::default(),
             new_products: Vec::new(),
             logs: BTreeMap::new(),
+            moment: now,
             after: before.clone(),
         });
         change.count(before, record, *log, limits);
+        change.moment = change.moment.min(BirthTime::at_seconds(record.read_at));
+        let moment = change.moment;
 
         let state = before.logs.get(log)?;
         let log = change.logs.entry(*log).or_insert_with(|| LogChange {
@@ -709,6 +735,7 @@ fn count(
         log.counted.extend_from_slice(&record.counted);
         // A poll that goes back to the floor hands over lower ids than before. Mostly the order is right already.
         log.counted.sort();
+        log.state.born = log.state.born.or_else(|| Some(births::of_first_update(record, moment)));
         log.state.cursor = record.cursor;
         log.state.last_entry = log.state.last_entry.max(record.newest_entry);
         log.state.first_poll_complete |= record.poll_end.is_some();
@@ -750,6 +777,9 @@ impl AccountChange {
         if brings_sets {
             self.after.create_at_zero(&mut self.delta);
         }
-        self.after = self.after.with(&self.delta, |_| BirthTime::UNKNOWN);
+        self.after = self.after.with(&self.delta, |log| {
+            let origin = self.after.logs.get(&log).and_then(|log| log.born);
+            births::of_new(before.logs.get(&log), origin, self.moment)
+        });
     }
 }

@@ -56,12 +56,9 @@ pub(super) fn part(committed: &Committed, targets: &Targets, last: Option<&LastP
                 }
             }
         }
-        add(
-            &mut groups,
-            &families::PRODUCT_INFO,
-            Some(name),
-            vec![Arc::new(product_info(&account.products))],
-        );
+        let products = known_products(last, name, account)
+            .unwrap_or_else(|| vec![Arc::new(product_info(&account.products))]);
+        add(&mut groups, &families::PRODUCT_INFO, Some(name), products);
         let of_logs = |value: &dyn Fn(&LogState) -> Option<i64>| -> Vec<Arc<PointChunk>> {
             let state = |log: &LogKind| Some((*log, value(account.logs.get(log)?)?));
             let points = logs.iter().filter_map(state);
@@ -151,6 +148,20 @@ fn named_objects(tally: &AccountTally, first: i64) -> PointChunk {
     sets.into_iter().map(|(names, sum)| counter(&names, sum.value, sum.born.unwrap_or_default())).collect()
 }
 
+/// The chunks of an account whose products are the same as before.
+fn known_products(
+    last: Option<&LastPart>,
+    name: &Arc<str>,
+    account: &AccountState,
+) -> Option<Vec<Arc<PointChunk>>> {
+    let last = last?;
+    let before = last.committed.accounts.get(name)?;
+    let family =
+        last.part.families.iter().find(|family| family.family.name == families::PRODUCT_INFO.name)?;
+    let group = family.groups.iter().find(|group| group.account.as_ref() == Some(name))?;
+    Arc::ptr_eq(&before.products, &account.products).then(|| group.chunks.clone())
+}
+
 /// A product without a name is called by its id, so that a join with this family loses nobody.
 fn product_info(products: &Products) -> PointChunk {
     let point = |(id, name): (i64, Option<&Arc<str>>)| {
@@ -218,7 +229,7 @@ mod tests {
 
     fn log_state(first_poll_complete: bool) -> LogState {
         let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
-        LogState { origin, cursor: 9, first_poll_complete, last_entry: None, last_poll: None }
+        LogState { origin, born: None, cursor: 9, first_poll_complete, last_entry: None, last_poll: None }
     }
 
     fn products() -> Products {

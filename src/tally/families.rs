@@ -147,6 +147,15 @@ macro_rules! define_families {
         /// All families, in the order of the documentation.
         pub const FAMILIES: &[Family] = &[$($id),*];
 
+        fn shown_of(family: &str) -> Option<Shown> {
+            $($(
+                if family == $name {
+                    return Some($shown);
+                }
+            )?)*
+            None
+        }
+
         /// A family whose labels come from rows, and which therefore has a limit.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum LimitedFamily {
@@ -184,6 +193,15 @@ macro_rules! define_families {
 }
 
 family_table!(define_families);
+
+/// The log that a counted label set belongs to; `None` if this version does not count it.
+pub fn log_of(family: &str, labels: &[String]) -> Option<LogKind> {
+    match shown_of(family)? {
+        Shown::Rows(log) => Some(log),
+        Shown::Reading => labels.first().and_then(|log| LogKind::from_name(log)),
+        Shown::Summed => LimitedFamily::from_labels(labels)?.log(),
+    }
+}
 
 impl LimitedFamily {
     /// The label set of every limited family that counts rows of a log.

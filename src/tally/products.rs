@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::cryptolens::Product;
 
-/// Known products by id, with their names where one is known.
+/// KnownProduct products by id, with their names where one is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Products {
-    known: BTreeMap<i64, Known>,
+    known: BTreeMap<i64, KnownProduct>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Known {
+struct KnownProduct {
     /// By configuration: such a product is never kept out by the limit.
     configured: Option<Arc<str>>,
     /// By GetProducts; `None` if only rows name it.
@@ -49,11 +49,11 @@ impl Products {
         if self.known.values().filter(|known| known.configured.is_none()).count() >= limit {
             return None;
         }
-        self.known.insert(id, Known { configured: None, answered: name, kept: true });
+        self.known.insert(id, KnownProduct { configured: None, answered: name, kept: true });
         Some(true)
     }
 
-    /// Known products, by id, with the name to show: the configured one, else the one answered.
+    /// KnownProduct products, by id, with the name to show: the configured one, else the one answered.
     pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&Arc<str>>)> {
         self.known.iter().map(|(id, known)| (*id, known.configured.as_ref().or(known.answered.as_ref())))
     }

@@ -1,0 +1,90 @@
+//! Reads the ledger beside its writer, for outputs that need more than the published state.
+//!
+//! A reader has a connection of its own that cannot write. It sees whole commits only, never waits for
+//! the writer, and keeps it from nothing. It is not for the threads of the runtime: it reads the disk.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::StoreError;
+use super::schema::{Files, OpenError};
+use super::store::{self, Accounts};
+
+/// Waits this long for a checkpoint that restarts the write-ahead log.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to the ledger that only reads.
+#[derive(Debug)]
+pub struct LedgerReader {
+    connection: Connection,
+    files: Files,
+}
+
+impl LedgerReader {
+    /// Opens the ledger in a directory. Its writer must have opened it before, as only the writer
+    /// verifies and migrates it.
+    ///
+    /// # Errors
+    /// [`OpenError::Unusable`] if there is none, or the disk does not answer.
+    pub fn open(directory: &Path) -> Result<LedgerReader, OpenError> {
+        let files = Files::new(directory);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = Connection::open_with_flags(files.database(), flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "query_only", "ON")?;
+            connection.pragma_update(None, "trusted_schema", "OFF")?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error: rusqlite::Error| unusable(&files, &error))?;
+        Ok(LedgerReader { connection, files })
+    }
+
+    /// All accounts as of one commit, without the products that are only configured.
+    ///
+    /// # Errors
+    /// As [`LedgerReader::open`].
+    pub fn accounts(&self) -> Result<Accounts, OpenError> {
+        let read = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            store::load(&transaction)
+        };
+        read().map_err(|error: StoreError| unusable(&self.files, &error))
+    }
+
+    /// The identity of the ledger: a UUID that was made with it.
+    ///
+    /// # Errors
+    /// As [`LedgerReader::open`].
+    pub fn instance_id(&self) -> Result<String, OpenError> {
+        store::instance_id(&self.connection).map_err(|error| unusable(&self.files, &error))
+    }
+}
+
+fn unusable(files: &Files, error: &dyn std::error::Error) -> OpenError {
+    OpenError::Unusable { path: files.database(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::ledger::tests::{folder, options};
+
+    #[test]
+    fn a_reader_cannot_write_and_keeps_nobody_from_writing() {
+        let folder = folder();
+        assert!(LedgerReader::open(folder.path()).is_err(), "there is no ledger yet");
+        let (ledger, thread) = Ledger::start(options(folder.path())).unwrap();
+        let reader = LedgerReader::open(folder.path()).unwrap();
+        let published = ledger.view().committed().unwrap();
+        assert_eq!(reader.instance_id().unwrap(), *published.instance_id);
+        assert!(reader.accounts().unwrap().is_empty());
+        assert!(reader.connection.execute("DELETE FROM instance", []).is_err());
+        assert!(reader.connection.execute("CREATE TABLE mine (x)", []).is_err());
+        drop(ledger);
+        thread.join().unwrap();
+    }
+}
