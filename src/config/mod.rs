@@ -37,7 +37,6 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use crate::ledger::ForeignLedger;
 pub use account::{Account, AccountName, BadAccountName};
 pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};

@@ -4,7 +4,12 @@
 //! of the ledger, the logs or HTTP.
 
 mod gzip;
+pub mod openmetrics;
 mod page;
+pub mod protobuf;
 pub mod text;
+
+#[cfg(test)]
+mod tests;
 
 pub use page::{ExpositionFormat, FamilyHead, RenderedPage, Renderer};

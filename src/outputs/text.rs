@@ -21,7 +21,7 @@ impl ExpositionFormat for TextFormat {
         out.extend_from_slice(b"# HELP ");
         out.extend_from_slice(head.name.as_bytes());
         out.push(b' ');
-        escape_help(out, head.help);
+        escape(out, head.help, false);
         out.extend_from_slice(b"\n# TYPE ");
         out.extend_from_slice(head.name.as_bytes());
         out.push(b' ');
@@ -60,7 +60,7 @@ impl ExpositionFormat for TextFormat {
 }
 
 /// The labels between braces, without the braces.
-fn labels<'a>(names: &[&str], values: impl Iterator<Item = &'a str>) -> Vec<u8> {
+pub(super) fn labels<'a>(names: &[&str], values: impl Iterator<Item = &'a str>) -> Vec<u8> {
     let mut labels = Vec::with_capacity(names.len() * 32);
     for (name, value) in names.iter().zip(values) {
         if !labels.is_empty() {
@@ -68,7 +68,7 @@ fn labels<'a>(names: &[&str], values: impl Iterator<Item = &'a str>) -> Vec<u8> 
         }
         labels.extend_from_slice(name.as_bytes());
         labels.extend_from_slice(b"=\"");
-        escape_label(&mut labels, value);
+        escape(&mut labels, value, true);
         labels.push(b'"');
     }
     labels
@@ -111,17 +111,8 @@ fn sample(
     let _ = writeln!(out, " {value}");
 }
 
-/// A label value: backslash, quote and line feed are escaped.
-fn escape_label(out: &mut Vec<u8>, text: &str) {
-    escape(out, text, true);
-}
-
-/// A help text: backslash and line feed are escaped, a quote is not.
-fn escape_help(out: &mut Vec<u8>, text: &str) {
-    escape(out, text, false);
-}
-
-fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
+/// Escapes backslash and line feed, and quotes where they would end the text: in label values.
+pub(super) fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
     for byte in text.bytes() {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),

@@ -12,9 +12,9 @@ use super::super::inline::InlineLedger;
 use super::super::reader::LedgerReader;
 use super::super::tests::{Failing, Version, folder, options};
 use super::super::{AccountState, Committed, LedgerOptions};
-use crate::ledger::ForeignLedger;
 use crate::cryptolens::{EventRow, LogKind, ObjectRow, Product, Rows, WebApiRow};
 use crate::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin, PageStatistics};
+use crate::ledger::ForeignLedger;
 use crate::metrics::PointValue;
 use crate::tally::{SeriesKey, Shown};
 
