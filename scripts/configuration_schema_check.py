@@ -99,7 +99,9 @@ def main():
     wrong += [f"{name}.bad.yml does not exist" for name in sorted(unknown)]
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{len(good)} good and {len(bad)} bad configuration files, {len(BEYOND_SCHEMA)} of them beyond a schema: passed")
+    print(
+        f"{len(good)} good and {len(bad)} bad configuration files, {len(BEYOND_SCHEMA)} of them beyond a schema: passed"
+    )
 
 
 if __name__ == "__main__":

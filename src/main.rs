@@ -1,4 +1,5 @@
-//! The binary: parses, runs, and maps errors to exit codes: 0 ok, 1 failed at run time, 2 bad usage or configuration.
+//! The binary: parses, runs, and maps errors to exit codes: 0 ok, 1 failed at run time, 2 bad usage
+//! or configuration.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -25,8 +26,8 @@ fn main() -> ExitCode {
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if typed.name == CommandName::Serve {
-        // Work that takes long runs on threads of its own. To hand each piece of an answer from thread
-        // to thread would only make catching up a tenth slower.
+        // Work that takes long runs on threads of its own. To hand each piece of an answer from
+        // thread to thread would only make catching up a tenth slower.
         builder.worker_threads(1);
     }
     let runtime = match builder.enable_all().build() {

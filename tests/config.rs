@@ -1,11 +1,12 @@
-//! The configuration as its users meet it: each fixture of `tests/config/` is one file with one mistake and the exact
-//! message, or one good file and the settings it gives.
+//! The configuration as its users meet it: each fixture of `tests/config/` is one file with one
+//! mistake and the exact message, or one good file and the settings it gives.
 //!
-//! A fixture's first lines may say `# env: NAME=VALUE` and `# args: --flag=value ...`; nothing else is in the
-//! environment. After a wanted change, `UPDATE_FIXTURES=1 cargo test --test config` writes the expectations anew.
+//! A fixture's first lines may say `# env: NAME=VALUE` and `# args: --flag=value ...`; nothing else
+//! is in the environment. After a wanted change, `UPDATE_FIXTURES=1 cargo test --test config`
+//! writes the expectations anew.
 //!
-//! The settings table is held against everything that is made from it: the help pages, the reference, the schema, and
-//! the commands that read its settings.
+//! The settings table is held against everything that is made from it: the help pages, the
+//! reference, the schema, and the commands that read its settings.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -51,7 +52,7 @@ fn flags(command: &str, typed: &[&str]) -> FlagValues {
     typed.flags
 }
 
-/// What loading a fixture says, good or bad.
+/// The settings or the error of a fixture.
 fn outcome(fixture: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(fixture).unwrap();
     let mut environment = MapEnvironment::default();
@@ -199,7 +200,7 @@ fn binary(command: CommandName, variables: &[(&str, &str)], typed: &[&str]) -> (
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// What a command line of the command cannot do without.
+/// The arguments that a command needs.
 fn arguments(command: CommandName) -> &'static [&'static str] {
     match command {
         CommandName::Audit => &["seats"],
@@ -313,7 +314,8 @@ fn every_row_of_the_table_is_complete() {
     assert!(COMMANDS.iter().map(|row| row.name).eq(CommandName::ALL));
 }
 
-/// Compares a generated text with the file that is committed. `UPDATE_GOLDEN=1 cargo test --test config` writes it.
+/// Compares a generated text with the file that is committed. `UPDATE_GOLDEN=1 cargo test --test
+/// config` writes it.
 fn assert_fresh(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -4,8 +4,8 @@
 //! file, and checks it, so that every source has the same rules and the same messages. Flags name
 //! their variables in the help text, and clap never reads them.
 //!
-//! It does not know which values are valid. A token that is typed is refused here, before any message
-//! can repeat it: a command line can be read by every user of a machine.
+//! It does not know which values are valid. A token that is typed is refused here, before any
+//! message can repeat it: a command line can be read by every user of a machine.
 
 mod generate;
 
@@ -73,9 +73,8 @@ pub struct TypedCommand {
 
 /// Parses a command line, the name of the program first.
 ///
-/// # Errors
-/// Bad usage, and also `--help` and `--version`, whose text the error carries: [`clap::Error::exit`]
-/// does the right thing with each.
+/// # Errors Bad usage, and also `--help` and `--version`, whose text the error carries:
+/// [`clap::Error::exit`] does the right thing with each.
 pub fn parse<I, T>(typed: I) -> Result<CommandLine, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -113,8 +112,8 @@ fn typed_values(matches: &ArgMatches, setting: &Setting) -> Vec<String> {
     matches.get_many::<String>(setting.id()).into_iter().flatten().cloned().collect()
 }
 
-/// A token that is typed, wherever and for whatever, would be in messages, names of files or labels.
-/// Only the simulator takes one: an invented one.
+/// A token that is typed, wherever and for whatever, would be in messages, names of files or
+/// labels. Only the simulator takes one: an invented one.
 fn refuse_typed_tokens(typed: &[OsString]) -> Result<(), clap::Error> {
     if typed.get(1).is_some_and(|command| command == CommandName::Simulate.name()) {
         return Ok(());
@@ -221,8 +220,8 @@ fn long_help(setting: &Setting) -> String {
     paragraphs.join("\n\n")
 }
 
-/// Takes any text, as [`crate::config`] checks it. Help pages and shell completions show the choices
-/// all the same.
+/// Takes any text, as [`crate::config`] checks it. Help pages and shell completions show the
+/// choices all the same.
 #[derive(Clone)]
 struct AnyText(&'static Setting);
 

@@ -1,5 +1,5 @@
-//! `check`: validates the configuration, asks each log of each account for one row, and says what works and what to do
-//! about what does not.
+//! `check`: validates the configuration, asks each log of each account for one row, and says what
+//! works and what to do about what does not.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use crate::logging;
 /// Requests under way at a time. The poller has as many with four accounts.
 const AT_A_TIME: usize = 16;
 
-/// Whoever waits at a terminal for longer is told what for.
+/// A person who waits at a terminal for longer sees how far the requests are.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// The results of all requests.
@@ -62,7 +62,7 @@ impl Findings {
         }
         let mut text = String::new();
         for line in table.lines() {
-            // Writing to a string can't fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", line.trim());
         }
         text
@@ -105,11 +105,11 @@ async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
     Ok(Findings { lines: answers(requests).await })
 }
 
-/// What the requests find, in their order.
+/// The results of the requests, in their order.
 async fn answers(requests: Vec<BoxFuture<'_, CheckLine>>) -> Vec<CheckLine> {
     let bar = ProgressBar::with_draw_target(u64::try_from(requests.len()).ok(), ProgressDrawTarget::hidden());
     if let Ok(style) =
-        ProgressStyle::with_template("{spinner} requester the api: {pos} of {len} answers, {elapsed}")
+        ProgressStyle::with_template("{spinner} asking the api: {pos} of {len} answers, {elapsed}")
     {
         bar.set_style(style);
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_are_asked_at_once_within_bounds_and_told_in_order() {
+    async fn all_are_asked_at_once_within_bounds_and_shown_in_order() {
         let began = tokio::time::Instant::now();
         // The first take longest.
         let request = |number: usize| {

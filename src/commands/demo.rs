@@ -1,5 +1,5 @@
-//! `demo`: everything at once, without an account. The simulator runs inside the process, and the real poller, ledger
-//! and server run against it over HTTP.
+//! `demo`: everything at once, without an account. The simulator runs inside the process, and the
+//! real poller, ledger and server run against it over HTTP.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -62,7 +62,8 @@ enum DemoError {
     Daemon(#[from] DaemonError),
 }
 
-/// What is simulated. Kept beside a ledger that is to survive, for it belongs to this world and no other.
+/// Seed and start of the simulated logs. They are kept beside a ledger that survives, because its
+/// counts are of these logs and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct DemoWorld {
     seed: u64,
@@ -143,7 +144,7 @@ async fn serve(demo: DemoSettings) -> Result<(), DemoError> {
         || Ok(settings.clone()),
         |_| LedgerAddress::demo(),
         |snapshots| {
-            tokio::spawn(tell(snapshots, simulator, urls, began));
+            tokio::spawn(print_summary(snapshots, simulator, urls, began));
         },
     )
     .await;
@@ -206,8 +207,8 @@ struct DemoUrls {
     simulator: String,
 }
 
-/// Says what was counted as soon as the history is.
-async fn tell(snapshots: Weak<Snapshots>, simulator: Simulator, urls: DemoUrls, began: Instant) {
+/// Prints the counts as soon as the history is counted.
+async fn print_summary(snapshots: Weak<Snapshots>, simulator: Simulator, urls: DemoUrls, began: Instant) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let Some(snapshots) = snapshots.upgrade() else { return };

@@ -32,14 +32,14 @@ impl CommandFailure {
         CommandFailure { code: FAILED, text: error.to_string(), logged: false }
     }
 
-    /// A failure of a command that runs on and logs: who reads its standard error reads lines of the
-    /// log.
+    /// A failure of a command that runs on and logs: who reads its standard error reads lines of
+    /// the log.
     pub(super) fn logged(error: impl Display) -> CommandFailure {
         CommandFailure { logged: true, ..CommandFailure::failed(error) }
     }
 
-    /// A failure of a command that answers once and seldom logs: a plain line for people, unless lines
-    /// for machines are wanted.
+    /// A failure of a command that answers once and seldom logs: a plain line for people, unless
+    /// lines for machines are wanted.
     pub(super) fn once(error: impl Display, log: LogSettings) -> CommandFailure {
         CommandFailure { logged: log.format == LogFormat::Json, ..CommandFailure::failed(error) }
     }

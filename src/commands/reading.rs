@@ -1,5 +1,5 @@
-//! What `report`, `audit` and `export` share: the settings of a window, a license and an output, and
-//! the access to one account.
+//! The common part of `report`, `audit` and `export`: the settings of a window, a license and an
+//! output, and the access to one account.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -44,8 +44,8 @@ pub(super) fn log(sources: &mut Sources<'_>, setting: &Setting) -> Option<Report
     sources.get(setting, |found, setting| value::one_of(found, setting, &logs.map(|log| (log.name(), log))))
 }
 
-/// Where the time begins: at a moment, or a duration before its end. Nothing where a number of days or
-/// hours says it, or no setting at all.
+/// Where the time begins: at a moment, or a duration before its end. Nothing where a number of days
+/// or hours says it, or no setting at all.
 pub(super) fn beginning(
     sources: &mut Sources<'_>,
     command: CommandName,

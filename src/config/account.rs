@@ -29,7 +29,8 @@ pub struct Account {
     pub products: Vec<Product>,
 }
 
-/// 1 to 100 characters of `A-Z a-z 0-9 _ . -`, so that it can stand in labels, logs and pages without escaping.
+/// 1 to 100 characters of `A-Z a-z 0-9 _ . -`, so that it can stand in labels, logs and pages
+/// without escaping.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountName(String);
 

@@ -234,7 +234,8 @@ impl Sources<'_> {
             (Some(token_file), None) => self.token_file(token_file, &table::ACCOUNT_TOKEN_FILE),
             (None, Some(token_env)) => self.token_env(token_env),
             (None, None) => {
-                // Without a name there is a problem already, and so there is with a token in the file.
+                // Without a name there is a problem already, and so there is with a token in the
+                // file.
                 let account = entry.name.as_ref()?.text.clone();
                 let within = format!("{}.", entry.origin.key);
                 if AccountName::try_new(&account).is_ok()

@@ -1,9 +1,10 @@
-//! The file of certificate authorities, which is read once with every certificate that it seems to hold.
+//! The file of certificate authorities, which is read once with every certificate that it seems to
+//! hold.
 //!
 //! Promises that no certificate of the file is passed over in silence. The PEM reader takes a line
 //! for the beginning of a certificate only if it begins with five dashes, so an indented
 //! certificate, one behind a byte order mark or one that follows another without a line break would
-//! be missing without a word. It doesn't know whether a certificate is valid.
+//! be missing without a word. It does not know whether a certificate is valid.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ pub trait Environment {
     /// The text of a file.
     ///
     /// # Errors
-    /// The file can't be read, or holds something else than UTF-8 text.
+    /// The file cannot be read, or is not UTF-8 text.
     fn read_file(&self, path: &Path) -> io::Result<String>;
 }
 
@@ -25,7 +25,8 @@ pub struct SystemEnvironment;
 
 impl Environment for SystemEnvironment {
     fn var(&self, name: &str) -> Option<String> {
-        // A value that is no UTF-8 becomes one that validation refuses, rather than one that seems absent.
+        // A value that is no UTF-8 becomes one that validation refuses, rather than one that seems
+        // absent.
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
 
@@ -34,7 +35,8 @@ impl Environment for SystemEnvironment {
     }
 }
 
-/// A set variable; one that is set to nothing counts as absent, as templates of charts and units leave such behind.
+/// A set variable; one that is set to nothing counts as absent, as templates of charts and units
+/// leave such behind.
 pub(super) fn set_variable(environment: &dyn Environment, name: &str) -> Option<String> {
     environment.var(name).filter(|value| !value.is_empty())
 }

@@ -2,8 +2,8 @@
 //!
 //! Reads the tree of [`super::yaml`] into texts that remember their line. The keys are those of the
 //! settings table; this module knows shapes (one value, list, map), and not which values are valid:
-//! [`super::value`] does, for flags and variables too. All problems are collected. Keys and shapes are
-//! checked in the whole file, whichever command reads it.
+//! [`super::value`] does, for flags and variables too. All problems are collected. Keys and shapes
+//! are checked in the whole file, whichever command reads it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -292,8 +292,8 @@ impl FileReader<'_> {
         self.problems.push(Problem::MissingKey { origin, key, expected });
     }
 
-    /// A map below the top. Nothing at all counts as a map without keys, as is left when all keys are
-    /// commented out.
+    /// A map below the top. Nothing at all counts as a map without keys, as is left when all keys
+    /// are commented out.
     fn section<'a>(&mut self, top: &FileFields<'a>, key: &str) -> FileFields<'a> {
         match top.get(key) {
             Some(node) if !matches!(node.value, YamlValue::Nothing) => self.fields(node, key),
@@ -383,7 +383,8 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// A key as a message may show it: only one that looks like a key, as any other text may be a token.
+/// A key as a message may show it: only one that looks like a key, as any other text may be a
+/// token.
 fn shown_key(key: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if !key.is_empty() && key.len() <= 40 && key.bytes().all(plain) && redact(key) == key {

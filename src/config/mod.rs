@@ -1,17 +1,18 @@
 //! From flags, environment and configuration file to settings that need no further check.
 //!
-//! [`table`] has one row per setting. [`Sources`] looks up values by row, [`value`] checks them, and
-//! [`serve`], [`demo`] and [`Sources::account_access`] make the typed settings of a command. Promises:
-//! - A flag overrides its variable, which overrides the file, which overrides the default. A variable
-//!   that is set to nothing counts as absent.
+//! [`table`] has one row per setting. [`Sources`] looks up values by row, [`value`] checks them,
+//! and [`serve`], [`demo`] and [`Sources::account_access`] make the typed settings of a command.
+//! Promises:
+//! - A flag overrides its variable, which overrides the file, which overrides the default. A
+//!   variable that is set to nothing counts as absent.
 //! - A command looks only at the settings that it uses.
 //! - Settings that are returned are valid as a whole; the types say what that means for each part.
 //! - Every error names the flag, variable, or file, line, column and key, what was found, and what
 //!   would be right. One run shows all that is wrong.
 //! - No token is ever part of an error, a warning or `Debug` output, nor is a line of the file.
 //!
-//! It reads through [`Environment`] only, starts nothing, and knows neither clock nor network nor how
-//! a command line is parsed: whether a token is accepted is for `check` to find out.
+//! It reads through [`Environment`] only, starts nothing, and knows neither clock nor network nor
+//! how a command line is parsed: whether a token is accepted is for `check` to find out.
 
 mod account;
 mod accounts;
@@ -118,8 +119,9 @@ pub struct DemoSettings {
 /// How to reach the Web API.
 #[derive(Clone)]
 pub struct Api {
-    /// Base URL: http or https, with a host, without user name, password, query or fragment. The path has no slash at
-    /// its end, except where there is no path at all: a URL then still has `/`.
+    /// Base URL: http or https, with a host, without user name, password, query or fragment. The
+    /// path has no slash at its end, except where there is no path at all: a URL then still has
+    /// `/`.
     pub url: Url,
     /// Longest time that one request may take; 1 s to 10 min.
     pub timeout: Duration,

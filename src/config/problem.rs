@@ -1,8 +1,8 @@
 //! The mistakes that a configuration can have, and the message of each.
 //!
-//! Promises that every message names where the bad value came from (flag, variable, or file, line and column), what
-//! was found and what would be right, and that no message quotes a line of the file or a token: only single values
-//! are echoed, through [`shown`].
+//! Promises that every message names where the bad value came from (flag, variable, or file, line
+//! and column), what was found and what would be right, and that no message quotes a line of the
+//! file or a token: only single values are echoed, through [`shown`].
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use thiserror::Error;
 use super::token::TokenError;
 use crate::cryptolens::token::redact;
 
-/// The configuration can't be used.
+/// The configuration cannot be used.
 #[derive(Debug, Clone, Error)]
 pub enum ConfigError {
-    /// The file named by `--config.file` can't be read.
+    /// The file named by `--config.file` cannot be read.
     #[error("{origin}: cannot read {}: {reason}", redact(&path.to_string_lossy()))]
     UnreadableFile {
         /// Who named the file.
@@ -42,7 +42,7 @@ pub enum Problem {
         /// The reason that the YAML reader gives.
         reason: String,
     },
-    /// A key that doesn't exist.
+    /// A key that does not exist.
     #[error("{}: unknown key {}{}; allowed here: {}", origin.place, origin.key, did_you_mean(.hint.as_deref()), allowed.join(", "))]
     UnknownKey {
         /// The key, and where it is.
@@ -88,7 +88,7 @@ pub enum Problem {
         /// Line of the first one.
         first_line: u64,
     },
-    /// A file that a setting names can't be used.
+    /// A file that a setting names cannot be used.
     #[error("{origin}: cannot use {}: {reason}", path.display())]
     BadFile {
         /// Who named the file.
@@ -98,7 +98,7 @@ pub enum Problem {
         /// The reason.
         reason: String,
     },
-    /// A token that can't be one, or can't be read.
+    /// A token that cannot be one, or cannot be read.
     #[error("{origin}: {error}")]
     BadToken {
         /// Who gave or named it.
@@ -273,7 +273,8 @@ fn did_you_mean(hint: Option<&str>) -> String {
     hint.map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 
-/// A value as a message may show it: quoted, on one line, short, and hidden if it looks like an access token.
+/// A value as a message may show it: quoted, on one line, short, and hidden if it looks like an
+/// access token.
 pub(super) fn shown(value: &str) -> String {
     const LONGEST: usize = 80;
     if redact(value) != value {

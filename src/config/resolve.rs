@@ -84,7 +84,8 @@ pub(super) fn warnings(api: &Api, environment: &dyn Environment) -> Vec<String> 
              (what it holds is not shown, as that may be a password)"
         )
     }));
-    // The TLS library reads this variable itself, and takes an empty one for a file without authorities.
+    // The TLS library reads this variable itself, and takes an empty one for a file without
+    // authorities.
     let file = environment.var("SSL_CERT_FILE");
     if api.url.scheme() == "https" && api.ca_file.is_none() && file.is_some_and(|file| file.trim().is_empty())
     {
@@ -160,8 +161,8 @@ impl Sources<'_> {
         Some(LogSettings { level: level?, format: format? })
     }
 
-    /// The general interval of a level (flags, variables, file) stands in for the special ones of the
-    /// same level, and so overrides the special ones of the levels below.
+    /// The general interval of a level (flags, variables, file) stands in for the special ones of
+    /// the same level, and so overrides the special ones of the levels below.
     pub(super) fn intervals(&mut self) -> Intervals {
         let default = Intervals::default();
         // The general value is checked once, so that a bad one has one message.
@@ -197,7 +198,8 @@ impl Sources<'_> {
         states
     }
 
-    /// The first of the settings that say where a time begins, of which one command line may give one.
+    /// The first of the settings that say where a time begins, of which one command line may give
+    /// one.
     pub fn beginning(
         &mut self,
         command: CommandName,

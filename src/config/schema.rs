@@ -1,8 +1,8 @@
 //! The JSON Schema of the configuration file, written from the settings table.
 //!
-//! It refuses unknown keys, wrong shapes, and values that a pattern or a bound can refuse. YAML knows
-//! numbers where this program knows texts (`2021`, `1.10`), so that a text may be any single value.
-//! Draft 7 is what editors support best.
+//! It refuses unknown keys, wrong shapes, and values that a pattern or a bound can refuse. YAML
+//! knows numbers where this program knows texts (`2021`, `1.10`), so that a text may be any single
+//! value. Draft 7 is what editors support best.
 
 use std::time::Duration;
 

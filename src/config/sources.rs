@@ -28,7 +28,8 @@ impl FlagValues {
         self.values.insert(setting.id(), typed);
     }
 
-    /// The value of a setting: the last one typed, or for a list all of them with commas in between.
+    /// The value of a setting: the last one typed, or for a list all of them with commas in
+    /// between.
     fn get(&self, setting: &Setting) -> Option<String> {
         let typed = self.values.get(setting.id())?;
         if setting.is_list() { Some(typed.join(",")) } else { typed.last().cloned() }
@@ -71,9 +72,8 @@ impl<'a> Sources<'a> {
 
     /// Flags, environment, and the configuration file if one is named.
     ///
-    /// # Errors
-    /// The file cannot be read, or is not YAML. What is wrong within it is noted, and is part of the
-    /// error of [`Sources::finish`].
+    /// # Errors The file cannot be read, or is not YAML. What is wrong within it is noted, and is
+    /// part of the error of [`Sources::finish`].
     pub fn with_file(flags: &'a FlagValues, environment: &'a dyn Environment) -> Result<Self, ConfigError> {
         let mut sources = Self::without_file(flags, environment);
         let Some(found) = sources.sourced(&table::CONFIG_FILE) else { return Ok(sources) };
@@ -88,8 +88,8 @@ impl<'a> Sources<'a> {
         })?;
         sources.directory = path.parent().map(Path::to_owned).unwrap_or_default();
         sources.file = file::read(&path, &text, &mut sources.problems);
-        // Nothing else of the file is known after a syntax error: a token that seems to be missing, say,
-        // may well be there.
+        // Nothing else of the file is known after a syntax error: a token that seems to be missing,
+        // say, may well be there.
         if sources.problems.iter().any(|problem| matches!(problem, Problem::Syntax { .. })) {
             return Err(ConfigError::Invalid(sources.problems));
         }
@@ -120,8 +120,8 @@ impl<'a> Sources<'a> {
         SourceLevel::ALL.into_iter().find_map(|level| self.at(level, setting))
     }
 
-    /// The first of several settings that stand for each other, at the highest level that has one of
-    /// them. `at_once` refuses two of them at the levels that it names, with the reason.
+    /// The first of several settings that stand for each other, at the highest level that has one
+    /// of them. `at_once` refuses two of them at the levels that it names, with the reason.
     pub fn first_of(
         &mut self,
         settings: &[&'static Setting],

@@ -1081,8 +1081,8 @@ pub const COMMANDS: &[CommandRow] = &[
         name: Check,
         summary: "Check the configuration and each token against each log",
         help: "Validates the configuration, then asks each log of each account for one entry, and prints a table of what works \
-               and what to do about what doesn't. Takes the flags of serve. Exit code 0 if everything works, 1 if something \
-               doesn't, 2 if the configuration is bad.",
+               and what to do about the rest. Takes the flags of serve. Exit code 0 if everything works, 1 if something does \
+               not, 2 if the configuration is bad.",
         example: "cryptolens-exporter check --config.file=/etc/cryptolens-exporter.yml",
         usage: "",
         needs_token: true,

@@ -16,7 +16,7 @@ use super::environment::{Environment, reason};
 /// The source of an account's token, and the token when the configuration was read.
 #[derive(Clone)]
 pub enum TokenSource {
-    /// From an environment variable, which can't change.
+    /// From an environment variable, which cannot change.
     Value(SecretString),
     /// From a file, which may change.
     File {
@@ -46,13 +46,13 @@ impl fmt::Debug for TokenSource {
     }
 }
 
-/// Why a token can't be used. Never holds its content.
+/// Why a token cannot be used. Never holds its content.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// The text is no token.
     #[error(transparent)]
     Text(#[from] TokenFault),
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error("cannot read token file {}: {reason}", path.display())]
     Unreadable {
         /// The file.
@@ -85,7 +85,7 @@ pub fn find_token(arguments: &[OsString]) -> Option<usize> {
 /// Reads a token file, at the start and whenever it changed.
 ///
 /// # Errors
-/// The file can't be read, or holds no token.
+/// The file cannot be read, or holds no token.
 pub fn read_token_file(environment: &dyn Environment, path: &Path) -> Result<SecretString, TokenError> {
     // The mistake is common, and a message with the path would show the token.
     if looks_like_a_token(&path.to_string_lossy()) {

@@ -149,7 +149,8 @@ fn log(found: &SourcedValue) -> Result<LogKind, Problem> {
     LogKind::from_name(found.text.trim()).ok_or_else(|| found.bad(table::LOGS.expected))
 }
 
-/// `--logs`, of which the file may give the items one by one. The result is sorted and holds each log once.
+/// `--logs`, of which the file may give the items one by one. The result is sorted and holds each
+/// log once.
 pub(super) fn logs(items: &[SourcedValue]) -> Result<Vec<LogKind>, Vec<Problem>> {
     let mut logs = BTreeSet::new();
     let mut problems = Vec::new();
@@ -166,7 +167,7 @@ pub(super) fn logs(items: &[SourcedValue]) -> Result<Vec<LogKind>, Vec<Problem>>
     if problems.is_empty() { Ok(logs.into_iter().collect()) } else { Err(problems) }
 }
 
-/// `--api.url`, without a slash at its end (except for a URL without path, which can't be without).
+/// `--api.url`, without a slash at its end (except for a URL without path, which always has one).
 pub(super) fn api_url(found: &SourcedValue, setting: &Setting) -> Result<Url, Problem> {
     let expected = setting.expected;
     let text = found.text.trim();
@@ -188,8 +189,9 @@ pub(super) fn api_url(found: &SourcedValue, setting: &Setting) -> Result<Url, Pr
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(found.bad(expected));
     }
-    // The service answers a doubled slash with an HTML page, so a path is joined with exactly one. One within it is more
-    // likely a mistake of a template, such as an empty variable, than the same path.
+    // The service answers a doubled slash with an HTML page, so a path is joined with exactly one.
+    // One within it is more likely a mistake of a template, such as an empty variable, than the
+    // same path.
     let path = url.path().trim_end_matches('/').to_owned();
     if path.contains("//") {
         return Err(found.bad(format!("{expected}, with single slashes in its path")));

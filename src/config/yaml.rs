@@ -1,7 +1,8 @@
 //! YAML text as a tree in which everything knows its line, and keys are still text.
 //!
-//! The settings could be deserialized into structs directly; a tree in between lets [`super::file`] report all
-//! mistakes of a file at once, in its own words, and never quote the file. It doesn't know which keys exist. The tree has no `Debug`, as a mistaken file may hold a token.
+//! The settings could be deserialized into structs directly; a tree in between lets [`super::file`]
+//! report all mistakes of a file at once, in its own words, and never quote the file. It does not
+//! know which keys exist. The tree has no `Debug`, as a mistaken file may hold a token.
 
 use std::fmt;
 
@@ -56,7 +57,8 @@ pub(super) fn parse(text: &str) -> Result<YamlNode, SyntaxError> {
     let options = serde_saphyr::options! {
         // A snippet of the source may hold a token.
         with_snippet: false,
-        // Enough for any configuration; the default takes seconds over aliases of aliases of aliases.
+        // Enough for any configuration; the default takes seconds over aliases of aliases of
+        // aliases.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
     };
@@ -65,7 +67,8 @@ pub(super) fn parse(text: &str) -> Result<YamlNode, SyntaxError> {
     Ok(node(spanned, text))
 }
 
-/// The tree as the deserializer hands it out, before numbers and booleans are put back to their text.
+/// The tree as the deserializer hands it out, before numbers and booleans are put back to their
+/// text.
 enum Raw {
     Nothing,
     Text(String),

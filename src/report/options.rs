@@ -1,4 +1,4 @@
-//! What a report, an audit or an export shall show, checked and ready to use.
+//! The options of a report, an audit or an export, checked and ready to use.
 //!
 //! [`crate::commands`] reads these options from flags and variables; this module knows neither.
 
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use super::zone::Zone;
 use crate::cryptolens::{ClientOptions, Outcome, Product};
 
-/// What a report shall show.
+/// Options of a report.
 #[derive(Debug, Clone)]
 pub struct ReportOptions {
     /// The log to report on.
@@ -38,7 +38,7 @@ pub struct ReportOptions {
     pub presentation: Presentation,
 }
 
-/// What an audit of seats shall show.
+/// Options of an audit of seats.
 #[derive(Debug, Clone)]
 pub struct AuditOptions {
     /// The product of the license.
@@ -59,12 +59,13 @@ pub struct AuditOptions {
     pub presentation: Presentation,
 }
 
-/// What an export shall write.
+/// Options of an export.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
     /// The log to export.
     pub log: ReportedLog,
-    /// How far back from now to begin, unless `bounds` says where; none for the beginning of the log.
+    /// How far back from now to begin, unless `bounds` says where; none for the beginning of the
+    /// log.
     pub since: Option<Duration>,
     /// From when to when.
     pub bounds: TimeBounds,
@@ -136,7 +137,7 @@ pub struct ReportAccess {
 pub enum ReportedLog {
     /// Activations, deactivations, key creation ... with their outcome.
     WebApi,
-    /// What applications register: features used, payments.
+    /// Entries that applications register: features used, payments.
     Events,
     /// Who added, changed or deleted customers, products, licenses.
     Objects,

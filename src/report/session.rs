@@ -15,7 +15,7 @@ use super::window::Window;
 use super::zone::Zone;
 use crate::cryptolens::{Client, Product, Token};
 
-/// What every report needs.
+/// The parts that every report needs.
 pub(super) struct ReportSession {
     client: Client,
     stop: CancellationToken,
@@ -65,7 +65,8 @@ impl ReportSession {
     }
 }
 
-/// The terminal, if that is where the answer goes. `COLUMNS` says how wide it is wherever that is set.
+/// The terminal, if that is where the answer goes. `COLUMNS` says how wide it is wherever that is
+/// set.
 fn screen(presentation: &Presentation) -> Screen {
     if presentation.file().is_some() {
         return Screen::default();

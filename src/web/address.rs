@@ -1,7 +1,8 @@
-//! The address to serve on, as `--web.listen-address` names it, and the address at which the same machine asks there.
+//! The address to serve on, as `--web.listen-address` names it, and the address at which the same
+//! machine asks there.
 //!
-//! Parsing needs no name service: a host is an IP address or `localhost`. Whether the address is free, or belongs to
-//! this machine at all, is for [`super::listen`] to find out.
+//! Parsing needs no name service: a host is an IP address or `localhost`. Whether the address is
+//! free, or belongs to this machine at all, is for [`super::listen`] to find out.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,8 +26,9 @@ pub enum ListenAddress {
 pub struct BadListenAddress;
 
 impl ListenAddress {
-    /// Where a process on the same machine reaches what listens here: an unspecified address is that of a listener
-    /// only, so its loopback address stands in for it. A listener on every address hears `127.0.0.1` too.
+    /// Where a process on the same machine reaches what listens here: an unspecified address is
+    /// that of a listener only, so its loopback address stands in for it. A listener on every
+    /// address hears `127.0.0.1` too.
     #[must_use]
     pub fn from_here(self) -> SocketAddr {
         match self {
