@@ -262,7 +262,7 @@ impl Supervisor {
     }
 }
 
-/// Starts an output again and again until it is told to stop.
+/// Starts an output again and again until the shutdown signal.
 async fn keep_running(
     name: String,
     start: Box<dyn Fn(CancellationToken) -> TaskFuture + Send + Sync>,
@@ -315,7 +315,7 @@ mod tests {
         events.lock().unwrap().drain(..).collect()
     }
 
-    /// Runs until it is told to stop, then takes some time.
+    /// Runs until the shutdown signal, then takes some time.
     fn patient(name: &'static str, settings: u8, takes: Duration, events: &Events) -> SupervisedTask {
         let events = Arc::clone(events);
         SupervisedTask::essential(name, settings, move |shutdown| async move {
@@ -326,7 +326,7 @@ mod tests {
         })
     }
 
-    /// An output that runs until it is told to stop.
+    /// An output that runs until the shutdown signal.
     fn output(name: &'static str, settings: u8, events: &Events) -> SupervisedTask {
         SupervisedTask::output(name, settings, events, move |settings, events, shutdown| async move {
             note(&events, format!("{name} {settings} starts"));

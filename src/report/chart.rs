@@ -44,7 +44,7 @@ pub(super) struct Bar {
     pub(super) value: String,
 }
 
-/// What the vertical axis measures.
+/// The quantity on the vertical axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Axis {
     Number,

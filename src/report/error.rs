@@ -9,7 +9,7 @@ use crate::cryptolens::{ApiError, ClientError, Endpoint};
 /// Why a report, audit or export was not made. No variant holds personal data or text from the API.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// What was typed can't be done.
+    /// The command line asks for something that is impossible.
     #[error("{0}")]
     Usage(String),
     /// The client can't be set up.
@@ -20,7 +20,7 @@ pub enum ReportError {
     Api {
         /// The method that was called.
         endpoint: Endpoint,
-        /// What it answered.
+        /// Its answer.
         error: ApiError,
     },
     /// Pages that would leave rows out.
@@ -28,7 +28,7 @@ pub enum ReportError {
     Pages {
         /// The method that was called.
         endpoint: Endpoint,
-        /// What is wrong with its pages.
+        /// The fault of its pages.
         fault: PageFault,
     },
     /// The output can't be written.
@@ -36,7 +36,7 @@ pub enum ReportError {
     Write {
         /// None for standard output.
         path: Option<PathBuf>,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// An export stopped, and can be gone on with.
@@ -63,7 +63,7 @@ pub enum ReportError {
     Interrupted,
 }
 
-/// What is wrong with pages, taken together.
+/// A fault of the pages as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PageFault {
     /// Ids neither rise nor fall as asked.

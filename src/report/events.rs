@@ -3,6 +3,7 @@
 //! Values are summed in the unit that apps registered them in: the vendor's pages contradict each other on whether it is the
 //! minor one. Memory grows with distinct names, keys, machines and days, not with rows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDate;
@@ -19,7 +20,7 @@ use super::source::ReadingSummary;
 use super::spreadsheet::{Cell, number, write};
 use super::text::{Column, Screen, bar, counted, thousands};
 use super::window::{ShownWindow, Window, local};
-use crate::tally::label;
+use crate::text::currency_code;
 
 const SCHEMA: &str = "cryptolens-exporter/report/events";
 const SCHEMA_VERSION: u32 = 1;
@@ -406,9 +407,13 @@ const VALUES: [Column; 6] = [
 const DAY_VALUES: [Column; 3] =
     [Column::Text("day"), Column::Number("entries with a value"), Column::Text("sums")];
 
-/// As `/metrics` names it; none where none was given.
+/// The currency as the label of `/metrics` names it: `other` for what is no code of three letters,
+/// and none where the row gives none.
 fn code_of(text: &str) -> Option<String> {
-    (!text.trim().is_empty()).then(|| label::currency(text).into_owned())
+    if text.trim().is_empty() {
+        return None;
+    }
+    Some(currency_code(text).map_or_else(|| "other".to_owned(), Cow::into_owned))
 }
 
 fn currency_name(values: &ShownValues) -> &str {

@@ -153,7 +153,7 @@ impl Exported for ObjectRecord {
     }
 }
 
-/// What to export, and how.
+/// An export: which rows, in which form.
 pub(super) struct Order<'a> {
     pub(super) filter: RowFilter,
     /// None for everything. Entries without a time belong to everything only.
@@ -277,7 +277,7 @@ impl<W: Write> Sheet<W> {
     }
 }
 
-/// What a file that is gone on with holds.
+/// The content of a file that an export resumes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Resumed {
     /// The id to read on after.
@@ -410,7 +410,7 @@ fn begins_like(path: &Path, other: &Path, length: u64) -> io::Result<bool> {
 }
 
 impl Resumed {
-    /// What is known of a file whose entries are all whole. It is read three times rather than kept in memory.
+    /// Reads a file whose entries are all whole. It is read three times rather than kept in memory.
     fn of<R: Exported>(path: &Path, format: ExportFormat) -> Result<Resumed, ReportError> {
         let (mut highest, mut oldest, mut newest) = (None, None, None);
         let mut top = BTreeSet::new();
@@ -553,7 +553,7 @@ fn is_entry<R: Exported>(entry: &FileEntry<'_>, format: ExportFormat) -> bool {
         }
 }
 
-/// True for an exported row, and no other JSON: the members are told apart by the columns.
+/// True for an exported row, and no other JSON: the columns distinguish the members.
 fn has_columns<R: Exported>(line: &[u8]) -> bool {
     let members: Option<std::collections::BTreeMap<String, &RawValue>> = serde_json::from_slice(line).ok();
     members.is_some_and(|members| {

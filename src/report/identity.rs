@@ -13,7 +13,7 @@ use serde_json::Value;
 /// 48 bits: with a million identities, two share a pseudonym with a chance of 1 in 500.
 const PSEUDONYM_BYTES: usize = 6;
 
-/// What an identity names; the pseudonym begins with it.
+/// The kind of thing that an identity names; the pseudonym begins with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Key,

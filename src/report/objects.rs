@@ -114,7 +114,7 @@ struct Change {
     new: Value,
 }
 
-/// What is needed to read a row.
+/// The inputs for reading a row.
 pub(super) struct Reader<'a> {
     pub(super) window: Window,
     pub(super) identities: &'a Identities,

@@ -78,7 +78,7 @@ impl Output {
         }
     }
 
-    /// What is written to where there is no file to put in place.
+    /// The stream, where there is no file to put in place.
     pub(super) async fn stream(&self) -> Result<Box<dyn Write>, ReportError> {
         match &self.destination {
             Destination::Stdout => Ok(Box::new(io::stdout())),
@@ -90,7 +90,7 @@ impl Output {
         }
     }
 
-    /// What to make of the result of writing to a stream.
+    /// Judges the result of writing to a stream.
     pub(super) fn streamed(&self, result: io::Result<()>) -> Result<(), ReportError> {
         match result {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(self.failed(error)),
@@ -107,7 +107,7 @@ pub(super) fn failed(path: &Path, error: io::Error) -> ReportError {
     ReportError::Write { path: Some(path.to_owned()), error }
 }
 
-/// What a path stands for. A descriptor of a process is told by its name, because it may stand for a regular file: to
+/// The kind of thing that a path names. A descriptor of a process is recognised by its name, because it may stand for a regular file: to
 /// replace the file behind `/dev/stdout` would take it from those who write there too.
 fn destination(path: &Path) -> io::Result<Destination> {
     let mut at = path.to_owned();
@@ -264,7 +264,7 @@ fn temporary(target: &Path, private: bool) -> io::Result<NamedTempFile> {
     beside.map_err(without_path)
 }
 
-/// What went wrong, without the name of a file that nobody asked for.
+/// The error without the name of a temporary file, which the user did not ask for.
 fn without_path(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "there is no such directory"),

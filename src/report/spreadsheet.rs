@@ -13,7 +13,7 @@ use std::io::{self, Write};
 
 use super::error::ReportError;
 
-/// What stands between two commas.
+/// One cell of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cell {
     Text(String),
@@ -82,13 +82,13 @@ pub(super) fn write_row(to: &mut impl Write, row: impl IntoIterator<Item = Cell>
     to.write_all(b"\n")
 }
 
-/// What a formula begins with, in the forms that spreadsheets of East Asia take too (U+FE62 ff., U+FF0B ff.).
+/// The signs that a formula begins with, in the forms that spreadsheets of East Asia take too (U+FE62 ff., U+FF0B ff.).
 const SIGNS: [char; 13] = [
     '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\u{fe66}', '\u{fe62}', '\u{fe63}',
     '\u{fe6b}', '\u{2212}',
 ];
 
-/// What may separate cells or lines within a text.
+/// Characters that may separate cells or lines within a text.
 const SEPARATORS: [char; 4] = [';', '\t', '\n', '\r'];
 
 /// A text that no spreadsheet takes for a formula.

@@ -13,10 +13,10 @@ pub(super) use crate::text::thousands;
 const USUAL_WIDTH: u16 = 80;
 /// A shorter bar tells nothing.
 const LEAST_BAR: u16 = 8;
-/// What a column of texts is not made narrower than.
+/// The least width of a column of texts.
 const LEAST_TEXT: u16 = 20;
 
-/// What the text is shown on.
+/// The screen that shows the text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Screen {
     /// It is a terminal that wants colours.

@@ -50,7 +50,7 @@ pub(crate) struct Product {
     pub(crate) features: &'static [&'static str],
 }
 
-/// What the vendor sells.
+/// The products of the vendor.
 pub(crate) const PRODUCTS: [Product; 6] = [
     Product {
         id: 3349,

@@ -1,4 +1,4 @@
-//! What time it is for the simulator: the system's clock, or a moment at which traffic was stopped.
+//! The clock of the simulator: the system's clock, or a moment at which traffic was stopped.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -14,7 +14,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a request knows of the connection that it came on.
+/// The connection that a request came on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connection(Arc<State>);
 

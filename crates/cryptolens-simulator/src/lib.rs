@@ -243,7 +243,7 @@ impl Simulator {
         usize::try_from(count).unwrap_or_default()
     }
 
-    /// What a client that missed nothing has counted by now, up to and including an id.
+    /// The counts of a client that missed nothing, up to and including an id.
     #[must_use]
     pub fn truth(&self, log: Log, up_to_id: Option<i64>) -> Truth {
         let up_to_id = up_to_id.unwrap_or(i64::MAX);

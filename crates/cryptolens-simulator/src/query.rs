@@ -1,4 +1,4 @@
-//! What a request asks a log for, and the rows that answer it.
+//! The query of a request for a log, and the rows that answer it.
 //!
 //! Implements the documented parameters, and the vendor SDKs' habit to send 0 and "" for what they do not mean. Where
 //! the documentation is silent, the choice is noted at the place. Knows no HTTP beyond name and value of a parameter.

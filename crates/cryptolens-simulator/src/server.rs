@@ -40,10 +40,10 @@ pub enum SimulatorError {
     Listen {
         /// The address that was asked for.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Nobody can be told the address, because standard output is closed.
+    /// The address cannot be printed, because standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     /// The server ended by itself.

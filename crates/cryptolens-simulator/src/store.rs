@@ -230,7 +230,7 @@ impl LogStore {
         self.plan.is_some()
     }
 
-    /// What a request at this time sees.
+    /// The rows that a request at this time sees.
     pub(crate) fn view(&self, now: i64) -> View {
         let oldest = self.retention.map_or(i64::MIN, |seconds| now.saturating_sub(seconds));
         View { oldest, ..View::ever(now) }

@@ -5,8 +5,8 @@
 //! Promises, each where the vendor's tool goes wrong:
 //! - What expired is taken away before the row is looked at, so a machine that comes back later is an activation.
 //! - The seats used are never more or less than the leases in force, and free seats are never below zero: what is over the
-//!   limit is told apart.
-//! - Overdraft is told in machines and in heartbeats, refusals in machines and in rows.
+//!   limit is counted apart.
+//! - Overdraft is counted in machines and in heartbeats, refusals in machines and in rows.
 //! - A row that names no machine, or a lease that has no end, is counted as such and holds no seat.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -29,7 +29,7 @@ pub(in crate::report) struct SeatRow {
     pub(super) name: Option<Rc<str>>,
 }
 
-/// What a row says.
+/// The meaning of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// An activation or a heartbeat.
@@ -75,7 +75,7 @@ impl SeatRow {
     }
 }
 
-/// What happened to a seat.
+/// A change of a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Action {
     Activation,
@@ -133,7 +133,7 @@ pub(in crate::report) struct History {
     pub(super) window: Window,
     /// None without a limit.
     pub(super) limit: Option<u64>,
-    /// What happened within the window, in order.
+    /// The changes within the window, in order.
     pub(super) entries: Vec<SeatEntry>,
     /// Seats used from each time on; the first is the beginning of the window.
     pub(super) steps: Vec<(i64, u64)>,

@@ -127,7 +127,7 @@ pub(in crate::report) struct Line {
     pub(super) over: Option<u64>,
 }
 
-/// What an audit needs besides the history.
+/// The inputs of an audit beside the history.
 pub(in crate::report) struct SeatsContext<'a> {
     pub(in crate::report) account: String,
     pub(in crate::report) product_id: i64,

@@ -13,7 +13,7 @@ use crate::report::text::{Column, Screen, counted, thousands};
 use crate::report::window::{Window, local, span};
 use crate::report::zone::Zone;
 
-/// More steps than this are not told apart on a screen.
+/// A screen shows at most this many steps apart.
 const POINTS: i64 = 900;
 
 const NOTHING: &str = "The log holds nothing about seats of this license in this time.";
@@ -61,7 +61,7 @@ fn holder_rows(audit: &Audit) -> impl Iterator<Item = Vec<String>> {
     })
 }
 
-/// What was found, one sentence each.
+/// The findings, one sentence each.
 fn findings(audit: &Audit) -> Vec<String> {
     let used = &audit.used;
     let limit = audit.seats.limit.map_or_else(
@@ -100,7 +100,7 @@ fn findings(audit: &Audit) -> Vec<String> {
     found
 }
 
-/// What a reader must know to judge the numbers.
+/// Notes that a reader needs to judge the numbers.
 fn notes(audit: &Audit) -> Vec<String> {
     let mut notes = Vec::new();
     if audit.identities == "masked" {

@@ -47,7 +47,7 @@ pub(in crate::report) struct WebApiReport {
     pub(super) friendly_names: Identified,
 }
 
-/// What the report was narrowed to; absent members narrow nothing.
+/// The filters of the report. An absent member does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(in crate::report) struct ShownFilter {
     pub(in crate::report) product_id: Option<i64>,
@@ -63,7 +63,7 @@ impl ShownFilter {
     }
 }
 
-/// What was read to make the report.
+/// The reading that the report is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::report) struct ShownWebApiReading {
     pub(super) rows: u64,
@@ -182,7 +182,7 @@ pub(in crate::report) struct FailingState {
     pub(super) counts: ShownCounts,
 }
 
-/// What a report needs besides the counts.
+/// The inputs of a report beside the counts.
 pub(in crate::report) struct WebApiContext<'a> {
     pub(in crate::report) account: String,
     pub(in crate::report) filter: ShownFilter,

@@ -41,7 +41,7 @@ pub(in crate::report) fn text(report: &WebApiReport, heading: &str, screen: Scre
     page
 }
 
-/// What a reader must know to judge the numbers, one sentence each.
+/// Notes that a reader needs to judge the numbers, one sentence each.
 pub(super) fn notes(report: &WebApiReport) -> Vec<String> {
     let mut notes = Vec::new();
     if report.identities == "masked" {
@@ -152,7 +152,7 @@ fn days(report: &WebApiReport, screen: Screen) -> String {
     let longest = u64::from(screen.bar_width(38 + digits + failed_digits, DAY_BAR));
     let mut lines = String::new();
     for day in &report.days {
-        // Whole characters, and two kinds of them: what failed is told apart without colour too.
+        // Whole characters, and two kinds of them: failures differ from successes without colour too.
         let length = |requests: u64| usize::try_from((requests * longest).div_ceil(most.max(1))).unwrap_or(0);
         let whole = length(day.counts.requests);
         let bad = length(day.counts.failure).min(whole);
@@ -190,7 +190,7 @@ fn hours(report: &WebApiReport) -> String {
     lines
 }
 
-/// What the numbers of an hour of the week are.
+/// The meaning of the numbers of an hour of the week.
 pub(super) const OF_ALL_WEEKS: &str = "all weeks of the window together";
 
 /// A weekday as people write it.
