@@ -21,6 +21,7 @@ use crate::config::{Account, ConfigError, Settings};
 use crate::cryptolens::{ClientError, Product};
 use crate::ingest::{LogId, LogStatus, PollerSettings, follow_log, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
+use crate::outputs::otlp::{self, OtlpMetrics, OtlpSettings, OtlpSources};
 use crate::snapshot::{AccountStatus, Snapshots, Targets};
 use crate::supervisor::{SupervisedTask, Supervisor};
 use crate::tally::Limits;
@@ -114,10 +115,11 @@ pub async fn run_on(
         "serving"
     );
 
+    let sources = otlp_sources(&snapshots);
     let mut supervisor = Supervisor::default();
     supervisor.start(vec![web_server(listener, &settings, &snapshots)]);
     started(Arc::downgrade(&snapshots));
-    supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets()));
+    supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets(), &sources));
     let result = loop {
         tokio::select! {
             request = signals.next() => match request {
@@ -128,7 +130,7 @@ pub async fn run_on(
                     };
                     let applied = async {
                         let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
-                        let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets);
+                        let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources);
                         supervisor.stop_changed(&wanted).await;
                         // If the ledger is down or held, its writer configures it as soon as it is up.
                         let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
@@ -242,6 +244,7 @@ fn tasks(
     clients: &[AccountClient],
     ledger: &Ledger,
     targets: &Targets,
+    otlp_sources: &OtlpSources,
 ) -> Vec<SupervisedTask> {
     let mut tasks = Vec::new();
     for (account, client) in settings.accounts.iter().zip(clients) {
@@ -265,7 +268,21 @@ fn tasks(
             tasks.push(log_poller(poller, client.clone(), ledger.clone(), Arc::clone(log_status)));
         }
     }
+    let push =
+        |push: &OtlpSettings| SupervisedTask::output("the otlp push", push.clone(), otlp_sources, otlp::run);
+    tasks.extend(settings.otlp.as_ref().map(push));
     tasks
+}
+
+fn otlp_sources(snapshots: &Arc<Snapshots>) -> OtlpSources {
+    let metrics = Arc::new(OtlpMetrics::default());
+    snapshots.registry().register(Arc::clone(&metrics) as _);
+    let (values, identity) = (Arc::clone(snapshots), Arc::clone(snapshots));
+    OtlpSources {
+        snapshot: Arc::new(move || values.snapshot()),
+        metrics,
+        instance_id: Arc::new(move || Some(Arc::clone(&identity.committed()?.instance_id))),
+    }
 }
 
 fn web_server(listener: TcpListener, settings: &Settings, snapshots: &Arc<Snapshots>) -> SupervisedTask {

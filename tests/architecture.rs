@@ -36,7 +36,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("archive", &["cryptolens", "advice", "reader", "ledger", "snapshot", GROUND]),
     ("report", &["cryptolens", "advice", "reader", GROUND]),
     // The roof.
-    ("config", &["cryptolens", "ingest", "tally", "ledger", "report", "web", GROUND]),
+    ("config", &["cryptolens", "ingest", "tally", "ledger", "outputs", "report", "web", GROUND]),
     ("supervisor", &[GROUND]),
     ("daemon", &["config", "supervisor", FLOW, GROUND]),
     ("commands", &["config", "daemon", "supervisor", FLOW, GROUND]),

@@ -291,7 +291,8 @@ fn every_row_of_the_table_is_complete() {
         assert!(!setting.commands.is_empty() && !setting.summary.is_empty(), "{name}");
         assert!(!setting.summary.ends_with('.') && !setting.default.shown().is_empty(), "{name}");
         if !setting.flag.is_empty() {
-            assert!(setting.variable.starts_with("CRYPTOLENS_"), "{name}: no variable");
+            let is_named = ["CRYPTOLENS_", "OTEL_"].iter().any(|prefix| setting.variable.starts_with(prefix));
+            assert!(is_named, "{name}: no variable");
             assert!(setting.help.ends_with('.') && !setting.expected().is_empty(), "{name}: no help");
             let is_switch = matches!(setting.kind, ValueKind::Switch);
             assert_eq!(is_switch, setting.example.is_empty(), "{name}: no example");

@@ -146,7 +146,8 @@ async fn the_page_is_as_it_was() {
         .await;
     let (_, text) = exporter.text("/metrics").await;
     let page = Page::parse(&text);
-    for family in FAMILIES {
+    // Without an OpenTelemetry receiver nothing is pushed.
+    for family in FAMILIES.iter().filter(|family| !family.name.starts_with("cryptolens_exporter_otlp_")) {
         assert!(page.has_family(family.name), "{} is not on the page", family.name);
     }
 

@@ -17,6 +17,7 @@ use crate::config::{self, Account, FlagValues, Settings, Sources, SystemEnvironm
 use crate::cryptolens::{ApiError, Client, CountedRow, Endpoint, LogKind, LogVisitor, PageQuery};
 use crate::daemon::{self, DaemonError};
 use crate::logging;
+use crate::outputs::otlp::{self, PushError};
 
 /// Requests under way at a time. The poller has as many with four accounts.
 const AT_A_TIME: usize = 16;
@@ -28,6 +29,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Findings {
     lines: Vec<CheckLine>,
+    /// The result of an empty push, if metrics are pushed.
+    push: Option<Result<(), PushError>>,
 }
 
 #[derive(Debug)]
@@ -40,9 +43,10 @@ struct CheckLine {
 }
 
 impl Findings {
-    /// True if all that counting needs works.
+    /// True if all that counting and pushing need works.
     fn all_well(&self) -> bool {
-        self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
+        let can_push = self.push.as_ref().is_none_or(Result::is_ok);
+        can_push && self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
     }
 
     /// A table for people.
@@ -59,6 +63,13 @@ impl Findings {
                 ),
             };
             table.add_row([line.account.as_str(), line.endpoint.name(), &result, &todo]);
+        }
+        if let Some(push) = &self.push {
+            let (result, todo) = match push {
+                Ok(()) => ("ok".to_owned(), ""),
+                Err(error) => (error.to_string(), error.advice()),
+            };
+            table.add_row(["-", "otlp push", &result, todo]);
         }
         let mut text = String::new();
         for line in table.lines() {
@@ -102,7 +113,14 @@ async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
         }
         requests.push(ask_products(account, client.client().clone()).boxed());
     }
-    Ok(Findings { lines: answers(requests).await })
+    let push = async {
+        match &settings.otlp {
+            Some(push) => Some(otlp::probe(push).await),
+            None => None,
+        }
+    };
+    let (lines, push) = tokio::join!(answers(requests), push);
+    Ok(Findings { lines, push })
 }
 
 /// The results of the requests, in their order.
@@ -163,7 +181,7 @@ mod tests {
             line(Endpoint::Log(LogKind::Events), true, log),
             line(Endpoint::GetProducts, false, products),
         ];
-        Findings { lines }
+        Findings { lines, push: None }
     }
 
     #[test]

@@ -171,8 +171,9 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         overlap: Duration::from_secs(60),
         states: std::collections::BTreeMap::new(),
         objects_first_code: 0,
+        otlp: demo.otlp.clone(),
         log: demo.log,
-        warnings: Vec::new(),
+        warnings: demo.warnings.clone(),
         restart: RestartValues::default(),
     })
 }

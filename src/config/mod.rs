@@ -19,6 +19,7 @@ mod accounts;
 mod ca_file;
 mod environment;
 mod file;
+mod otlp;
 mod problem;
 mod proxy;
 pub mod reference;
@@ -49,6 +50,7 @@ pub use token::{TokenError, TokenSource, find_token, read_token_file};
 use crate::cryptolens::{ClientOptions, LogKind, Product};
 use crate::ledger::ForeignLedger;
 use crate::logging::LogSettings;
+use crate::outputs::otlp::OtlpSettings;
 use crate::web::ListenAddress;
 
 /// Settings of `serve` and `check`.
@@ -70,6 +72,8 @@ pub struct Settings {
     pub states: BTreeMap<u16, String>,
     /// The number by which the Object Log calls the first resource type and the first action.
     pub objects_first_code: i64,
+    /// The push of metrics; `None` if they are not pushed.
+    pub otlp: Option<OtlpSettings>,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.
@@ -110,6 +114,10 @@ pub struct DemoSettings {
     pub web: Web,
     /// How often each log is polled.
     pub intervals: Intervals,
+    /// The push of metrics; `None` if they are not pushed.
+    pub otlp: Option<OtlpSettings>,
+    /// Remarks on what is valid but should be changed, for the log at WARN.
+    pub warnings: Vec<String>,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Seed of the simulated traffic; none for a random one.

@@ -34,11 +34,13 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
     let states = sources.states();
     let objects_first_code = sources.get(&table::OBJECTS_FIRST_CODE, value::integer);
     let log = sources.log();
+    let mut otlp_warnings = Vec::new();
+    let otlp = super::otlp::resolve(&mut sources, &mut otlp_warnings);
     let restart = RestartValues::of(CommandName::Serve, &sources);
     let settings = (|| {
         let api = api?;
         Some(Settings {
-            warnings: warnings(&api, environment),
+            warnings: warnings(&api, environment).into_iter().chain(otlp_warnings).collect(),
             api,
             accounts,
             storage_path: storage_path?,
@@ -47,6 +49,7 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
             overlap: overlap?,
             states,
             objects_first_code: objects_first_code?,
+            otlp,
             log: log?,
             restart,
         })
@@ -65,7 +68,10 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
     let intervals = sources.intervals();
     let log = sources.log();
     let seed = sources.get(&table::DEMO_SEED, value::integer);
-    let settings = (|| Some(DemoSettings { storage_path, web: web?, intervals, log: log?, seed }))();
+    let mut warnings = Vec::new();
+    let otlp = super::otlp::resolve(&mut sources, &mut warnings);
+    let settings =
+        (|| Some(DemoSettings { storage_path, web: web?, intervals, otlp, warnings, log: log?, seed }))();
     sources.finish(settings)
 }
 

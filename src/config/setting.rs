@@ -184,6 +184,8 @@ pub enum SettingGroup {
     Storage,
     /// The web server.
     Web,
+    /// The push to an OpenTelemetry receiver.
+    OpenTelemetry,
     /// Log lines.
     Logging,
     /// Options of `check`.
@@ -215,6 +217,7 @@ impl SettingGroup {
             Self::Polling => "Polling",
             Self::Storage => "Storage",
             Self::Web => "Web",
+            Self::OpenTelemetry => "OpenTelemetry",
             Self::Logging => "Logging",
             Self::Check => "Check",
             Self::Simulation => "Simulation",

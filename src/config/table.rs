@@ -58,6 +58,14 @@ const LOGS_TO_READ: &[ChoiceRow] = &[
     choice("objects", "Who added, changed or deleted customers, products, licenses"),
 ];
 
+const OTLP_ENDPOINT_EXPECTED: &str = "an http or https URL, such as http://localhost:4318";
+const OTLP_DURATION: ValueKind = ValueKind::Duration { least: Duration::from_millis(1), most: DAY };
+const OTLP_DURATION_EXPECTED: &str =
+    "milliseconds from 1 on in the variable, or a duration between 1ms and 1d, such as 10s";
+const OTLP_PROTOCOL_EXPECTED: &str =
+    "http/protobuf: no other protocol is there, and receivers listen for it beside gRPC";
+const OTLP_COMPRESSIONS: &[ChoiceRow] = &[choice("gzip", ""), choice("none", "")];
+
 const fn choice(name: &'static str, help: &'static str) -> ChoiceRow {
     ChoiceRow { name, help }
 }
@@ -735,6 +743,294 @@ settings! {
         expected: "an address and a port, such as 127.0.0.1:10461 or localhost:0",
     }
 
+    OTLP_ENDPOINT {
+        flag: "otlp.endpoint",
+        variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        key: "otlp.endpoint",
+        kind: ValueKind::Url,
+        value_name: "URL",
+        default: DefaultValue::Means("none: metrics are not pushed"),
+        example: "http://localhost:4318",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "OpenTelemetry receiver to push metrics to",
+        help: "Everything on /metrics is pushed there with OTLP over HTTP. /v1/metrics is appended to the path.",
+        expected: OTLP_ENDPOINT_EXPECTED,
+    }
+    OTLP_METRICS_ENDPOINT {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        kind: ValueKind::Url,
+        value_name: "URL",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_ENDPOINT"),
+        example: "http://localhost:9090/api/v1/otlp/v1/metrics",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "The same as a whole URL",
+        help: "Is used as it is, without /v1/metrics appended, and instead of OTEL_EXPORTER_OTLP_ENDPOINT.",
+        expected: OTLP_ENDPOINT_EXPECTED,
+    }
+    OTLP_HEADERS {
+        variable: "OTEL_EXPORTER_OTLP_HEADERS",
+        key: "otlp.headers",
+        value_name: "NAME=VALUE,...",
+        example: "authorization=Bearer%20abc",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Headers of each push, such as credentials",
+        help: "Values are percent-encoded. A secret is better kept in the variable than in the file.",
+        expected: "name=value pairs with commas in between, such as authorization=Bearer%20abc",
+    }
+    OTLP_METRICS_HEADERS {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+        value_name: "NAME=VALUE,...",
+        default: DefaultValue::Means("those of OTEL_EXPORTER_OTLP_HEADERS"),
+        example: "authorization=Bearer%20abc",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Headers of each push of metrics",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_HEADERS.",
+        expected: "name=value pairs with commas in between, such as authorization=Bearer%20abc",
+    }
+    OTLP_TIMEOUT {
+        variable: "OTEL_EXPORTER_OTLP_TIMEOUT",
+        key: "otlp.timeout",
+        kind: OTLP_DURATION,
+        value_name: "MILLISECONDS",
+        default: DefaultValue::Is("10s"),
+        example: "5000",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Longest time of one request",
+        help: "The variable takes milliseconds, the file a duration such as 5s.",
+        expected: OTLP_DURATION_EXPECTED,
+    }
+    OTLP_METRICS_TIMEOUT {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        kind: OTLP_DURATION,
+        value_name: "MILLISECONDS",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_TIMEOUT"),
+        example: "5000",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Longest time of one request with metrics",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_TIMEOUT.",
+        expected: OTLP_DURATION_EXPECTED,
+    }
+    OTLP_PROTOCOL {
+        variable: "OTEL_EXPORTER_OTLP_PROTOCOL",
+        value_name: "NAME",
+        default: DefaultValue::Is("http/protobuf"),
+        example: "http/protobuf",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Protocol of the push",
+        help: "Only http/protobuf is there. Receivers listen for it beside gRPC, usually on port 4318.",
+        expected: OTLP_PROTOCOL_EXPECTED,
+    }
+    OTLP_METRICS_PROTOCOL {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+        value_name: "NAME",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_PROTOCOL"),
+        example: "http/protobuf",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Protocol of the push of metrics",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_PROTOCOL.",
+        expected: OTLP_PROTOCOL_EXPECTED,
+    }
+    OTLP_COMPRESSION {
+        variable: "OTEL_EXPORTER_OTLP_COMPRESSION",
+        key: "otlp.compression",
+        kind: ValueKind::Choice(OTLP_COMPRESSIONS),
+        value_name: "NAME",
+        default: DefaultValue::Is("gzip"),
+        example: "none",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Compression of the push",
+        help: "",
+        expected: "",
+    }
+    OTLP_METRICS_COMPRESSION {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+        kind: ValueKind::Choice(OTLP_COMPRESSIONS),
+        value_name: "NAME",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_COMPRESSION"),
+        example: "none",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Compression of the push of metrics",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_COMPRESSION.",
+        expected: "",
+    }
+    OTLP_CERTIFICATE {
+        variable: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        key: "otlp.ca_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("the certificate authorities of the system"),
+        example: "/etc/ssl/collector-ca.pem",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Certificate authorities to trust for the push",
+        help: "A file in PEM form. No others are trusted then.",
+        expected: "the path of a PEM file",
+    }
+    OTLP_METRICS_CERTIFICATE {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        example: "/etc/ssl/collector-ca.pem",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Certificate authorities to trust for the push of metrics",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_CERTIFICATE.",
+        expected: "the path of a PEM file",
+    }
+    OTLP_CLIENT_CERTIFICATE {
+        variable: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        key: "otlp.cert_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/etc/ssl/exporter.pem",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Certificate that this client shows to the receiver",
+        help: "A file in PEM form. It needs OTEL_EXPORTER_OTLP_CLIENT_KEY too.",
+        expected: "the path of a PEM file",
+    }
+    OTLP_METRICS_CLIENT_CERTIFICATE {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        example: "/etc/ssl/exporter.pem",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "The same for metrics only",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE.",
+        expected: "the path of a PEM file",
+    }
+    OTLP_CLIENT_KEY {
+        variable: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        key: "otlp.key_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/etc/ssl/exporter-key.pem",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Key of the certificate of this client",
+        help: "A file in PEM form.",
+        expected: "the path of a PEM file",
+    }
+    OTLP_METRICS_CLIENT_KEY {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+        example: "/etc/ssl/exporter-key.pem",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "The same for metrics only",
+        help: "Is used instead of OTEL_EXPORTER_OTLP_CLIENT_KEY.",
+        expected: "the path of a PEM file",
+    }
+    OTLP_INTERVAL {
+        variable: "OTEL_METRIC_EXPORT_INTERVAL",
+        key: "otlp.interval",
+        kind: ValueKind::Duration { least: SECOND, most: DAY },
+        value_name: "MILLISECONDS",
+        default: DefaultValue::Is("60s"),
+        example: "15000",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Time from one push to the next",
+        help: "The variable takes milliseconds, the file a duration such as 15s.",
+        expected: "milliseconds from 1000 on in the variable, or a duration between 1s and 1d, such as 15s",
+    }
+    OTLP_PUSH_TIMEOUT {
+        variable: "OTEL_METRIC_EXPORT_TIMEOUT",
+        key: "otlp.push_timeout",
+        kind: OTLP_DURATION,
+        value_name: "MILLISECONDS",
+        default: DefaultValue::Is("30s"),
+        example: "15000",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Longest time of one push, which may take several requests",
+        help: "The variable takes milliseconds, the file a duration such as 15s.",
+        expected: OTLP_DURATION_EXPECTED,
+    }
+    OTEL_RESOURCE_ATTRIBUTES {
+        variable: "OTEL_RESOURCE_ATTRIBUTES",
+        key: "otlp.resource_attributes",
+        value_name: "NAME=VALUE,...",
+        default: DefaultValue::Means("service.instance.id, made with the ledger"),
+        example: "deployment.environment.name=production",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Attributes of the resource that is pushed",
+        help: "Values are percent-encoded.",
+        expected: "name=value pairs with commas in between, such as deployment.environment.name=production",
+    }
+    OTEL_SERVICE_NAME {
+        variable: "OTEL_SERVICE_NAME",
+        key: "otlp.service_name",
+        value_name: "NAME",
+        default: DefaultValue::Means("cryptolens-exporter"),
+        example: "licensing",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "The attribute service.name, which becomes the job in Prometheus",
+        help: "",
+        expected: "a name that is not empty",
+    }
+    OTLP_TEMPORALITY {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        value_name: "NAME",
+        default: DefaultValue::Is("cumulative"),
+        example: "cumulative",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Only cumulative sums are pushed; another value is a warning",
+        help: "",
+        expected: "cumulative",
+    }
+    OTLP_HISTOGRAMS {
+        variable: "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        value_name: "NAME",
+        default: DefaultValue::Is("explicit_bucket_histogram"),
+        example: "explicit_bucket_histogram",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "Only histograms with explicit buckets are pushed; another value is a warning",
+        help: "",
+        expected: "explicit_bucket_histogram",
+    }
+    OTEL_METRICS_EXPORTER {
+        variable: "OTEL_METRICS_EXPORTER",
+        value_name: "NAME",
+        default: DefaultValue::Is("otlp"),
+        example: "none",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "With none, nothing is pushed",
+        help: "",
+        expected: "otlp or none",
+    }
+    OTEL_SDK_DISABLED {
+        variable: "OTEL_SDK_DISABLED",
+        kind: ValueKind::Switch,
+        value_name: "",
+        default: DefaultValue::Is("false"),
+        example: "true",
+        group: SettingGroup::OpenTelemetry,
+        commands: WITH_WEB_SERVER,
+        summary: "With true, nothing is pushed",
+        help: "",
+        expected: "true or false",
+    }
     LOG_LEVEL {
         flag: "log.level",
         variable: "CRYPTOLENS_LOG_LEVEL",

@@ -5,6 +5,7 @@
 
 mod gzip;
 pub mod openmetrics;
+pub mod otlp;
 mod page;
 pub mod protobuf;
 pub mod text;

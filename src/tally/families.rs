@@ -119,6 +119,16 @@ macro_rules! family_table {
                 "How often counters started again, because a ledger was damaged, set aside, or deleted for good while running.";
             LEDGER_FOREIGN_WRITES = "cryptolens_exporter_ledger_foreign_writes_total", Counter, [], Process,
                 "Writes to the ledger by anything but this process. One that changes counts makes the ledger damaged.";
+            OTLP_PUSHES = "cryptolens_exporter_otlp_pushes_total", Counter, ["result"], Process,
+                "Pushes to the OpenTelemetry receiver by result; partial: it rejected some of the points. Only with --otlp.endpoint.";
+            OTLP_POINTS = "cryptolens_exporter_otlp_points_total", Counter, [], Process,
+                "Points that the OpenTelemetry receiver took.";
+            OTLP_REJECTED_POINTS = "cryptolens_exporter_otlp_rejected_points_total", Counter, [], Process,
+                "Points that the OpenTelemetry receiver rejected. The log has its reason once.";
+            OTLP_LAST_SUCCESS = "cryptolens_exporter_otlp_last_success_timestamp_seconds", Gauge, [], Process,
+                "When the OpenTelemetry receiver last took a push, in Unix time; absent before the first.";
+            OTLP_PUSH_DURATION = "cryptolens_exporter_otlp_push_duration_seconds", Histogram(REQUEST_BOUNDS), [], Process,
+                "How long a push to the OpenTelemetry receiver took, all its requests included.";
             BUILD_INFO = "cryptolens_exporter_build_info", Gauge, ["version", "commit"], Process,
                 "Always 1: which build this is.";
         }

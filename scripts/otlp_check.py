@@ -1,0 +1,211 @@
+"""Pushes the metrics of the demo to a real Prometheus 3 and through a real OpenTelemetry Collector, and compares every series with
+the scraped one.
+
+    scripts/otlp-check target/debug/cryptolens-exporter
+
+Starts everything itself, on free ports of this machine, and stops it again. Exit code 0 if every check holds. A peer that
+scripts/tools could not install is named and left out.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import urllib.parse
+
+from running import Failure, Process, fetch, free_port, wait_for
+
+TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
+ENTRIES = "cryptolens_web_api_log_entries_total"
+# Labels that say by which way a series came.
+WAY = {"job", "instance", "exported_job", "exported_instance", "otel_scope_name", "otel_scope_version"}
+# Families whose values change while nothing is counted.
+VOLATILE = ("process_", "cryptolens_exporter_api_", "cryptolens_exporter_otlp_", "cryptolens_exporter_ledger_commit")
+# Families about the scrape itself, and of the way.
+OWN = ("cryptolens_exporter_http_",)
+
+checks = 0
+
+
+def check(what, holds, seen):
+    global checks
+    if not holds:
+        raise Failure(f"{what}: {seen}")
+    checks += 1
+    print(f"ok   {what}: {seen}", flush=True)
+
+
+class Prometheus(Process):
+    """Scrapes some targets, and receives OTLP and remote write."""
+
+    def __init__(self, folder, targets):
+        self.port = free_port()
+        config = folder / "prometheus.yml"
+        jobs = [
+            {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for name, port in targets.items()
+        ]
+        # JSON is YAML.
+        config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
+        super().__init__(
+            TOOLS / "prometheus-3",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--web.enable-otlp-receiver",
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=created-timestamp-zero-ingestion",
+            "--log.level=warn",
+        )
+
+    def query(self, expression):
+        query = urllib.parse.urlencode({"query": expression})
+        answer = json.loads(fetch(f"http://127.0.0.1:{self.port}/api/v1/query?{query}"))
+        return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
+
+    def value(self, expression):
+        samples = self.query(expression)
+        return samples[0][1] if samples else None
+
+    def series(self, way):
+        """Values by name and labels, without the labels of the way."""
+        names = '__name__=~"cryptolens_.+|process_.+"'
+        found = {}
+        for metric, value in self.query(f"{{{names},{way}}}"):
+            labels = frozenset((name, text) for name, text in metric.items() if name not in WAY)
+            found[labels] = value
+        return found
+
+
+def name_of(labels):
+    return dict(labels)["__name__"]
+
+
+def comparable(series):
+    return {labels: value for labels, value in series.items() if not name_of(labels).startswith(OWN)}
+
+
+def difference(scraped, pushed):
+    """What one has and the other has not, or has with another value; empty if they say the same."""
+    scraped, pushed = comparable(scraped), comparable(pushed)
+    wrong = [f"only scraped: {sorted(labels)}" for labels in scraped.keys() - pushed.keys()]
+    wrong += [f"only pushed: {sorted(labels)}" for labels in pushed.keys() - scraped.keys()]
+    for labels in scraped.keys() & pushed.keys():
+        if not name_of(labels).startswith(VOLATILE) and scraped[labels] != pushed[labels]:
+            wrong.append(f"{scraped[labels]} scraped, {pushed[labels]} pushed: {sorted(labels)}")
+    return wrong
+
+
+def compare(prometheus, what, scraped_way, pushed_way):
+    def agree():
+        # Between two scrapes one of the ways can be ahead.
+        scraped, pushed = prometheus.series(scraped_way), prometheus.series(pushed_way)
+        wrong = difference(scraped, pushed)
+        agree.last = wrong
+        return not wrong and len(comparable(scraped))
+
+    try:
+        series = wait_for(what, agree, 60)
+    except Failure as failure:
+        raise Failure(f"{what}: {len(agree.last)} differences, such as {agree.last[:3]}") from failure
+    check(what, series > 300, f"{series} series are the same")
+
+
+def collector_config(folder, receiver, exporter, prometheus):
+    """The configuration in the README as it stands, but for the ports."""
+    text = (pathlib.Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    config = text.split("```yaml\n# otel-collector.yaml\n")[1].split("```")[0]
+    for port, free in ((4318, receiver), (8889, exporter), (9090, prometheus)):
+        config = config.replace(f":{port}", f":{free}")
+    path = folder / "collector.yaml"
+    path.write_text(config)
+    return path
+
+
+def start_demo(binary, port, endpoint, metrics_endpoint=None):
+    env = {"OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    if metrics_endpoint:
+        env["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = metrics_endpoint
+    return Process(binary, "demo", f"--web.listen-address=127.0.0.1:{port}", "--poll.interval=1s", env=env)
+
+
+def simulator_of(demo):
+    wait_for("the backfill", lambda: "Counted" in demo.output())
+    return wait_for("its address", lambda: demo.output().split("message=simulating url=")[1].split()[0])
+
+
+def to_prometheus(binary, folder):
+    port = free_port()
+    with Prometheus(folder, {"demo": port}) as prometheus:
+        wait_for("prometheus", lambda: prometheus.query("up"))
+        endpoint = f"http://127.0.0.1:{prometheus.port}/api/v1/otlp"
+        with start_demo(binary, port, endpoint) as demo:
+            simulator = simulator_of(demo)
+            time.sleep(3)
+            fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": True})
+            pushed = 'job="cryptolens-exporter"'
+            compare(prometheus, "scraped and pushed to Prometheus 3", 'job="demo"', pushed)
+            new_series(prometheus, simulator, pushed)
+            demo.stop()
+            gone = wait_for("the end of the series", lambda: not prometheus.query(f"{ENTRIES}{{{pushed}}}"), 10)
+            check("a stop ends the pushed series at once", gone, "no series is left")
+
+
+def new_series(prometheus, simulator, pushed):
+    """The first row of a new label set is an increase, as its counter was born at 0 before it."""
+    product = 4242
+    fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": False})
+    time.sleep(2)
+    now = int(time.time())
+    row = {"id": None, "productId": product, "time": now, "state": 2014}
+    highest = json.loads(fetch(f"{simulator}/simulator/truth?log=web_api"))["web_api"]["highest_id"]
+    row["id"] = highest + 1_000_000
+    fetch(f"{simulator}/simulator/rows", "POST", {"log": "web_api", "rows": [row]})
+    selector = f'{ENTRIES}{{{pushed},product_id="{product}",event_type="floating_activation",outcome="success"}}'
+    any_type = f'sum(increase({ENTRIES}{{{pushed},product_id="{product}"}}[1m]))'
+    wait_for("the new series", lambda: prometheus.value(f'sum({ENTRIES}{{{pushed},product_id="{product}"}})') == 1)
+    increase = wait_for("its increase", lambda: prometheus.value(any_type), 30)
+    check("the first row of a new series is an increase", increase > 0, f"{increase:.2f} for {selector}")
+
+
+def through_collector(binary, folder):
+    if not (TOOLS / "otelcol").exists():
+        print("left out: the Collector, which scripts/tools could not install")
+        return
+    port, receiver, exporter = free_port(), free_port(), free_port()
+    with Prometheus(folder, {"demo": port, "collector": exporter}) as prometheus:
+        wait_for("prometheus", lambda: prometheus.query("up"))
+        config = collector_config(folder, receiver, exporter, prometheus.port)
+        with (
+            Process(TOOLS / "otelcol", f"--config={config}", "--set=service.telemetry.metrics.level=none") as collector,
+            start_demo(binary, port, f"http://127.0.0.1:{receiver}") as demo,
+        ):
+            simulator = simulator_of(demo)
+            time.sleep(3)
+            fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": True})
+            try:
+                compare(prometheus, "scraped and shown by the Collector", 'job="demo"', 'job="collector"')
+                compare(
+                    prometheus, "scraped and written on by the Collector", 'job="demo"', 'job="cryptolens-exporter"'
+                )
+            except Failure as failure:
+                raise Failure(f"{failure}\n{collector.output()[-2000:]}") from failure
+
+
+def main():
+    binary = pathlib.Path(sys.argv[1]).resolve()
+    if not (TOOLS / "prometheus-3").exists():
+        print("left out: everything, as scripts/tools could not install Prometheus 3")
+        return
+    for part in (to_prometheus, through_collector):
+        with tempfile.TemporaryDirectory() as folder:
+            part(binary, pathlib.Path(folder))
+    print(f"{checks} checks hold")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(f"FAIL {failure}")
