@@ -21,7 +21,7 @@ use cryptolens_exporter::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin
 use cryptolens_exporter::ledger::{ForeignLedger, Ledger, LedgerAddress, LedgerOptions};
 use cryptolens_exporter::snapshot::{AccountStatus, Snapshots, Targets};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, RowCounter, TallyDelta};
-use cryptolens_exporter::web::{self, ListenAddress};
+use cryptolens_exporter::web;
 
 const RUNS: usize = 5;
 const PAGE: u16 = 1000;
@@ -318,9 +318,9 @@ async fn scrape_accounts(accounts: usize) {
     };
     let accounts = names.iter().map(|name| (Arc::clone(name), status())).collect();
     let snapshots = Arc::new(Snapshots::new(ledger.view(), Targets { accounts, ..Targets::default() }));
-    let listener = web::listen(ListenAddress::One(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    let server = tokio::spawn(axum::serve(listener, web::router(snapshots, "/metrics")).into_future());
+    let server = tokio::spawn(axum::serve(listener, web::router(snapshots, "/metrics", None)).into_future());
     let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
     // As Prometheus does.
     let gzip = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -25,7 +24,7 @@ use crate::outputs::otlp::{self, OtlpMetrics, OtlpSettings, OtlpSources};
 use crate::snapshot::{AccountStatus, Snapshots, Targets};
 use crate::supervisor::{SupervisedTask, Supervisor};
 use crate::tally::Limits;
-use crate::web::{self, ListenError};
+use crate::web::{self, Entrance, FrontDoor, ListenError, ReloadOutcome, ReloadRequester};
 
 pub use account_client::AccountClient;
 pub use signals::shutdown_signal;
@@ -66,25 +65,26 @@ pub enum DaemonError {
     },
 }
 
-/// Runs until a signal asks it to end. `load` reads the settings again.
+/// Runs until a signal asks it to end. Requests have to pass `door`, `load` reads the settings again.
 ///
 /// # Errors
 /// [`DaemonError`].
 pub async fn run(
     settings: Settings,
+    door: Arc<FrontDoor>,
     load: impl Fn() -> Result<Settings, ConfigError>,
 ) -> Result<(), DaemonError> {
-    let listener = web::listen(settings.web.listen).await?;
-    run_on(listener, settings, load, LedgerAddress::of, |_| {}).await
+    let entrance = Entrance::open(&settings.web.listen, door).await?;
+    run_on(entrance, settings, load, LedgerAddress::of, |_| {}).await
 }
 
-/// As [`run`], on an address that is taken already. `whose` names the API at a URL, and `started`
+/// As [`run`], on addresses that are taken already. `whose` names the API at a URL, and `started`
 /// receives what is served.
 ///
 /// # Errors
 /// [`DaemonError`].
 pub async fn run_on(
-    listener: TcpListener,
+    entrance: Entrance,
     mut settings: Settings,
     load: impl Fn() -> Result<Settings, ConfigError>,
     whose: impl Fn(&Url) -> LedgerAddress,
@@ -105,9 +105,10 @@ pub async fn run_on(
     let view = ledger.view();
     let targets = targets(&settings, &clients, &Targets::default());
     let snapshots = Arc::new(Snapshots::new(view.clone(), targets));
-    let address = listener.local_addr().map_or_else(|_| settings.web.listen.to_string(), |at| at.to_string());
+    let address = entrance.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     tracing::info!(
         address,
+        scheme = entrance.scheme(),
         path = settings.web.telemetry_path,
         ledger = %settings.storage_path.join("ledger.db").display(),
         accounts = settings.accounts.len(),
@@ -117,36 +118,42 @@ pub async fn run_on(
 
     let sources = otlp_sources(&snapshots);
     let mut supervisor = Supervisor::default();
-    supervisor.start(vec![web_server(listener, &settings, &snapshots)]);
+    let (requester, mut reloads) = web::reload_channel();
+    let requester = settings.web.enable_lifecycle.then_some(requester);
+    supervisor.start(vec![web_server(entrance, &settings, &snapshots, requester)]);
     started(Arc::downgrade(&snapshots));
     supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets(), &sources));
     let result = loop {
-        tokio::select! {
+        let asked_over_http = tokio::select! {
             request = signals.next() => match request {
                 SignalRequest::End => break Ok(()),
-                SignalRequest::Reload => {
-                    let Some((fresh, fresh_clients)) = reload(&settings, &clients, &load, &whose) else {
-                        continue;
-                    };
-                    let applied = async {
-                        let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
-                        let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources);
-                        supervisor.stop_changed(&wanted).await;
-                        // If the ledger is down or held, its writer configures it as soon as it is up.
-                        let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
-                        snapshots.replace_targets(targets);
-                        supervisor.start(wanted);
-                    };
-                    tokio::select! {
-                        () = signals.end() => break Ok(()),
-                        () = applied => {}
-                    }
-                    (settings, clients) = (fresh, fresh_clients);
-                    tracing::info!(accounts = settings.accounts.len(), "configuration read again");
-                }
+                SignalRequest::Reload => None,
             },
+            asked = reloads.next() => Some(asked),
             end = view.wait_for_end() => break Err(end.into()),
             task = supervisor.ended() => break Err(DaemonError::Ended { task }),
+        };
+        let mut outcome = ReloadOutcome::Refused;
+        if let Some((fresh, fresh_clients)) = reload(&settings, &clients, &load, &whose) {
+            let applied = async {
+                let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
+                let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources);
+                supervisor.stop_changed(&wanted).await;
+                // If the ledger is down or held, its writer configures it as soon as it is up.
+                let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
+                snapshots.replace_targets(targets);
+                supervisor.start(wanted);
+            };
+            tokio::select! {
+                () = signals.end() => break Ok(()),
+                () = applied => {}
+            }
+            (settings, clients) = (fresh, fresh_clients);
+            tracing::info!(accounts = settings.accounts.len(), "configuration read again");
+            outcome = ReloadOutcome::Applied;
+        }
+        if let Some(asked) = asked_over_http {
+            asked.answer(outcome);
         }
     };
     tracing::info!("ending");
@@ -285,14 +292,22 @@ fn otlp_sources(snapshots: &Arc<Snapshots>) -> OtlpSources {
     }
 }
 
-fn web_server(listener: TcpListener, settings: &Settings, snapshots: &Arc<Snapshots>) -> SupervisedTask {
-    let router = web::router(Arc::clone(snapshots), &settings.web.telemetry_path);
-    let listener = web::StallListener::new(listener);
-    let serve = |shutdown: CancellationToken| async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
-        // It has no error to return.
-        let _ = server.await;
+fn web_server(
+    entrance: Entrance,
+    settings: &Settings,
+    snapshots: &Arc<Snapshots>,
+    reload: Option<ReloadRequester>,
+) -> SupervisedTask {
+    let router = web::router(Arc::clone(snapshots), &settings.web.telemetry_path, reload);
+    let counts = Arc::new(web::HttpConnections::default());
+    snapshots.registry().register(Arc::clone(&counts) as _);
+    let options = web::ServerOptions {
+        max_connections: settings.web.max_connections,
+        accounts: settings.accounts.len(),
+        timeouts: web::Timeouts::default(),
+        counts,
     };
+    let serve = |shutdown: CancellationToken| web::serve(entrance, router, options, shutdown);
     SupervisedTask::essential("the http server", (), serve).permanent()
 }
 

@@ -127,7 +127,7 @@ fn defaults_without_file_are_those_of_the_table() {
     let environment = MapEnvironment::of(&[("CRYPTOLENS_TOKEN", "token")]);
     let settings = config::serve(&flags("serve", &[]), &environment).unwrap();
     let typed: Vec<String> = table::of_command(CommandName::Serve)
-        .filter(|setting| setting.is_typed())
+        .filter(|setting| setting.is_typed() && !matches!(setting.kind, ValueKind::Switch))
         .filter_map(|setting| match setting.default {
             DefaultValue::Is(value) => Some(format!("--{}={value}", setting.flag)),
             DefaultValue::Means(_) => None,
@@ -171,7 +171,7 @@ fn demo_takes_its_settings_from_flags_and_variables() {
     };
     let settings =
         demo(&["--seed=7"], &[("CRYPTOLENS_SEED", "8"), ("CRYPTOLENS_WEB_LISTEN_ADDRESS", ":1")]).unwrap();
-    assert_eq!((settings.seed, settings.web.listen.port(), settings.storage_path), (Some(7), 1, None));
+    assert_eq!((settings.seed, settings.web.listen[0].port(), settings.storage_path), (Some(7), 1, None));
     let error = demo(&["--seed=x"], &[]).unwrap_err();
     assert_eq!(error.to_string(), "--seed: found \"x\", expected a whole number from 0 on, such as 42");
 }
@@ -209,14 +209,23 @@ fn arguments(command: CommandName) -> &'static [&'static str] {
     }
 }
 
+const WEB_FILES: [&Setting; 5] = [
+    &table::WEB_CONFIG_FILE,
+    &table::HEALTHCHECK_PASSWORD_FILE,
+    &table::HEALTHCHECK_CA_FILE,
+    &table::HEALTHCHECK_CERT_FILE,
+    &table::HEALTHCHECK_KEY_FILE,
+];
+
 /// A value that is bad for a setting, if there is one.
 fn bad_value(setting: &Setting) -> Option<&'static str> {
     match setting.kind {
         ValueKind::Path if setting.flag == table::OUTPUT.flag => None,
         // Its content is read when all else is good.
         ValueKind::Path if setting.flag == table::AUDIT_LICENSE_KEY_FILE.flag => None,
-        // No directory has this name.
+        // No directory has this name, and the content of these files is read when all else is good.
         ValueKind::Path if setting.flag == table::STORAGE_PATH.flag => Some(" "),
+        ValueKind::Path if WEB_FILES.iter().any(|file| file.flag == setting.flag) => Some(" "),
         // Only the time zone gives them a meaning, when all else is good.
         ValueKind::Text if [table::FROM.flag, table::TO.flag].contains(&setting.flag) => None,
         ValueKind::Text => Some(" "),
@@ -254,7 +263,8 @@ fn a_command_ignores_the_settings_that_it_does_not_have() {
         assert!(!foreign.is_empty(), "{}", row.name.name());
         // A bad value of its own keeps the command from starting anything.
         let own = table::of_command(row.name).find(|setting| {
-            matches!(setting.kind, ValueKind::Address | ValueKind::Duration { .. }) && setting.is_typed()
+            matches!(setting.kind, ValueKind::Addresses | ValueKind::Address | ValueKind::Duration { .. })
+                && setting.is_typed()
         });
         let bad = format!("--{}=bad", own.unwrap().flag);
         let (code, error) = binary(row.name, &foreign, &[&bad]);
@@ -270,8 +280,9 @@ fn a_command_ignores_the_settings_that_it_does_not_have() {
 fn each_choice_of_the_table_is_accepted() {
     for row in COMMANDS {
         // A bad value of another setting keeps the command from starting anything.
-        let other = table::of_command(row.name)
-            .find(|setting| matches!(setting.kind, ValueKind::Address | ValueKind::Duration { .. }));
+        let other = table::of_command(row.name).find(|setting| {
+            matches!(setting.kind, ValueKind::Addresses | ValueKind::Address | ValueKind::Duration { .. })
+        });
         let bad = format!("--{}=bad", other.unwrap().flag);
         for setting in table::of_command(row.name).filter(|setting| !setting.flag.is_empty()) {
             let ValueKind::Choice(choices) = setting.kind else { continue };
@@ -377,6 +388,9 @@ fn the_reference_lists_every_setting_of_serve() {
         ("--storage.foreign-ledger", "CRYPTOLENS_STORAGE_FOREIGN_LEDGER", "`storage.foreign_ledger`"),
         ("--web.listen-address", "CRYPTOLENS_WEB_LISTEN_ADDRESS", "`web.listen_address`"),
         ("--web.telemetry-path", "CRYPTOLENS_WEB_TELEMETRY_PATH", "`web.telemetry_path`"),
+        ("--web.config.file", "CRYPTOLENS_WEB_CONFIG_FILE", "`web.config_file`"),
+        ("--web.max-connections", "CRYPTOLENS_WEB_MAX_CONNECTIONS", "`web.max_connections`"),
+        ("--web.enable-lifecycle", "CRYPTOLENS_WEB_ENABLE_LIFECYCLE", "`web.enable_lifecycle`"),
         ("--log.level", "CRYPTOLENS_LOG_LEVEL", "`log.level`"),
         ("--log.format", "CRYPTOLENS_LOG_FORMAT", "`log.format`"),
     ] {

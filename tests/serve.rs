@@ -727,9 +727,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_of_a_repeated_flag_wins_and_a_port_alone_is_heard_at_both_families() {
+async fn a_flag_wins_over_its_variable_and_a_port_alone_is_heard_at_both_families() {
     let world = World::small().await;
-    // The address that `serve` has from the test comes first.
     let exporter = world.exporter(&["--web.listen-address=:0", "--logs=web_api", "--logs=events"]).await;
     let port = exporter.address.port();
     assert!(exporter.address.ip().is_unspecified(), "{}", exporter.address);

@@ -12,6 +12,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::failure::CommandFailure;
+use super::front_door;
 use crate::advice;
 use crate::config::{self, Account, FlagValues, Settings, Sources, SystemEnvironment, table, value};
 use crate::cryptolens::{ApiError, Client, CountedRow, Endpoint, LogKind, LogVisitor, PageQuery};
@@ -89,6 +90,7 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    let _ = front_door(&settings.web)?;
     let mut output = std::io::stdout();
     if config_only {
         let _ = writeln!(output, "the configuration is valid");

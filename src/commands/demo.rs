@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use cryptolens_simulator::{Log, Options, Simulator, SimulatorError, Spike};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::failure::CommandFailure;
+use super::front_door;
 use crate::config::{
     self, Account, AccountName, Api, DemoSettings, FlagValues, RestartValues, Settings, SystemEnvironment,
     TokenSource,
@@ -23,7 +24,7 @@ use crate::ingest::Since;
 use crate::ledger::{Committed, DEMO_WORLD, ForeignLedger, LedgerAddress};
 use crate::logging;
 use crate::snapshot::Snapshots;
-use crate::web::{self, ListenError};
+use crate::web::{Entrance, FrontDoor, ListenError};
 
 /// Enough for graphs that live, and a history that is read in seconds.
 const REQUESTS_PER_MINUTE: f64 = 15.0;
@@ -97,13 +98,14 @@ impl DemoWorld {
 pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     let settings = config::demo(flags, &SystemEnvironment)?;
     logging::start(settings.log);
-    serve(settings).await.map_err(CommandFailure::logged)
+    let door = front_door(&settings.web)?;
+    serve(settings, door).await.map_err(CommandFailure::logged)
 }
 
 /// Simulates and serves until the process is asked to end.
-async fn serve(demo: DemoSettings) -> Result<(), DemoError> {
-    let listener = web::listen(demo.web.listen).await?;
-    let address = listener.local_addr().unwrap_or_else(|_| demo.web.listen.from_here());
+async fn serve(demo: DemoSettings, door: Arc<FrontDoor>) -> Result<(), DemoError> {
+    let entrance = Entrance::open(&demo.web.listen, door).await?;
+    let exporter = page_url(entrance.scheme(), entrance.addresses().first().copied());
     // Removed when dropped.
     let mut temporary = None;
     let (storage_path, world) = match &demo.storage_path {
@@ -130,16 +132,16 @@ async fn serve(demo: DemoSettings) -> Result<(), DemoError> {
     let running = cryptolens_simulator::start(options).await?;
     let settings = settings(&demo, &running.url(), storage_path)?;
     let urls = DemoUrls {
-        exporter: page_url(address),
+        exporter,
         telemetry_path: demo.web.telemetry_path.clone(),
-        simulator: page_url(running.addr),
+        simulator: page_url("http", Some(running.addr)),
     };
     tracing::info!(url = urls.simulator, seed = world.seed, "simulating");
     let simulator = running.simulator.clone();
     tokio::spawn(spikes(simulator.clone()));
     let began = Instant::now();
     let result = daemon::run_on(
-        listener,
+        entrance,
         settings.clone(),
         || Ok(settings.clone()),
         |_| LedgerAddress::demo(),
@@ -179,11 +181,11 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
 }
 
 /// Where to point a browser on this machine.
-fn page_url(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
-    } else {
-        format!("http://{address}")
+fn page_url(scheme: &str, address: Option<SocketAddr>) -> String {
+    match address {
+        Some(address) if !address.ip().is_unspecified() => format!("{scheme}://{address}"),
+        Some(address) => format!("{scheme}://localhost:{}", address.port()),
+        None => format!("{scheme}://localhost"),
     }
 }
 
@@ -279,8 +281,8 @@ mod tests {
 
     #[test]
     fn the_address_to_visit_is_one_that_a_browser_takes() {
-        assert_eq!(page_url("0.0.0.0:10460".parse().unwrap()), "http://localhost:10460");
-        assert_eq!(page_url("[::]:1".parse().unwrap()), "http://localhost:1");
-        assert_eq!(page_url("127.0.0.1:9".parse().unwrap()), "http://127.0.0.1:9");
+        assert_eq!(page_url("http", "0.0.0.0:10460".parse().ok()), "http://localhost:10460");
+        assert_eq!(page_url("http", "[::]:1".parse().ok()), "http://localhost:1");
+        assert_eq!(page_url("https", "127.0.0.1:9".parse().ok()), "https://127.0.0.1:9");
     }
 }

@@ -17,8 +17,11 @@ mod simulate;
 pub use failure::CommandFailure;
 pub use simulate::fault_kinds;
 
-use crate::config::FlagValues;
+use std::sync::Arc;
+
 use crate::config::setting::CommandName;
+use crate::config::{FlagValues, Web};
+use crate::web::{self, FrontDoor};
 
 /// Runs a command to its end.
 ///
@@ -35,4 +38,10 @@ pub async fn run(command: CommandName, flags: &FlagValues) -> Result<(), Command
         CommandName::Export => export::run(flags).await,
         CommandName::Simulate => simulate::run(flags).await,
     }
+}
+
+/// What requests have to pass. A web configuration file that cannot be used is bad usage.
+fn front_door(settings: &Web) -> Result<Arc<FrontDoor>, CommandFailure> {
+    let door = web::front_door(settings.config_file.as_deref());
+    door.map_err(|error| CommandFailure::usage(format_args!("--web.config.file: {error}")))
 }

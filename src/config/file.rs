@@ -134,7 +134,8 @@ fn values(reader: &mut FileReader<'_>, root: &YamlNode) -> FileValues {
         let Some(fields) = fields else { continue };
         let found = match setting.kind {
             ValueKind::States => None,
-            ValueKind::Logs => reader.names(fields, key),
+            ValueKind::Logs => reader.items(fields, key, &LOG_NAMES),
+            ValueKind::Addresses => reader.items(fields, key, &ADDRESSES),
             _ => reader.single(fields, key).map(|found| vec![found]),
         };
         if let Some(found) = found {
@@ -204,7 +205,7 @@ fn account(reader: &mut FileReader<'_>, node: &YamlNode, path: &str) -> FileAcco
         name,
         token_file: reader.single(&fields, "token_file"),
         token_env: reader.single(&fields, "token_env"),
-        logs: reader.names(&fields, "logs"),
+        logs: reader.items(&fields, "logs", &LOG_NAMES),
         since: reader.single(&fields, "since"),
         products: products(reader, &fields),
     }
@@ -350,15 +351,14 @@ impl FileReader<'_> {
         None
     }
 
-    /// A key that takes a list of names, or one text with commas, as a flag does.
-    fn names(&mut self, fields: &FileFields<'_>, key: &str) -> Option<Vec<SourcedValue>> {
-        const EXPECTED: &str = "a list of logs, such as [web_api, events]";
+    /// A key that takes a list, or one text with commas, as a flag does.
+    fn items(&mut self, fields: &FileFields<'_>, key: &str, texts: &ListTexts) -> Option<Vec<SourcedValue>> {
         let node = fields.get(key)?;
         let path = fields.path_of(key);
         match &node.value {
-            YamlValue::Scalar(_) => self.scalar(node, &path, EXPECTED).map(|found| vec![found]),
+            YamlValue::Scalar(_) => self.scalar(node, &path, texts.list).map(|found| vec![found]),
             YamlValue::List(items) if items.is_empty() => {
-                self.bad_shape(node, &path, "an empty list", "at least one of web_api, events, objects");
+                self.bad_shape(node, &path, "an empty list", texts.not_empty);
                 None
             }
             YamlValue::List(items) => {
@@ -366,18 +366,37 @@ impl FileReader<'_> {
                 Some(
                     names
                         .filter_map(|(index, item)| {
-                            self.scalar(item, &format!("{path}[{index}]"), "a name of a log")
+                            self.scalar(item, &format!("{path}[{index}]"), texts.item)
                         })
                         .collect(),
                 )
             }
             other => {
-                self.bad_shape(node, &path, other.kind(), EXPECTED);
+                self.bad_shape(node, &path, other.kind(), texts.list);
                 None
             }
         }
     }
 }
+
+/// What a list has to be, for messages.
+struct ListTexts {
+    list: &'static str,
+    not_empty: &'static str,
+    item: &'static str,
+}
+
+const LOG_NAMES: ListTexts = ListTexts {
+    list: "a list of logs, such as [web_api, events]",
+    not_empty: "at least one of web_api, events, objects",
+    item: "a name of a log",
+};
+
+const ADDRESSES: ListTexts = ListTexts {
+    list: "an address such as :10460, or a list of them",
+    not_empty: "at least one address, such as :10460",
+    item: "an address, such as :10460",
+};
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }

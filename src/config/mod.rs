@@ -165,15 +165,27 @@ impl Api {
 /// Where to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Web {
-    /// Address to listen on.
-    pub listen: ListenAddress,
+    /// Addresses to listen on: at least one, and none covers another.
+    pub listen: Vec<ListenAddress>,
     /// Path of the metrics: begins with `/`, is longer than it, and is no path of a health check.
     pub telemetry_path: String,
+    /// The web configuration file; none for plain HTTP that is open to all.
+    pub config_file: Option<PathBuf>,
+    /// The most connections of clients at a time.
+    pub max_connections: usize,
+    /// True if `POST /-/reload` reloads.
+    pub enable_lifecycle: bool,
 }
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: ListenAddress::default(), telemetry_path: "/metrics".to_owned() }
+        Self {
+            listen: vec![ListenAddress::default()],
+            telemetry_path: "/metrics".to_owned(),
+            config_file: None,
+            max_connections: 256,
+            enable_lifecycle: false,
+        }
     }
 }
 

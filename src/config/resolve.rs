@@ -11,6 +11,7 @@ use super::{Api, CaFile, DemoSettings, Intervals, RestartValues, Settings, Web, 
 use crate::http;
 use crate::ledger::ForeignLedger;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
+use crate::web::ListenAddress;
 
 /// Settings of `serve` and `check`. Reads the configuration file, the token files and the CA file.
 ///
@@ -109,7 +110,13 @@ impl RestartValues {
         let mut values = BTreeMap::new();
         for setting in table::of_command(command).filter(|setting| setting.restart && !setting.key.is_empty())
         {
-            let text = sources.sourced(setting).map(|found| found.text);
+            let typed = [SourceLevel::Flag, SourceLevel::Variable]
+                .into_iter()
+                .find_map(|level| sources.at(level, setting));
+            let text = typed.map(|found| found.text).or_else(|| {
+                let listed = sources.file.list(setting.key)?.iter();
+                Some(listed.map(|found| found.text.as_str()).collect::<Vec<_>>().join(","))
+            });
             let text = text.unwrap_or_else(|| setting.default.shown().to_owned());
             values.insert(setting.flag, text.trim().to_owned());
         }
@@ -145,9 +152,47 @@ impl Sources<'_> {
     }
 
     fn web(&mut self) -> Option<Web> {
-        let listen = self.get(&table::LISTEN_ADDRESS, value::listen_address);
+        let listen = self.listen_addresses(&table::LISTEN_ADDRESS);
         let telemetry_path = self.get(&table::TELEMETRY_PATH, value::telemetry_path);
-        Some(Web { listen: listen?, telemetry_path: telemetry_path? })
+        let config_file = self.path(&table::WEB_CONFIG_FILE);
+        let max_connections = self.get(&table::MAX_CONNECTIONS, value::integer);
+        let enable_lifecycle = self.get(&table::ENABLE_LIFECYCLE, value::switch);
+        Some(Web {
+            listen: listen?,
+            telemetry_path: telemetry_path?,
+            config_file,
+            max_connections: max_connections?,
+            enable_lifecycle: enable_lifecycle?,
+        })
+    }
+
+    /// The addresses of a list, of which none covers another.
+    pub fn listen_addresses(&mut self, setting: &'static Setting) -> Option<Vec<ListenAddress>> {
+        let typed =
+            [SourceLevel::Flag, SourceLevel::Variable].into_iter().find_map(|level| self.at(level, setting));
+        let items = match (typed, self.file.list(setting.key)) {
+            (Some(found), _) => vec![found],
+            (None, Some(items)) => items.to_vec(),
+            (None, None) => return self.get(setting, value::listen_address).map(|address| vec![address]),
+        };
+        let mut addresses: Vec<ListenAddress> = Vec::new();
+        let mut complete = true;
+        for item in &items {
+            for text in item.text.split(',') {
+                let found = SourcedValue { text: text.to_owned(), origin: item.origin.clone() };
+                let address = value::listen_address(&found, setting).and_then(|address: ListenAddress| {
+                    let other = addresses.iter().find(|other| other.overlaps(address));
+                    let bad =
+                        |other: &ListenAddress| found.bad(format!("an address that {other} does not cover"));
+                    other.map_or(Ok(address), |other| Err(bad(other)))
+                });
+                match self.noted(address) {
+                    Some(address) => addresses.push(address),
+                    None => complete = false,
+                }
+            }
+        }
+        complete.then_some(addresses)
     }
 
     fn log(&mut self) -> Option<LogSettings> {

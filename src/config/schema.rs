@@ -112,6 +112,14 @@ fn of_kind(setting: &Setting) -> Value {
             "not": { "pattern": r"^\s*https?://[^/]+(/[^/]+)*//+[^/]" }
         }),
         ValueKind::Address => json!({ "type": "string", "pattern": r"^\s*\S*:\d{1,5}\s*$" }),
+        ValueKind::Addresses => {
+            let address = json!({ "type": "string", "pattern": r"^\s*\S*:\d{1,5}\s*$" });
+            let list = r"^\s*\S*:\d{1,5}\s*(,\s*\S*:\d{1,5}\s*)*$";
+            json!({ "anyOf": [
+                { "type": "array", "minItems": 1, "items": address },
+                { "type": "string", "pattern": list }
+            ] })
+        }
         ValueKind::UrlPath => json!({
             "type": "string",
             "pattern": r"^\s*(/[A-Za-z0-9._~-]+)+\s*$",

@@ -92,6 +92,8 @@ pub enum ValueKind {
     Url,
     /// An IP address and a port.
     Address,
+    /// Several of those.
+    Addresses,
     /// The path of a page of the web server.
     UrlPath,
     /// A duration such as `1h 30m`, within bounds.
@@ -299,7 +301,7 @@ impl Setting {
     /// True if giving its flag again adds to it. The last one wins for all others.
     #[must_use]
     pub const fn is_list(&self) -> bool {
-        matches!(self.kind, ValueKind::Logs | ValueKind::List)
+        matches!(self.kind, ValueKind::Logs | ValueKind::List | ValueKind::Addresses)
     }
 
     /// How a message names what is typed: `--api.url`, or `LOG` for an argument.

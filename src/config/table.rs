@@ -51,6 +51,8 @@ pub(super) const SINCE_EXPECTED: &str =
     "now, all, a duration such as 30d, a date such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z";
 pub(super) const LISTEN_EXPECTED: &str =
     "an address and a port, such as :10460, 0.0.0.0:10460, [::]:10460 or localhost:10460";
+/// The commands that serve or ask a web server.
+const WITH_WEB_CONFIG: &[CommandName] = &[Serve, Check, Demo, Healthcheck];
 
 const LOGS_TO_READ: &[ChoiceRow] = &[
     choice("web-api", "Activations, deactivations, key creation ... with their outcome"),
@@ -674,43 +676,121 @@ settings! {
     HEALTHCHECK_URL {
         flag: "url",
         variable: "CRYPTOLENS_HEALTHCHECK_URL",
-        kind: ValueKind::Url,
+        kind: ValueKind::Text,
         value_name: "URL",
-        default: DefaultValue::Means("/-/ready at --web.listen-address"),
+        default: DefaultValue::Is("/-/ready"),
         example: "http://127.0.0.1:10460/-/healthy",
         group: SettingGroup::Web,
         commands: &[Healthcheck],
-        summary: "URL to ask",
-        help: "/-/ready says whether each log had its first answer or error, /-/healthy whether the process is up.",
-        expected: "an http or https URL, such as http://127.0.0.1:10460/-/healthy",
+        summary: "URL to ask, or only its path",
+        help: "A path is asked at --web.listen-address, over https if --web.config.file or --ca-file says so. /-/ready says \
+               whether each log had its first answer or error, /-/healthy whether the process is up.",
+        expected: "an http or https URL such as http://127.0.0.1:10460/-/healthy, or a path such as /-/healthy",
+    }
+    HEALTHCHECK_USERNAME {
+        flag: "username",
+        variable: "CRYPTOLENS_HEALTHCHECK_USERNAME",
+        kind: ValueKind::Text,
+        value_name: "NAME",
+        example: "prometheus",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "User name, if the exporter asks for one",
+        help: "Needs --password-file.",
+        expected: "a user name",
+    }
+    HEALTHCHECK_PASSWORD_FILE {
+        flag: "password-file",
+        variable: "CRYPTOLENS_HEALTHCHECK_PASSWORD_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/run/secrets/password",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "File with the password of the user",
+        help: "White space around the password is ignored. Needs --username.",
+        expected: "the path of a file",
+    }
+    HEALTHCHECK_CA_FILE {
+        flag: "ca-file",
+        variable: "CRYPTOLENS_HEALTHCHECK_CA_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/etc/ssl/company-ca.pem",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "File with the certificate authorities to trust",
+        help: "PEM. The certificate of the exporter then has to be for the host that is asked. Default: exactly the certificate \
+               of --web.config.file, whatever name it has; without that, the authorities of the system.",
+        expected: "the path of a file",
+    }
+    HEALTHCHECK_CERT_FILE {
+        flag: "cert-file",
+        variable: "CRYPTOLENS_HEALTHCHECK_CERT_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "client.crt",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "File with a certificate to show, if the exporter asks for one",
+        help: "PEM, with the certificates that vouch for it. Needs --key-file.",
+        expected: "the path of a file",
+    }
+    HEALTHCHECK_KEY_FILE {
+        flag: "key-file",
+        variable: "CRYPTOLENS_HEALTHCHECK_KEY_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "client.key",
+        group: SettingGroup::Web,
+        commands: &[Healthcheck],
+        summary: "File with the private key of --cert-file",
+        help: "PEM.",
+        expected: "the path of a file",
+    }
+    WEB_CONFIG_FILE {
+        flag: "web.config.file",
+        variable: "CRYPTOLENS_WEB_CONFIG_FILE",
+        key: "web.config_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/etc/cryptolens-exporter/web.yml",
+        group: SettingGroup::Web,
+        commands: WITH_WEB_CONFIG,
+        restart: true,
+        summary: "Web configuration file: TLS, users, headers, rate limit",
+        help: "In the format of Prometheus exporter-toolkit, see docs/web.md. The file itself and what it names are read again \
+               when they change. healthcheck trusts exactly the certificate that it names.",
+        expected: "the path of a file",
     }
     LISTEN_ADDRESS {
         flag: "web.listen-address",
         variable: "CRYPTOLENS_WEB_LISTEN_ADDRESS",
         key: "web.listen_address",
-        kind: ValueKind::Address,
+        kind: ValueKind::Addresses,
         value_name: "ADDRESS",
         default: DefaultValue::Is(":10460"),
         example: "localhost:10460",
         group: SettingGroup::Web,
         commands: WITH_WEB_SERVER,
         restart: true,
-        summary: "Address to serve metrics, landing page and health on",
+        summary: "Addresses to serve metrics, landing page and health on",
         help: "An IP address or localhost, and a port. Without an address, as in :10460, every address of the machine, of IPv4 \
-               and of IPv6.",
+               and of IPv6. Can be given several times, or with several addresses between commas.",
         expected: LISTEN_EXPECTED,
     }
     HEALTHCHECK_LISTEN_ADDRESS {
         flag: "web.listen-address",
         variable: "CRYPTOLENS_WEB_LISTEN_ADDRESS",
-        kind: ValueKind::Address,
+        kind: ValueKind::Addresses,
         value_name: "ADDRESS",
         default: DefaultValue::Is(":10460"),
         example: "localhost:9000",
         group: SettingGroup::Web,
         commands: &[Healthcheck],
         summary: "Address that the exporter on this machine serves on, as its own flag says it",
-        help: "Without an address, as in :10460, or with one for all of the machine, the loopback address is asked.",
+        help: "Without an address, as in :10460, or with one for all of the machine, the loopback address is asked. Of several \
+               addresses, the first is asked.",
         expected: LISTEN_EXPECTED,
     }
     TELEMETRY_PATH {
@@ -727,6 +807,35 @@ settings! {
         summary: "Path of the metrics",
         help: "Begins with a slash; neither / nor below /-/, which the landing page and the health checks use.",
         expected: "a path such as /metrics",
+    }
+    MAX_CONNECTIONS {
+        flag: "web.max-connections",
+        variable: "CRYPTOLENS_WEB_MAX_CONNECTIONS",
+        key: "web.max_connections",
+        kind: ValueKind::Integer { least: 1, most: 1_000_000 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("256"),
+        example: "64",
+        group: SettingGroup::Web,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "The most connections of clients at a time",
+        help: "One over the limit is answered 503, or closed with TLS. At a low limit of open files (ulimit -n) fewer are open, so \
+               that polling keeps its own.",
+        expected: "a whole number from 1 to 1000000",
+    }
+    ENABLE_LIFECYCLE {
+        flag: "web.enable-lifecycle",
+        variable: "CRYPTOLENS_WEB_ENABLE_LIFECYCLE",
+        key: "web.enable_lifecycle",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Web,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "Reload the configuration on POST /-/reload",
+        help: "Does what SIGHUP does, for everybody who can reach the port.",
+        expected: "true or false",
     }
     SIMULATE_LISTEN_ADDRESS {
         flag: "listen-address",

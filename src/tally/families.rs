@@ -129,6 +129,10 @@ macro_rules! family_table {
                 "When the OpenTelemetry receiver last took a push, in Unix time; absent before the first.";
             OTLP_PUSH_DURATION = "cryptolens_exporter_otlp_push_duration_seconds", Histogram(REQUEST_BOUNDS), [], Process,
                 "How long a push to the OpenTelemetry receiver took, all its requests included.";
+            HTTP_CONNECTIONS = "cryptolens_exporter_http_connections", Gauge, [], Process,
+                "Connections of clients that are open.";
+            HTTP_CONNECTIONS_REJECTED = "cryptolens_exporter_http_connections_rejected_total", Counter, [], Process,
+                "Connections that were refused, or closed to make room, because as many as are allowed were open.";
             BUILD_INFO = "cryptolens_exporter_build_info", Gauge, ["version", "commit"], Process,
                 "Always 1: which build this is.";
         }

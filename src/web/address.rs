@@ -44,6 +44,23 @@ impl ListenAddress {
         }
     }
 
+    /// True if both cannot be listened on, because they are the same or one covers the other. Port 0 is
+    /// another one each time.
+    #[must_use]
+    pub fn overlaps(self, other: ListenAddress) -> bool {
+        if self.port() != other.port() || self.port() == 0 {
+            return false;
+        }
+        match (self, other) {
+            (Self::Every(_), _) | (_, Self::Every(_)) => true,
+            (Self::One(one), Self::One(other)) => {
+                let same_family = one.is_ipv4() == other.is_ipv4();
+                let covers = one.ip().is_unspecified() || other.ip().is_unspecified();
+                one == other || same_family && covers
+            }
+        }
+    }
+
     /// The port.
     #[must_use]
     pub const fn port(self) -> u16 {
@@ -98,6 +115,26 @@ mod tests {
     fn a_port_alone_means_every_address_of_both_families() {
         assert_eq!(":10460".parse(), Ok(ListenAddress::Every(10460)));
         assert_eq!(ListenAddress::default().to_string(), ":10460");
+    }
+
+    #[test]
+    fn an_address_that_another_covers_overlaps_with_it() {
+        for (one, other, overlap) in [
+            (":1", ":1", true),
+            (":1", "127.0.0.1:1", true),
+            (":1", "[::1]:1", true),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("[::]:1", "[::1]:1", true),
+            ("127.0.0.1:1", "localhost:1", true),
+            (":1", ":2", false),
+            ("0.0.0.0:1", "[::]:1", false),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            (":0", ":0", false),
+        ] {
+            let (one, other): (ListenAddress, ListenAddress) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!((one.overlaps(other), other.overlaps(one)), (overlap, overlap), "{one} {other}");
+        }
     }
 
     #[test]

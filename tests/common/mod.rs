@@ -59,7 +59,9 @@ pub(crate) fn serve(api_url: &str, storage: &Path) -> Command {
 
 /// `serve` without a token, for what comes from a file.
 pub(crate) fn serve_with_file(storage: &Path) -> Command {
-    let mut command = command(&["serve", "--web.listen-address=127.0.0.1:0"]);
+    let mut command = command(&["serve"]);
+    // A variable, so that a test can give the flag, to which a further one would add.
+    command.env("CRYPTOLENS_WEB_LISTEN_ADDRESS", "127.0.0.1:0");
     command.arg(format!("--storage.path={}", storage.display()));
     command
 }
