@@ -267,6 +267,70 @@ default. Takes a list: root, flag, variable, section (or empty) and key of the f
 {{- include "cryptolens-exporter.setting" (list . "web.listen-address" "CRYPTOLENS_WEB_LISTEN_ADDRESS" "web" "listen_address" ":10460") | splitList "," | first -}}
 {{- end -}}
 
+{{/* The web configuration file (TLS, users) in the container; empty without one. */}}
+{{- define "cryptolens-exporter.webConfigFile" -}}
+{{- $own := empty .Values.web.configSecret | ternary "" "/etc/cryptolens-exporter/web/web.yml" -}}
+{{- include "cryptolens-exporter.setting" (list . "web.config.file" "CRYPTOLENS_WEB_CONFIG_FILE" "web" "config_file" $own) -}}
+{{- end -}}
+
+{{/* https if the exporter speaks TLS, else http. */}}
+{{- define "cryptolens-exporter.webScheme" -}}
+{{- if and .Values.web.tls (include "cryptolens-exporter.webConfigFile" .) }}https{{ else }}http{{ end -}}
+{{- end -}}
+
+{{/*
+A probe: a list of the root and its values. The kubelet knows neither the certificate nor a password; with a web configuration
+file, the exporter asks itself.
+*/}}
+{{- define "cryptolens-exporter.probe" -}}
+{{- $root := first . -}}
+{{- $probe := last . -}}
+{{- $file := include "cryptolens-exporter.webConfigFile" $root -}}
+{{- if and $file (hasKey $probe "httpGet") -}}
+{{- $command := list "/cryptolens-exporter" "healthcheck" (printf "--web.config.file=%s" $file) (printf "--web.listen-address=%s" (include "cryptolens-exporter.listenAddress" $root)) (printf "--url=%s" (dig "httpGet" "path" "/-/ready" $probe)) -}}
+{{- toYaml (merge (dict "exec" (dict "command" $command)) (omit $probe "httpGet") (dict "timeoutSeconds" 5)) -}}
+{{- else -}}
+{{- toYaml $probe -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How the exporter's own health check asks the exporter. */}}
+{{- define "cryptolens-exporter.webEnv" -}}
+{{- $env := list -}}
+{{- if .Values.web.configSecret -}}
+{{- $env = append $env (dict "name" "CRYPTOLENS_WEB_CONFIG_FILE" "value" "/etc/cryptolens-exporter/web/web.yml") -}}
+{{- end -}}
+{{- with .Values.web.credentialsSecret -}}
+{{- $env = append $env (dict "name" "CRYPTOLENS_HEALTHCHECK_USERNAME" "valueFrom" (dict "secretKeyRef" (dict "name" . "key" "username"))) -}}
+{{- $env = append $env (dict "name" "CRYPTOLENS_HEALTHCHECK_PASSWORD_FILE" "value" "/etc/cryptolens-exporter/web-credentials/password") -}}
+{{- end -}}
+{{- if .Values.web.clientCertificateSecret -}}
+{{- $env = append $env (dict "name" "CRYPTOLENS_HEALTHCHECK_CERT_FILE" "value" "/etc/cryptolens-exporter/web-client/tls.crt") -}}
+{{- $env = append $env (dict "name" "CRYPTOLENS_HEALTHCHECK_KEY_FILE" "value" "/etc/cryptolens-exporter/web-client/tls.key") -}}
+{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.webVolumes" -}}
+{{- $volumes := list -}}
+{{- range $name, $secret := dict "web" .Values.web.configSecret "web-credentials" .Values.web.credentialsSecret "web-client" .Values.web.clientCertificateSecret -}}
+{{- if $secret -}}
+{{- /* 0440 in octal, which not every reader of YAML takes for that. */ -}}
+{{- $volumes = append $volumes (dict "name" $name "secret" (dict "secretName" $secret "defaultMode" 288)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $volumes -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.webMounts" -}}
+{{- $mounts := list -}}
+{{- range include "cryptolens-exporter.webVolumes" . | fromYamlArray -}}
+{{- /* The whole directory: only so does Kubernetes bring a renewed certificate. */ -}}
+{{- $mounts = append $mounts (dict "name" .name "mountPath" (printf "/etc/cryptolens-exporter/%s" .name) "readOnly" true) -}}
+{{- end -}}
+{{- toYaml $mounts -}}
+{{- end -}}
+
 {{- define "cryptolens-exporter.containerPort" -}}
 {{- $port := include "cryptolens-exporter.listenAddress" . | regexFind ":[0-9]+$" | trimPrefix ":" -}}
 {{- default "10460" $port -}}
@@ -324,6 +388,7 @@ default. Takes a list: root, flag, variable, section (or empty) and key of the f
 {{- $own = append $own (dict "name" (include "cryptolens-exporter.proxyVariables" . | splitList "," | first) "value" .Values.proxy.url) -}}
 {{- end -}}
 {{- end -}}
+{{- $own = concat $own (include "cryptolens-exporter.webEnv" . | fromYamlArray) -}}
 {{- $last := dict -}}
 {{- range $index, $one := concat $own .Values.extraEnv -}}
 {{- $_ := set $last $one.name $index -}}
@@ -351,6 +416,7 @@ default. Takes a list: root, flag, variable, section (or empty) and key of the f
 {{- /* The whole directory, not one file of it: only so does Kubernetes bring a changed token. */ -}}
 {{- $own = append $own (dict "name" "tokens" "mountPath" "/etc/cryptolens-exporter/tokens" "readOnly" true) -}}
 {{- end -}}
+{{- $own = concat $own (include "cryptolens-exporter.webMounts" . | fromYamlArray) -}}
 {{- $places := list -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- $places = append $places (trimSuffix "/" .mountPath) -}}
@@ -382,11 +448,13 @@ default. Takes a list: root, flag, variable, section (or empty) and key of the f
   (list "poll" "interval_objects" "poll.interval.objects")
   (list "web" "listen_address" "web.listen-address")
   (list "web" "telemetry_path" "web.telemetry-path")
+  (list "web" "config_file" "web.config.file")
+  (list "web" "max_connections" "web.max-connections")
   (list "log" "level" "log.level")
   (list "log" "format" "log.format")
 -}}
 {{- with dig (first $setting) (index $setting 1) "" $config -}}
-{{- $args = append $args (printf "--%s=%v" (last $setting) .) -}}
+{{- $args = append $args (printf "--%s=%v" (last $setting) (kindIs "slice" . | ternary (join "," .) .)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -38,7 +38,8 @@ interval: {{ . }}
 {{- with $values.scrapeTimeout }}
 scrapeTimeout: {{ . }}
 {{- end }}
-{{- with $values.scheme }}
+{{- $own := include "cryptolens-exporter.webScheme" $root -}}
+{{- with default (eq $own "https" | ternary $own "") $values.scheme }}
 scheme: {{ . }}
 {{- end }}
 {{- with $values.tlsConfig }}
