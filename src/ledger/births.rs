@@ -14,8 +14,6 @@ use crate::cryptolens::{Row, Rows};
 use crate::ingest::{LogUpdate, Origin};
 use crate::metrics::BirthTime;
 
-use super::store::LogState;
-
 /// The instant of an origin, as far as it is known before a row is read.
 pub(super) fn of_origin(origin: &Origin) -> Option<BirthTime> {
     (origin.mark > 0).then(|| BirthTime::at_seconds(origin.mark))
@@ -37,10 +35,9 @@ fn first_time<R: Row>(rows: &[R]) -> Option<i64> {
     rows.iter().find_map(Row::time)
 }
 
-/// The birth of label sets of a log that a transaction creates. `before` is the log before it, `origin`
-/// the instant of its origin, `moment` the last one at which the published state did not have them.
-pub(super) fn of_new(before: Option<&LogState>, origin: Option<BirthTime>, moment: BirthTime) -> BirthTime {
-    let in_first_poll = before.is_none_or(|log| !log.first_poll_complete);
+/// The birth of label sets of a log that a transaction creates. `origin` is the instant of the origin of
+/// the log, `moment` the last one at which the published state did not have them.
+pub(super) fn of_new(in_first_poll: bool, origin: Option<BirthTime>, moment: BirthTime) -> BirthTime {
     origin.filter(|_| in_first_poll).unwrap_or(moment)
 }
 

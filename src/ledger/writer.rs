@@ -779,7 +779,8 @@ impl AccountChange {
         }
         self.after = self.after.with(&self.delta, |log| {
             let origin = self.after.logs.get(&log).and_then(|log| log.born);
-            births::of_new(before.logs.get(&log), origin, self.moment)
+            let in_first_poll = before.logs.get(&log).is_none_or(|log| !log.first_poll_complete);
+            births::of_new(in_first_poll, origin, self.moment)
         });
     }
 }
