@@ -73,7 +73,9 @@ class Prometheus(Process):
         names = '__name__=~"cryptolens_.+|process_.+"'
         found = {}
         for metric, value in self.query(f"{{{names},{way}}}"):
-            labels = frozenset((name, text) for name, text in metric.items() if name not in WAY)
+            # Prometheus 3 scrapes the bound of a bucket as 1.0, and receives it as 1.
+            bounds = {"le": str(float(metric["le"]))} if "le" in metric else {}
+            labels = frozenset((name, text) for name, text in {**metric, **bounds}.items() if name not in WAY)
             found[labels] = value
         return found
 
