@@ -313,7 +313,9 @@ async fn a_web_configuration_is_read_again_and_fails_closed() {
     let page = https(&certificate).get(format!("https://{}/metrics", exporter.address)).send().await.unwrap();
     assert_eq!(page.status(), 200);
     web_config(&world, "http_server_config: {}\n");
-    eventually("silence", async || ask(exporter.address, "/metrics").is_none().then_some(())).await;
+    let url = format!("https://{}/metrics", exporter.address);
+    eventually("silence", async || https(&certificate).get(&url).send().await.is_err().then_some(())).await;
+    assert_eq!(status(Some("one")).await, 400, "never plain HTTP again");
     exporter.terminate().await;
 }
 

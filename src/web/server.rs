@@ -173,12 +173,14 @@ async fn drain(stream: impl AsyncRead + Unpin) {
 
 async fn connection(stream: TcpStream, slot: ConnectionSlot, state: Arc<ServerState>) {
     let activity = &slot.activity;
-    let stream = GuardedStream::new(stream, Arc::clone(activity));
+    let mut stream = GuardedStream::new(stream, Arc::clone(activity));
     let speaking = async {
         match state.door.speech() {
             Speech::Plain => http1(stream, false, activity, &state).await,
             Speech::Tls(config) => tls(stream, config, activity, &state).await,
-            Speech::Silence => {}
+            Speech::Silence => {
+                begins_tls(&mut stream).await;
+            }
         }
     };
     tokio::select! {
@@ -211,12 +213,7 @@ async fn handshake(
     config: Arc<ServerConfig>,
     state: &ServerState,
 ) -> Option<tokio_rustls::server::TlsStream<GuardedStream>> {
-    let first = stream.first_byte().await.ok()??;
-    if first != HANDSHAKE {
-        if first.is_ascii_uppercase() && stream.write_all(NO_TLS).await.is_ok() {
-            let _ = stream.shutdown().await;
-            drain(stream).await;
-        }
+    if !begins_tls(&mut stream).await {
         return None;
     }
     match TlsAcceptor::from(config).accept(stream).await {
@@ -226,6 +223,16 @@ async fn handshake(
             None
         }
     }
+}
+
+/// Looks at what a client speaks. Plain HTTP is answered with a sentence.
+async fn begins_tls(stream: &mut GuardedStream) -> bool {
+    let Ok(Some(first)) = stream.first_byte().await else { return false };
+    if first.is_ascii_uppercase() && stream.write_all(NO_TLS).await.is_ok() {
+        let _ = stream.shutdown().await;
+        drain(stream).await;
+    }
+    first == HANDSHAKE
 }
 
 /// Answers the requests of HTTP/1.0 and 1.1 on a connection.
