@@ -149,6 +149,9 @@ pub async fn run_on(
                 () = applied => {}
             }
             (settings, clients) = (fresh, fresh_clients);
+            // Tasks whose settings are the same run on. Those that wait after a refusal or a failure
+            // make their next attempt now: that is why an operator asks for a reload.
+            clients.iter().for_each(|client| client.client().token().try_again());
             tracing::info!(accounts = settings.accounts.len(), "configuration read again");
             outcome = ReloadOutcome::Applied;
         }

@@ -115,18 +115,27 @@ fn find_key(text: &str) -> Option<Range<usize>> {
 #[derive(Clone, Debug)]
 pub struct Token {
     current: watch::Receiver<SecretString>,
+    sender: watch::Sender<SecretString>,
 }
 
 impl Token {
     /// A token that never changes.
     pub fn fixed(token: SecretString) -> Token {
-        Token { current: watch::channel(token).1 }
+        let (sender, current) = watch::channel(token);
+        Token { current, sender }
     }
 
     /// A token that follows its file for as long as the returned future is polled.
     pub fn file(path: PathBuf, initial: SecretString) -> (Token, impl Future<Output = ()> + Send) {
         let (sender, current) = watch::channel(initial);
-        (Token { current }, follow(path, sender))
+        let token = Token { current, sender: sender.clone() };
+        (token, follow(path, sender))
+    }
+
+    /// Ends every wait of [`Token::changed`] although the token is the same: an operator asked for
+    /// another attempt.
+    pub fn try_again(&self) {
+        self.sender.send_modify(|_| {});
     }
 
     /// The token in use.
@@ -134,8 +143,8 @@ impl Token {
         self.current.borrow().clone()
     }
 
-    /// Ends when the token changed since this clone was made or last waited; never for a fixed
-    /// token.
+    /// Ends when the token changed, or [`Token::try_again`] was called, since this clone was made or
+    /// last waited.
     pub async fn changed(&mut self) {
         if self.current.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -240,6 +249,17 @@ mod tests {
     fn debug_does_not_show_the_token() {
         let token = Token::fixed(SecretString::from("WyIcanary"));
         assert!(!format!("{token:?}").contains("canary"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fixed_token_is_tried_again_only_on_request() {
+        let token = Token::fixed(SecretString::from("one"));
+        let mut waiting = token.clone();
+        tokio::time::timeout(LOOK_EVERY * 100, waiting.changed()).await.unwrap_err();
+        token.try_again();
+        waiting.changed().await;
+        assert_eq!(waiting.current().expose_secret(), "one");
+        tokio::time::timeout(LOOK_EVERY * 100, waiting.changed()).await.unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]

@@ -125,17 +125,24 @@ impl Requester {
     /// Waits as long as the error asks for.
     pub(super) async fn wait_after(&mut self, error: &ApiError) {
         match error.retry() {
-            Retry::Backoff => tokio::time::sleep(self.waits.next_wait()).await,
+            Retry::Backoff => {
+                let wait = self.waits.next_wait();
+                self.wait_for_another_attempt(wait).await;
+            }
+            // The server asked for this wait, and no reload shortens it.
             Retry::After(asked) => {
                 let asked = asked.min(LONGEST_ASKED_FOR);
                 tokio::time::sleep(self.waits.next_wait_of_at_least(asked)).await;
             }
-            Retry::Refused => {
-                tokio::select! {
-                    () = tokio::time::sleep(REFUSED) => {}
-                    () = self.token.changed() => {}
-                }
-            }
+            Retry::Refused => self.wait_for_another_attempt(REFUSED).await,
+        }
+    }
+
+    /// Waits this long, or until the token changes or the configuration is read again.
+    async fn wait_for_another_attempt(&mut self, longest: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(longest) => {}
+            () = self.token.changed() => {}
         }
     }
 
