@@ -5,9 +5,10 @@
 //! two series. Each of them becomes U+FFFD, which is seen, except where writing needs it:
 //!
 //! * joiners where they change the shape of letters: between letters of joining scripts such as
-//! Arabic, and after the virama of Indic scripts (after UAX #31 and RFC 5892, appendix A); * whole
-//! emoji that Unicode recommends, which get their fully qualified form; * selectors of an emoji's
-//! presentation that differ from its default, and Mongolian selectors after a letter.
+//!   Arabic, and after the virama of Indic scripts (after UAX #31 and RFC 5892, appendix A);
+//! * whole emoji that Unicode recommends, which get their fully qualified form;
+//! * selectors of an emoji's presentation that differ from its default, and Mongolian selectors
+//!   after a letter.
 //!
 //! A variation selector elsewhere chooses a glyph of the same character, and a joiner between
 //! letters that join, or don't join, anyhow changes nothing: both are left out, so that such names

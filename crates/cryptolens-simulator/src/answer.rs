@@ -107,7 +107,7 @@ impl Outgoing {
 
 /// The content of an answer.
 pub(crate) enum Reply {
-    Page(Page),
+    Page(Box<Page>),
     /// The members of an event, which is registered once no fault prevents the answer.
     Event(Vec<(&'static str, Value)>),
     Body(Value),
@@ -141,7 +141,7 @@ fn understood(
     if let Some(log) = method.log() {
         let query = PageQuery::read(log, parameters)?;
         let view = simulator.log(log).view(now);
-        return Ok(Reply::Page(Page::read(simulator, log, query, view)));
+        return Ok(Reply::Page(Box::new(Page::read(simulator, log, query, view))));
     }
     Ok(match method {
         Method::GetProducts => Reply::Body(products()),

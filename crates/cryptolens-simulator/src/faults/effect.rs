@@ -95,7 +95,8 @@ impl FaultyAnswer<'_> {
     /// Adds a row to the log, made from its log, its id and its time, and then answers.
     pub(super) fn with_row(self, make: impl FnOnce(Log, i64, i64) -> Row) -> Outgoing {
         let (simulator, now) = (self.simulator, self.now);
-        if let Reply::Page(Page { log, .. }) = self.reply {
+        if let Reply::Page(page) = &self.reply {
+            let log = page.log;
             simulator.log(log).insert_new(now, |id| make(log, id, now));
         }
         self.asked_otherwise(|query| query)
