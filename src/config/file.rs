@@ -379,7 +379,7 @@ impl FileReader<'_> {
     }
 }
 
-/// What a list has to be, for messages.
+/// The form that a list must have, for messages.
 struct ListTexts {
     list: &'static str,
     not_empty: &'static str,

@@ -72,7 +72,7 @@ impl AccountClient {
         &self.state.name
     }
 
-    /// What sends the requests.
+    /// The client that sends the requests.
     pub fn client(&self) -> &Client {
         &self.state.client
     }

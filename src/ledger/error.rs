@@ -9,7 +9,7 @@ pub(super) enum StoreError {
     /// By SQLite.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// What was read is not what was written.
+    /// The content differs from what was written.
     #[error(transparent)]
     Chunk(#[from] DamagedChunk),
     /// As before, by the digest or SQLite's own check.

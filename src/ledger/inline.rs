@@ -39,7 +39,7 @@ impl InlineLedger {
         self.ask(|reply| Request::Configure { configured, reply })
     }
 
-    /// What is committed.
+    /// The committed state.
     pub(crate) fn view(&self) -> LedgerView {
         self.ledger.view()
     }

@@ -131,14 +131,14 @@ pub enum LedgerEnd {
     Replaced(PathBuf),
 }
 
-/// What to open.
+/// The ledger to open.
 #[derive(Debug, Clone)]
 pub struct LedgerOptions {
     /// The directory of `ledger.db`; created if missing.
     pub directory: PathBuf,
     /// Whose ledger it is.
     pub address: LedgerAddress,
-    /// What becomes of one that is somebody else's.
+    /// The treatment of a ledger that belongs to another address or to the demo.
     pub foreign: ForeignLedger,
     /// The limits of each account.
     pub limits: Limits,
@@ -146,14 +146,14 @@ pub struct LedgerOptions {
     pub configured: BTreeMap<Arc<str>, Vec<Product>>,
 }
 
-/// What is committed, and how the ledger is doing. Whoever holds it does not keep the writer from ending.
+/// The committed state and the health of the ledger. Holding it does not keep the writer from ending.
 #[derive(Debug, Clone)]
 pub struct LedgerView {
     shared: Arc<Shared>,
 }
 
 impl LedgerView {
-    /// What is committed; `None` until the ledger could be read.
+    /// The committed state; `None` until the ledger could be read.
     pub fn committed(&self) -> Option<Arc<Committed>> {
         self.shared.published.borrow().clone()
     }

@@ -37,7 +37,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 pub(super) enum MigrationStep {
     Sql(&'static str),
-    /// What SQL cannot say.
+    /// Work that SQL cannot express.
     Convert(fn(&Transaction<'_>) -> Result<(), StoreError>),
 }
 
@@ -193,7 +193,7 @@ pub enum OpenError {
     },
 }
 
-/// What to do about a ledger of somebody else's.
+/// Decides about a ledger that belongs to another address or to the demo.
 fn advice(found: &LedgerAddress, expected: &LedgerAddress) -> &'static str {
     match (found.is_demo(), expected.is_demo()) {
         (_, true) => "give the demo a --storage.path of its own",

@@ -1,4 +1,4 @@
-//! What is in the ledger, read and written. Values are written absolutely, never as increments, so that writing the
+//! Reads and writes the content of the ledger. Values are written absolutely, never as increments, so that writing the
 //! same state twice is harmless.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub struct LogState {
 /// One account.
 #[derive(Debug, Clone, Default)]
 pub struct AccountState {
-    /// What it counted.
+    /// Its counts.
     pub tally: Arc<AccountTally>,
     /// The products known: those of the ledger and those configured.
     pub products: Arc<Products>,
@@ -647,7 +647,7 @@ fn labels_json(point: &Point) -> String {
     to_json(&point.labels.iter().map(|label| &**label).collect::<Vec<&str>>())
 }
 
-/// What is no list is an empty one, which no family takes back.
+/// A text that is no list counts as an empty list, which no family accepts.
 fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
     serde_json::from_str(text).unwrap_or_default()
 }

@@ -48,7 +48,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// Fails the next steps that it is told to fail.
+/// Fails the next steps that a test names.
 #[derive(Clone, Default)]
 pub(crate) struct Failing {
     pub(crate) before_commit: Arc<AtomicU32>,
@@ -818,7 +818,7 @@ fn a_migration_that_is_killed_leaves_the_old_ledger() {
     running.stop();
 }
 
-/// What became of a ledger with one changed byte.
+/// The outcome for a ledger with one changed byte.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// The byte means nothing: all is as it was.

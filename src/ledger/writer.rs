@@ -35,8 +35,8 @@ const BATCH_PAUSE: Duration = Duration::from_millis(1);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// How often to see that the files in the directory are those that were opened.
 const CHECK_EVERY: Duration = Duration::from_secs(3);
-/// How often an outage is told.
-const TELL_EVERY: Duration = Duration::from_secs(600);
+/// The interval at which an outage is logged again.
+const LOG_AGAIN: Duration = Duration::from_secs(600);
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, CheckpointError>>;
 
@@ -108,11 +108,12 @@ pub(super) struct Writer<O> {
     /// True from a write that failed to the next one of its kind that succeeds: opening alone proves nothing, as a disk
     /// that is nearly full still has room for a number.
     unproven: bool,
-    /// What a log's records must carry to be taken; every opening and every failure makes it another.
+    /// The number that updates of a log must carry to be accepted. Each opening and each failure
+    /// changes it.
     epochs: BTreeMap<LogId, u64>,
     next_epoch: u64,
     tried: Option<Instant>,
-    told: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
 impl<O: Observer> Writer<O> {
@@ -145,14 +146,15 @@ impl<O: Observer> Writer<O> {
             epochs: BTreeMap::new(),
             next_epoch: 1,
             tried: None,
-            told: None,
+            logged_at: None,
         }
     }
 
     /// Opens the ledger for the first time.
     ///
     /// # Errors
-    /// What no waiting mends: another process, a newer schema, somebody else's ledger.
+    /// A reason that waiting does not remove: another process, a newer schema, a ledger that belongs to
+    /// another address.
     pub(super) fn first_open(&mut self) -> Result<(), OpenError> {
         self.tried = Some(Instant::now());
         match self.open() {
@@ -242,7 +244,7 @@ impl<O: Observer> Writer<O> {
         match written {
             Ok(lock) => {
                 self.lock = lock.or(self.lock.take());
-                (self.gone, self.told) = (false, None);
+                (self.gone, self.logged_at) = (false, None);
                 tracing::error!(
                     ledger = %self.path().display(),
                     "{what} while the exporter runs, and was written again: nothing is lost. to start over on purpose, stop the exporter before deleting the ledger"
@@ -373,7 +375,7 @@ impl<O: Observer> Writer<O> {
         Ok(())
     }
 
-    /// What was counted is gone.
+    /// The counts are gone.
     fn begin_anew(&mut self) {
         let before = self.shared.published.borrow().as_ref().map_or(0, |committed| committed.resets);
         self.resets = self.resets.max(before) + 1;
@@ -595,8 +597,8 @@ impl<O: Observer> Writer<O> {
 
     fn failed(&mut self, reason: &str) {
         self.shared.fail();
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            self.told = Some(Instant::now());
+        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_AGAIN) {
+            self.logged_at = Some(Instant::now());
             tracing::error!(
                 ledger = %self.files.database().display(),
                 reason,
@@ -611,7 +613,7 @@ impl<O: Observer> Writer<O> {
             return;
         }
         self.shared.succeed();
-        if self.told.take().is_some() {
+        if self.logged_at.take().is_some() {
             tracing::info!("the ledger can be written again, counting goes on");
         }
     }

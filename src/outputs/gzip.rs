@@ -67,7 +67,7 @@ fn stored(piece: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What ends a member whose pieces have this checksum and length.
+/// The end of a member whose pieces have this checksum and length.
 pub(super) fn trailer(checksum: Hasher, length: usize) -> Bytes {
     // The length is kept modulo 2^32, by definition.
     #[allow(clippy::cast_possible_truncation)]

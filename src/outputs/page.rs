@@ -23,7 +23,7 @@ const PLENTY: usize = 64 << 20;
 /// How old a shared page may be.
 const OLDEST: Duration = Duration::from_secs(5);
 
-/// What describes a family in a format.
+/// The description of a family in a format.
 #[derive(Debug, Clone, Copy)]
 pub struct FamilyHead<'a> {
     /// The name.

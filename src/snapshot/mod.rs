@@ -91,9 +91,9 @@ pub struct CommittedPart {
 /// Everything that an output shows.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What is committed; `None` until the ledger could be read.
+    /// The committed part; `None` until the ledger could be read.
     pub committed: Option<Arc<CommittedPart>>,
-    /// What starts with the process.
+    /// The part that starts with the process.
     pub process: ProcessPart,
 }
 

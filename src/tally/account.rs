@@ -46,7 +46,7 @@ macro_rules! define_tally {
             $(limit $class:ident as $limited:ident,)? $(zero $zero:expr,)?)?
         $help:literal;
     )*) => {
-        /// What one account has counted, as it is committed. A clone shares all of it.
+        /// The committed counts of one account. A clone shares all of it.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct AccountTally {
             $($(
@@ -55,7 +55,7 @@ macro_rules! define_tally {
             )?)*
         }
 
-        /// What a transaction adds to the tally of one account.
+        /// The increments that a transaction adds to the tally of one account.
         #[derive(Debug, Clone, Default)]
         pub struct TallyDelta {
             $($(

@@ -21,7 +21,7 @@ use super::series::SeriesKey;
 pub struct RowCounter<'a> {
     /// The counts in the ledger.
     pub committed: &'a AccountTally,
-    /// What is added to them.
+    /// The increments.
     pub delta: &'a mut TallyDelta,
     /// The known products, including those that this transaction adds.
     pub products: &'a mut Products,

@@ -112,7 +112,7 @@ pub trait SeriesKey: Clone + Eq + Hash + Ord {
     }
 }
 
-/// What a delta adds to one label set.
+/// The increment of one label set in a delta.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Addition<V> {
     /// To be added to the value.
@@ -137,7 +137,7 @@ impl<K, V> Default for SeriesDelta<K, V> {
 }
 
 impl<K: SeriesKey, V: SeriesValue> SeriesDelta<K, V> {
-    /// What is added to one label set.
+    /// The increment of one label set.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.sets.get(key).map(|addition| &addition.value)
     }

@@ -1,6 +1,6 @@
 //! Basic authentication against bcrypt hashes.
 //!
-//! Checking a password costs a twentieth of a second or more, which is the point of bcrypt, and
+//! Checking a password costs tens of milliseconds or more, which is the point of bcrypt, and
 //! must not cost others anything: one password is checked at a time, on a thread of its own, and
 //! outcomes are remembered, so that a scraper pays once. At most 32 requests wait for their turn;
 //! further ones are answered 503. Requests with the same credentials share one check.
@@ -93,7 +93,7 @@ impl Users {
     }
 }
 
-/// What credentials are worth.
+/// The verdict on credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CredentialVerdict {
     /// They are right.

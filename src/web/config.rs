@@ -144,7 +144,7 @@ pub(super) struct RateLimit {
     pub(super) burst: u32,
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Clone)]
 pub(super) struct WebConfig {
     pub(super) tls: Option<TlsSettings>,
@@ -154,7 +154,7 @@ pub(super) struct WebConfig {
     pub(super) rate_limit: Option<RateLimit>,
     /// The file says nothing at all.
     pub(super) is_empty: bool,
-    /// What is valid, and not quite what it seems.
+    /// Valid settings whose effect may surprise.
     pub(super) warnings: Vec<String>,
 }
 
@@ -515,7 +515,7 @@ const KEYS: [&str; 23] = [
     "X-XSS-Protection",
 ];
 
-/// What the YAML reader complains about, in words that quote nothing but keys.
+/// The complaint of the YAML reader, in words that quote nothing but keys.
 fn syntax(file: &Path, text: &str, error: &Error) -> WebConfigError {
     let mut error = error.without_snippet();
     while let Error::AliasError { error: inner, .. } = error {

@@ -36,7 +36,7 @@ use crate::text_file;
 /// How often files are read again.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// What protects the pages.
+/// The protection of the pages.
 pub struct FrontDoor {
     /// The file, and what it said at the start.
     file: Option<(PathBuf, WebFiles)>,
@@ -343,7 +343,7 @@ impl WebFiles {
     }
 }
 
-/// What a client on this machine has to know of a server with a web configuration file.
+/// The facts that a client on this machine needs of a server with a web configuration file.
 #[derive(Debug)]
 pub struct DoorSign {
     /// The certificate that the server shows; `None` for plain HTTP.

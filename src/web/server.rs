@@ -61,7 +61,7 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 26\r\nretry-after: 5\r\nconnection: close\r\n\r\n\
     all connections are taken\n";
 
-/// What Go's servers answer to plain HTTP on a port with TLS.
+/// The answer of Go's servers to plain HTTP on a port with TLS.
 const NO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// The first byte of a TLS handshake.
@@ -80,7 +80,7 @@ pub struct ServerOptions {
     pub counts: Arc<HttpConnections>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct ServerState {
     router: Router,
     door: Arc<FrontDoor>,

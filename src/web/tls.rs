@@ -52,7 +52,7 @@ pub(super) fn files(settings: &TlsSettings) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// What TLS is done with, and what has to be said about it.
+/// The TLS settings in use, and warnings about them.
 pub(super) struct TlsServer {
     pub(super) config: Arc<ServerConfig>,
     pub(super) warnings: Vec<String>,

@@ -81,7 +81,7 @@ impl PushError {
         }
     }
 
-    /// What a person can do about it.
+    /// Advice for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
             PushError::Refused { status: 401 | 403, .. } => {

@@ -28,7 +28,7 @@ enum NumberValue {
     Int(i64),
 }
 
-/// What the points of a push say.
+/// The content of the points of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PointContent {
     /// The values of the snapshot.

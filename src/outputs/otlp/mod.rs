@@ -50,7 +50,7 @@ const SCOPE: &str = "cryptolens-exporter";
 const LEDGER_LOOK: Duration = Duration::from_millis(200);
 const INSTANCE_ID: &str = "service.instance.id";
 
-/// What the push takes its values from.
+/// The sources of the values of a push.
 #[derive(Clone)]
 pub struct OtlpSources {
     /// Makes a snapshot of the values. Called off the threads that poll.
