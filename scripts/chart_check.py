@@ -267,6 +267,13 @@ def refusals(arguments):
             "longer than the interval",
         ),
         (good + given("prometheusRule.budget=0"), "/prometheusRule/budget"),
+        (good + given("otlp.endpoint=collector:4318"), "/otlp/endpoint"),
+        (good + given("otlp.interval=999ms"), "/otlp/interval"),
+        (good + given("otlp.timeout=0s"), "/otlp/timeout"),
+        (good + given("otlp.compression=zstd"), "/otlp/compression"),
+        (good + given("otlp.headers=secret"), "'headers' not allowed"),
+        (good + given("otlp.resourceAttributes=production"), "/otlp/resourceAttributes"),
+        (given("demo=true", "config.otlp.interval=soon"), "such as 15s"),
     ]
     for options, wanted in bad:
         code, said = template(arguments[0], options)
@@ -285,6 +292,7 @@ def refusals(arguments):
         [*good, "--set-json", "livenessProbe=null"],
         [*good, "--set-json", "podSecurityContext=null", "--set", "openshift.adapt=enabled"],
         good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=5s"),
+        good + given("otlp.interval=1000ms", "otlp.endpoint=http://[::1]:4318/"),
     ]
     for options in accepted:
         code, said = template(arguments[0], options)
@@ -306,6 +314,21 @@ def policies(arguments):
         ({"extraEnv": [proxy]}, [53, 8888]),
         ({"openshift": {"adapt": "enabled"}}, [53, 443, 5353]),
         ({"demo": True}, [53]),
+        ({"otlp": {"endpoint": "http://collector:4318"}}, [53, 443, 4318]),
+        ({"otlp": {"endpoint": "https://collector"}, "proxy": {"url": "http://proxy:3128"}}, [53, 443, 3128]),
+        ({"demo": True, "otlp": {"endpoint": "http://collector:4318"}}, [53, 4318]),
+        ({"otlp": {"endpoint": "http://a:1"}, "config": {"otlp": {"endpoint": "http://b:2"}}}, [2, 53, 443]),
+        (
+            {
+                "otlp": {"endpoint": "http://a:1"},
+                "extraEnv": [
+                    {"name": "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "value": "http://c:3/push"},
+                    {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://b:2"},
+                ],
+            },
+            [3, 53, 443],
+        ),
+        ({"otlp": {"endpoint": "http://a:1"}, "extraArgs": ["--otlp.endpoint=http://d:4"]}, [4, 53, 443]),
     ]
     for given, wanted in cases:
         (policy,) = of_kind(rendered(arguments[0], {**TOKEN, **given}), "NetworkPolicy")
@@ -314,6 +337,11 @@ def policies(arguments):
             yield f"{given}: lets out {out}, not {wanted}"
         if [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] != ["http"]:
             yield f"{given}: lets in more than the scrape"
+    peers = [{"ipBlock": {"cidr": "192.0.2.7/32"}}]
+    given = {"otlp": {"endpoint": "http://collector:4318"}, "networkPolicy": {"otlpTo": peers}}
+    (policy,) = of_kind(rendered(arguments[0], {**TOKEN, **given}), "NetworkPolicy")
+    if [rule.get("to") for rule in policy["spec"]["egress"]] != [None, None, peers]:
+        yield f"{given}: lets out to {policy['spec']['egress']}"
 
 
 def settings(arguments):
@@ -357,6 +385,48 @@ def settings(arguments):
             {**file, "log": {"level": "debug", "format": "logfmt"}},
         ),
         ({"storage": {"foreignLedger": "adopt"}}, {**file, "storage": {"path": mount, "foreign_ledger": "adopt"}}),
+        (
+            {
+                "otlp": {
+                    "endpoint": "",
+                    "interval": "60s",
+                    "timeout": "10s",
+                    "pushTimeout": "30s",
+                    "compression": "gzip",
+                    "serviceName": "cryptolens-exporter",
+                    "headersSecret": "collector",
+                }
+            },
+            file,
+        ),
+        (
+            {
+                "otlp": {
+                    "endpoint": "http://a:4318",
+                    "interval": "15s",
+                    "pushTimeout": "10s",
+                    "compression": "none",
+                    "caSecret": "ca",
+                    "clientCertificateSecret": "client",
+                    "resourceAttributes": "a=b",
+                },
+                "config": {"otlp": {"interval": "30s", "headers": "a=b"}},
+            },
+            {
+                **file,
+                "otlp": {
+                    "endpoint": "http://a:4318",
+                    "interval": "30s",
+                    "push_timeout": "10s",
+                    "compression": "none",
+                    "ca_file": "/etc/cryptolens-exporter/otlp-ca/ca.crt",
+                    "cert_file": "/etc/cryptolens-exporter/otlp-client/tls.crt",
+                    "key_file": "/etc/cryptolens-exporter/otlp-client/tls.key",
+                    "resource_attributes": "a=b",
+                    "headers": "a=b",
+                },
+            },
+        ),
         # A product's number is not 1.2345678e+07, and a date stays a text.
         (
             {
@@ -381,6 +451,7 @@ def settings(arguments):
         if container["args"] != ["serve", "--config.file=/etc/cryptolens-exporter/config.yml"]:
             yield f"{given}: the arguments are {container['args']}"
     yield from places(arguments[0], mount)
+    yield from pushes(arguments[0])
     (demo,) = of_kind(
         rendered(
             arguments[0],
@@ -408,6 +479,39 @@ def settings(arguments):
     (secret,) = of_kind(rendered(arguments[0], {"token": {"value": "invented", "key": "k"}}), "Secret")
     if base64.b64decode(secret["data"]["k"]) != b"invented":
         yield "token.value makes no Secret of it"
+
+
+def pushes(helm):
+    """Headers of the push come from their Secret, files are mounted, and the demo, which has no file, gets variables."""
+    push = {
+        "endpoint": "http://collector:4318",
+        "headersSecret": "collector",
+        "interval": "1m30s",
+        "timeout": "500ms",
+        "caSecret": "ca",
+        "serviceName": "licensing",
+    }
+    secret = {"secretKeyRef": {"name": "collector", "key": "headers"}}
+    headers = {"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": secret}
+    of_demo = [
+        {"name": "OTEL_EXPORTER_OTLP_TIMEOUT", "value": "500"},
+        {"name": "OTEL_EXPORTER_OTLP_CERTIFICATE", "value": "/etc/cryptolens-exporter/otlp-ca/ca.crt"},
+        {"name": "OTEL_METRIC_EXPORT_INTERVAL", "value": "90000"},
+        {"name": "OTEL_SERVICE_NAME", "value": "licensing"},
+    ]
+    for given, wanted in ((TOKEN, [headers]), ({"demo": True}, [*of_demo, headers])):
+        (made,) = of_kind(rendered(helm, {**given, "otlp": push}), "StatefulSet")
+        pod = made["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        env = [one for one in container.get("env", []) if one["name"].startswith("OTEL_")]
+        if env != wanted:
+            yield f"{given}: variables of the push are {env}, not {wanted}"
+        if given != TOKEN and "--otlp.endpoint=http://collector:4318" not in container["args"]:
+            yield f"{given}: the arguments are {container['args']}"
+        if "/etc/cryptolens-exporter/otlp-ca" not in [one["mountPath"] for one in container["volumeMounts"]]:
+            yield f"{given}: otlp.caSecret is not mounted: {container['volumeMounts']}"
+        if "ca" not in [volume.get("secret", {}).get("secretName") for volume in pod["volumes"]]:
+            yield f"{given}: otlp.caSecret is no volume: {pod['volumes']}"
 
 
 def places(helm, mount):
@@ -704,6 +808,34 @@ def notes(arguments):
         (
             {**TOKEN, "service": {"port": 80}, "namespaceOverride": "other"},
             ["--namespace other port-forward service/x-cryptolens-exporter 10460:80"],
+            [],
+        ),
+        (
+            {**TOKEN, "otlp": {"endpoint": "http://collector:4318"}},
+            ["also pushed to http://collector:4318"],
+            ["do nothing"],
+        ),
+        (
+            {**TOKEN, "otlp": {"interval": "15s", "headersSecret": "collector"}, "networkPolicy": {"otlpTo": [{}]}},
+            [
+                "otlp.interval: nothing is pushed",
+                "otlp.headersSecret: nothing is pushed",
+                "networkPolicy.otlpTo: nothing is pushed",
+            ],
+            ["also pushed"],
+        ),
+        (
+            {
+                **TOKEN,
+                "otlp": {"endpoint": "http://a:1", "pushTimeout": "5s", "headersSecret": "collector"},
+                "config": {"otlp": {"push_timeout": "6s", "endpoint": "http://b:2", "headers": "a=b"}},
+            },
+            [
+                "also pushed to http://b:2",
+                "otlp.endpoint: config.otlp.endpoint wins",
+                "otlp.pushTimeout: config.otlp.push_timeout wins",
+                "config.otlp.headers: otlp.headersSecret wins",
+            ],
             [],
         ),
         ({"enabled": False}, ["Nothing was made"], ["port-forward"]),

@@ -28,6 +28,7 @@ first in every template.
 enabled: true
 global: {}
 storage: {}
+otlp: {}
 openshift: { adapt: auto }
 service: { labels: {} }
 serviceMonitor: { job: cryptolens-exporter, additionalLabels: {} }
@@ -211,6 +212,7 @@ that is a default of the exporter.
 {{- if ne .Values.log.format "logfmt" -}}
 {{- $shorthands = append $shorthands (list "log" "format" .Values.log.format) -}}
 {{- end -}}
+{{- $shorthands = concat $shorthands (include "cryptolens-exporter.otlpShorthands" . | fromYamlArray) -}}
 {{- $config := deepCopy .Values.config -}}
 {{- range $shorthands -}}
 {{- $section := index $config (first .) | default dict -}}
@@ -226,6 +228,83 @@ that is a default of the exporter.
 {{- $_ := set $config "logs" .Values.logs -}}
 {{- end -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* Section and key of the file, name in `otlp` here, and value, of each `otlp` value that is no default of the exporter. */}}
+{{- define "cryptolens-exporter.otlpShorthands" -}}
+{{- $shorthands := list -}}
+{{- range list
+  (list "endpoint" "endpoint" "")
+  (list "interval" "interval" "60s")
+  (list "timeout" "timeout" "10s")
+  (list "pushTimeout" "push_timeout" "30s")
+  (list "compression" "compression" "gzip")
+  (list "serviceName" "service_name" "cryptolens-exporter")
+  (list "resourceAttributes" "resource_attributes" "")
+-}}
+{{- $value := index $.Values.otlp (first .) -}}
+{{- if and $value (ne $value (last .)) -}}
+{{- $shorthands = append $shorthands (list "otlp" (index . 1) (first .) $value) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.otlp.caSecret -}}
+{{- $shorthands = append $shorthands (list "otlp" "ca_file" "caSecret" "/etc/cryptolens-exporter/otlp-ca/ca.crt") -}}
+{{- end -}}
+{{- if .Values.otlp.clientCertificateSecret -}}
+{{- $shorthands = append $shorthands (list "otlp" "cert_file" "clientCertificateSecret" "/etc/cryptolens-exporter/otlp-client/tls.crt") -}}
+{{- $shorthands = append $shorthands (list "otlp" "key_file" "clientCertificateSecret" "/etc/cryptolens-exporter/otlp-client/tls.key") -}}
+{{- end -}}
+{{- toYaml $shorthands -}}
+{{- end -}}
+
+{{/*
+Variables of the push: the headers, which are secret and so in no ConfigMap, and for the demo, which takes no file, all that
+the file would say but the endpoint, which is a flag.
+*/}}
+{{- define "cryptolens-exporter.otlpEnv" -}}
+{{- $env := list -}}
+{{- $config := include "cryptolens-exporter.config" . | fromYaml -}}
+{{- if .Values.demo -}}
+{{- range list
+  (list "headers" "OTEL_EXPORTER_OTLP_HEADERS")
+  (list "timeout" "OTEL_EXPORTER_OTLP_TIMEOUT")
+  (list "compression" "OTEL_EXPORTER_OTLP_COMPRESSION")
+  (list "ca_file" "OTEL_EXPORTER_OTLP_CERTIFICATE")
+  (list "cert_file" "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
+  (list "key_file" "OTEL_EXPORTER_OTLP_CLIENT_KEY")
+  (list "interval" "OTEL_METRIC_EXPORT_INTERVAL")
+  (list "push_timeout" "OTEL_METRIC_EXPORT_TIMEOUT")
+  (list "resource_attributes" "OTEL_RESOURCE_ATTRIBUTES")
+  (list "service_name" "OTEL_SERVICE_NAME")
+-}}
+{{- $value := dig "otlp" (first .) "" $config | toString -}}
+{{- if and $value (has (first .) (list "timeout" "interval" "push_timeout")) -}}
+{{- /* The variables have no units: milliseconds. */ -}}
+{{- if not (regexMatch "^([0-9]+(ms|s|m|h|d))+$" $value) -}}
+{{- fail (printf "\n\nconfig.otlp.%s is %q; for the demo write a duration such as 15s or 1m30s." (first .) $value) -}}
+{{- end -}}
+{{- $value = include "cryptolens-exporter.milliseconds" $value -}}
+{{- end -}}
+{{- if $value -}}
+{{- $env = append $env (dict "name" (last .) "value" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.otlp.headersSecret -}}
+{{- $env = append $env (dict "name" "OTEL_EXPORTER_OTLP_HEADERS" "valueFrom" (dict "secretKeyRef" (dict "name" . "key" (default "headers" $.Values.otlp.headersKey)))) -}}
+{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}
+
+{{/* Where metrics are pushed to in the end; empty if nowhere. The variable for metrics wins over the general one. */}}
+{{- define "cryptolens-exporter.otlpEndpoint" -}}
+{{- $variable := "OTEL_EXPORTER_OTLP_ENDPOINT" -}}
+{{- range .Values.extraEnv -}}
+{{- if and (eq .name "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") .value -}}
+{{- $variable = .name -}}
+{{- end -}}
+{{- end -}}
+{{- include "cryptolens-exporter.setting" (list . "otlp.endpoint" $variable "otlp" "endpoint" "") -}}
 {{- end -}}
 
 {{/*
@@ -312,8 +391,17 @@ file, the exporter asks itself.
 {{- end -}}
 
 {{- define "cryptolens-exporter.webVolumes" -}}
+{{- include "cryptolens-exporter.secretVolumes" (dict "web" .Values.web.configSecret "web-credentials" .Values.web.credentialsSecret "web-client" .Values.web.clientCertificateSecret) -}}
+{{- end -}}
+
+{{- define "cryptolens-exporter.otlpVolumes" -}}
+{{- include "cryptolens-exporter.secretVolumes" (dict "otlp-ca" .Values.otlp.caSecret "otlp-client" .Values.otlp.clientCertificateSecret) -}}
+{{- end -}}
+
+{{/* Volumes by name, of those Secrets that have a name. */}}
+{{- define "cryptolens-exporter.secretVolumes" -}}
 {{- $volumes := list -}}
-{{- range $name, $secret := dict "web" .Values.web.configSecret "web-credentials" .Values.web.credentialsSecret "web-client" .Values.web.clientCertificateSecret -}}
+{{- range $name, $secret := . -}}
 {{- if $secret -}}
 {{- /* 0440 in octal, which not every reader of YAML takes for that. */ -}}
 {{- $volumes = append $volumes (dict "name" $name "secret" (dict "secretName" $secret "defaultMode" 288)) -}}
@@ -323,8 +411,13 @@ file, the exporter asks itself.
 {{- end -}}
 
 {{- define "cryptolens-exporter.webMounts" -}}
+{{- include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.webVolumes" . | fromYamlArray) -}}
+{{- end -}}
+
+{{/* Where the container has volumes of Secrets. */}}
+{{- define "cryptolens-exporter.secretMounts" -}}
 {{- $mounts := list -}}
-{{- range include "cryptolens-exporter.webVolumes" . | fromYamlArray -}}
+{{- range . -}}
 {{- /* The whole directory: only so does Kubernetes bring a renewed certificate. */ -}}
 {{- $mounts = append $mounts (dict "name" .name "mountPath" (printf "/etc/cryptolens-exporter/%s" .name) "readOnly" true) -}}
 {{- end -}}
@@ -388,7 +481,7 @@ file, the exporter asks itself.
 {{- $own = append $own (dict "name" (include "cryptolens-exporter.proxyVariables" . | splitList "," | first) "value" .Values.proxy.url) -}}
 {{- end -}}
 {{- end -}}
-{{- $own = concat $own (include "cryptolens-exporter.webEnv" . | fromYamlArray) -}}
+{{- $own = concat $own (include "cryptolens-exporter.webEnv" . | fromYamlArray) (include "cryptolens-exporter.otlpEnv" . | fromYamlArray) -}}
 {{- $last := dict -}}
 {{- range $index, $one := concat $own .Values.extraEnv -}}
 {{- $_ := set $last $one.name $index -}}
@@ -417,6 +510,7 @@ file, the exporter asks itself.
 {{- $own = append $own (dict "name" "tokens" "mountPath" "/etc/cryptolens-exporter/tokens" "readOnly" true) -}}
 {{- end -}}
 {{- $own = concat $own (include "cryptolens-exporter.webMounts" . | fromYamlArray) -}}
+{{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.otlpVolumes" . | fromYamlArray) | fromYamlArray) -}}
 {{- $places := list -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- $places = append $places (trimSuffix "/" .mountPath) -}}
@@ -452,6 +546,7 @@ file, the exporter asks itself.
   (list "web" "max_connections" "web.max-connections")
   (list "log" "level" "log.level")
   (list "log" "format" "log.format")
+  (list "otlp" "endpoint" "otlp.endpoint")
 -}}
 {{- with dig (first $setting) (index $setting 1) "" $config -}}
 {{- $args = append $args (printf "--%s=%v" (last $setting) (kindIs "slice" . | ternary (join "," .) .)) -}}
@@ -468,7 +563,7 @@ file, the exporter asks itself.
 {{- define "cryptolens-exporter.idle" -}}
 {{- $config := .Values.config -}}
 {{- if .Values.demo -}}
-{{- range $key, $_ := omit $config "poll" "web" "log" "storage" }}
+{{- range $key, $_ := omit $config "poll" "web" "log" "storage" "otlp" }}
 config.{{ $key }}: the demo has an account of its own
 {{- end }}
 {{- if hasKey (default dict $config.poll) "overlap" }}
@@ -515,6 +610,25 @@ storage.foreignLedger: config.storage.foreign_ledger wins
 token.key: each account of config.accounts names its own token
 {{- end }}
 {{- end }}
+{{- $endpoint := include "cryptolens-exporter.otlpEndpoint" . }}
+{{- range include "cryptolens-exporter.otlpShorthands" . | fromYamlArray }}
+{{- $given := dig "otlp" (index . 1) "" $config }}
+{{- if not $endpoint }}
+otlp.{{ index . 2 }}: nothing is pushed without otlp.endpoint
+{{- else if and $given (ne (toString $given) (last .)) }}
+otlp.{{ index . 2 }}: config.otlp.{{ index . 1 }} wins
+{{- end }}
+{{- end }}
+{{- if .Values.otlp.headersSecret }}
+{{- if not $endpoint }}
+otlp.headersSecret: nothing is pushed without otlp.endpoint
+{{- else if dig "otlp" "headers" "" $config }}
+config.otlp.headers: otlp.headersSecret wins
+{{- end }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled .Values.networkPolicy.otlpTo (not $endpoint) }}
+networkPolicy.otlpTo: nothing is pushed without otlp.endpoint
+{{- end }}
 {{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) }}
 persistence.existingClaim: persistence.enabled is false
 {{- end }}
@@ -535,7 +649,7 @@ image.tag: image.digest wins
 serviceAccount.annotations: serviceAccount.create is false
 {{- end }}
 {{- if not .Values.networkPolicy.enabled }}
-{{- range list "scrapeFrom" "apiTo" "extraIngress" "extraEgress" }}
+{{- range list "scrapeFrom" "apiTo" "otlpTo" "extraIngress" "extraEgress" }}
 {{- if index $.Values.networkPolicy . }}
 networkPolicy.{{ . }}: networkPolicy.enabled is false
 {{- end }}
