@@ -93,12 +93,19 @@ async fn until_counted(exporter: &Exporter, rows: f64) {
 }
 
 /// Before there were limits, every scrape hung from here on, and nothing was in the log.
+/// Lines of the log with all of these parts, as soon as there is one: an answer can arrive before
+/// the line that was written earlier.
+async fn logged(exporter: &Exporter, parts: &[&str]) -> Vec<String> {
+    let lines = async || Some(exporter.process.lines(parts)).filter(|lines| !lines.is_empty());
+    eventually(parts[parts.len() - 1], lines).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_at_a_low_limit_of_open_files_stop_neither_scrapes_nor_polling() {
     let world = World::new().await;
     let exporter = Exporter::start(with_open_files(128, &world.serve())).await;
     until_counted(&exporter, 3.0).await;
-    assert_eq!(exporter.process.lines(&["level=warn", "ulimit -n"]).len(), 1);
+    assert_eq!(logged(&exporter, &["level=warn", "ulimit -n"]).await.len(), 1);
 
     let silent: Vec<_> = (0..140).map(|_| connect(exporter.address)).collect();
     world.append(4..=9);
@@ -108,7 +115,7 @@ async fn silent_connections_at_a_low_limit_of_open_files_stop_neither_scrapes_no
         assert_eq!(page.value(UP, &[("log", log.name())]), Some(1.0), "{log}");
     }
     assert!(page.value(REJECTED, &[]) >= Some(100.0), "{:?}", page.value(REJECTED, &[]));
-    let lines = exporter.process.lines(&["level=warn", "all connections of the web server are taken"]);
+    let lines = logged(&exporter, &["level=warn", "all connections of the web server are taken"]).await;
     assert_eq!(lines.len(), 1, "at most one a minute: {lines:#?}");
     drop(silent);
     let log = exporter.terminate().await;
@@ -300,7 +307,7 @@ async fn a_web_configuration_is_read_again_and_fails_closed() {
     assert_eq!((status(None).await, status(Some("one")).await), (401, 200));
     web_config(&world, "oops: 1\n");
     eventually("a closed door", async || (status(Some("one")).await == 500).then_some(())).await;
-    let lines = exporter.process.lines(&["level=error", "all connections are refused", "unknown key oops"]);
+    let lines = logged(&exporter, &["level=error", "all connections are refused", "unknown key oops"]).await;
     assert_eq!(lines.len(), 1, "{lines:#?}");
     web_config(&world, &USERS.replace("alice", "bob"));
     eventually("an open door", async || (status(None).await == 401).then_some(())).await;
@@ -362,7 +369,7 @@ async fn a_reload_over_http_has_to_be_enabled_and_is_answered_with_its_outcome()
     assert_eq!(answer.status(), 500);
     let text = answer.text().await.unwrap();
     assert!(text.contains("see the log") && !text.contains("oops"), "{text}");
-    assert_eq!(exporter.process.lines(&["level=error", "the old one stays in use"]).len(), 1);
+    assert_eq!(logged(&exporter, &["level=error", "the old one stays in use"]).await.len(), 1);
     until_counted(&exporter, 3.0).await;
     exporter.terminate().await;
 }
@@ -377,7 +384,7 @@ async fn several_addresses_are_served_and_the_limit_of_connections_is_one_for_al
         "--web.max-connections=3",
     ]);
     let exporter = Exporter::start(command).await;
-    let line = exporter.process.lines(&["serving"]).remove(0);
+    let line = logged(&exporter, &["serving"]).await.remove(0);
     let (_, rest) = line.split_once("address=").unwrap();
     let addresses: Vec<SocketAddr> = rest
         .trim_matches('"')
