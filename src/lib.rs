@@ -24,7 +24,7 @@
 //! keeps them running), [`commands`], [`logging`], `http` (what all HTTP
 //! clients share), `task` (tasks that belong together), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
 //! never touches the ledger. `cryptolens-simulator`, a crate that shares no code with this one, is the other end of
-//! the wire, and [`commands::demo`] is both ends at once.
+//! the wire, and `commands::demo` is both ends at once.
 
 pub mod advice;
 pub mod backoff;

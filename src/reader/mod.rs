@@ -1,9 +1,9 @@
 //! The one reader of the API's logs, shared by the poller, the reports and the exports.
 //!
-//! It hands over the pages of a log in the order of their ids: [`LogReader`] asks for the next page
-//! while one is read ([`fetch`]), checks the order of each ([`batch`]), asks for smaller pages
-//! where a page may be too large ([`limit`]), and leaves to a [`RetryPolicy`] whether and when
-//! another try is made. [`origin`] finds the id where a time begins.
+//! It hands over the pages of a log in the order of their ids: `LogReader` asks for the next page
+//! while one is read (`fetch`), checks the order of each (`batch`), asks for smaller pages
+//! where a page may be too large (`limit`), and leaves to a `RetryPolicy` whether and when
+//! another try is made. `origin` finds the id where a time begins.
 //!
 //! Promises: the rows of a page are in strict order; a page that could hide rows is an error; a
 //! request that was made on a guess never decides anything but how soon an answer is there. The

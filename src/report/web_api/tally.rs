@@ -15,7 +15,7 @@ use crate::report::count::Counts;
 use crate::report::record::CountedRequest;
 use crate::report::window::Window;
 
-/// Seconds of a slot of [`Tally::quarters`].
+/// Seconds of a slot of `Tally::quarters`.
 pub(in crate::report) const QUARTER: i64 = 900;
 
 /// When something was seen, in Unix seconds.
