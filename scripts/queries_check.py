@@ -341,6 +341,21 @@ def filled_in(prometheus, address):
     return chosen, rows
 
 
+def pushes(prometheus, queries_of_panels):
+    """An exporter that never reached its receiver shows how long it has been trying, one that does not push shows nothing."""
+    panels = {query.where: query for query in queries_of_panels}
+    age = queries.filled(panels["Exporter health / Age of the last push"], ALL)
+    result = queries.filled(panels["Exporter health / Pushes by result"], ALL)
+    of_failing = {WORLDS["failing"].address}
+    wait_for("an age of the last push", lambda: prometheus.query(age))
+    found = {sample["metric"]["instance"]: float(sample["value"][1]) for sample in prometheus.query(age)}
+    check("the age of a push that never succeeded counts from the start", found.keys() == of_failing, found)
+    check("which is some time ago", all(0 < value < 3600 for value in found.values()), found)
+    tries = wait_for("a push", lambda: prometheus.query(result))
+    results = {(sample["metric"]["instance"], sample["metric"]["result"]) for sample in tries}
+    check("its pushes are unreachable", results == {(*of_failing, "unreachable")}, results)
+
+
 def inhibitions(alertmanager):
     """The compose file's inhibitions work on the labels that the alerts have."""
     labels = {"namespace": "a", "job": "x", "account": "inhibitions", "product_id": "1"}
@@ -407,6 +422,7 @@ def main():
         chosen, offers = filled_in(well, address)
         panels, rules = list(queries.of_dashboards()), list(queries.of_rules(queries.rules()))
         counts = returned_by_demo(well, [*panels, *rules], chosen)
+        pushes(ill, panels)
 
         spike(started["spike"], ill, alertmanager)
         # The rules that this Prometheus has, by the same names.

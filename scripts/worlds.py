@@ -7,12 +7,14 @@ shows now, as if it had come evenly over the month before.
 
 import contextlib
 import dataclasses
+import http.server
 import json
 import os
 import pathlib
 import re
 import resource
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -179,11 +181,44 @@ def tool(cwd, *arguments):
 # Exporters
 
 
+class OtlpReceiver(http.server.BaseHTTPRequestHandler):
+    """Takes every push: an empty answer is success."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def otlp_receiver():
+    """The endpoint of a receiver."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtlpReceiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
 @contextlib.contextmanager
 def demo(binary):
-    """(address, page) of a demo that has counted its month."""
+    """(address, page) of a demo that has counted its month, and pushes by OpenTelemetry too."""
     port = free_port()
-    with Process(binary, "demo", f"--web.listen-address=127.0.0.1:{port}") as process:
+    with (
+        otlp_receiver() as endpoint,
+        Process(
+            binary,
+            "demo",
+            f"--web.listen-address=127.0.0.1:{port}",
+            f"--otlp.endpoint={endpoint}",
+            env={"OTEL_METRIC_EXPORT_INTERVAL": "5000"},
+        ) as process,
+    ):
         wait_for("the demo", lambda: "Counted" in process.output())
         # Its families are published when each log's first pass is complete.
         yield f"127.0.0.1:{port}", wait_for("its page", lambda: fetch(f"http://127.0.0.1:{port}/metrics"))
@@ -255,6 +290,8 @@ class World:
         self.serve_again()
 
 
+# Where no receiver is.
+NOBODY = "http://127.0.0.1:1"
 BUSY = ("--requests-per-minute=600", "--history=1m", "--late-fraction=0")
 WORLDS = {
     "spike": World("spike", BUSY),
@@ -270,7 +307,9 @@ WORLDS = {
     "unpaid": World("unpaid", (*BUSY, "--fault=no_subscription")),
     "denied": World("denied", (*BUSY, "--deny=GetObjectLog")),
     "failing": World(
-        "failing", (*BUSY, "--fault=bad_gateway_html=0.5", "--fault=truncated_json"), ("--api.timeout=1s",)
+        "failing",
+        (*BUSY, "--fault=bad_gateway_html=0.5", "--fault=truncated_json"),
+        ("--api.timeout=1s", f"--otlp.endpoint={NOBODY}"),
     ),
     "full-disk": World("full-disk", BUSY),
     "restarting": World("restarting", BUSY),
