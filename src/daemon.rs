@@ -301,7 +301,12 @@ fn web_server(
     snapshots: &Arc<Snapshots>,
     reload: Option<ReloadRequester>,
 ) -> SupervisedTask {
-    let router = web::router(Arc::clone(snapshots), &settings.web.telemetry_path, reload);
+    let router = web::router(
+        Arc::clone(snapshots),
+        &settings.web.telemetry_path,
+        settings.web.openmetrics_created,
+        reload,
+    );
     let counts = Arc::new(web::HttpConnections::default());
     snapshots.registry().register(Arc::clone(&counts) as _);
     let options = web::ServerOptions {

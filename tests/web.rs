@@ -410,3 +410,21 @@ async fn several_addresses_are_served_and_the_limit_of_connections_is_one_for_al
     let (code, _, text) = common::run(twice).await;
     assert!(code == Some(2) && text.contains("an address that :9 does not cover"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openmetrics_text_shows_births_only_on_request() {
+    let world = World::new().await;
+    for (flags, has_created) in [(&[][..], false), (&["--web.openmetrics-created"], true)] {
+        let mut command = world.serve();
+        command.args(flags);
+        let exporter = Exporter::start(command).await;
+        until_counted(&exporter, 3.0).await;
+        let request = common::http().get(format!("http://{}/metrics", exporter.address));
+        let request = request.header("accept", "application/openmetrics-text;version=1.0.0");
+        let page = request.send().await.unwrap().text().await.unwrap();
+        assert!(page.ends_with("# EOF\n"), "{page}");
+        let created = "cryptolens_object_log_entries_created{";
+        assert_eq!(page.lines().any(|line| line.starts_with(created)), has_created, "{flags:?}: {page}");
+        exporter.terminate().await;
+    }
+}

@@ -175,6 +175,8 @@ pub struct Web {
     pub max_connections: usize,
     /// True if `POST /-/reload` reloads.
     pub enable_lifecycle: bool,
+    /// True if pages in OpenMetrics text have `_created` lines.
+    pub openmetrics_created: bool,
 }
 
 impl Default for Web {
@@ -185,6 +187,7 @@ impl Default for Web {
             config_file: None,
             max_connections: 256,
             enable_lifecycle: false,
+            openmetrics_created: false,
         }
     }
 }

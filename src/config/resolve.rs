@@ -157,12 +157,14 @@ impl Sources<'_> {
         let config_file = self.path(&table::WEB_CONFIG_FILE);
         let max_connections = self.get(&table::MAX_CONNECTIONS, value::integer);
         let enable_lifecycle = self.get(&table::ENABLE_LIFECYCLE, value::switch);
+        let openmetrics_created = self.get(&table::OPENMETRICS_CREATED, value::switch);
         Some(Web {
             listen: listen?,
             telemetry_path: telemetry_path?,
             config_file,
             max_connections: max_connections?,
             enable_lifecycle: enable_lifecycle?,
+            openmetrics_created: openmetrics_created?,
         })
     }
 

@@ -837,6 +837,21 @@ settings! {
         help: "Does what SIGHUP does, for everybody who can reach the port.",
         expected: "true or false",
     }
+    OPENMETRICS_CREATED {
+        flag: "web.openmetrics-created",
+        variable: "CRYPTOLENS_WEB_OPENMETRICS_CREATED",
+        key: "web.openmetrics_created",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Web,
+        commands: WITH_WEB_SERVER,
+        restart: true,
+        summary: "Show when each counter was born, in OpenMetrics text",
+        help: "Adds a line NAME_created to every counter and histogram of a page that is asked for as OpenMetrics. A Prometheus \
+               server without created-timestamp-zero-ingestion stores these lines as series of their own, which doubles \
+               their number. The protobuf format always carries the birth times.",
+        expected: "true or false",
+    }
     SIMULATE_LISTEN_ADDRESS {
         flag: "listen-address",
         variable: "CRYPTOLENS_SIMULATE_LISTEN_ADDRESS",

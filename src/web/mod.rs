@@ -55,11 +55,17 @@ struct Site {
 
 /// All pages.
 ///
-/// With a requester, `POST /-/reload` reloads.
-pub fn router(snapshots: Arc<Snapshots>, telemetry_path: &str, reload: Option<ReloadRequester>) -> Router {
+/// With a requester, `POST /-/reload` reloads. With `openmetrics_created`, pages in OpenMetrics text
+/// have `_created` lines.
+pub fn router(
+    snapshots: Arc<Snapshots>,
+    telemetry_path: &str,
+    openmetrics_created: bool,
+    reload: Option<ReloadRequester>,
+) -> Router {
     let site = Site {
         reload,
-        pages: Arc::new(MetricsPages::new(Arc::clone(&snapshots))),
+        pages: Arc::new(MetricsPages::new(Arc::clone(&snapshots), openmetrics_created)),
         snapshots,
         telemetry_path: telemetry_path.to_owned(),
         was_ready: AtomicBool::new(false),

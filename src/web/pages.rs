@@ -27,11 +27,12 @@ pub(super) struct MetricsPages {
 }
 
 impl MetricsPages {
-    pub(super) fn new(snapshots: Arc<Snapshots>) -> MetricsPages {
+    /// With `created`, OpenMetrics text has `_created` lines.
+    pub(super) fn new(snapshots: Arc<Snapshots>, created: bool) -> MetricsPages {
         MetricsPages {
             snapshots,
             text: Renderer::new(TextFormat),
-            openmetrics: Renderer::new(OpenMetricsFormat::default()),
+            openmetrics: Renderer::new(OpenMetricsFormat { created }),
             protobuf: Renderer::new(ProtobufFormat),
         }
     }
