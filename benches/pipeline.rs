@@ -320,7 +320,8 @@ async fn scrape_accounts(accounts: usize) {
     let snapshots = Arc::new(Snapshots::new(ledger.view(), Targets { accounts, ..Targets::default() }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    let server = tokio::spawn(axum::serve(listener, web::router(snapshots, "/metrics", None)).into_future());
+    let server =
+        tokio::spawn(axum::serve(listener, web::router(snapshots, "/metrics", false, None)).into_future());
     let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
     // As Prometheus does.
     let gzip = reqwest::Client::builder().no_proxy().build().unwrap();
