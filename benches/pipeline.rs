@@ -320,8 +320,12 @@ async fn scrape_accounts(accounts: usize) {
     let snapshots = Arc::new(Snapshots::new(ledger.view(), Targets { accounts, ..Targets::default() }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    let server =
-        tokio::spawn(axum::serve(listener, web::router(snapshots, "/metrics", false, None)).into_future());
+    // As the server of the exporter does; without it, delayed acknowledgements add 40 ms to a small page.
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let router = web::router(snapshots, "/metrics", false, None);
+    let server = tokio::spawn(axum::serve(listener, router).into_future());
     let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
     // As Prometheus does.
     let gzip = reqwest::Client::builder().no_proxy().build().unwrap();
