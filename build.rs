@@ -1,6 +1,7 @@
 //! Hands the commit of the source tree to `--version`, as `CRYPTOLENS_BUILD_COMMIT`.
 //!
-//! A build without git or outside a repository (a source archive, a container image) still succeeds: it takes
+//! A build without git or outside a repository (a source archive, a container image) still
+//! succeeds: it takes
 //! `CRYPTOLENS_BUILD_COMMIT` from the builder's environment if set there, and says "unknown" otherwise.
 #![allow(clippy::print_stdout, reason = "a build script talks to cargo through standard output")]
 
@@ -34,7 +35,8 @@ fn branch_file() -> Option<String> {
 }
 
 fn commit_from_git() -> Option<String> {
-    // Without this an unpacked archive inside somebody else's repository would report that repository's commit.
+    // Without this an unpacked archive inside somebody else's repository would report that
+    // repository's commit.
     if !Path::new(".git").exists() {
         return None;
     }

@@ -1,7 +1,9 @@
-//! How fast the pipeline is, for docs/performance.md: `cargo bench --bench pipeline [-- catch-up|count|scrape]`.
+//! How fast the pipeline is, for docs/performance.md: `cargo bench --bench pipeline [--
+//! catch-up|count|scrape]`.
 //!
-//! Each figure is the median of several runs, and what is compared runs in turn, so that a busy machine disturbs both
-//! sides alike. `ROWS` sets how many rows are caught up, about; 1,000,000 if not set.
+//! Each figure is the median of several runs, and what is compared runs in turn, so that a busy
+//! machine disturbs both sides alike. `ROWS` sets how many rows are caught up, about; 1,000,000 if
+//! not set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on ends")]
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
@@ -157,8 +159,8 @@ impl BareClient {
     }
 }
 
-/// Catching up from nothing, from the start of the process to the end of the first pass, against a bare client that asks
-/// for the same pages one after the other.
+/// Catching up from nothing, from the start of the process to the end of the first pass, against a
+/// bare client that asks for the same pages one after the other.
 async fn catch_up(rows: u64) {
     let stand_in = StandIn::start(rows).await;
     let (cursors, rows) = stand_in.cursors().await;
@@ -320,7 +322,8 @@ async fn scrape_accounts(accounts: usize) {
     let snapshots = Arc::new(Snapshots::new(ledger.view(), Targets { accounts, ..Targets::default() }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    // As the server of the exporter does; without it, delayed acknowledgements add 40 ms to a small page.
+    // As the server of the exporter does; without it, delayed acknowledgements add 40 ms to a small
+    // page.
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         let _ = stream.set_nodelay(true);
     });

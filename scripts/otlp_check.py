@@ -8,16 +8,14 @@ scripts/tools could not install is named and left out.
 """
 
 import json
-import os
 import pathlib
 import sys
 import tempfile
 import time
 import urllib.parse
 
-from running import Failure, Process, fetch, free_port, wait_for
+from running import TOOLS, Failure, Process, check, fetch, free_port, held, wait_for
 
-TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
 ENTRIES = "cryptolens_web_api_log_entries_total"
 # Labels that say by which way a series came.
 WAY = {"job", "instance", "exported_job", "exported_instance", "otel_scope_name", "otel_scope_version"}
@@ -25,16 +23,6 @@ WAY = {"job", "instance", "exported_job", "exported_instance", "otel_scope_name"
 VOLATILE = ("process_", "cryptolens_exporter_api_", "cryptolens_exporter_otlp_", "cryptolens_exporter_ledger_commit")
 # Families about the scrape itself, and of the way.
 OWN = ("cryptolens_exporter_http_",)
-
-checks = 0
-
-
-def check(what, holds, seen):
-    global checks
-    if not holds:
-        raise Failure(f"{what}: {seen}")
-    checks += 1
-    print(f"ok   {what}: {seen}", flush=True)
 
 
 class Prometheus(Process):
@@ -203,7 +191,7 @@ def main():
     for part in (to_prometheus, through_collector):
         with tempfile.TemporaryDirectory() as folder:
             part(binary, pathlib.Path(folder))
-    print(f"{checks} checks hold")
+    print(f"{len(held)} checks hold")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Starts everything itself, on free ports of this machine, and stops it again. Exi
 
 import contextlib
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -18,20 +17,9 @@ import urllib.parse
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from running import Failure, Process, fetch, free_port, wait_for
+from running import TOOLS, Failure, Process, check, fetch, free_port, held, wait_for
 
-TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
 ENTRIES = "cryptolens_web_api_log_entries_total"
-
-checks = 0
-
-
-def check(what, holds, seen):
-    global checks
-    if not holds:
-        raise Failure(f"{what}: {seen}")
-    checks += 1
-    print(f"ok   {what}: {seen}", flush=True)
 
 
 class Prometheus(Process):
@@ -185,7 +173,7 @@ def main():
         print(f"# {part.__doc__}")
         with tempfile.TemporaryDirectory() as folder:
             part(binary, pathlib.Path(folder))
-    print(f"{checks} passed, 0 failed")
+    print(f"{len(held)} passed, 0 failed")
 
 
 try:

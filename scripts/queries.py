@@ -161,7 +161,8 @@ def shortened(all_groups):
         text = window.sub(lambda found: found[1] + shortened_duration(found[2]), text)
         text = factor.sub(lambda found: str(int(found[1]) // FACTOR) + found[2], text)
         text = number.sub(lambda found: found[1] + str(int(found[2]) // FACTOR), text)
-        # The buckets of ages stay: a row that is older than a window is, here, older than sixty times the window.
+        # The buckets of ages stay: a row that is older than a window is, here, older than sixty
+        # times the window.
         return text.replace("36 * account_product:", "0.6 * account_product:")
 
     made = json.loads(json.dumps(all_groups))

@@ -17,7 +17,8 @@ import worlds
 from running import Failure, wait_for
 from worlds import DAY, JOB, WORLDS, Alertmanager, Prometheus
 
-# Queries that are rightly empty over a healthy demo, and why. Each must return something over the worlds that misbehave.
+# Queries that are rightly empty over a healthy demo, and why. Each must return something over the
+# worlds that misbehave.
 EMPTY = {
     "Exporter health / API errors by result": "no request failed",
     "Licensing overview / Failures by state": "no request failed in these minutes",
@@ -206,7 +207,8 @@ def healthy(stack, binary, folder, alertmanager):
     def given(families, start, end, step, since=now - 30 * DAY):
         worlds.backfill(data, folder, address, page, families, range(start, end, step), since, now)
 
-    # The last hour as busy as if the month had come within a day: at night, and just started, a demo would leave panels empty.
+    # The last hour as busy as if the month had come within a day: at night, and just started, a
+    # demo would leave panels empty.
     given(counted, now - 3600, now - 10, 60, now - DAY)
     given(logs, now - 7 * DAY - 2 * 3600, now - 7 * DAY + 2 * 3600, 120)
     given(logs, now - 2 * DAY, now - DAY // 3, 6 * 3600)
@@ -436,7 +438,8 @@ def main():
         faulty = {}
         end = time.monotonic() + 60
         while True:
-            # What is empty over the demo shows under faults at some time; everything else goes through there as well.
+            # What is empty over the demo shows under faults at some time; everything else goes
+            # through there as well.
             faulty.update(
                 {
                     query: returned(

@@ -1,4 +1,5 @@
-"""Programs that a check starts on free ports of this machine, and stops again whatever happens."""
+"""What checks against real peers share: where the tools are, what holds, and programs that a check starts on free ports of
+this machine and stops again whatever happens."""
 
 import json
 import os
@@ -11,10 +12,20 @@ import time
 import urllib.request
 
 DEADLINE = 120
+TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
+# What held, by what was checked.
+held = []
 
 
 class Failure(Exception):
     """A check does not hold."""
+
+
+def check(what, holds, seen):
+    if not holds:
+        raise Failure(f"{what}: {seen}")
+    held.append(what)
+    print(f"ok   {what}: {seen}", flush=True)
 
 
 def free_port():

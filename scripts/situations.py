@@ -135,7 +135,8 @@ class Situation:
             gap = before is not None and at - before > 300
             week_apart = before is not None and at - before > 2 * DAY
             seen = at - LATENCY if readable else end - self.read_until
-            # After a gap the ledger's values are there first; the next scrape has what happened meanwhile.
+            # After a gap the ledger's values are there first; the next scrape has what happened
+            # meanwhile.
             if gap and not week_apart:
                 seen, catching_until = before - LATENCY, at + 90
             for product, number in counts:
@@ -269,7 +270,8 @@ SITUATIONS = {
                 ({"alertname": "CryptolensPermissionDenied", "severity": "warning", "log": "objects"}, 80 * MINUTE),
             ),
         ),
-        # A second exporter in the same Prometheus, with the same account name and another product that fails.
+        # A second exporter in the same Prometheus, with the same account name and another product
+        # that fails.
         Situation(
             "staging",
             failing=from_end(9 * DAY, 0.9, "3350"),

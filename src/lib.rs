@@ -1,30 +1,28 @@
-//! cryptolens-exporter: counts every entry of the Cryptolens (Devolens) logs exactly once, and shows the counts.
+//! cryptolens-exporter: counts every entry of the Cryptolens (Devolens) logs exactly once, and
+//! shows the counts.
 //!
 //! # The map
 //!
-//! Rows flow one way, and a module calls only what stands to its left:
-//!
-//! ```text
-//!  Web API ──> cryptolens ──> reader ──> ingest ──> tally ──> ledger ──> snapshot ──> web
-//!              client, rows,  pages in   positions, counts    SQLite     committed    /metrics,
-//!              state codes    order,     what is    per       and its    values       pages,
-//!                             retries    new        label set writer                  health
-//! ```
+//! Rows flow one way, from the first of these modules to the last, and a module imports only from those
+//! before it (`docs/architecture.md` has the picture, `tests/architecture.rs` enforces it):
 //!
 //! - [`cryptolens`] knows the remote API: one request, one page or one classified error.
 //! - [`advice`] says what an operator can do about each error.
 //! - [`reader`] reads the pages of a log in order, ahead, and with a policy for further tries.
 //! - [`ingest`] decides which page to ask for next and which of its rows are new.
-//! - [`tally`] counts rows into families, purely; its family table is the one source of what a family is.
+//! - [`tally`] counts rows into families, purely; its family table is the one source of what a
+//!   family is.
 //! - [`ledger`] keeps counts and positions together, in one transaction.
 //! - [`snapshot`] joins what is committed with what the process knows of itself.
+//! - [`outputs`] encodes a snapshot: text, OpenMetrics, protobuf, OTLP.
 //! - [`web`] answers over HTTP, from memory.
 //!
-//! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the pieces together and
-//! keeps them running), [`commands`], [`logging`], `http` (what all HTTP
-//! clients share), `task` (tasks that belong together), `text` (what is fit to be shown). [`report`] reads the API through [`cryptolens`] and
-//! never touches the ledger. `cryptolens-simulator`, a crate that shares no code with this one, is the other end of
-//! the wire, and `commands::demo` is both ends at once.
+//! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the
+//! pieces together and keeps them running), [`commands`], [`logging`], `http` (what all HTTP
+//! clients share), `task` (tasks that belong together), `text` (what is fit to be shown).
+//! [`report`] reads the API through [`reader`] and never touches the ledger.
+//! `cryptolens-simulator`, a crate that shares no code with this one, is the other end of the wire,
+//! and `commands::demo` is both ends at once.
 
 pub mod advice;
 pub mod backoff;

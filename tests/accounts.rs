@@ -17,7 +17,8 @@ use cryptolens_simulator::{Fault, FaultKind, Log, Options, start};
 const ACCOUNTS: usize = 10;
 const HOUR: i64 = 3600;
 
-/// Holds the ledger's write lock most of the time, so that commits wait for it. Returns how often it did so.
+/// Holds the ledger's write lock most of the time, so that commits wait for it. Returns how often
+/// it did so.
 fn slow_down(ledger: PathBuf, stop: Arc<AtomicBool>, held: Arc<AtomicU32>) {
     let holder = rusqlite::Connection::open(ledger).unwrap();
     holder.busy_timeout(PATIENCE).unwrap();

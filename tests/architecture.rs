@@ -1,16 +1,18 @@
-//! The map of the source tree, enforced: which module may import which, and that no two modules import each other.
+//! The map of the source tree, enforced: which module may import which, and that no two modules
+//! import each other.
 //!
-//! The test reads the tokens of `src/`, follows re-exports to the file that defines a name, and compares the arrows with [`MAP`], which `docs/architecture.md` explains. Code under `#[cfg(test)]` is left out: a
-//! test may look at everything. A module and its own children count as one; between siblings, at every level of the
-//! tree, there is no circle.
+//! The test reads the tokens of `src/`, follows re-exports to the file that defines a name, and
+//! compares the arrows with [`MAP`], which `docs/architecture.md` explains. Code under
+//! `#[cfg(test)]` is left out: a test may look at everything. A module and its own children count
+//! as one; between siblings, at every level of the tree, there is no circle.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// What each top-level module may import. The flow goes from left to right (`cryptolens` to `web`): a module imports
-/// from its left and from the ground only.
+/// What each top-level module may import. The flow goes from left to right (`cryptolens` to `web`):
+/// a module imports from its left and from the ground only.
 const MAP: &[(&str, &[&str])] = &[
     // The ground: knows nothing of licensing.
     ("backoff", &[]),
@@ -75,8 +77,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["ledger"]),
 ];
 
-/// What the map does not allow and is still there. This list only shrinks: an entry that is no longer true fails the
-/// test, too.
+/// What the map does not allow and is still there. This list only shrinks: an entry that is no
+/// longer true fails the test, too.
 const KNOWN_VIOLATIONS: &[&str] = &[];
 
 #[test]
@@ -341,8 +343,9 @@ impl Tree {
     }
 }
 
-/// As much of the Rust language as imports need. A parser crate shares its dependencies with every derive macro, and
-/// with it among the dev-dependencies `cargo build` and `cargo test` compile all dependencies twice.
+/// As much of the Rust language as imports need. A parser crate shares its dependencies with every
+/// derive macro, and with it among the dev-dependencies `cargo build` and `cargo test` compile all
+/// dependencies twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Word(String),

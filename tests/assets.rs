@@ -1,5 +1,6 @@
-//! What stands beside the binary and must agree with it: rules, dashboards, the chart. `scripts/assets-check` looks closer,
-//! with the tools of the trade; this needs Rust alone, and says what it left out.
+//! What stands beside the binary and must agree with it: rules, dashboards, the chart.
+//! `scripts/assets-check` looks closer, with the tools of the trade; this needs Rust alone, and
+//! says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,7 +1,8 @@
-//! One whole page, as it must stay: dashboards and alert rules rely on every name, label and bucket of it.
+//! One whole page, as it must stay: dashboards and alert rules rely on every name, label and bucket
+//! of it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew. Only what differs from run to run is replaced before it is
-//! compared: see `normalise`.
+//! `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew. Only what differs from run to run is
+//! replaced before it is compared: see `normalise`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -163,7 +164,8 @@ async fn the_page_is_as_it_was() {
     assert!(new == old, "not in {}: {added:#?}\nonly there: {gone:#?}", path.display());
 }
 
-/// Puts a word in place of each value that no two runs share; leaves out what differs by operating system.
+/// Puts a word in place of each value that no two runs share; leaves out what differs by operating
+/// system.
 fn normalise(text: &str) -> String {
     let mut normal = String::new();
     for line in text.lines() {

@@ -1,8 +1,9 @@
-//! Kills the exporter with SIGKILL again and again, while it catches up and while rows come in, on an API that fails in
-//! many ways and shows rows late; then every counter and histogram must be what the rows say.
+//! Kills the exporter with SIGKILL again and again, while it catches up and while rows come in, on
+//! an API that fails in many ways and shows rows late; then every counter and histogram must be
+//! what the rows say.
 //!
-//! A run is random. It prints its seed; `KILL_TEST_SEED` repeats the rows, the faults and the moments of the kills, as
-//! far as a machine can repeat moments.
+//! A run is random. It prints its seed; `KILL_TEST_SEED` repeats the rows, the faults and the
+//! moments of the kills, as far as a machine can repeat moments.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -21,7 +22,8 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
-/// In each of the three parts: the first backfill, a backlog with all families on the page, live traffic.
+/// In each of the three parts: the first backfill, a backlog with all families on the page, live
+/// traffic.
 const KILLS_PER_PART: usize = 19;
 const HOUR: i64 = 3600;
 /// Longer than the log ever stands still: to the exporter, that makes rows late.
@@ -60,7 +62,8 @@ async fn nothing_is_lost_or_doubled_when_the_process_is_killed() {
     killer.kill_often(|_| {}).await;
 
     simulator.unfreeze();
-    // Only now: a row without a time passes for one of this moment, which it can't be on a log that stands still.
+    // Only now: a row without a time passes for one of this moment, which it can't be on a log that
+    // stands still.
     use FaultKind::{MalformedMissingFields, MalformedNegativeTime};
     simulator.set_faults(faults(&[MalformedMissingFields, MalformedNegativeTime]));
     let mut hidden = HiddenRows::default();

@@ -1,5 +1,5 @@
-//! Sends a canary token and canary personal data through everything that can go wrong, and looks for them in all that
-//! the exporter leaves behind: log, pages, output, ledger.
+//! Sends a canary token and canary personal data through everything that can go wrong, and looks
+//! for them in all that the exporter leaves behind: log, pages, output, ledger.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -31,7 +31,8 @@ fn needles() -> Vec<String> {
     needles.push(url::form_urlencoded::byte_serialize(TOKEN.as_bytes()).collect());
     needles.push(HEART.bytes().map(|byte| format!("{byte:02x}")).collect());
     for engine in [BASE64_STANDARD, BASE64_URL_SAFE] {
-        // Whatever stands before it shifts the text by 0, 1 or 2 bytes; the characters at the ends depend on the rest.
+        // Whatever stands before it shifts the text by 0, 1 or 2 bytes; the characters at the ends
+        // depend on the rest.
         for shift in 0..3 {
             let shifted = [&vec![0; shift], HEART.as_bytes()].concat();
             let text = engine.encode(shifted);

@@ -1,4 +1,5 @@
-//! The binary from outside: its pages, its signals, its exit codes, and what it says when something is wrong.
+//! The binary from outside: its pages, its signals, its exit codes, and what it says when something
+//! is wrong.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -478,8 +479,9 @@ async fn what_an_operator_must_mend_is_logged_at_once_with_what_to_do() {
         World::new(Options { faults: vec![Fault::new(FaultKind::ProxyPage)], ..Options::empty() }).await;
     let url = |world: &World| world.running.url();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // Whom it asks, the result, what to do if that is logged at once, and how often it has asked by then: a refused
-    // token is not tried again for minutes. What may pass by itself is logged once it has lasted a minute.
+    // Whom it asks, the result, what to do if that is logged at once, and how often it has asked by
+    // then: a refused token is not tried again for minutes. What may pass by itself is logged once
+    // it has lasted a minute.
     let failures = [
         (url(&wrong_token), "auth", Some("check the token"), 1.0),
         (url(&denied), "denied", Some("give the token the permission for this method"), 1.0),

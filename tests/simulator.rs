@@ -1,5 +1,5 @@
-//! The simulator from outside: over HTTP, with the exporter's client where it shall be understood, and with plain
-//! requests where the vendor's rules shall be kept.
+//! The simulator from outside: over HTTP, with the exporter's client where it shall be understood,
+//! and with plain requests where the vendor's rules shall be kept.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

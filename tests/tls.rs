@@ -1,5 +1,5 @@
-//! The way to the API over TLS and through a proxy: whom to trust, what is told when that fails, and that it is told
-//! once and by the exporter alone.
+//! The way to the API over TLS and through a proxy: whom to trust, what is told when that fails,
+//! and that it is told once and by the exporter alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -51,7 +51,8 @@ impl World {
         format!("https://localhost:{}/api", self.port)
     }
 
-    /// `serve` that trusts one of the authorities; without, those of the system, of which there are none but the stranger.
+    /// `serve` that trusts one of the authorities; without, those of the system, of which there are
+    /// none but the stranger.
     fn serve(&self, trusted: Option<&str>) -> Command {
         let mut command = serve(&self.url(), &self.folder.path().join("data"));
         command.args(["--logs=web_api", "--poll.interval=1s"]);
@@ -75,7 +76,8 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// Ends TLS for `localhost` with a certificate that is good until this year, and passes on what is in it. Returns the port.
+/// Ends TLS for `localhost` with a certificate that is good until this year, and passes on what is
+/// in it. Returns the port.
 async fn behind_tls(authority: &CertifiedIssuer<'static, KeyPair>, to: SocketAddr, until: i32) -> u16 {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -106,7 +108,8 @@ async fn behind_tls(authority: &CertifiedIssuer<'static, KeyPair>, to: SocketAdd
     port
 }
 
-/// A proxy that opens tunnels, to those who log in if it wants that. Returns its address and how many it opened.
+/// A proxy that opens tunnels, to those who log in if it wants that. Returns its address and how
+/// many it opened.
 async fn proxy(login: Option<&'static str>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,14 +1,16 @@
 //! Whose ledger it is: the address of the API that it was written for, by account.
 //!
-//! Promises: counts of the demo, or of another API, are never mixed with those of this one. Nothing of a token, a user
-//! name or a query is part of an address. Whether another account's token is used under the same name is not known
-//! here: the poller notices a log whose newest id is below the cursor.
+//! Promises: counts of the demo, or of another API, are never mixed with those of this one. Nothing
+//! of a token, a user name or a query is part of an address. Whether another account's token is
+//! used under the same name is not known here: the poller notices a log whose newest id is below
+//! the cursor.
 
 use std::fmt;
 
 use url::Url;
 
-/// The address of an API: scheme, host, port and path, without a slash at the end. The demo is one of its own.
+/// The address of an API: scheme, host, port and path, without a slash at the end. The demo is one
+/// of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LedgerAddress(String);
 
@@ -21,8 +23,8 @@ impl LedgerAddress {
         LedgerAddress(DEMO.to_owned())
     }
 
-    /// That of an API. Spelling makes no difference: letters of the host, a port that is the scheme's own, a dot after
-    /// the host, slashes at the end.
+    /// That of an API. Spelling makes no difference: letters of the host, a port that is the
+    /// scheme's own, a dot after the host, slashes at the end.
     pub fn of(url: &Url) -> LedgerAddress {
         let host = url.host_str().unwrap_or_default();
         let host = host.strip_suffix('.').unwrap_or(host).to_lowercase();

@@ -1,12 +1,15 @@
-//! A digest of the ledger: for the whole file, and for each log, the wrapping sum of a hash of every row.
+//! A digest of the ledger: for the whole file, and for each log, the wrapping sum of a hash of
+//! every row.
 //!
-//! SQLite notices a broken page, but not a digit that became another one, nor a row that vanished. A sum has no order,
-//! so a transaction takes away the hashes of the rows that it replaces and adds those of the new ones: a commit costs
-//! a few hashes, and opening reads each row once. It says that a file is as it was written; it is no protection
-//! against somebody who means to deceive and writes the digest too.
+//! SQLite notices a broken page, but not a digit that became another one, nor a row that vanished.
+//! A sum has no order, so a transaction takes away the hashes of the rows that it replaces and adds
+//! those of the new ones: a commit costs a few hashes, and opening reads each row once. It says
+//! that a file is as it was written; it is no protection against somebody who means to deceive and
+//! writes the digest too.
 //!
-//! Covered are all tables but `digest` itself, the schema, its number, and the application id. Tables and columns are
-//! taken from the schema, so that this version can also verify the ledger of a later one.
+//! Covered are all tables but `digest` itself, the schema, its number, and the application id.
+//! Tables and columns are taken from the schema, so that this version can also verify the ledger of
+//! a later one.
 
 use std::collections::BTreeMap;
 
@@ -157,7 +160,8 @@ pub(super) fn text(text: &str) -> ValueRef<'_> {
     ValueRef::Text(text.as_bytes())
 }
 
-/// The first half of a SHA-256 over table and cells, each with its type and length. Never to be changed: it is kept.
+/// The first half of a SHA-256 over table and cells, each with its type and length. Never to be
+/// changed: it is kept.
 fn hash(table: &str, row: &[ValueRef<'_>]) -> u128 {
     let mut context = Context::new(&SHA256);
     let mut bytes = |kind: u8, bytes: &[u8]| {

@@ -1,8 +1,9 @@
-//! The ledger: one SQLite file that holds positions and counts together, so that a row and its count are kept in one
-//! transaction or not at all.
+//! The ledger: one SQLite file that holds positions and counts together, so that a row and its
+//! count are kept in one transaction or not at all.
 //!
-//! Promises: what is published is committed; after a failed write everything in memory is read again from the file; a
-//! file that can't be used is moved aside and never deleted; a second process is refused. It knows nothing of HTTP.
+//! Promises: what is published is committed; after a failed write everything in memory is read
+//! again from the file; a file that can't be used is moved aside and never deleted; a second
+//! process is refused. It knows nothing of HTTP.
 
 mod belongs;
 mod births;
@@ -198,11 +199,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger and starts its writer. A disk that can't be used now is no error: the writer goes on trying.
+    /// Opens the ledger and starts its writer. A disk that can't be used now is no error: the
+    /// writer goes on trying.
     ///
     /// # Errors
-    /// [`OpenError::Locked`], [`OpenError::Newer`], [`OpenError::Foreign`], or [`OpenError::Unusable`] if no thread
-    /// could be started.
+    /// [`OpenError::Locked`], [`OpenError::Newer`], [`OpenError::Foreign`], or
+    /// [`OpenError::Unusable`] if no thread could be started.
     pub fn start(options: LedgerOptions) -> Result<(Ledger, JoinHandle<()>), OpenError> {
         Self::start_observed(options, Nobody)
     }

@@ -1,8 +1,9 @@
 //! The ledger's file: its lock, its schema, its migrations, and which files are not a ledger.
 //!
-//! Promises: a schema is written in one transaction, with a copy of the old file beside it; nothing of a file is believed
-//! before SQLite's own check and the digest have passed; a file that is not ours, is damaged or is to be set aside is
-//! moved, never deleted; a newer schema, a second process and another API's ledger are refused.
+//! Promises: a schema is written in one transaction, with a copy of the old file beside it; nothing
+//! of a file is believed before SQLite's own check and the digest have passed; a file that is not
+//! ours, is damaged or is to be set aside is moved, never deleted; a newer schema, a second process
+//! and another API's ledger are refused.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -231,7 +232,8 @@ pub(super) struct Opened {
     pub(super) resets: u64,
     pub(super) instance_id: Arc<str>,
     pub(super) digest: Digest,
-    /// Drawn anew at each opening: whoever finds another one in the file has lost the ledger to a later process.
+    /// Drawn anew at each opening: whoever finds another one in the file has lost the ledger to a
+    /// later process.
     pub(super) owner: u64,
     /// Changes with each commit of another connection.
     pub(super) data_version: i64,
@@ -283,8 +285,9 @@ impl Files {
         }
     }
 
-    /// Opens the database: verified, with its schema up to date, recorded as this process's own. What was read stays
-    /// good as long as nobody else takes it over: all of it comes from the transaction that makes this process its owner.
+    /// Opens the database: verified, with its schema up to date, recorded as this process's own.
+    /// What was read stays good as long as nobody else takes it over: all of it comes from the
+    /// transaction that makes this process its owner.
     ///
     /// `read` is what was read, also if the disk is full and nothing can be written.
     pub(super) fn open(
@@ -362,7 +365,8 @@ impl Files {
         }
         let loaded = store::load(&transaction)?;
         let instance_id: Arc<str> = store::instance_id(&transaction)?.into();
-        // A new file has no number yet; it may be new because another was moved aside just before the process ended.
+        // A new file has no number yet; it may be new because another was moved aside just before
+        // the process ended.
         let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
         let resets = before.max(resets);
         *read = Some(Committed { accounts: loaded.clone(), resets, instance_id: Arc::clone(&instance_id) });
@@ -424,7 +428,8 @@ impl Files {
         version.ok_or_else(|| StoreError::Damaged("it has no schema number".to_owned()))
     }
 
-    /// Whose ledger it is. The first version did not write it down; but the demo keeps its world beside its ledger.
+    /// Whose ledger it is. The first version did not write it down; but the demo keeps its world
+    /// beside its ledger.
     fn addresses(
         &self,
         connection: &Connection,
@@ -490,7 +495,8 @@ impl Files {
         Ok(Identity { database: inode(&database)?, log: inode(&with_suffix(&database, "-wal")).ok() })
     }
 
-    /// Removes the write-ahead log of a database that was replaced by another file: SQLite would replay it into that one.
+    /// Removes the write-ahead log of a database that was replaced by another file: SQLite would
+    /// replay it into that one.
     pub(super) fn remove_log_of(&self, replaced: Option<Identity>) {
         let log = with_suffix(&self.database(), "-wal");
         let is_its = replaced
@@ -604,8 +610,8 @@ impl<E: Into<StoreError>> From<E> for OpenRefusal {
     }
 }
 
-/// Whether an error of an open ledger means that its file is damaged; everything else may pass. Only true once it is
-/// known that nobody else has written it.
+/// Whether an error of an open ledger means that its file is damaged; everything else may pass.
+/// Only true once it is known that nobody else has written it.
 pub(super) fn is_damage(error: &StoreError) -> bool {
     use rusqlite::Error;
     match error {

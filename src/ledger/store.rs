@@ -1,5 +1,5 @@
-//! Reads and writes the content of the ledger. Values are written absolutely, never as increments, so that writing the
-//! same state twice is harmless.
+//! Reads and writes the content of the ledger. Values are written absolutely, never as increments,
+//! so that writing the same state twice is harmless.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -295,8 +295,8 @@ fn cells(row: &[Value]) -> Vec<ValueRef<'_>> {
     row.iter().map(ValueRef::from).collect()
 }
 
-/// Adds ids to the seen ids of a log, and forgets those at or below the floor. An id that is there already is an error:
-/// better no commit than one row counted twice.
+/// Adds ids to the seen ids of a log, and forgets those at or below the floor. An id that is there
+/// already is an error: better no commit than one row counted twice.
 fn keep_seen(edit: &mut Edit<'_>, log: i64, counted: &[i64], floor: i64) -> Result<(), StoreError> {
     if !counted.is_sorted_by(|one, next| one < next) {
         return Err(StoreError::AlreadyCounted);
@@ -403,8 +403,9 @@ fn replace_chunk(
     Ok(())
 }
 
-/// Takes the ids that the first version kept one by one, each with its time, into chunks; the watermark is the highest
-/// of the times. That version had no digest: all that can be seen is whether the numbers are in their order.
+/// Takes the ids that the first version kept one by one, each with its time, into chunks; the
+/// watermark is the highest of the times. That version had no digest: all that can be seen is
+/// whether the numbers are in their order.
 pub(super) fn convert_window(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let mut select = transaction.prepare("SELECT id, origin, floor, cursor FROM log")?;
     let logs = select

@@ -1,4 +1,5 @@
-//! The whole heart under test: passes over a simulated log, kept by a real ledger that fails, aborts and restarts.
+//! The whole heart under test: passes over a simulated log, kept by a real ledger that fails,
+//! aborts and restarts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,7 +39,8 @@ pub(crate) fn options(directory: &Path) -> LedgerOptions {
     }
 }
 
-/// On a file system in memory where there is one: these tests commit a lot, and none of them cuts the power.
+/// On a file system in memory where there is one: these tests commit a lot, and none of them cuts
+/// the power.
 pub(crate) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -134,8 +136,8 @@ struct Entry {
 #[derive(Debug, Clone)]
 enum Action {
     Wait(i64),
-    /// A pass whose requests take so many seconds each, whose pages repeat rows, and which ends after so many
-    /// requests at the latest, as if the process had been stopped.
+    /// A pass whose requests take so many seconds each, whose pages repeat rows, and which ends
+    /// after so many requests at the latest, as if the process had been stopped.
     Poll {
         latency: i64,
         repeat: bool,
@@ -277,8 +279,8 @@ fn action() -> impl Strategy<Value = Action> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Page limit 3, late rows, duplicates, slow requests, failing and ambiguous commits, a restart after any step:
-    /// what is counted is what is above the origin, each row once.
+    /// Page limit 3, late rows, duplicates, slow requests, failing and ambiguous commits, a restart
+    /// after any step: what is counted is what is above the origin, each row once.
     #[test]
     fn every_row_is_counted_exactly_once(
         shape in prop::collection::vec(
@@ -524,7 +526,8 @@ fn damage(database: &Path, table: &str) {
 
 #[test]
 fn damage_that_shows_only_when_it_is_met_is_moved_aside_too() {
-    // The seen ids are not read when the ledger is loaded; the products are, but a row may be written to a damaged page.
+    // The seen ids are not read when the ledger is loaded; the products are, but a row may be
+    // written to a damaged page.
     for table in ["seen", "counter"] {
         let folder = folder();
         let running = Running::start(folder.path(), Failing::default());

@@ -1,5 +1,5 @@
-//! The one thread that writes. Pollers hand it steps; it counts them, commits them together, and only then publishes
-//! what they came to.
+//! The one thread that writes. Pollers hand it steps; it counts them, commits them together, and
+//! only then publishes what they came to.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -98,15 +98,16 @@ pub(super) struct Writer<O> {
     /// The files that were opened last, if they are still to be used.
     identity: Option<Identity>,
     checked: Instant,
-    /// True while the ledger is gone from its directory and could not be written again; it was counted as a reset.
+    /// True while the ledger is gone from its directory and could not be written again; it was
+    /// counted as a reset.
     gone: bool,
     moved_to: PathBuf,
     /// The least number of resets, from the first of this process on.
     resets: u64,
     /// Why the file must be moved aside before it is opened again.
     corrupt: Option<String>,
-    /// True from a write that failed to the next one of its kind that succeeds: opening alone proves nothing, as a disk
-    /// that is nearly full still has room for a number.
+    /// True from a write that failed to the next one of its kind that succeeds: opening alone
+    /// proves nothing, as a disk that is nearly full still has room for a number.
     unproven: bool,
     /// The number that updates of a log must carry to be accepted. Each opening and each failure
     /// changes it.
@@ -209,7 +210,8 @@ impl<O: Observer> Writer<O> {
         }
     }
 
-    /// Sees that the files in the directory are still those that were opened, and that nobody else has written them.
+    /// Sees that the files in the directory are still those that were opened, and that nobody else
+    /// has written them.
     fn check_files(&mut self) {
         self.checked = Instant::now();
         let Some(opened) = self.identity else { return };
@@ -275,8 +277,9 @@ impl<O: Observer> Writer<O> {
         self.files.database()
     }
 
-    /// Pages share a transaction if they are there already, or are said to follow at once: most of what one page adds to
-    /// the window of a log that is catching up, the next one takes away again.
+    /// Pages share a transaction if they are there already, or are said to follow at once: most of
+    /// what one page adds to the window of a log that is catching up, the next one takes away
+    /// again.
     fn gather(&mut self, first: Request) -> (Vec<PageRequest>, Option<Request>) {
         let began = Instant::now();
         let mut pages = Vec::new();
@@ -580,7 +583,8 @@ impl<O: Observer> Writer<O> {
         Ok(value)
     }
 
-    /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only the file knows.
+    /// After a failure nothing in memory is trusted: whether a commit that failed was kept, only
+    /// the file knows.
     fn broken(&mut self, error: &StoreError) -> CheckpointError {
         if let StoreError::TakenOver = error {
             self.shared.end(LedgerEnd::TakenOver(self.path()));
@@ -630,8 +634,9 @@ impl<O: Observer> Writer<O> {
     }
 }
 
-/// Sees that nobody else has written since this process did. A later process that has the ledger now has drawn another
-/// owner number; a write by hand has not, and is taken if it left everything as it was.
+/// Sees that nobody else has written since this process did. A later process that has the ledger
+/// now has drawn another owner number; a write by hand has not, and is taken if it left everything
+/// as it was.
 fn check_owner(
     transaction: &rusqlite::Transaction<'_>,
     digest: &Digest,
@@ -735,7 +740,8 @@ fn count(
         (log.floor, log.watermark) = (record.floor, record.watermark);
         log.without_id = record.without_id.clone().or(log.without_id.take());
         log.counted.extend_from_slice(&record.counted);
-        // A poll that goes back to the floor hands over lower ids than before. Mostly the order is right already.
+        // A poll that goes back to the floor hands over lower ids than before. Mostly the order is
+        // right already.
         log.counted.sort();
         log.state.born = log.state.born.or_else(|| Some(births::of_first_update(record, moment)));
         log.state.cursor = record.cursor;

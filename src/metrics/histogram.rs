@@ -11,7 +11,8 @@ pub const MAX_BOUNDS: usize = 12;
 /// Observations of whole numbers by bucket. The family knows the bounds of its buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Histogram {
-    /// Observations at or below each bound and above the one before; what is above the last bound is only in `count`.
+    /// Observations at or below each bound and above the one before; what is above the last bound
+    /// is only in `count`.
     pub buckets: [u64; MAX_BOUNDS],
     /// All observations.
     pub count: u64,

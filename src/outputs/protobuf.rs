@@ -1,6 +1,7 @@
 //! The Prometheus protobuf format: length-delimited messages `io.prometheus.client.MetricFamily`.
 //!
-//! The messages are written by hand, as far as they are used here. The fields are those of client_model's
+//! The messages are written by hand, as far as they are used here. The fields are those of
+//! client_model's
 //! `metrics.proto`, which is `proto2`: every field has a presence of its own. Births are always written.
 
 use prost::Message;

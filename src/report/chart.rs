@@ -1,7 +1,8 @@
 //! The charts, as SVG that stands alone or within a page.
 //!
-//! Colours are fixed in the file, so that it looks the same anywhere; the page of [`super::page`] overrides them by their
-//! values for a dark screen. Text is drawn as text, and no font is needed to make the file.
+//! Colours are fixed in the file, so that it looks the same anywhere; the page of [`super::page`]
+//! overrides them by their values for a dark screen. Text is drawn as text, and no font is needed
+//! to make the file.
 
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -112,7 +113,8 @@ pub(super) fn bars(
     })
 }
 
-/// A number over time that changes in steps, with a line at its limit. `steps` are times and the number from each on;
+/// A number over time that changes in steps, with a line at its limit. `steps` are times and the
+/// number from each on;
 /// `label` writes a time.
 pub(super) fn steps(
     title: &str,
@@ -223,7 +225,8 @@ fn failed(error: impl std::fmt::Display) -> ReportError {
     ReportError::Draw(error.to_string())
 }
 
-/// The end of an axis that has its labels at round numbers: 1, 2 or 5 times a power of ten, times 5 at most.
+/// The end of an axis that has its labels at round numbers: 1, 2 or 5 times a power of ten, times 5
+/// at most.
 fn round_up(highest: f64) -> f64 {
     if highest <= 5.0 {
         return 5.0;

@@ -1,7 +1,8 @@
 //! The report on the Events Log: which events of which features, how many, and the values by currency.
 //!
-//! Values are summed in the unit that apps registered them in: the vendor's pages contradict each other on whether it is the
-//! minor one. Memory grows with distinct names, keys, machines and days, not with rows.
+//! Values are summed in the unit that apps registered them in: the vendor's pages contradict each
+//! other on whether it is the minor one. Memory grows with distinct names, keys, machines and days,
+//! not with rows.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};

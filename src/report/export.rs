@@ -1,10 +1,12 @@
 //! The entries of a log, one by one, oldest first: NDJSON with the API's own names, or CSV.
 //!
-//! Promises: a file is put in place when it is complete. Until then it grows beside as `FILE.partial`; an export that was
-//! cut off leaves it there. `--resume` goes on from it, or from the file itself, and never takes a file for whole that is
-//! not: the archive is first copied to `FILE.copying`, which becomes `FILE.partial` when it is on disk, and a
-//! `FILE.partial` that lacks what the file in place has is not gone on with. What it goes on with is read again from the
-//! entries of its last hour, because a log may show rows late: those that it lacks are appended, none is doubled.
+//! Promises: a file is put in place when it is complete. Until then it grows beside as
+//! `FILE.partial`; an export that was cut off leaves it there. `--resume` goes on from it, or from
+//! the file itself, and never takes a file for whole that is not: the archive is first copied to
+//! `FILE.copying`, which becomes `FILE.partial` when it is on disk, and a `FILE.partial` that lacks
+//! what the file in place has is not gone on with. What it goes on with is read again from the
+//! entries of its last hour, because a log may show rows late: those that it lacks are appended,
+//! none is doubled.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -25,7 +27,8 @@ use super::spreadsheet::{Cell, maybe_number, number, write_row};
 use super::window::Window;
 use crate::cryptolens::{Row, RowFilter};
 
-/// Entries of at least this time, in seconds, and at least so many of the highest ids are read again by `--resume`.
+/// Entries of at least this time, in seconds, and at least so many of the highest ids are read
+/// again by `--resume`.
 const READ_AGAIN_SECONDS: i64 = 3600;
 const READ_AGAIN_ENTRIES: usize = 1000;
 
@@ -214,8 +217,9 @@ async fn copy<R: Exported, W: Write>(
             return false;
         }
         let Some(window) = window else { return true };
-        // What is gone on with has its beginning: one counted back from now has moved since, and would leave a gap. Rows
-        // that are read again belong to it if they are not older than its oldest.
+        // What is gone on with has its beginning: one counted back from now has moved since, and
+        // would leave a gap. Rows that are read again belong to it if they are not older than its
+        // oldest.
         let begin = match resumed.highest {
             None => window.from,
             Some(highest) if row.id() > highest => i64::MIN,
@@ -367,7 +371,8 @@ fn beside(target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// A file that no other export writes. Its lock goes with the process, and stays with the file when that is renamed.
+/// A file that no other export writes. Its lock goes with the process, and stays with the file when
+/// that is renamed.
 fn locked(path: &Path, private: bool) -> Result<File, ReportError> {
     let failed = |error| output::failed(path, error);
     let mut options = OpenOptions::new();
@@ -505,8 +510,8 @@ fn cells(line: &[u8]) -> Option<csv::StringRecord> {
     reader.read_record(&mut record).ok()?.then_some(record)
 }
 
-/// Where the last whole entry ends. A file that was cut off is kept up to the first thing that is no entry; of a file in
-/// place, everything must be one.
+/// Where the last whole entry ends. A file that was cut off is kept up to the first thing that is
+/// no entry; of a file in place, everything must be one.
 fn last_whole<R: Exported>(path: &Path, format: ExportFormat, cut_off: bool) -> Result<u64, ReportError> {
     let (mut end, mut is_sound, mut entries) = (0, true, 0_u64);
     each_entry::<R>(path, format, |entry| {
@@ -529,7 +534,8 @@ fn last_whole<R: Exported>(path: &Path, format: ExportFormat, cut_off: bool) -> 
     Err(ReportError::Resume { path: path.to_owned(), reason })
 }
 
-/// True for a file that could be the torn beginning of an export: it breaks off within its header or its first entry.
+/// True for a file that could be the torn beginning of an export: it breaks off within its header
+/// or its first entry.
 fn is_beginning<R: Exported>(path: &Path, format: ExportFormat) -> bool {
     let mut begin = Vec::new();
     let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut begin));
@@ -645,7 +651,8 @@ mod tests {
         }
     }
 
-    /// Copying an archive was interrupted, and the torso was taken for the whole: 3,000,000 entries became 344,730.
+    /// Copying an archive was interrupted, and the torso was taken for the whole: 3,000,000 entries
+    /// became 344,730.
     #[test]
     fn a_copy_of_the_archive_that_was_interrupted_anywhere_never_counts_as_whole() {
         for format in FORMATS {

@@ -1,7 +1,8 @@
 //! How keys, machines and people are shown: as they are, or as pseudonyms.
 //!
-//! A pseudonym is a keyed hash, and its key is the access token: the same person has the same pseudonym in every report
-//! of an account until its token is replaced, and who has no token can't confirm a guess.
+//! A pseudonym is a keyed hash, and its key is the access token: the same person has the same
+//! pseudonym in every report of an account until its token is replaced, and who has no token can't
+//! confirm a guess.
 
 use std::fmt::Write as _;
 
@@ -80,7 +81,8 @@ impl Identities {
         shown
     }
 
-    /// A user of the account: the number that the API gives users is shown, whatever else stands there is not.
+    /// A user of the account: the number that the API gives users is shown, whatever else stands
+    /// there is not.
     pub(super) fn user(&self, user: &str) -> String {
         let is_id = user.bytes().all(|byte| byte.is_ascii_digit()) && user.parse::<i32>().is_ok();
         if is_id { user.to_owned() } else { self.show(Kind::User, user) }
@@ -95,9 +97,9 @@ impl Identities {
         }
     }
 
-    /// The name of a member, and its value. Names that the API documents stay; any other can be anything, such as an
-    /// address. Numbers and dates stay where the member is one of a license: elsewhere they may be a telephone number or a
-    /// date of birth.
+    /// The name of a member, and its value. Names that the API documents stay; any other can be
+    /// anything, such as an address. Numbers and dates stay where the member is one of a license:
+    /// elsewhere they may be a telephone number or a date of birth.
     pub(super) fn member(&self, name: &str, value: Value) -> (String, Value) {
         let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         let keeps_numbers = is_one_of(&WITH_NUMBERS);

@@ -1,17 +1,19 @@
 //! Reports, audits and exports: one command each, an answer, and nothing left running.
 //!
-//! They read the logs through [`crate::cryptolens`], as the poller does, but whole windows of them and with the members
-//! that name customers. Promises:
-//! - An answer is made of every row of its window, or there is none: whatever fails on the way ends in an error, and a file
-//!   that was there stays as it was.
-//! - Keys, machines, addresses and names of people are shown as pseudonyms unless `--identities=full` is given.
+//! They read the logs through [`crate::cryptolens`], as the poller does, but whole windows of them
+//! and with the members that name customers. Promises:
+//! - An answer is made of every row of its window, or there is none: whatever fails on the way ends
+//!   in an error, and a file that was there stays as it was.
+//! - Keys, machines, addresses and names of people are shown as pseudonyms unless
+//!   `--identities=full` is given.
 //! - Nothing but the answer goes to standard output.
 //!
-//! They know nothing of the ledger, and count for themselves: an answer needs no exporter that ran before.
+//! They know nothing of the ledger, and count for themselves: an answer needs no exporter that ran
+//! before.
 //!
-//! `options` is what shall be shown, `session` one run, `window` which time is meant, `source` the reading, `record` the rows, `identity` the
-//! pseudonyms; each report has a folder or file of its own; `text`, `spreadsheet`, `chart`, `page` and `output` are what
-//! they share to show themselves.
+//! `options` is what shall be shown, `session` one run, `window` which time is meant, `source` the
+//! reading, `record` the rows, `identity` the pseudonyms; each report has a folder or file of its
+//! own; `text`, `spreadsheet`, `chart`, `page` and `output` are what they share to show themselves.
 
 mod chart;
 mod count;

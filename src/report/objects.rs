@@ -1,8 +1,9 @@
 //! The report on the Object Log: the audit trail of who did what to which object, and when.
 //!
-//! An account's own ids of users and objects are shown as they are: without them there is no audit, and they name nobody
-//! outside the account. Texts within changed objects can be anything a customer is called by, so they are pseudonyms
-//! unless identities are asked for in full; numbers, truth values and dates are shown.
+//! An account's own ids of users and objects are shown as they are: without them there is no audit,
+//! and they name nobody outside the account. Texts within changed objects can be anything a
+//! customer is called by, so they are pseudonyms unless identities are asked for in full; numbers,
+//! truth values and dates are shown.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,11 @@
-//! Where an answer goes: standard output, a file that is put in place when it is complete, or something that is no file.
+//! Where an answer goes: standard output, a file that is put in place when it is complete, or
+//! something that is no file.
 //!
-//! Promises: what was in place of a file stays until the new content is on disk. What is no regular file (a device, a FIFO,
-//! `/dev/stdout`, `>(...)`) is opened and written to, and never replaced. A file that cannot be replaced because it is
-//! mounted by itself is written in place from the finished temporary file, which goes when the copy is on disk. Files with
-//! full identities are readable by their owner only. A reader who closed the pipe had enough, so that is no error.
+//! Promises: what was in place of a file stays until the new content is on disk. What is no regular
+//! file (a device, a FIFO, `/dev/stdout`, `>(...)`) is opened and written to, and never replaced. A
+//! file that cannot be replaced because it is mounted by itself is written in place from the
+//! finished temporary file, which goes when the copy is on disk. Files with full identities are
+//! readable by their owner only. A reader who closed the pipe had enough, so that is no error.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -38,8 +40,8 @@ enum Destination {
 }
 
 impl Output {
-    /// Looks at the path, and fails where [`Output::write`] would, before the time is spent on reading what could not be
-    /// written. `private` makes a file that only its owner may read.
+    /// Looks at the path, and fails where [`Output::write`] would, before the time is spent on
+    /// reading what could not be written. `private` makes a file that only its owner may read.
     pub(super) fn new(path: Option<&Path>, private: bool) -> Result<Output, ReportError> {
         let Some(path) = path else {
             return Ok(Output { path: None, destination: Destination::Stdout, private });
@@ -107,8 +109,9 @@ pub(super) fn failed(path: &Path, error: io::Error) -> ReportError {
     ReportError::Write { path: Some(path.to_owned()), error }
 }
 
-/// The kind of thing that a path names. A descriptor of a process is recognised by its name, because it may stand for a regular file: to
-/// replace the file behind `/dev/stdout` would take it from those who write there too.
+/// The kind of thing that a path names. A descriptor of a process is recognised by its name,
+/// because it may stand for a regular file: to replace the file behind `/dev/stdout` would take it
+/// from those who write there too.
 fn destination(path: &Path) -> io::Result<Destination> {
     let mut at = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -154,7 +157,8 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Opens what is no regular file. To open a FIFO blocks until somebody reads it, and nothing could end that.
+/// Opens what is no regular file. To open a FIFO blocks until somebody reads it, and nothing could
+/// end that.
 async fn open_stream(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // A descriptor that stands for a regular file is written to at its end.
@@ -194,8 +198,9 @@ fn to_file(target: &Path, content: &[u8], private: bool) -> io::Result<()> {
     put
 }
 
-/// Renames a finished file, which is on disk, over the target, or copies it where that is impossible. It goes when it is in
-/// place; where the copy fails, it stays, and the error says where.
+/// Renames a finished file, which is on disk, over the target, or copies it where that is
+/// impossible. It goes when it is in place; where the copy fails, it stays, and the error says
+/// where.
 pub(super) fn put_in_place(finished: &Path, target: &Path, private: bool) -> io::Result<()> {
     let renamed = std::fs::rename(finished, target);
     if renamed.is_ok() {
@@ -244,8 +249,8 @@ fn probe(target: &Path) -> io::Result<()> {
     }
 }
 
-/// An empty file that goes away by itself: beside the target, or, where nothing can be made there, where the target can
-/// be written in place, among the system's temporary files.
+/// An empty file that goes away by itself: beside the target, or, where nothing can be made there,
+/// where the target can be written in place, among the system's temporary files.
 fn temporary(target: &Path, private: bool) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".cryptolens-report-");

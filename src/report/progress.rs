@@ -1,5 +1,5 @@
-//! How far reading has come, for somebody who waits at a terminal, in one line of 80 columns. Quiet where standard error is
-//! none.
+//! How far reading has come, for somebody who waits at a terminal, in one line of 80 columns. Quiet
+//! where standard error is none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,10 +2,11 @@
 //!
 //! Promises that no text of a log is taken for a formula, whichever way a program reads the file:
 //! - Every text is in quotation marks. Numbers stay bare, negative ones too.
-//! - A text whose first character that can be seen is `=`, `+`, `-`, `@` or a full-width form of them has an apostrophe
-//!   before it.
-//! - Where `;` or a tab separates (Excel in most of Europe), a quotation mark within a line does not protect: the same
-//!   apostrophe is put after each `;`, tab and line feed within a text that such a sign follows.
+//! - A text whose first character that can be seen is `=`, `+`, `-`, `@` or a full-width form of
+//!   them has an apostrophe before it.
+//! - Where `;` or a tab separates (Excel in most of Europe), a quotation mark within a line does
+//!   not protect: the same apostrophe is put after each `;`, tab and line feed within a text that
+//!   such a sign follows.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -82,7 +83,8 @@ pub(super) fn write_row(to: &mut impl Write, row: impl IntoIterator<Item = Cell>
     to.write_all(b"\n")
 }
 
-/// The signs that a formula begins with, in the forms that spreadsheets of East Asia take too (U+FE62 ff., U+FF0B ff.).
+/// The signs that a formula begins with, in the forms that spreadsheets of East Asia take too
+/// (U+FE62 ff., U+FF0B ff.).
 const SIGNS: [char; 13] = [
     '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\u{fe66}', '\u{fe62}', '\u{fe63}',
     '\u{fe6b}', '\u{2212}',
@@ -111,7 +113,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// True if the first character that is neither blank nor unseen nor a quotation mark is a sign, before anything separates.
+/// True if the first character that is neither blank nor unseen nor a quotation mark is a sign,
+/// before anything separates.
 fn is_formula(text: &str) -> bool {
     let is_skipped = |c: &char| c.is_whitespace() || *c == '"' || crate::text::is_unseen(*c);
     text.chars().find(|c| !is_skipped(c)).is_some_and(|c| SIGNS.contains(&c))
@@ -178,8 +181,8 @@ mod tests {
     }
 
     proptest! {
-        /// Read with any separator, and quotation marks honoured at the beginning of a cell only or anywhere, no cell begins
-        /// with a sign.
+        /// Read with any separator, and quotation marks honoured at the beginning of a cell only or
+        /// anywhere, no cell begins with a sign.
         #[test]
         fn no_reader_meets_a_formula(
             texts in prop::collection::vec("[-=+@;,\t\n\r\" '|a＝＠－é1]{0,12}", 1..4),
@@ -192,7 +195,8 @@ mod tests {
                         .has_headers(false).flexible(true).delimiter(separator).quoting(quoting).from_reader(content.as_bytes());
                     for record in reader.records() {
                         for cell in &record.unwrap() {
-                            // Where a comma separates for a reader that ignores quotation marks, nothing helps.
+                            // Where a comma separates for a reader that ignores quotation marks,
+                            // nothing helps.
                             let ignored = separator == b',' && !quoting;
                             prop_assert!(ignored || !is_formula(cell), "{cell:?} of {content:?}");
                         }

@@ -1,7 +1,7 @@
 //! The pieces of a report for the terminal: tables, bars, numbers and colour.
 //!
-//! Promises: nothing that comes from a log can move the cursor or change colours; without colour there are no escape
-//! sequences at all; no number is broken over two lines.
+//! Promises: nothing that comes from a log can move the cursor or change colours; without colour
+//! there are no escape sequences at all; no number is broken over two lines.
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
@@ -52,8 +52,8 @@ impl Screen {
         self.width.unwrap_or(USUAL_WIDTH).saturating_sub(taken).min(longest).max(LEAST_BAR)
     }
 
-    /// A table without frame; each row has as many cells as there are columns. Long texts are broken where the screen is
-    /// narrower.
+    /// A table without frame; each row has as many cells as there are columns. Long texts are
+    /// broken where the screen is narrower.
     pub(super) fn table(self, columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -99,7 +99,8 @@ pub(super) enum Column {
     Number(&'static str),
 }
 
-/// `fraction` of `width` characters as a bar, in eighths of a character; a part that is not nothing is always seen.
+/// `fraction` of `width` characters as a bar, in eighths of a character; a part that is not nothing
+/// is always seen.
 pub(super) fn bar(fraction: f64, width: u16) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };

@@ -1,8 +1,9 @@
 //! Time zones: the system's data first, then those that are compiled in.
 //!
-//! Governments change their clocks at a few months' notice, and a system gets its zone files updated; a binary does not.
-//! A zone is looked for in the files of the system (`TZDIR`, then the usual directories), and only where these do not have
-//! it in the table of this build. Names are those of the IANA database, in any letter case.
+//! Governments change their clocks at a few months' notice, and a system gets its zone files
+//! updated; a binary does not. A zone is looked for in the files of the system (`TZDIR`, then the
+//! usual directories), and only where these do not have it in the table of this build. Names are
+//! those of the IANA database, in any letter case.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,8 @@ use jiff::Timestamp;
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
-/// A time zone. A process reads one or two from its command line and keeps them, so that copies are cheap.
+/// A time zone. A process reads one or two from its command line and keeps them, so that copies are
+/// cheap.
 #[derive(Clone, Copy, Default)]
 pub struct Zone(Option<&'static Named>);
 
@@ -25,7 +27,8 @@ impl Zone {
     /// Coordinated Universal Time.
     pub const UTC: Zone = Zone(None);
 
-    /// A moment with the offset that the zone has then. Times that no calendar holds count as the earliest that it does.
+    /// A moment with the offset that the zone has then. Times that no calendar holds count as the
+    /// earliest that it does.
     pub(super) fn at(self, time: i64) -> DateTime<FixedOffset> {
         let utc = DateTime::from_timestamp(time, 0).unwrap_or(DateTime::<Utc>::MIN_UTC);
         let offset = self.0.and_then(|named| {
@@ -41,8 +44,8 @@ impl Zone {
         }
     }
 
-    /// The moment of a local time in Unix seconds. Of a time that clocks show twice, the first is meant; instead of one
-    /// that they skip, the first moment after it.
+    /// The moment of a local time in Unix seconds. Of a time that clocks show twice, the first is
+    /// meant; instead of one that they skip, the first moment after it.
     pub(super) fn moment(self, local: NaiveDateTime) -> Option<i64> {
         // A whole day was skipped once: Pacific/Apia, 30 December 2011.
         (0..=100).find_map(|quarters| self.shown_at(local + TimeDelta::minutes(15 * quarters)))

@@ -85,7 +85,8 @@ macro_rules! define_tally {
                 )?)?)*
             }
 
-            /// Hands out each point that this delta changed in `applied`, the tally that it is applied to.
+            /// Hands out each point that this delta changed in `applied`, the tally that it is
+            /// applied to.
             ///
             /// # Errors
             /// The sink's, at once.

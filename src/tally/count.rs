@@ -132,7 +132,8 @@ impl RowCounter<'_> {
         self.limits.of(family.class())
     }
 
-    /// The label of a product id: its own while there is room, and 0 for a number that can't be a product.
+    /// The label of a product id: its own while there is room, and 0 for a number that can't be a
+    /// product.
     fn product(&mut self, id: i64) -> ProductLabel {
         if id <= 0 {
             return ProductLabel::Id(0);
@@ -344,15 +345,16 @@ mod tests {
             web(1, 2030),
             web(1, 9930),
         ]));
-        // 2010, 2020 and 3010 are exempt in both families; 2030 takes the one place; 9930 is unknown in both.
+        // 2010, 2020 and 3010 are exempt in both families; 2030 takes the one place; 9930 is
+        // unknown in both.
         let overflow = |family| account.delta.overflow.get(&family).copied();
         assert_eq!(overflow(LimitedFamily::Entries), Some(1));
         assert_eq!(overflow(LimitedFamily::States), Some(1));
     }
 
     proptest! {
-        /// However rows are cut into transactions, and whatever the limits: no row is lost, and no family outgrows
-        /// its limit.
+        /// However rows are cut into transactions, and whatever the limits: no row is lost, and no
+        /// family outgrows its limit.
         #[test]
         fn limits_lose_no_row(
             rows in prop::collection::vec((0i64..8, 1990i64..2060, 0i64..3), 0..200),

@@ -2,8 +2,9 @@
 //!
 //! A row has the name, type, labels and persistence of a family and its help text. A family that is
 //! counted from rows of the logs also has the field and the key of its tally, when it is shown, its
-//! limit, and the label sets that are created at 0 in advance. The tally, the limits, the snapshot and
-//! docs/metrics.md come from these rows: a new family is a row here and a line in `count` that counts it.
+//! limit, and the label sets that are created at 0 in advance. The tally, the limits, the snapshot
+//! and docs/metrics.md come from these rows: a new family is a row here and a line in `count` that
+//! counts it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -140,7 +140,8 @@ fn counted(account: &AccountState, log: LogKind) -> u64 {
     }
 }
 
-/// How long ago, which tells at a glance whether something is wrong, and the time itself to look up elsewhere.
+/// How long ago, which tells at a glance whether something is wrong, and the time itself to look up
+/// elsewhere.
 fn when(time: Option<i64>, now: i64) -> Markup {
     html! {
         @match time {

@@ -95,8 +95,8 @@ async fn reload_settings(State(site): State<Arc<Site>>) -> Response {
     lifecycle::reload(site.reload.as_ref()).await
 }
 
-/// Ready once each log has had its first answer or error; from then on for good, so that nothing is taken out of
-/// service for what happens at the other end.
+/// Ready once each log has had its first answer or error; from then on for good, so that nothing is
+/// taken out of service for what happens at the other end.
 async fn ready(State(site): State<Arc<Site>>) -> Response {
     if site.was_ready.load(Ordering::Relaxed) {
         return "ready\n".into_response();

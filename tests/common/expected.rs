@@ -1,4 +1,5 @@
-//! What a page must say, counted from the simulator's own rows by code that shares nothing with the exporter's.
+//! What a page must say, counted from the simulator's own rows by code that shares nothing with the
+//! exporter's.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -127,7 +127,8 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// Sees that no counter of the ledger, no bucket, count or sum, and no cursor ever goes down or goes away.
+/// Sees that no counter of the ledger, no bucket, count or sum, and no cursor ever goes down or
+/// goes away.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     highest: BTreeMap<Series, f64>,

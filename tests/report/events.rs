@@ -94,7 +94,8 @@ fn minutes(time: impl Fn(i64, i64) -> i64) -> Stub {
     Stub::start(Logs { events: (0..6 * 1440).map(row).collect(), ..Logs::default() })
 }
 
-/// Asserts that report and export have each event whose time is in the window, by the times that the log holds.
+/// Asserts that report and export have each event whose time is in the window, by the times that
+/// the log holds.
 fn assert_complete(stub: &Stub) {
     let from = MONDAY + 86_400;
     let wanted = |row: &&Value| (from..from + 3 * 86_400).contains(&row["time"].as_i64().unwrap());

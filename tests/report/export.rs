@@ -254,7 +254,8 @@ fn rows_that_show_up_late_are_appended_by_a_resumed_export() {
     }
 }
 
-/// What is in place is copied before it grows: killed at any moment, nothing of it is ever missing afterwards.
+/// What is in place is copied before it grows: killed at any moment, nothing of it is ever missing
+/// afterwards.
 #[test]
 fn an_export_that_is_killed_while_it_copies_its_archive_never_loses_an_entry() {
     let directory = tempfile::tempdir().unwrap();

@@ -76,7 +76,8 @@ fn every_format_is_as_it_was() {
 fn the_day_is_told_as_it_was() {
     let audit: Value = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
     assert_eq!(audit["seats"], json!({"limit": 2, "source": "GetKey"}));
-    // The desk until 3,600; laptop, tower and phone meet between 9,900 and 10,500; the desk again at the end.
+    // The desk until 3,600; laptop, tower and phone meet between 9,900 and 10,500; the desk again
+    // at the end.
     assert_eq!(audit["used"]["at_start"], 1);
     assert_eq!(audit["used"]["most"], 3);
     assert_eq!(audit["used"]["most_since"], "2026-01-06T02:45:00Z");

@@ -13,7 +13,8 @@ use super::{MONDAY, assert_golden, command, ended_at, run, shown, told};
 /// The second half of the log, so that the half before it can be compared with.
 const WEEK: [&str; 4] = ["report", "--from=2026-01-08", "--to=2026-01-11", "--identities=full"];
 
-/// Six days of requests, the same every time: six in an hour, with names that would break out of a careless format.
+/// Six days of requests, the same every time: six in an hour, with names that would break out of a
+/// careless format.
 fn requests() -> Vec<Value> {
     const NAMES: [&str; 6] = [
         "alice@example.com",
@@ -144,7 +145,8 @@ fn it_reads_no_further_than_an_hour_before() {
     let args = ["report", "--from=2026-01-10T12:00", "--to=2026-01-11", "--format=json", "--no-comparison"];
     let report: Value = serde_json::from_str(&shown(&stub, &args)).unwrap();
     assert_eq!(report["total"]["requests"], 72);
-    // 72 rows in the window and 6 in the hour before: the second page is the first that may end it, and does.
+    // 72 rows in the window and 6 in the hour before: the second page is the first that may end it,
+    // and does.
     assert_eq!(stub.requests(), 2);
 }
 

@@ -1,8 +1,8 @@
 //! The invented vendor: its products, its customers' license keys and the machines that use them.
 //!
-//! Everything follows from the seed and the wanted request rate; a higher rate means more customers, not busier ones.
-//! Machines are only numbers here: codes, names and addresses are computed when somebody asks for them. How the
-//! machines behave is for `traffic` to say.
+//! Everything follows from the seed and the wanted request rate; a higher rate means more
+//! customers, not busier ones. Machines are only numbers here: codes, names and addresses are
+//! computed when somebody asks for them. How the machines behave is for `traffic` to say.
 
 use std::ops::Range;
 
@@ -17,8 +17,9 @@ pub(crate) const WEEKEND_ATTENDANCE: f64 = 0.2;
 /// Rows that one floating session writes, per heartbeat interval of one second: its mean length.
 const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 
-/// What every personal or secret text of the simulator contains one of: friendly names, license keys, machine codes,
-/// addresses (of the range for benchmarks, RFC 2544), names and passwords. None of them may leave a client.
+/// What every personal or secret text of the simulator contains one of: friendly names, license
+/// keys, machine codes, addresses (of the range for benchmarks, RFC 2544), names and passwords.
+/// None of them may leave a client.
 pub const CANARIES: [&str; 5] = ["CANARY-", "CNARY-", "canary-", "198.18.", "198.19."];
 
 /// Stands for "no machine recorded".

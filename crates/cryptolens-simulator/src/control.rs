@@ -1,4 +1,5 @@
-//! The simulator's own endpoints, for tests and people. No token: whoever reaches the address may use them.
+//! The simulator's own endpoints, for tests and people. No token: whoever reaches the address may
+//! use them.
 
 use std::collections::BTreeMap;
 

@@ -188,9 +188,10 @@ impl Simulator {
         self.shared.clock.is_frozen()
     }
 
-    /// Adds rows to a log, to be served exactly as they are; returns how many. They are visible from `visible_at` on, at
-    /// once if that is `None`. A row takes its place by its id, or behind the row before it if it has none that can be
-    /// read; it replaces a generated row of the same id.
+    /// Adds rows to a log, to be served exactly as they are; returns how many. They are visible
+    /// from `visible_at` on, at once if that is `None`. A row takes its place by its id, or behind
+    /// the row before it if it has none that can be read; it replaces a generated row of the same
+    /// id.
     pub fn append(&self, log: Log, rows: Vec<Box<RawValue>>, visible_at: Option<i64>) -> usize {
         let now = self.now();
         self.shared.log(log).append(rows, now, visible_at.unwrap_or(now))
@@ -251,8 +252,8 @@ impl Simulator {
         Truth::of(self.shared.log(log), &self.shared.catalogue, self.now(), up_to_id, with_states)
     }
 
-    /// All rows that have been visible so far, one per line, with the member `visible_at` added to those that are
-    /// objects.
+    /// All rows that have been visible so far, one per line, with the member `visible_at` added to
+    /// those that are objects.
     #[must_use]
     pub fn rows_as_lines(&self, log: Log) -> String {
         let mut lines = String::new();

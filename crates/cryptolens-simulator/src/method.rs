@@ -66,8 +66,9 @@ impl Method {
         }
     }
 
-    /// The method at this path, in any letter case and whatever the number of slashes between its parts or at its
-    /// end: SDKs call `/api/ai/getwebapilog/` and even `/api//product/getproducts/`.
+    /// The method at this path, in any letter case and whatever the number of slashes between its
+    /// parts or at its end: SDKs call `/api/ai/getwebapilog/` and even
+    /// `/api//product/getproducts/`.
     pub(crate) fn at_path(path: &str) -> Option<Method> {
         let mut parts = path.split('/').filter(|part| !part.is_empty());
         let (api, group, name) = (parts.next()?, parts.next()?, parts.next()?);

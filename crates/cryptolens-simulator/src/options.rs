@@ -16,7 +16,8 @@ pub struct Options {
     pub seed: u64,
     /// When the logs begin, Unix seconds.
     pub start: i64,
-    /// Mean rate of the Web API Log. The Events Log has a third of it, the Object Log a sixtieth. 0 for empty logs.
+    /// Mean rate of the Web API Log. The Events Log has a third of it, the Object Log a sixtieth. 0
+    /// for empty logs.
     pub requests_per_minute: f64,
     /// Ids of each log are at or above this.
     pub first_id: i64,

@@ -1,7 +1,8 @@
 //! The query of a request for a log, and the rows that answer it.
 //!
-//! Implements the documented parameters, and the vendor SDKs' habit to send 0 and "" for what they do not mean. Where
-//! the documentation is silent, the choice is noted at the place. Knows no HTTP beyond name and value of a parameter.
+//! Implements the documented parameters, and the vendor SDKs' habit to send 0 and "" for what they
+//! do not mean. Where the documentation is silent, the choice is noted at the place. Knows no HTTP
+//! beyond name and value of a parameter.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -95,7 +96,8 @@ impl Filter {
     }
 
     fn read_time(&mut self, text: &str) -> Result<(), BadParameter> {
-        // A bare timestamp is allowed by the events page, which does not say what it means: read here as "since".
+        // A bare timestamp is allowed by the events page, which does not say what it means: read
+        // here as "since".
         if let Ok(since) = text.trim().parse() {
             self.earliest = Some(since);
             return Ok(());
@@ -278,7 +280,8 @@ impl PageQuery {
     }
 }
 
-/// Generated rows and rows started at run time may disagree by this much about the order of ids and times.
+/// Generated rows and rows started at run time may disagree by this much about the order of ids and
+/// times.
 const MOST_DISORDER: i64 = 3600;
 
 fn read_limit(log: Log, parameters: &Parameters) -> Result<usize, BadParameter> {

@@ -1,8 +1,9 @@
 //! A small random generator whose numbers never change.
 //!
-//! The simulated history must be the same for the same seed in every process and after every upgrade of a dependency.
-//! The `rand` crate promises that for its generators but not for its distributions, so the few that are needed stand
-//! here, over SplitMix64. Nothing here is fit for secrets.
+//! The simulated history must be the same for the same seed in every process and after every
+//! upgrade of a dependency. The `rand` crate promises that for its generators but not for its
+//! distributions, so the few that are needed stand here, over SplitMix64. Nothing here is fit for
+//! secrets.
 
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -1,7 +1,8 @@
 //! One row of a simulated log: what it holds, what a filter sees of it, and how it looks as JSON.
 //!
-//! Generated rows are kept as a few numbers and become text only when a page is rendered, so that a long history costs
-//! little memory. Appended rows keep the text that they were given, byte for byte. Nothing here knows about HTTP.
+//! Generated rows are kept as a few numbers and become text only when a page is rendered, so that a
+//! long history costs little memory. Appended rows keep the text that they were given, byte for
+//! byte. Nothing here knows about HTTP.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -75,8 +76,8 @@ pub(crate) struct AppendedFields {
 }
 
 impl Row {
-    /// A row that will be served exactly as given. Without a readable id it stands after `previous_id`; without a
-    /// readable time it counts as written at `now`.
+    /// A row that will be served exactly as given. Without a readable id it stands after
+    /// `previous_id`; without a readable time it counts as written at `now`.
     pub(crate) fn appended(raw: Box<RawValue>, previous_id: i64, now: i64, visible_at: i64) -> Row {
         let raw: Box<str> = raw.into();
         let members = Members::read(&raw);
@@ -140,7 +141,8 @@ struct Members {
 impl Members {
     fn read(text: &str) -> Members {
         serde_json::from_str(text).unwrap_or_else(|_| {
-            // A number beyond a double, or a member that is there twice: one by one, then, and the last one counts.
+            // A number beyond a double, or a member that is there twice: one by one, then, and the
+            // last one counts.
             let raw: Raw = serde_json::from_str(text).unwrap_or_default();
             let number = |name: &str| {
                 raw.get(name).and_then(|value| as_whole(&serde_json::from_str(value.get()).ok()?))
@@ -385,7 +387,8 @@ impl Row {
         }
     }
 
-    /// The two members that `AnomalyClassification` adds: about one group of 25 rows in 40 is an anomaly.
+    /// The two members that `AnomalyClassification` adds: about one group of 25 rows in 40 is an
+    /// anomaly.
     pub(crate) fn anomaly_members(&self) -> String {
         let group = self.id.div_euclid(25);
         if hash_of(&[group as u64]).is_multiple_of(40) {

@@ -1,4 +1,5 @@
-//! What a client that missed nothing would have counted: the simulator's own books, for tests to compare with.
+//! What a client that missed nothing would have counted: the simulator's own books, for tests to
+//! compare with.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,8 +21,8 @@ pub struct Truth {
     pub without_id: u64,
     /// Rows that repeat the id of another.
     pub repeated: u64,
-    /// The Web API Log's `rows` by product id (0 for none) and state (`None` where it is missing or no whole number);
-    /// empty for the other logs.
+    /// The Web API Log's `rows` by product id (0 for none) and state (`None` where it is missing or
+    /// no whole number); empty for the other logs.
     #[serde(serialize_with = "as_list")]
     pub states: BTreeMap<(i64, Option<i64>), u64>,
 }

@@ -1,11 +1,14 @@
-//! Who held the seats of a floating license, and when, from the rows of its key: pure counting, no clock and no API.
+//! Who held the seats of a floating license, and when, from the rows of its key: pure counting, no
+//! clock and no API.
 //!
-//! A seat is held from an activation to its release or to the end of its lease, which each heartbeat moves; at the second
-//! in which a lease ends the seat is free. Rows count in the order of their times, and of their ids within a second.
-//! Promises, each where the vendor's tool goes wrong:
-//! - What expired is taken away before the row is looked at, so a machine that comes back later is an activation.
-//! - The seats used are never more or less than the leases in force, and free seats are never below zero: what is over the
-//!   limit is counted apart.
+//! A seat is held from an activation to its release or to the end of its lease, which each
+//! heartbeat moves; at the second in which a lease ends the seat is free. Rows count in the order
+//! of their times, and of their ids within a second. Promises, each where the vendor's tool goes
+//! wrong:
+//! - What expired is taken away before the row is looked at, so a machine that comes back later is
+//!   an activation.
+//! - The seats used are never more or less than the leases in force, and free seats are never below
+//!   zero: what is over the limit is counted apart.
 //! - Overdraft is counted in machines and in heartbeats, refusals in machines and in rows.
 //! - A row that names no machine, or a lease that has no end, is counted as such and holds no seat.
 
@@ -143,7 +146,8 @@ pub(in crate::report) struct History {
 }
 
 impl History {
-    /// Replays the rows, which may be in any order and begin before the window: they must, by the longest lease.
+    /// Replays the rows, which may be in any order and begin before the window: they must, by the
+    /// longest lease.
     pub(in crate::report) fn new(mut rows: Vec<SeatRow>, limit: Option<u64>, window: Window) -> History {
         rows.sort_by_key(|row| (row.time, row.id));
         let mut replay = Replay::new(window);

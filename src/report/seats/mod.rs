@@ -1,4 +1,5 @@
-//! The audit of the seats of a floating license: who held them, who was refused, and how long the limit was reached.
+//! The audit of the seats of a floating license: who held them, who was refused, and how long the
+//! limit was reached.
 
 mod history;
 mod model;

@@ -1,6 +1,7 @@
 //! The seat audit as a value: what `--format=json` gives, and what every other format draws from.
 //!
-//! Its members are a contract, described in docs/report-schema.md: a change of meaning raises [`SCHEMA_VERSION`].
+//! Its members are a contract, described in docs/report-schema.md: a change of meaning raises
+//! [`SCHEMA_VERSION`].
 
 use serde::Serialize;
 

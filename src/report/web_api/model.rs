@@ -1,6 +1,8 @@
-//! The report on the Web API Log as a value: what `--format=json` gives, and what every other format draws from.
+//! The report on the Web API Log as a value: what `--format=json` gives, and what every other
+//! format draws from.
 //!
-//! Its members are a contract, described in docs/report-schema.md: a change of meaning raises [`SCHEMA_VERSION`].
+//! Its members are a contract, described in docs/report-schema.md: a change of meaning raises
+//! [`SCHEMA_VERSION`].
 
 use std::collections::BTreeMap;
 

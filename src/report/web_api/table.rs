@@ -1,4 +1,5 @@
-//! The report on the Web API Log as one CSV: a row for each item, and a first column that says of which table.
+//! The report on the Web API Log as one CSV: a row for each item, and a first column that says of
+//! which table.
 
 use super::model::WebApiReport;
 use crate::report::count::ShownCounts;

@@ -1,8 +1,8 @@
 //! Counts the rows of the Web API Log for a report.
 //!
-//! Promises: memory grows with distinct keys, machines, names, products and states, and with quarters of an hour; not
-//! with rows. It knows no time zone: days and hours are cut from the quarters later, and every zone is off UTC by whole
-//! quarters.
+//! Promises: memory grows with distinct keys, machines, names, products and states, and with
+//! quarters of an hour; not with rows. It knows no time zone: days and hours are cut from the
+//! quarters later, and every zone is off UTC by whole quarters.
 
 use std::collections::HashMap;
 use std::hash::Hash;

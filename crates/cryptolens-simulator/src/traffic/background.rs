@@ -1,5 +1,6 @@
-//! Everything in the Web API Log that is not a floating session: node-locked activations, failures, key creations,
-//! deactivations, validations, data objects, and now and then a code that no documentation names.
+//! Everything in the Web API Log that is not a floating session: node-locked activations, failures,
+//! key creations, deactivations, validations, data objects, and now and then a code that no
+//! documentation names.
 
 use super::{Draft, Span};
 use crate::catalogue::{Catalogue, FLOATING_SHARE, NO_MACHINE, PRODUCTS, Policy};

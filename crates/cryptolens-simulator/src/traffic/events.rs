@@ -1,4 +1,5 @@
-//! Events that the vendor's applications register: features used, purchases, and the operating system of an activation.
+//! Events that the vendor's applications register: features used, purchases, and the operating
+//! system of an activation.
 
 use std::sync::Arc;
 

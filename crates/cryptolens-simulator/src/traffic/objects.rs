@@ -1,4 +1,5 @@
-//! Who changed what in the vendor's account: customers, licenses, products. The rows carry personal data on purpose.
+//! Who changed what in the vendor's account: customers, licenses, products. The rows carry personal
+//! data on purpose.
 
 use std::sync::Arc;
 

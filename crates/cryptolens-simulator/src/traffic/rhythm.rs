@@ -2,7 +2,8 @@
 
 use super::DAY;
 
-/// Requests per hour of a working day, UTC, relative to each other; machines that never sleep keep the night above 0.
+/// Requests per hour of a working day, UTC, relative to each other; machines that never sleep keep
+/// the night above 0.
 const WORKING_DAY: [f64; 24] = [
     0.30, 0.27, 0.25, 0.25, 0.30, 0.45, 0.90, 1.70, 2.40, 2.70, 2.75, 2.50, 2.10, 2.50, 2.70, 2.50, 2.10,
     1.60, 1.20, 0.95, 0.75, 0.60, 0.45, 0.35,

@@ -15,8 +15,8 @@ const SPIKE_INTENSITY: f64 = 1.0;
 
 /// Failures a minute of a spike that is started at run time.
 const FEWEST_PER_MINUTE: f64 = 6.0;
-/// Failures that such a spike adds at most, as a multiple of the whole log's mean rate: half of the ids that each
-/// second keeps for added rows.
+/// Failures that such a spike adds at most, as a multiple of the whole log's mean rate: half of the
+/// ids that each second keeps for added rows.
 const MOST_INTENSITY: f64 = 8.0;
 
 /// When activations of a product fail; `product` is an index of the catalogue.
@@ -62,8 +62,9 @@ pub(super) fn draft(
     }
 }
 
-/// The rows of a spike that is started at run time: as many as it takes for this part of the product's requests to
-/// fail, but [`FEWEST_PER_MINUTE`] at least, so that it shows at night too, and no more than ids are kept for.
+/// The rows of a spike that is started at run time: as many as it takes for this part of the
+/// product's requests to fail, but [`FEWEST_PER_MINUTE`] at least, so that it shows at night too,
+/// and no more than ids are kept for.
 pub(crate) fn spike_drafts(
     spike: SpikeSpan,
     failure_share: f64,

@@ -137,8 +137,8 @@ fn last_word<'a>(rows: &'a [SeatRow], machine: &str, (time, id): (i64, i64)) -> 
     rows.iter().filter(speaks).max_by_key(|row| (row.time, row.id))
 }
 
-/// Whether a machine holds a seat at `time`, by what its rows before `(time, id)` say: the definition, looked up anew for
-/// each second.
+/// Whether a machine holds a seat at `time`, by what its rows before `(time, id)` say: the
+/// definition, looked up anew for each second.
 fn holds(rows: &[SeatRow], machine: &str, time: i64, id: i64) -> bool {
     last_word(rows, machine, (time, id))
         .is_some_and(|row| matches!(row.what, What::Lease { expires: Some(expires), .. } if expires > time))
