@@ -123,18 +123,30 @@ fn configuration(helm: &Path, values: &Path) -> Option<String> {
 fn the_exporter_takes_the_configuration_file_of_every_values_set() {
     let Some(helm) = helm_or_say("the chart's configuration files") else { return };
     let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["collector".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
     let mut checked = 0;
     for (name, values) in values_sets() {
         let Some(file) = configuration(&helm, &values) else { continue };
-        // Tokens are where the test can write them: one file for each.
+        // Files of secrets are where the test can write them: one for each token, and a certificate.
         let mut text = String::new();
         for line in file.lines() {
-            let token = line.split_once("token_file: ").map(|(before, path)| {
+            let given = |key: &str| line.trim_start().strip_prefix(key)?.strip_prefix(": ");
+            let path = if let Some(path) = given("token_file").or_else(|| given("- token_file")) {
                 let token = folder.path().join(path.rsplit('/').next().unwrap());
                 std::fs::write(&token, format!("token-of-{}", token.display())).unwrap();
-                format!("{before}token_file: {}", token.display())
-            });
-            text += &(token.unwrap_or_else(|| line.to_owned()) + "\n");
+                token
+            } else if given("ca_file").or_else(|| given("cert_file")).is_some() {
+                folder.path().join("tls.crt")
+            } else if given("key_file").is_some() {
+                folder.path().join("tls.key")
+            } else {
+                text += &format!("{line}\n");
+                continue;
+            };
+            let (key, _) = line.split_once(": ").unwrap();
+            text += &format!("{key}: {}\n", path.display());
         }
         let path = folder.path().join(format!("{name}.yml"));
         std::fs::write(&path, &text).unwrap();
@@ -166,4 +178,39 @@ fn helm_lints_the_chart() {
         let said = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success(), "{name}: {said}");
     }
+}
+
+/// `cargo test NAME` runs the tests whose path contains the name, and is content with none.
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let files = ["src", "tests", "crates"].map(|folder| root().join(folder));
+    let mut sources = String::new();
+    let mut folders = Vec::from(files);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let names = |prefix: &str| -> BTreeSet<String> {
+        let starts = sources.match_indices(prefix).map(|(at, _)| &sources[at + prefix.len()..]);
+        starts.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
+    };
+    let (functions, modules) = (names("fn "), names("mod "));
+    let readme = read("README.md");
+    let mut named = 0;
+    for command in readme.split('`').filter_map(|code| code.strip_prefix("cargo test ")) {
+        let Some(name) = command.split(' ').next().filter(|name| !name.starts_with('-')) else { continue };
+        let name = name.trim_end_matches("::");
+        named += 1;
+        assert!(
+            functions.iter().chain(&modules).any(|known| known.contains(name)),
+            "the README names `cargo test {name}`, and no test is called so"
+        );
+    }
+    assert!(named > 15, "{named} names found");
 }
