@@ -29,6 +29,8 @@ BEYOND_SCHEMA = {
     "ca_file_missing": ENVIRONMENT,
     "ca_file_without_certificate": ENVIRONMENT,
     "flag_value": ENVIRONMENT,
+    "listen_address_covered": BETWEEN,
+    "listen_address_twice": BETWEEN,
     "no_token": ENVIRONMENT,
     "poll_interval_events_too_long": CALENDAR,
     "poll_interval_too_short": CALENDAR,
