@@ -1,9 +1,11 @@
-//! Tasks that belong to the one that waits for them: their panic is its panic, and they end with it.
+//! Waiting for a task that another one started: a panic of the task continues in the one that waits.
+//! The module knows nothing of what the tasks do.
 
 use tokio::task::JoinError;
 
-/// Waits for such a task. A runtime that goes down takes both along, so nothing comes back then.
-pub(crate) async fn joined<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
+/// Waits for a task, and continues its panic here. A task is cancelled only when the runtime shuts
+/// down, which drops the waiting one too, so this never returns then.
+pub(crate) async fn join<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
     match task.await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
@@ -13,9 +15,10 @@ pub(crate) async fn joined<T>(task: impl Future<Output = Result<T, JoinError>>) 
     }
 }
 
-/// Works where it keeps no other task of the runtime waiting.
-pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work)).await
+/// Runs work that takes more than some 500 microseconds on a thread for blocking work, so that no
+/// other task of the runtime waits.
+pub(crate) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    join(tokio::task::spawn_blocking(work)).await
 }
 
 #[cfg(test)]
@@ -24,8 +27,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_comes_through() {
-        assert_eq!(aside(|| 7).await, 7);
-        let panicked = tokio::spawn(aside(|| panic!("a bug"))).await.unwrap_err();
+        assert_eq!(spawn_blocking(|| 7).await, 7);
+        let panicked = tokio::spawn(spawn_blocking(|| panic!("a bug"))).await.unwrap_err();
         assert_eq!(panicked.into_panic().downcast_ref(), Some(&"a bug"));
     }
 }

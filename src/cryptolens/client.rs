@@ -24,7 +24,7 @@ use super::reuse::{self, NoteNewConnections};
 use super::row::Row;
 use super::token::Token;
 use crate::http;
-use crate::task::aside;
+use crate::task::spawn_blocking;
 
 /// The longest body that is kept, in bytes after decompression.
 pub const BODY_CAP: usize = 32 * 1024 * 1024;
@@ -185,7 +185,7 @@ impl Client {
         // The caller of `peek` is waiting for this thread.
         let page = match &answer.body {
             Body::Whole { bytes, .. } if bytes.len() >= LARGE_BODY => {
-                aside(move || answer.read(decode)).await
+                spawn_blocking(move || answer.read(decode)).await
             }
             _ => answer.read(decode),
         }?;

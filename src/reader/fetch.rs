@@ -11,7 +11,7 @@ use super::batch::{Batch, Direction, Disorder, arrange};
 use super::clock::{Exchange, TimestampPair};
 use super::source::PageSource;
 use crate::cryptolens::{ApiError, PageQuery, Row};
-use crate::task::joined;
+use crate::task::join;
 
 /// The last row of a page, as it looks before the page is read. It is a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,6 @@ impl<R: Row> Fetching<R> {
 
     /// Waits for the end of the request.
     pub(super) async fn end(self) -> Fetched<R> {
-        joined(self.task).await
+        join(self.task).await
     }
 }

@@ -171,7 +171,7 @@ impl OtlpClient {
     ) -> Result<Accepted, PushError> {
         let gzip = self.gzip;
         // Encoding and compressing 20,000 points takes milliseconds: not on a thread that polls.
-        let body = crate::task::aside(move || encoded(&request, gzip)).await;
+        let body = crate::task::spawn_blocking(move || encoded(&request, gzip)).await;
         let mut post = self.http.post(self.endpoint.clone()).header(CONTENT_TYPE, PROTOBUF);
         if gzip {
             post = post.header(CONTENT_ENCODING, "gzip");

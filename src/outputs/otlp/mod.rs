@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, Waits};
 use crate::snapshot::Snapshot;
-use crate::task::aside;
+use crate::task::spawn_blocking;
 
 use client::OtlpClient;
 pub use client::{OtlpClientError, PushError};
@@ -223,7 +223,7 @@ impl Pusher {
     async fn push_all(&mut self, content: PointContent, deadline: Instant) -> Result<Pushed, PushError> {
         let time = self.next_time();
         let snapshot = Arc::clone(&self.sources.snapshot);
-        let metrics = aside(move || encode::metrics(&snapshot(), time, content)).await;
+        let metrics = spawn_blocking(move || encode::metrics(&snapshot(), time, content)).await;
         let mut requests = VecDeque::from(split(metrics, self.most_points));
         let mut pushed = Pushed::default();
         while let Some(metrics) = requests.pop_front() {
