@@ -174,6 +174,8 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         states: std::collections::BTreeMap::new(),
         objects_first_code: 0,
         otlp: demo.otlp.clone(),
+        remote_write: demo.remote_write.clone(),
+        history_otlp: demo.history_otlp,
         log: demo.log,
         warnings: demo.warnings.clone(),
         restart: RestartValues::default(),

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::problem::{FileOrigin, FilePosition, Problem, ValueOrigin};
-use super::setting::ValueKind;
+use super::setting::{Setting, ValueKind};
 use super::table::{self, SETTINGS};
 use super::value::SourcedValue;
 use super::yaml::{self, YamlKey, YamlNode, YamlValue};
@@ -31,6 +31,8 @@ pub(super) struct FileValues {
     pub(super) states: Vec<(SourcedValue, SourcedValue)>,
     /// None without the key; never empty.
     pub(super) accounts: Option<Vec<FileAccount>>,
+    /// The entries of `history.remote_write`.
+    pub(super) targets: Vec<FileTarget>,
 }
 
 impl FileValues {
@@ -42,6 +44,30 @@ impl FileValues {
     /// The values of a key that has a list.
     pub(super) fn list(&self, key: &str) -> Option<&[SourcedValue]> {
         self.values.get(key).map(Vec::as_slice)
+    }
+}
+
+/// One entry of `history.remote_write`.
+#[derive(Clone)]
+pub(super) struct FileTarget {
+    pub(super) origin: FileOrigin,
+    /// By the key of the table, such as `history.remote_write[].url`.
+    values: BTreeMap<&'static str, SourcedValue>,
+    /// Name and value.
+    pub(super) headers: Vec<(SourcedValue, SourcedValue)>,
+    /// The maps below that have keys, with where they are.
+    maps: BTreeMap<&'static str, FileOrigin>,
+}
+
+impl FileTarget {
+    /// The value of a row of the table.
+    pub(super) fn value(&self, setting: &Setting) -> Option<&SourcedValue> {
+        self.values.get(setting.key)
+    }
+
+    /// The place of a map below, such as `basic_auth`; none if it is absent or empty.
+    pub(super) fn map(&self, key: &str) -> Option<&FileOrigin> {
+        self.maps.get(key)
     }
 }
 
@@ -142,7 +168,100 @@ fn values(reader: &mut FileReader<'_>, root: &YamlNode) -> FileValues {
             values.insert(setting.key, found);
         }
     }
-    FileValues { values, states: states(reader, &top), accounts: accounts(reader, &top) }
+    let history = sections.iter().find(|fields| fields.path == HISTORY);
+    let targets = history.map(|history| targets(reader, history)).unwrap_or_default();
+    FileValues { values, states: states(reader, &top), accounts: accounts(reader, &top), targets }
+}
+
+/// The section with the list of targets, and the map that the table has for one of them.
+const HISTORY: &str = "history";
+const TARGET: &str = "history.remote_write[]";
+/// The maps of a target.
+const TARGET_MAPS: [&str; 3] = ["basic_auth", "authorization", "tls_config"];
+
+fn targets(reader: &mut FileReader<'_>, history: &FileFields<'_>) -> Vec<FileTarget> {
+    const EXPECTED: &str = "a list of targets, such as \"- url: http://prometheus:9090/api/v1/write\"";
+    let Some(node) = history.get("remote_write") else { return Vec::new() };
+    let path = history.path_of("remote_write");
+    match &node.value {
+        YamlValue::Nothing => Vec::new(),
+        YamlValue::List(items) => {
+            let items = items.iter().enumerate();
+            items.map(|(index, item)| target(reader, item, &format!("{path}[{index}]"))).collect()
+        }
+        other => {
+            reader.bad_shape(node, &path, other.kind(), EXPECTED);
+            Vec::new()
+        }
+    }
+}
+
+fn target(reader: &mut FileReader<'_>, node: &YamlNode, path: &str) -> FileTarget {
+    let fields = reader.fields_as(node, path, TARGET);
+    if matches!(node.value, YamlValue::Map(_)) && fields.get("url").is_none() {
+        reader.missing(node, path, "url", table::TARGET_URL.expected);
+    }
+    let mut maps = BTreeMap::new();
+    let mut below = Vec::new();
+    for key in TARGET_MAPS {
+        let map = fields.get(key).filter(|map| !matches!(map.value, YamlValue::Nothing));
+        let Some(map) = map else { continue };
+        let map_path = fields.path_of(key);
+        maps.insert(key, reader.file_origin(map.line, map.column, map_path.clone()));
+        let inner = reader.fields_as(map, &map_path, &format!("{TARGET}.{key}"));
+        for (needed, expected) in needed_below(key) {
+            if matches!(map.value, YamlValue::Map(_)) && inner.get(needed).is_none() {
+                reader.missing(map, &map_path, needed, expected);
+            }
+        }
+        below.push((key, inner));
+    }
+    let mut values = BTreeMap::new();
+    let rows = SETTINGS.iter().filter(|row| !matches!(row.kind, ValueKind::Headers));
+    for row in rows {
+        let Some(key) = row.key.strip_prefix(TARGET).and_then(|key| key.strip_prefix('.')) else { continue };
+        let (fields, key) = match key.split_once('.') {
+            Some((map, key)) => (below.iter().find(|(known, _)| *known == map).map(|(_, inner)| inner), key),
+            None => (Some(&fields), key),
+        };
+        if let Some(found) = fields.and_then(|fields| reader.single(fields, key)) {
+            values.insert(row.key, found);
+        }
+    }
+    let headers = headers(reader, &fields);
+    FileTarget { origin: reader.file_origin(node.line, node.column, path.to_owned()), values, headers, maps }
+}
+
+/// The keys that a map of a target cannot do without.
+fn needed_below(map: &str) -> Vec<(&'static str, &'static str)> {
+    let rows = SETTINGS.iter().filter(|row| row.default.shown() == table::TARGET_URL.default.shown());
+    let keys = rows.filter_map(|row| {
+        let key = row.key.strip_prefix(TARGET)?.strip_prefix('.')?.strip_prefix(map)?.strip_prefix('.')?;
+        Some((key, row.expected))
+    });
+    keys.collect()
+}
+
+fn headers(reader: &mut FileReader<'_>, target: &FileFields<'_>) -> Vec<(SourcedValue, SourcedValue)> {
+    let Some(node) = target.get("headers") else { return Vec::new() };
+    let path = target.path_of("headers");
+    let entries = match &node.value {
+        YamlValue::Map(entries) => entries,
+        YamlValue::Nothing => return Vec::new(),
+        other => {
+            reader.bad_shape(node, &path, other.kind(), table::TARGET_HEADERS.expected);
+            return Vec::new();
+        }
+    };
+    let mut headers = Vec::new();
+    for (key, value) in entries {
+        let origin = reader.origin(key.line, key.column, path.clone());
+        let name = SourcedValue { text: key.text.clone(), origin };
+        if let Some(value) = reader.scalar(value, &format!("{path}.{}", shown_key(&key.text)), "a text") {
+            headers.push((name, value));
+        }
+    }
+    headers
 }
 
 fn states(reader: &mut FileReader<'_>, top: &FileFields<'_>) -> Vec<(SourcedValue, SourcedValue)> {
@@ -418,7 +537,9 @@ fn hint(key: &str, path: &str, allowed: &[&'static str]) -> Option<String> {
     let meant = snake_case(key);
     let mean = |known: &str| Some(format!("did you mean {}?", join(path, known)));
     let mut maps: Vec<(&str, Vec<&str>)> = Vec::new();
-    for map in sections().into_iter().chain(["", "accounts[]"]) {
+    let targets = TARGET_MAPS.map(|map| format!("{TARGET}.{map}"));
+    let lists = ["", "accounts[]", TARGET].into_iter().chain(targets.iter().map(String::as_str));
+    for map in sections().into_iter().chain(lists) {
         maps.push((map, keys_below(map)));
     }
     // `api.url: x` instead of `api: {url: x}`.

@@ -23,6 +23,7 @@ mod otlp;
 mod problem;
 mod proxy;
 pub mod reference;
+mod remote_write;
 mod resolve;
 pub mod schema;
 pub mod setting;
@@ -51,6 +52,7 @@ use crate::cryptolens::{ClientOptions, LogKind, Product};
 use crate::ledger::ForeignLedger;
 use crate::logging::LogSettings;
 use crate::outputs::otlp::OtlpSettings;
+use crate::outputs::remote_write::RemoteWriteTarget;
 use crate::web::ListenAddress;
 
 /// Settings of `serve` and `check`.
@@ -74,6 +76,10 @@ pub struct Settings {
     pub objects_first_code: i64,
     /// The push of metrics; `None` if they are not pushed.
     pub otlp: Option<OtlpSettings>,
+    /// The targets that history is written to by remote write; their names are unique.
+    pub remote_write: Vec<RemoteWriteTarget>,
+    /// Whether history is sent to the receiver of the push too; only with `otlp`.
+    pub history_otlp: bool,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.
@@ -116,6 +122,10 @@ pub struct DemoSettings {
     pub intervals: Intervals,
     /// The push of metrics; `None` if they are not pushed.
     pub otlp: Option<OtlpSettings>,
+    /// The targets that history is written to by remote write; their names are unique.
+    pub remote_write: Vec<RemoteWriteTarget>,
+    /// Whether history is sent to the receiver of the push too; only with `otlp`.
+    pub history_otlp: bool,
     /// Remarks on what is valid but should be changed, for the log at WARN.
     pub warnings: Vec<String>,
     /// Severity and format of log lines.

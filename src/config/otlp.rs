@@ -16,7 +16,8 @@ use super::setting::{DefaultValue, Setting};
 use super::sources::Sources;
 use super::table::{self, OTLP_PROTOCOL};
 use super::value::{self, SourcedValue};
-use crate::outputs::otlp::{OtlpHeaders, OtlpSettings};
+use crate::outputs::PushHeaders;
+use crate::outputs::otlp::OtlpSettings;
 
 /// The path that a general endpoint gets appended.
 const METRICS_PATH: &str = "v1/metrics";
@@ -144,8 +145,8 @@ fn duration(found: &SourcedValue, setting: &Setting) -> Result<Duration, Problem
     value::duration(found, setting)
 }
 
-fn headers(found: &SourcedValue, setting: &Setting) -> Result<OtlpHeaders, Problem> {
-    let mut headers = OtlpHeaders::default();
+fn headers(found: &SourcedValue, setting: &Setting) -> Result<PushHeaders, Problem> {
+    let mut headers = PushHeaders::default();
     let added = pairs(&found.text)
         .map(|pairs| pairs.iter().try_for_each(|(name, value)| headers.insert(name, value)).is_some());
     if added == Some(true) {
@@ -315,7 +316,7 @@ mod tests {
         )
         .unwrap();
         let settings = settings.unwrap();
-        let mut headers = OtlpHeaders::default();
+        let mut headers = PushHeaders::default();
         headers.insert("authorization", "Basic aHVzaA==").unwrap();
         headers.insert("x-scope", "a").unwrap();
         assert_eq!(settings.headers, headers);

@@ -35,13 +35,15 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
     let states = sources.states();
     let objects_first_code = sources.get(&table::OBJECTS_FIRST_CODE, value::integer);
     let log = sources.log();
-    let mut otlp_warnings = Vec::new();
-    let otlp = super::otlp::resolve(&mut sources, &mut otlp_warnings);
+    let mut push_warnings = Vec::new();
+    let otlp = super::otlp::resolve(&mut sources, &mut push_warnings);
+    let remote_write = super::remote_write::resolve(&mut sources, &mut push_warnings);
+    let history_otlp = sources.history_otlp(otlp.is_some());
     let restart = RestartValues::of(CommandName::Serve, &sources);
     let settings = (|| {
         let api = api?;
         Some(Settings {
-            warnings: warnings(&api, environment).into_iter().chain(otlp_warnings).collect(),
+            warnings: warnings(&api, environment).into_iter().chain(push_warnings).collect(),
             api,
             accounts,
             storage_path: storage_path?,
@@ -51,6 +53,8 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
             states,
             objects_first_code: objects_first_code?,
             otlp,
+            remote_write,
+            history_otlp: history_otlp?,
             log: log?,
             restart,
         })
@@ -71,8 +75,21 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
     let seed = sources.get(&table::DEMO_SEED, value::integer);
     let mut warnings = Vec::new();
     let otlp = super::otlp::resolve(&mut sources, &mut warnings);
-    let settings =
-        (|| Some(DemoSettings { storage_path, web: web?, intervals, otlp, warnings, log: log?, seed }))();
+    let remote_write = super::remote_write::resolve(&mut sources, &mut warnings);
+    let history_otlp = sources.history_otlp(otlp.is_some());
+    let settings = (|| {
+        Some(DemoSettings {
+            storage_path,
+            web: web?,
+            intervals,
+            otlp,
+            remote_write,
+            history_otlp: history_otlp?,
+            warnings,
+            log: log?,
+            seed,
+        })
+    })();
     sources.finish(settings)
 }
 
@@ -212,6 +229,15 @@ impl Sources<'_> {
             value::one_of(found, setting, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
         });
         Some(LogSettings { level: level?, format: format? })
+    }
+
+    /// Whether history goes to the receiver of the push, which has to be there.
+    fn history_otlp(&mut self, has_receiver: bool) -> Option<bool> {
+        let wanted = self.get(&table::HISTORY_OTLP, value::switch)?;
+        if wanted && !has_receiver && self.is_sound() {
+            self.needs("--history.otlp", &table::OTLP_ENDPOINT);
+        }
+        Some(wanted)
     }
 
     /// The general interval of a level (flags, variables, file) stands in for the special ones of

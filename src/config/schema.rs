@@ -17,6 +17,12 @@ const DURATION: &str = r"^\s*(\d+\s*[A-Za-zµ]+\s*)+$";
 /// `now`, `all`, a duration, a date, or a time.
 const SINCE: &str = r"^\s*(now|all|(\d+\s*[A-Za-zµ]+\s*)+|\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2}))?)\s*$";
 
+/// Headers that remote write itself or the credentials need, in any letter case.
+const RESERVED_HEADERS: &str = "^([Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]|[Hh][Oo][Ss][Tt]|\
+    [Cc][Oo][Nn][Tt][Ee][Nn][Tt]-([Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]|[Tt][Yy][Pp][Ee]|[Ll][Ee][Nn][Gg][Tt][Hh])|\
+    [Xx]-[Pp][Rr][Oo][Mm][Ee][Tt][Hh][Ee][Uu][Ss]-[Rr][Ee][Mm][Oo][Tt][Ee]-[Ww][Rr][Ii][Tt][Ee]-\
+    [Vv][Ee][Rr][Ss][Ii][Oo][Nn]|[Uu][Ss][Ee][Rr]-[Aa][Gg][Ee][Nn][Tt])$";
+
 /// The schema, pretty-printed.
 #[must_use]
 pub fn text() -> String {
@@ -54,6 +60,14 @@ fn object_of(prefix: &str) -> Value {
         if !required.is_empty() {
             object.insert("required".to_owned(), json!(required));
         }
+        if prefix == "history.remote_write[]." {
+            // Two ways of saying who asks.
+            object.insert("not".to_owned(), json!({ "required": ["basic_auth", "authorization"] }));
+        }
+        if prefix == "history.remote_write[].tls_config." {
+            let dependencies = json!({ "cert_file": ["key_file"], "key_file": ["cert_file"] });
+            object.insert("dependencies".to_owned(), dependencies);
+        }
         if prefix == "accounts[]." {
             // One source of its token, and only one.
             let alternatives = json!([{ "required": ["token_file"] }, { "required": ["token_env"] }]);
@@ -64,9 +78,9 @@ fn object_of(prefix: &str) -> Value {
     object
 }
 
-/// The key, if an entry of a list cannot do without it.
+/// The key, if a map below the top cannot do without it.
 fn required_below(setting: &'static Setting, prefix: &str) -> Option<&'static str> {
-    let key = setting.key.strip_prefix(prefix).filter(|_| prefix.ends_with("[]."))?;
+    let key = setting.key.strip_prefix(prefix).filter(|_| !prefix.is_empty())?;
     let needed = setting.default.shown() == PRODUCT_ID.default.shown();
     (needed && !key.contains('.')).then_some(key)
 }
@@ -81,7 +95,9 @@ fn section(mut object: Value) -> Value {
 
 fn list_of(items: Value, key: &str) -> Value {
     let least = usize::from(key == "accounts");
-    json!({ "type": "array", "minItems": least, "items": items })
+    // Nothing at all is left when all entries are commented out.
+    let kind = if key == "remote_write" { json!(["array", "null"]) } else { json!("array") };
+    json!({ "type": kind, "minItems": least, "items": items })
 }
 
 fn described(setting: &Setting) -> Value {
@@ -110,6 +126,11 @@ fn of_kind(setting: &Setting) -> Value {
             "format": "uri",
             "pattern": r"^\s*https?://[^/@?#\s][^@?#\s]*$",
             "not": { "pattern": r"^\s*https?://[^/]+(/[^/]+)*//+[^/]" }
+        }),
+        ValueKind::UrlWithQuery => json!({
+            "type": "string",
+            "format": "uri",
+            "pattern": r"^\s*https?://[^/@?#\s][^@\s]*$"
         }),
         ValueKind::Address => json!({ "type": "string", "pattern": r"^\s*\S*:\d{1,5}\s*$" }),
         ValueKind::Addresses => {
@@ -162,6 +183,14 @@ fn of_kind(setting: &Setting) -> Value {
             "additionalProperties": false,
             "patternProperties": {
                 "^[1-8][0-9]{3}$": { "type": ["string", "number", "boolean"], "pattern": r"\S" }
+            }
+        }),
+        ValueKind::Headers => json!({
+            "type": ["object", "null"],
+            "additionalProperties": { "type": ["string", "number", "boolean"], "pattern": r"\S" },
+            "propertyNames": {
+                "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+                "not": { "pattern": RESERVED_HEADERS }
             }
         }),
         ValueKind::VariableName => json!({ "type": "string", "pattern": r"^\s*[A-Za-z_][A-Za-z0-9_]*\s*$" }),

@@ -90,6 +90,8 @@ pub enum ValueKind {
     Path,
     /// An http or https URL.
     Url,
+    /// The same, which may have a query.
+    UrlWithQuery,
     /// An IP address and a port.
     Address,
     /// Several of those.
@@ -129,6 +131,8 @@ pub enum ValueKind {
     List,
     /// Texts by state code; only in the file.
     States,
+    /// Texts by the name of a header; only in the file.
+    Headers,
     /// The name of an environment variable; only in the file.
     VariableName,
     /// The name of an account; only in the file.
@@ -186,6 +190,8 @@ pub enum SettingGroup {
     Storage,
     /// The web server.
     Web,
+    /// Counts by the minute of the event, written to time-series databases.
+    History,
     /// The push to an OpenTelemetry receiver.
     OpenTelemetry,
     /// Log lines.
@@ -219,6 +225,7 @@ impl SettingGroup {
             Self::Polling => "Polling",
             Self::Storage => "Storage",
             Self::Web => "Web",
+            Self::History => "History",
             Self::OpenTelemetry => "OpenTelemetry",
             Self::Logging => "Logging",
             Self::Check => "Check",

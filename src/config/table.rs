@@ -54,6 +54,13 @@ pub(super) const LISTEN_EXPECTED: &str =
 /// The commands that serve or ask a web server.
 const WITH_WEB_CONFIG: &[CommandName] = &[Serve, Check, Demo, Healthcheck];
 
+/// The commands that send history.
+const WITH_HISTORY: &[CommandName] = &[Serve, Check, Demo];
+/// The same, for what only the file can say.
+const WITH_HISTORY_IN_FILE: &[CommandName] = &[Serve, Check];
+const REMOTE_WRITE_URL_EXPECTED: &str =
+    "an http or https URL without user name and password, such as http://prometheus:9090/api/v1/write";
+
 const LOGS_TO_READ: &[ChoiceRow] = &[
     choice("web-api", "Activations, deactivations, key creation ... with their outcome"),
     choice("events", "What apps register: features used, payments"),
@@ -867,6 +874,34 @@ settings! {
         expected: "an address and a port, such as 127.0.0.1:10461 or localhost:0",
     }
 
+    REMOTE_WRITE_URL {
+        flag: "history.remote-write.url",
+        variable: "CRYPTOLENS_HISTORY_REMOTE_WRITE_URL",
+        kind: ValueKind::UrlWithQuery,
+        value_name: "URL",
+        default: DefaultValue::Means("what history.remote_write in the file says, else none"),
+        example: "http://prometheus:9090/api/v1/write",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY,
+        summary: "Database to write the history to, by Prometheus remote write",
+        help: "Counts of each minute, stamped with the time of the events, see docs/history.md. The server needs its \
+               remote-write receiver and an out-of-order window; check says what is missing. More targets and their \
+               credentials are listed in the file, below history.remote_write; this flag is used instead of that list.",
+        expected: REMOTE_WRITE_URL_EXPECTED,
+    }
+    HISTORY_OTLP {
+        flag: "history.otlp",
+        variable: "CRYPTOLENS_HISTORY_OTLP",
+        key: "history.otlp",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::History,
+        commands: WITH_HISTORY,
+        summary: "Send the history to the OpenTelemetry receiver, too",
+        help: "As gauges with the time of the events, to the endpoint that metrics are pushed to. Needs --otlp.endpoint or its \
+               variables.",
+        expected: "true or false",
+    }
     OTLP_ENDPOINT {
         flag: "otlp.endpoint",
         variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -1377,6 +1412,141 @@ settings! {
     }
 
     // From here on, what only the file can say.
+    TARGET_URL {
+        key: "history.remote_write[].url",
+        kind: ValueKind::UrlWithQuery,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "http://prometheus:9090/api/v1/write",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "URL of a database that takes Prometheus remote write",
+        help: "As --history.remote-write.url, for one of several targets.",
+        expected: REMOTE_WRITE_URL_EXPECTED,
+    }
+    TARGET_NAME {
+        key: "history.remote_write[].name",
+        default: DefaultValue::Means("host, port and path of url"),
+        example: "long-term",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "Name of the target in metrics, log lines and the ledger",
+        help: "A target with another name begins with what is still kept for others.",
+        expected: "a name that is not empty",
+    }
+    TARGET_TIMEOUT {
+        key: "history.remote_write[].remote_timeout",
+        kind: ValueKind::Duration { least: SECOND, most: Duration::from_secs(600) },
+        default: DefaultValue::Is("30s"),
+        example: "1m",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "Longest time that one request may take",
+        help: "",
+        expected: "a duration between 1s and 10m, such as 30s",
+    }
+    TARGET_HEADERS {
+        key: "history.remote_write[].headers",
+        kind: ValueKind::Headers,
+        example: "{X-Scope-OrgID: shop}",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "Headers of each request",
+        help: "Those of remote write itself, Authorization and Host cannot be set here.",
+        expected: "a map of headers and texts, such as \"X-Scope-OrgID: shop\"",
+    }
+    TARGET_USERNAME {
+        key: "history.remote_write[].basic_auth.username",
+        default: DefaultValue::Means("none, it is needed"),
+        example: "exporter",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "User name",
+        help: "",
+        expected: "a user name without a colon",
+    }
+    TARGET_PASSWORD_FILE {
+        key: "history.remote_write[].basic_auth.password_file",
+        kind: ValueKind::Path,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "/run/secrets/password",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "File that holds the password",
+        help: "White space around it is ignored. It is read again when it changes.",
+        expected: "the path of a file",
+    }
+    TARGET_AUTHORIZATION_TYPE {
+        key: "history.remote_write[].authorization.type",
+        default: DefaultValue::Is("Bearer"),
+        example: "Bearer",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "Scheme of the header Authorization",
+        help: "",
+        expected: "a word, such as Bearer",
+    }
+    TARGET_CREDENTIALS_FILE {
+        key: "history.remote_write[].authorization.credentials_file",
+        kind: ValueKind::Path,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "/run/secrets/token",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "File that holds the credentials",
+        help: "White space around them is ignored. It is read again when it changes.",
+        expected: "the path of a file",
+    }
+    TARGET_CA_FILE {
+        key: "history.remote_write[].tls_config.ca_file",
+        kind: ValueKind::Path,
+        default: DefaultValue::Means("the certificate authorities of the system"),
+        example: "/etc/ssl/prometheus-ca.pem",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "PEM file with the certificate authorities to trust",
+        help: "No others are trusted then. It is read again when it changes.",
+        expected: "the path of a PEM file",
+    }
+    TARGET_CERT_FILE {
+        key: "history.remote_write[].tls_config.cert_file",
+        kind: ValueKind::Path,
+        example: "/etc/ssl/exporter.pem",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "PEM file with the certificate that this client shows",
+        help: "Needs key_file. Both are read again when they change.",
+        expected: "the path of a PEM file",
+    }
+    TARGET_KEY_FILE {
+        key: "history.remote_write[].tls_config.key_file",
+        kind: ValueKind::Path,
+        example: "/etc/ssl/exporter-key.pem",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "PEM file with the key of cert_file",
+        help: "",
+        expected: "the path of a PEM file",
+    }
+    TARGET_SERVER_NAME {
+        key: "history.remote_write[].tls_config.server_name",
+        default: DefaultValue::Means("the host of url"),
+        example: "prometheus.example.com",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "Name that the certificate of the receiver must have",
+        help: "Cannot be combined with a proxy.",
+        expected: "the name of a server, such as prometheus.example.com",
+    }
+    TARGET_SKIP_VERIFY {
+        key: "history.remote_write[].tls_config.insecure_skip_verify",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::History,
+        commands: WITH_HISTORY_IN_FILE,
+        summary: "Whether any certificate will do",
+        help: "For a trial only: whoever is on the way can then read the credentials and change what is stored.",
+        expected: "true or false",
+    }
     ACCOUNT_NAME {
         key: "accounts[].name",
         kind: ValueKind::AccountName,

@@ -8,9 +8,12 @@ pub mod openmetrics;
 pub mod otlp;
 mod page;
 pub mod protobuf;
+mod push_client;
+pub mod remote_write;
 pub mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use page::{ExpositionFormat, FamilyHead, RenderedPage, Renderer};
+pub use push_client::{PushClientError, PushHeaders};

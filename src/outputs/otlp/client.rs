@@ -8,22 +8,14 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{StatusCode, redirect};
-use secrecy::ExposeSecret as _;
-use url::Url;
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_ENCODING;
 
-use crate::http;
-use crate::text::fit;
-
+use super::super::push_client::{
+    NoAnswer, PushAnswer, PushClient, PushClientError, PushOptions, shown_message,
+};
 use super::message::{ExportMetricsRequest, ExportMetricsResponse, RpcStatus};
 use super::settings::OtlpSettings;
-
-const PROTOBUF: &str = "application/x-protobuf";
-/// The longest answer that is read, in bytes. A receiver answers with a sentence at most.
-const LONGEST_ANSWER: usize = 64 * 1024;
-/// The longest text of a receiver that is shown, in characters.
-const LONGEST_MESSAGE: usize = 200;
 
 /// The answer to a request that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -128,39 +120,35 @@ pub enum OtlpClientError {
     Setup(String),
 }
 
+impl From<PushClientError> for OtlpClientError {
+    fn from(error: PushClientError) -> OtlpClientError {
+        match error {
+            PushClientError::CaFile => OtlpClientError::CaFile,
+            PushClientError::Identity => OtlpClientError::Identity,
+            PushClientError::Setup(reason) => OtlpClientError::Setup(reason),
+        }
+    }
+}
+
 /// Sends requests to one receiver.
 pub(super) struct OtlpClient {
-    http: reqwest::Client,
-    endpoint: Url,
+    client: PushClient,
     gzip: bool,
     timeout: Duration,
 }
 
 impl OtlpClient {
     pub(super) fn new(settings: &OtlpSettings) -> Result<OtlpClient, OtlpClientError> {
-        let setup = |error: reqwest::Error| OtlpClientError::Setup(http::cause(&error));
-        let mut builder = http::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .default_headers(settings.headers.to_map())
-            .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")));
-        if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(setup)?);
-        }
-        if let Some(pem) = &settings.ca_pem {
-            let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| OtlpClientError::CaFile)?;
-            if roots.is_empty() {
-                return Err(OtlpClientError::CaFile);
-            }
-            builder = builder.tls_certs_only(roots);
-        }
-        if let Some(pem) = &settings.identity_pem {
-            let identity = reqwest::Identity::from_pem(pem.expose_secret().as_bytes());
-            builder = builder.identity(identity.map_err(|_| OtlpClientError::Identity)?);
-        }
-        let http = builder.build().map_err(setup)?;
-        let OtlpSettings { endpoint, gzip, timeout, .. } = settings;
-        Ok(OtlpClient { http, endpoint: endpoint.clone(), gzip: *gzip, timeout: *timeout })
+        let options = PushOptions {
+            headers: settings.headers.to_map(),
+            ca_pem: settings.ca_pem.clone(),
+            identity_pem: settings.identity_pem.clone(),
+            proxy: settings.proxy.clone(),
+            ..PushOptions::default()
+        };
+        let client = PushClient::new(&settings.endpoint, options)?;
+        let OtlpSettings { gzip, timeout, .. } = settings;
+        Ok(OtlpClient { client, gzip: *gzip, timeout: *timeout })
     }
 
     /// Sends one request, which takes `most` at most, body and answer included.
@@ -172,19 +160,11 @@ impl OtlpClient {
         let gzip = self.gzip;
         // Encoding and compressing 20,000 points takes milliseconds: not on a thread that polls.
         let body = crate::task::spawn_blocking(move || encoded(&request, gzip)).await;
-        let mut post = self.http.post(self.endpoint.clone()).header(CONTENT_TYPE, PROTOBUF);
-        if gzip {
-            post = post.header(CONTENT_ENCODING, "gzip");
-        }
-        let exchange = async {
-            let response = post.body(body).send().await?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            Ok((status, headers, start_of_body(response).await?))
-        };
-        match tokio::time::timeout(most.min(self.timeout), exchange).await {
-            Err(_) => Err(PushError::Timeout),
-            Ok(Err(error)) => Err(failed(&error)),
-            Ok(Ok((status, headers, body))) => answered(status, &headers, &body),
+        let headers: &[_] = if gzip { &[(CONTENT_ENCODING, "gzip")] } else { &[] };
+        match self.client.post(headers, body, most.min(self.timeout)).await {
+            Ok(answer) => answered(&answer),
+            Err(NoAnswer::Timeout) => Err(PushError::Timeout),
+            Err(NoAnswer::Unreachable(cause)) => Err(PushError::Unreachable(cause)),
         }
     }
 }
@@ -201,50 +181,23 @@ fn encoded(request: &ExportMetricsRequest, gzip: bool) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-async fn start_of_body(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > LONGEST_ANSWER {
-            body.truncate(LONGEST_ANSWER);
-            break;
-        }
-    }
-    Ok(body)
-}
-
-fn failed(error: &reqwest::Error) -> PushError {
-    if error.is_timeout() { PushError::Timeout } else { PushError::Unreachable(http::cause(error)) }
-}
-
-fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, PushError> {
+fn answered(answer: &PushAnswer) -> Result<Accepted, PushError> {
+    let status = answer.status;
     if status.is_success() {
         // An empty body is success, and so is one of a receiver that answers with something else.
-        let response = ExportMetricsResponse::decode(body).unwrap_or_default();
+        let response = ExportMetricsResponse::decode(&*answer.body).unwrap_or_default();
         let partial = response.partial_success.unwrap_or_default();
         let rejected = u64::try_from(partial.rejected_data_points).unwrap_or_default();
-        return Ok(Accepted { rejected, message: fit(&partial.error_message, LONGEST_MESSAGE).into_owned() });
+        return Ok(Accepted { rejected, message: shown_message(&partial.error_message) });
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         return Err(PushError::TooLarge);
     }
-    let is_protobuf = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF);
-    let message = if is_protobuf {
-        RpcStatus::decode(body).unwrap_or_default().message
+    let message = if answer.is_protobuf() {
+        RpcStatus::decode(&*answer.body).unwrap_or_default().message
     } else {
-        let text = String::from_utf8_lossy(body).into_owned();
-        if text.trim_start().starts_with('<') { String::new() } else { text }
+        answer.text()
     };
-    let message = fit(message.trim(), LONGEST_MESSAGE).into_owned();
-    Err(PushError::Refused { status: status.as_u16(), message, retry_after: retry_after(headers) })
-}
-
-/// `Retry-After`, in seconds or as a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-    Some((date.to_utc() - chrono::Utc::now()).to_std().unwrap_or_default())
+    let message = shown_message(&message);
+    Err(PushError::Refused { status: status.as_u16(), message, retry_after: answer.retry_after() })
 }

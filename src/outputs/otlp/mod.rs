@@ -39,7 +39,7 @@ use message::{
     ScopeMetrics,
 };
 pub use metrics::OtlpMetrics;
-pub use settings::{OtlpHeaders, OtlpSettings};
+pub use settings::OtlpSettings;
 
 /// The time for the last push and the end of the series together. The supervisor allows outputs two
 /// seconds to stop.

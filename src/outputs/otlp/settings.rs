@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
+
+use crate::outputs::PushHeaders;
 
 /// Where and how metrics are pushed.
 #[derive(Debug, Clone)]
@@ -12,7 +13,7 @@ pub struct OtlpSettings {
     /// The URL that pushes are sent to, path included.
     pub endpoint: Url,
     /// Headers of each request, such as credentials.
-    pub headers: OtlpHeaders,
+    pub headers: PushHeaders,
     /// The longest time of one request.
     pub timeout: Duration,
     /// The longest time of one push, which may take several requests.
@@ -43,46 +44,5 @@ impl PartialEq for OtlpSettings {
             && self.ca_pem == other.ca_pem
             && secret(self) == secret(other)
             && self.resource == other.resource
-    }
-}
-
-/// The headers of each request. `Debug` shows their names only.
-#[derive(Clone, Default, PartialEq)]
-pub struct OtlpHeaders(HeaderMap);
-
-impl std::fmt::Debug for OtlpHeaders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
-    }
-}
-
-impl OtlpHeaders {
-    /// Adds a header; a later one replaces an earlier one of the same name. `None` if the name or the
-    /// value is not one of HTTP.
-    pub fn insert(&mut self, name: &str, value: &str) -> Option<()> {
-        let name = HeaderName::try_from(name).ok()?;
-        let mut value = HeaderValue::try_from(value).ok()?;
-        value.set_sensitive(true);
-        self.0.insert(name, value);
-        Some(())
-    }
-
-    /// For the HTTP client.
-    pub(super) fn to_map(&self) -> HeaderMap {
-        self.0.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_no_credentials() {
-        let mut headers = OtlpHeaders::default();
-        headers.insert("Authorization", "Bearer hush").unwrap();
-        assert!(headers.insert("bad name", "x").is_none());
-        assert!(headers.insert("name", "bad\nvalue").is_none());
-        assert_eq!(format!("{headers:?}"), r#"["authorization"]"#);
     }
 }

@@ -15,6 +15,7 @@ use prost::Message as _;
 use super::message::{ExportMetricsResponse, PartialSuccess};
 use super::*;
 use crate::metrics::{ProcessSource as _, ProcessValue};
+use crate::outputs::PushHeaders;
 
 /// How the receiver answers a request.
 #[derive(Clone)]
@@ -137,7 +138,7 @@ async fn receive(
 fn settings(endpoint: &str) -> OtlpSettings {
     OtlpSettings {
         endpoint: endpoint.parse().unwrap(),
-        headers: OtlpHeaders::default(),
+        headers: PushHeaders::default(),
         timeout: Duration::from_secs(30),
         push_timeout: Duration::from_secs(30),
         interval: Duration::from_secs(3600),
