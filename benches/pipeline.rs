@@ -240,7 +240,7 @@ async fn count() {
                 new_products: &mut new_products,
                 limits: &limits,
             };
-            counter.count(&Rows::WebApi(page.rows), 1_800_000_000);
+            counter.count(&Rows::WebApi(page.rows), 1_800_000_000, &mut []);
         }
         assert_eq!(rows, 1000 * PAGES as usize, "pages are full");
         both.push(rows as f64 / began.elapsed().as_secs_f64());

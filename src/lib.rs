@@ -12,6 +12,7 @@
 //! - [`ingest`] decides which page to ask for next and which of its rows are new.
 //! - [`tally`] counts rows into families, purely; its family table is the one source of what a
 //!   family is.
+//! - [`history`] counts rows by the minute in which they happened.
 //! - [`ledger`] keeps counts and positions together, in one transaction.
 //! - [`snapshot`] joins what is committed with what the process knows of itself.
 //! - [`outputs`] encodes a snapshot: text, OpenMetrics, protobuf, OTLP.
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod config;
 pub mod cryptolens;
 pub mod daemon;
+pub mod history;
 mod http;
 pub mod ingest;
 pub mod ledger;

@@ -767,7 +767,7 @@ impl AccountChange {
             new_products: &mut self.new_products,
             limits,
         };
-        counter.count(&batch.rows, batch.read_at);
+        counter.count(&batch.rows, batch.read_at, &mut []);
         counter.note(log, &batch.statistics);
         if self.new_products.len() > known {
             self.after.products = products;

@@ -250,7 +250,7 @@ mod tests {
                 new_products: &mut Vec::new(),
                 limits: &Limits::default(),
             };
-            counter.count(rows, 1000);
+            counter.count(rows, 1000, &mut []);
             counter.note(log, &PageStatistics::default());
             if complete {
                 delta.create_at_zero(log, &products, &tally);

@@ -13,6 +13,7 @@ use super::keys::{
 };
 use super::label::{self, OTHER, ProductLabel};
 use super::limits::Limits;
+use super::observer::{EventLabels, RowObserver, WebApiLabels};
 use super::products::Products;
 use super::series::SeriesKey;
 
@@ -32,12 +33,15 @@ pub struct RowCounter<'a> {
 }
 
 impl RowCounter<'_> {
-    /// Counts rows that were read at `read_at` (Unix seconds).
-    pub fn count(&mut self, rows: &Rows, read_at: i64) {
+    /// Counts rows that were read at `read_at` (Unix seconds), and shows each to the observers.
+    pub fn count(&mut self, rows: &Rows, read_at: i64, observers: &mut [&mut dyn RowObserver]) {
+        if !rows.is_empty() {
+            *self.delta.counted.entry(rows.log()) += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        }
         match rows {
-            Rows::WebApi(rows) => rows.iter().for_each(|row| self.web_api(row, read_at)),
-            Rows::Events(rows) => rows.iter().for_each(|row| self.event(row, read_at)),
-            Rows::Objects(rows) => rows.iter().for_each(|row| self.object(row, read_at)),
+            Rows::WebApi(rows) => rows.iter().for_each(|row| self.web_api(row, read_at, observers)),
+            Rows::Events(rows) => rows.iter().for_each(|row| self.event(row, read_at, observers)),
+            Rows::Objects(rows) => rows.iter().for_each(|row| self.object(row, read_at, observers)),
         }
     }
 
@@ -59,7 +63,7 @@ impl RowCounter<'_> {
         }
     }
 
-    fn web_api(&mut self, row: &WebApiRow, read_at: i64) {
+    fn web_api(&mut self, row: &WebApiRow, read_at: i64, observers: &mut [&mut dyn RowObserver]) {
         let (event_type, outcome) = state_code::classify(row.state);
         let product = self.product(row.product_id);
         let entry = EntryKey { product, event_type, outcome };
@@ -70,12 +74,19 @@ impl RowCounter<'_> {
         let (rows, over) = self.delta.entries.admit(entry, &self.committed.entries, limit);
         rows.value += 1;
         rows.entry_id = rows.entry_id.max(entry_id);
+        let counted_entry = if over { entry.overflow() } else { entry };
         self.overflow(over || product == ProductLabel::Other, LimitedFamily::Entries);
 
         let limit = self.limit(LimitedFamily::States);
-        let (rows, over) = self.delta.states.admit(StateKey { entry, state }, &self.committed.states, limit);
+        let key = StateKey { entry, state };
+        let (rows, over) = self.delta.states.admit(key, &self.committed.states, limit);
         rows.value += 1;
         rows.entry_id = rows.entry_id.max(entry_id);
+        if !observers.is_empty() {
+            let state = if over { key.overflow() } else { key };
+            let labels = WebApiLabels { product, entry: counted_entry, state };
+            observers.iter_mut().for_each(|observer| observer.web_api(row, &labels, read_at));
+        }
         self.overflow(over || product == ProductLabel::Other, LimitedFamily::States);
 
         if let Some(lease) = row.lease_seconds() {
@@ -98,31 +109,44 @@ impl RowCounter<'_> {
         }
     }
 
-    fn event(&mut self, row: &EventRow, read_at: i64) {
+    fn event(&mut self, row: &EventRow, read_at: i64, observers: &mut [&mut dyn RowObserver]) {
+        let is_observed = !observers.is_empty();
         let product = self.product(row.product_id);
         let event = label::name(&row.event_name);
 
         let limit = self.limit(LimitedFamily::Events);
         let key = EventKey { product, event: Arc::clone(&event), feature: label::name(&row.feature_name) };
+        let mut observed_event = is_observed.then(|| key.clone());
         let (rows, over) = self.delta.events.admit(key, &self.committed.events, limit);
         rows.value += 1;
+        observed_event = observed_event.map(|key| if over { key.overflow() } else { key });
         self.overflow(over || product == ProductLabel::Other, LimitedFamily::Events);
 
+        let mut observed_value = None;
         if let Some(value) = row.value.filter(|value| *value > 0) {
             let (currency, one_too_many) = self.currency(&row.currency);
             let limit = self.limit(LimitedFamily::EventValue);
             let key = EventValueKey { product, event, currency };
+            let observed = is_observed.then(|| key.clone());
             let (values, over) = self.delta.event_value.admit(key, &self.committed.event_value, limit);
             values.value.observe(families::EVENT_VALUE.bounds(), value);
+            observed_value = observed.map(|key| (if over { key.overflow() } else { key }, value));
             self.overflow(over || one_too_many || product == ProductLabel::Other, LimitedFamily::EventValue);
+        }
+        if let Some(event) = &observed_event {
+            let value = observed_value.as_ref().map(|(key, value)| (key, *value));
+            let labels = EventLabels { event, value };
+            observers.iter_mut().for_each(|observer| observer.event(row, &labels, read_at));
         }
         if let Some(age) = age(row.time, read_at) {
             self.delta.event_age.entry(NoLabels).observe(families::EVENT_AGE.bounds(), age);
         }
     }
 
-    fn object(&mut self, row: &ObjectRow, read_at: i64) {
-        *self.delta.objects.entry(ObjectKey::of(row.resource_type, row.resource_action)) += 1;
+    fn object(&mut self, row: &ObjectRow, read_at: i64, observers: &mut [&mut dyn RowObserver]) {
+        let key = ObjectKey::of(row.resource_type, row.resource_action);
+        *self.delta.objects.entry(key) += 1;
+        observers.iter_mut().for_each(|observer| observer.object(row, key, read_at));
         if let Some(age) = age(row.created, read_at) {
             self.delta.object_age.entry(NoLabels).observe(families::OBJECT_AGE.bounds(), age);
         }
@@ -193,7 +217,7 @@ mod tests {
 
     impl Account {
         fn count(&mut self, rows: Rows) {
-            self.counter().count(&rows, 1_000_000);
+            self.counter().count(&rows, 1_000_000, &mut []);
         }
 
         fn counter(&mut self) -> RowCounter<'_> {

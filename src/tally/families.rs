@@ -94,6 +94,9 @@ macro_rules! family_table {
                 "Requests to the Web API by how they ended.";
             API_DURATION = "cryptolens_exporter_api_request_duration_seconds", Histogram(REQUEST_BOUNDS), ["account", "method"], Process,
                 "How long a request to the Web API took, body included.";
+            ROWS_COUNTED = "cryptolens_exporter_rows_counted_total", Counter, ["account", "log"], Ledger,
+                counts counted: LogKind => u64, Shown::Reading, zero log_in_advance,
+                "Rows that were counted. Replicas with the same cursor have the same value.";
             ROWS_SKIPPED = "cryptolens_exporter_rows_skipped_total", Counter, ["account", "log", "reason"], Ledger,
                 counts skipped: SkipKey => u64, Shown::Reading, zero SkipKey::in_advance,
                 "Rows that were not counted. no_id: nothing to tell it by; below_floor: the API sent a row that was not asked for; too_large: its answer is too large to be read.";
@@ -120,6 +123,18 @@ macro_rules! family_table {
                 "How often counters started again, because a ledger was damaged, set aside, or deleted for good while running.";
             LEDGER_FOREIGN_WRITES = "cryptolens_exporter_ledger_foreign_writes_total", Counter, [], Process,
                 "Writes to the ledger by anything but this process. One that changes counts makes the ledger damaged.";
+            HISTORY_ORIGIN = "cryptolens_exporter_history_origin_timestamp_seconds", Gauge, ["account", "log"], Ledger,
+                "The first whole minute of the history of the log. Only with a target of history, as all of cryptolens_exporter_history_*.";
+            HISTORY_SEALED_UNTIL = "cryptolens_exporter_history_sealed_until_timestamp_seconds", Gauge, ["account", "log"], Ledger,
+                "The history of the log is final up to here, but for rows that come late.";
+            HISTORY_WITHOUT_TIME = "cryptolens_exporter_history_rows_without_time_total", Counter, ["account", "log"], Ledger,
+                "Rows that were counted and are in no minute of the history, because they have no usable time.";
+            HISTORY_SENT = "cryptolens_exporter_history_sent_samples_total", Counter, ["target"], Ledger,
+                "Samples of history that the target took.";
+            HISTORY_DROPPED = "cryptolens_exporter_history_dropped_samples_total", Counter, ["target", "reason"], Ledger,
+                "Samples of history that are lost for the target. too_old: older than --history.window; outbox_full: it was down for too long; the others: it refused them.";
+            HISTORY_PENDING = "cryptolens_exporter_history_pending_samples", Gauge, ["target"], Ledger,
+                "Samples of history that wait for the target.";
             OTLP_PUSHES = "cryptolens_exporter_otlp_pushes_total", Counter, ["result"], Process,
                 "Pushes to the OpenTelemetry receiver by result; partial: it rejected some of the points. Only with --otlp.endpoint.";
             OTLP_POINTS = "cryptolens_exporter_otlp_points_total", Counter, [], Process,
@@ -209,6 +224,58 @@ macro_rules! define_families {
 
 family_table!(define_families);
 
+/// The families of history, which are not on `/metrics`: gauges whose samples have the time when things
+/// happened. They have the labels of their `_total` sisters.
+pub const HISTORY_FAMILIES: &[Family] = &[
+    HISTORY_WEB_API_ENTRIES,
+    HISTORY_WEB_API_STATES,
+    HISTORY_EVENT_ENTRIES,
+    HISTORY_EVENT_VALUE,
+    HISTORY_OBJECT_ENTRIES,
+    HISTORY_COVERED,
+];
+
+const fn history_family(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, family_type: FamilyType::Gauge, labels, persistence: Persistence::Ledger, help }
+}
+
+/// The sister of [`WEB_API_ENTRIES`].
+pub const HISTORY_WEB_API_ENTRIES: Family = history_family(
+    "cryptolens_history_web_api_log_entries",
+    WEB_API_ENTRIES.labels,
+    "Rows of the Web API Log that happened in the minute.",
+);
+/// The sister of [`WEB_API_STATES`].
+pub const HISTORY_WEB_API_STATES: Family = history_family(
+    "cryptolens_history_web_api_log_states",
+    WEB_API_STATES.labels,
+    "The same rows by raw state code. Never add it to cryptolens_history_web_api_log_entries.",
+);
+/// The sister of [`EVENT_ENTRIES`].
+pub const HISTORY_EVENT_ENTRIES: Family = history_family(
+    "cryptolens_history_event_log_entries",
+    EVENT_ENTRIES.labels,
+    "Rows of the Events Log that happened in the minute.",
+);
+/// The sister of [`EVENT_VALUE`].
+pub const HISTORY_EVENT_VALUE: Family = history_family(
+    "cryptolens_history_event_value",
+    EVENT_VALUE.labels,
+    "Sum of the values above 0 of the events that happened in the minute.",
+);
+/// The sister of [`OBJECT_ENTRIES`].
+pub const HISTORY_OBJECT_ENTRIES: Family = history_family(
+    "cryptolens_history_object_log_entries",
+    OBJECT_ENTRIES.labels,
+    "Rows of the Object Log that happened in the minute.",
+);
+/// Which minutes are known, as opposed to minutes in which nothing happened.
+pub const HISTORY_COVERED: Family = history_family(
+    "cryptolens_history_covered_seconds",
+    &["account", "log"],
+    "60 for every minute that was read, also if nothing happened in it.",
+);
+
 /// The log that a counted label set belongs to; `None` if this version does not count it.
 pub fn log_of(family: &str, labels: &[String]) -> Option<LogKind> {
     match shown_of(family)? {
@@ -272,6 +339,17 @@ pub fn markdown() -> String {
             family.labels.join(", "),
             family.help
         );
+    }
+    page.push_str(
+        "\n## History\n\n\
+         These families are not on `/metrics`: they are sent to the targets of history, and only if there is one. \
+         All are gauges, one sample for each label set and minute in which something happened, with the time of that minute \
+         and the labels of `--history.labels`. Add them up with `sum_over_time`.\n\n\
+         | family | labels | meaning |\n|---|---|---|\n",
+    );
+    for family in HISTORY_FAMILIES {
+        // Writing to a string can't fail.
+        let _ = writeln!(page, "| `{}` | {} | {} |", family.name, family.labels.join(", "), family.help);
     }
     page
 }
@@ -354,8 +432,12 @@ mod tests {
             "port",
             "monitor",
         ];
-        for family in FAMILIES {
-            for label in family.labels {
+        for family in FAMILIES.iter().chain(HISTORY_FAMILIES) {
+            // Where samples of history go is called a target everywhere in Prometheus' own metrics of
+            // remote write, too, and no usual relabelling adds that label to an exporter.
+            let is_allowed =
+                |label: &str| label == "target" && family.name.starts_with("cryptolens_exporter_history_");
+            for label in family.labels.iter().filter(|label| !is_allowed(label)) {
                 assert!(!OF_TARGETS.contains(label), "{}: {label}", family.name);
                 assert!(!label.starts_with("exported_"), "{}: {label}", family.name);
             }

@@ -1,0 +1,405 @@
+//! Counts the rows of one log by the minute in which they happened.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::cryptolens::{EventRow, LogKind, ObjectRow, Row, WebApiRow, object_name};
+use crate::tally::{
+    EntryKey, EventKey, EventLabels, EventValueKey, ObjectKey, RowObserver, SeriesKey, StateKey,
+    WebApiLabels, filed_under,
+};
+
+use super::packed::{PackedSamples, UnreadableSamples};
+use super::series::{HistoryFamily, HistorySample, HistorySeries};
+use super::{MINUTE, minute_of};
+
+/// The stamp of what was known when a minute was sealed, in milliseconds after its start. Never the edge
+/// itself: Prometheus 2 counts a sample on it in both minutes, and 3 in one.
+const SEALED: i64 = 1;
+/// The stamp of the first batch of late rows.
+const FIRST_LATE: i64 = 2;
+/// The stamp of the last batch of late rows; more of them go to the next minute.
+const LAST_LATE: i64 = 59_000;
+
+/// The value of [`HistoryFamily::Covered`].
+const COVERED_SECONDS: i64 = MINUTE;
+
+/// Where the history of a log begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryStart {
+    /// The first minute that is known as a whole, in Unix seconds.
+    pub origin: i64,
+    /// True if every row that is counted belongs to the history: its ledger had it from the start. Rows
+    /// from before the origin are then late ones. False if history was turned on later: rows from before
+    /// the origin are in no sample, because `backfill` supplies them.
+    pub whole: bool,
+}
+
+/// A row's label set in one family of history.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum CellKey {
+    Entry(EntryKey),
+    State(StateKey),
+    Event(EventKey),
+    EventValue(EventValueKey),
+    Object(ObjectKey),
+    Covered,
+}
+
+impl CellKey {
+    fn family(&self) -> HistoryFamily {
+        match self {
+            CellKey::Entry(_) => HistoryFamily::WebApiEntries,
+            CellKey::State(_) => HistoryFamily::WebApiStates,
+            CellKey::Event(_) => HistoryFamily::EventEntries,
+            CellKey::EventValue(_) => HistoryFamily::EventValue,
+            CellKey::Object(_) => HistoryFamily::ObjectEntries,
+            CellKey::Covered => HistoryFamily::Covered,
+        }
+    }
+}
+
+/// The label sets that were met, by number.
+#[derive(Debug, Clone)]
+struct SeriesTable {
+    account: Arc<str>,
+    log: LogKind,
+    first_object_code: i64,
+    series: Vec<Arc<HistorySeries>>,
+    by_key: HashMap<CellKey, usize, RandomState>,
+    /// Several keys may share their labels: codes of the Object Log that have no name.
+    by_series: HashMap<Arc<HistorySeries>, usize, RandomState>,
+}
+
+impl SeriesTable {
+    fn number(&mut self, key: CellKey) -> usize {
+        if let Some(number) = self.by_key.get(&key) {
+            return *number;
+        }
+        let first = self.first_object_code;
+        let values = match &key {
+            CellKey::Entry(key) => key.labels(),
+            CellKey::State(key) => key.labels(),
+            CellKey::Event(key) => key.labels(),
+            CellKey::EventValue(key) => key.labels(),
+            CellKey::Object(key) => vec![
+                object_name::resource_type(key.resource.map(i64::from), first).into(),
+                object_name::action(key.action.map(i64::from), first).into(),
+            ],
+            CellKey::Covered => vec![self.log.name().into()],
+        };
+        let account = Arc::clone(&self.account);
+        let series = HistorySeries { family: key.family(), account, values: values.into() };
+        let number = self.number_of(Arc::new(series));
+        self.by_key.insert(key, number);
+        number
+    }
+
+    fn number_of(&mut self, series: Arc<HistorySeries>) -> usize {
+        let SeriesTable { series: all, by_series, .. } = self;
+        *by_series.entry(series).or_insert_with_key(|series| {
+            all.push(Arc::clone(series));
+            all.len() - 1
+        })
+    }
+}
+
+/// The counts of one minute, by the number of the series.
+type Cells = HashMap<usize, i64, RandomState>;
+
+/// A sample that is not written down yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct NumberedSample {
+    stamp: i64,
+    series: usize,
+    value: i64,
+}
+
+/// The samples that came of the rows since the last batch.
+#[derive(Debug, Clone)]
+pub struct SampleBatch<'a> {
+    table: &'a SeriesTable,
+    /// Sorted by stamp.
+    samples: Vec<NumberedSample>,
+}
+
+impl SampleBatch<'_> {
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// The samples, sorted by stamp.
+    pub fn samples(&self) -> impl Iterator<Item = HistorySample> {
+        self.parts(&self.samples).map(|(series, stamp, value)| HistorySample {
+            series: Arc::clone(series),
+            stamp,
+            value,
+        })
+    }
+
+    /// The samples, packed into chunks of at most `most`, sorted by stamp over all of them.
+    pub fn packed(&self, most: usize) -> impl Iterator<Item = PackedSamples> {
+        self.samples.chunks(most.max(1)).map(|samples| PackedSamples::pack(self.parts(samples)))
+    }
+
+    fn parts<'a>(
+        &'a self,
+        samples: &'a [NumberedSample],
+    ) -> impl Iterator<Item = (&'a Arc<HistorySeries>, i64, i64)> {
+        samples
+            .iter()
+            .filter_map(|sample| Some((self.table.series.get(sample.series)?, sample.stamp, sample.value)))
+    }
+}
+
+/// The rows of one log by the minute in which they happened, as far as they are not handed out.
+///
+/// The live lane and `backfill` use it alike: count rows through [`RowObserver`], seal minutes, and take
+/// the batch of samples that this made. All late rows of one batch and minute share a stamp.
+#[derive(Debug, Clone)]
+pub struct MinuteCounts {
+    table: SeriesTable,
+    start: Option<HistoryStart>,
+    /// Minutes that start before it are sealed.
+    sealed_until: i64,
+    /// Minutes before it get no sample that says that they were read.
+    cover_from: i64,
+    /// Rows that have no usable time.
+    without_time: u64,
+    /// Minutes that are not sealed.
+    open: BTreeMap<i64, Cells>,
+    /// The late rows of this batch.
+    late: BTreeMap<i64, Cells>,
+    /// How many batches of late rows a minute had, for those that had some.
+    late_batches: BTreeMap<i64, i64>,
+    /// The minutes of which that number changed in this batch.
+    changed_late_batches: BTreeSet<i64>,
+    /// The samples of this batch.
+    sealed: Vec<NumberedSample>,
+    #[cfg(test)]
+    pub(crate) flaw: Option<HistoryFlaw>,
+}
+
+/// Rules that look right and lose rows, for tests only: the simulation must find each.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HistoryFlaw {
+    /// Minutes are sealed by the times of rows alone.
+    SealedByRowTimes,
+    /// Rows that come late are not told from others.
+    LateMarkMissing,
+    /// History is written in a transaction after that of the counts.
+    WrittenAfterCommit,
+}
+
+impl MinuteCounts {
+    /// No counts yet. Rows are in no sample until the history [begins](Self::begin).
+    pub fn new(account: Arc<str>, log: LogKind, first_object_code: i64) -> MinuteCounts {
+        MinuteCounts {
+            table: SeriesTable {
+                account,
+                log,
+                first_object_code,
+                series: Vec::new(),
+                by_key: HashMap::default(),
+                by_series: HashMap::default(),
+            },
+            start: None,
+            sealed_until: i64::MIN,
+            cover_from: i64::MIN,
+            without_time: 0,
+            open: BTreeMap::new(),
+            late: BTreeMap::new(),
+            late_batches: BTreeMap::new(),
+            changed_late_batches: BTreeSet::new(),
+            sealed: Vec::new(),
+            #[cfg(test)]
+            flaw: None,
+        }
+    }
+
+    /// The history begins here, and minutes before `sealed_until` (Unix seconds) are sealed already; the
+    /// origin is never later than that.
+    pub fn begin(&mut self, start: HistoryStart, sealed_until: i64) {
+        self.start = Some(start);
+        self.sealed_until = self.sealed_until.max(sealed_until).max(start.origin);
+    }
+
+    /// Takes back the counts of minutes that are not sealed, as [`MinuteCounts::open`] packed them, the
+    /// numbers of batches of late rows by minute, and the number of rows without a time.
+    ///
+    /// # Errors
+    /// [`UnreadableSamples`] for bytes that are no packed samples.
+    pub fn restore(
+        &mut self,
+        open: &[u8],
+        late_batches: BTreeMap<i64, i64>,
+        without_time: u64,
+    ) -> Result<(), UnreadableSamples> {
+        for HistorySample { series, stamp, value } in PackedSamples::unpack(&self.table.account, open)? {
+            let number = self.table.number_of(series);
+            *self.open.entry(minute_of(stamp.div_euclid(1000))).or_default().entry(number).or_default() +=
+                value;
+        }
+        (self.late_batches, self.without_time) = (late_batches, without_time);
+        Ok(())
+    }
+
+    /// Minutes before `from` (Unix seconds) get no sample that says that they were read: no target would
+    /// take it.
+    pub fn cover_from(&mut self, from: i64) {
+        self.cover_from = from;
+    }
+
+    /// Where the history begins; `None` before it does.
+    pub fn start(&self) -> Option<HistoryStart> {
+        self.start
+    }
+
+    /// Minutes that start before it are sealed.
+    pub fn sealed_until(&self) -> i64 {
+        self.sealed_until
+    }
+
+    /// Rows that were counted and have no usable time.
+    pub fn without_time(&self) -> u64 {
+        self.without_time
+    }
+
+    /// The counts of the minutes that are not sealed, to be kept.
+    pub fn open(&self) -> PackedSamples {
+        let cells = self.open.iter().flat_map(|(minute, cells)| {
+            let mut cells: Vec<_> = cells.iter().map(|(series, value)| (*series, *value)).collect();
+            cells.sort_unstable();
+            cells.into_iter().filter_map(|(series, value)| {
+                Some((self.table.series.get(series)?, sealed_stamp(*minute), value))
+            })
+        });
+        PackedSamples::pack(cells)
+    }
+
+    /// Ends a batch: hands out its samples, and the minutes whose number of late batches changed.
+    pub fn take_batch(&mut self) -> (SampleBatch<'_>, Vec<(i64, i64)>) {
+        for (minute, cells) in std::mem::take(&mut self.late) {
+            let stamp = self.late_stamp(minute);
+            self.sealed.extend(cells.into_iter().map(|(series, value)| NumberedSample {
+                stamp,
+                series,
+                value,
+            }));
+        }
+        let mut samples = std::mem::take(&mut self.sealed);
+        samples.sort_unstable();
+        let changed = std::mem::take(&mut self.changed_late_batches);
+        let batches = |minute: i64| (minute, self.late_batches.get(&minute).copied().unwrap_or_default());
+        let changed = changed.into_iter().map(batches).collect();
+        (SampleBatch { table: &self.table, samples }, changed)
+    }
+
+    /// Forgets how many batches of late rows the minutes before a time had. No sample may be sent for them
+    /// any more.
+    pub fn forget_late_before(&mut self, time: i64) -> Vec<(i64, i64)> {
+        let kept = self.late_batches.split_off(&minute_of(time));
+        std::mem::replace(&mut self.late_batches, kept).into_iter().collect()
+    }
+
+    /// The next free stamp for late rows of a minute.
+    fn late_stamp(&mut self, minute: i64) -> i64 {
+        let mut minute = minute;
+        loop {
+            let batches = self.late_batches.entry(minute).or_default();
+            let stamp = FIRST_LATE + *batches;
+            if stamp <= LAST_LATE {
+                *batches += 1;
+                self.changed_late_batches.insert(minute);
+                return minute.saturating_mul(1000).saturating_add(stamp);
+            }
+            minute = minute.saturating_add(MINUTE);
+        }
+    }
+
+    /// The cells of the minute that a row is filed under; `None` if it is in no sample.
+    fn cells(&mut self, time: Option<i64>, read_at: i64) -> Option<&mut Cells> {
+        let start = self.start?;
+        let Some(time) = filed_under(time, read_at) else {
+            self.without_time += 1;
+            return None;
+        };
+        let minute = minute_of(time);
+        if !start.whole && minute < start.origin {
+            return None;
+        }
+        #[cfg(test)]
+        if self.flaw == Some(HistoryFlaw::LateMarkMissing) {
+            return Some(self.open.entry(minute).or_default());
+        }
+        let minutes = if minute < self.sealed_until { &mut self.late } else { &mut self.open };
+        Some(minutes.entry(minute).or_default())
+    }
+}
+
+fn sealed_stamp(minute: i64) -> i64 {
+    minute.saturating_mul(1000).saturating_add(SEALED)
+}
+
+fn add(cells: &mut Cells, series: usize, value: i64) {
+    let cell = cells.entry(series).or_default();
+    *cell = cell.saturating_add(value);
+}
+
+impl RowObserver for MinuteCounts {
+    fn web_api(&mut self, row: &WebApiRow, labels: &WebApiLabels, read_at: i64) {
+        let entry = self.table.number(CellKey::Entry(labels.entry));
+        let state = self.table.number(CellKey::State(labels.state));
+        if let Some(cells) = self.cells(row.time(), read_at) {
+            add(cells, entry, 1);
+            add(cells, state, 1);
+        }
+    }
+
+    fn event(&mut self, row: &EventRow, labels: &EventLabels<'_>, read_at: i64) {
+        let event = self.table.number(CellKey::Event(labels.event.clone()));
+        let value =
+            labels.value.map(|(key, value)| (self.table.number(CellKey::EventValue(key.clone())), value));
+        if let Some(cells) = self.cells(row.time(), read_at) {
+            add(cells, event, 1);
+            if let Some((series, value)) = value {
+                add(cells, series, value);
+            }
+        }
+    }
+
+    fn object(&mut self, row: &ObjectRow, labels: ObjectKey, read_at: i64) {
+        let object = self.table.number(CellKey::Object(labels));
+        if let Some(cells) = self.cells(row.time(), read_at) {
+            add(cells, object, 1);
+        }
+    }
+
+    fn seal(&mut self, log: LogKind, until: i64) {
+        let until = minute_of(until);
+        let Some(start) = self.start.filter(|_| log == self.table.log && until > self.sealed_until) else {
+            return;
+        };
+        let open = self.open.split_off(&until);
+        for (minute, cells) in std::mem::replace(&mut self.open, open) {
+            let stamp = sealed_stamp(minute);
+            self.sealed.extend(cells.into_iter().map(|(series, value)| NumberedSample {
+                stamp,
+                series,
+                value,
+            }));
+        }
+        let covered = self.table.number(CellKey::Covered);
+        let mut minute = self.sealed_until.max(start.origin).max(minute_of(self.cover_from));
+        while minute < until {
+            let stamp = sealed_stamp(minute);
+            self.sealed.push(NumberedSample { stamp, series: covered, value: COVERED_SECONDS });
+            minute += MINUTE;
+        }
+        self.sealed_until = until;
+    }
+}
