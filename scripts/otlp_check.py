@@ -1,5 +1,6 @@
 """Pushes the metrics of the demo to a real Prometheus 3 and through a real OpenTelemetry Collector, and compares every series with
-the scraped one.
+the scraped one. On its way, every push is parsed with OpenTelemetry's own message types. Kills the exporter with SIGKILL, and looks
+whether each series is as old as before.
 
     scripts/otlp-check target/debug/cryptolens-exporter
 
@@ -7,13 +8,16 @@ Starts everything itself, on free ports of this machine, and stops it again. Exi
 scripts/tools could not install is named and left out.
 """
 
+import concurrent.futures
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 import time
 import urllib.parse
 
+from otlp_receiver import Receiver, births
 from running import TOOLS, Failure, Process, check, fetch, free_port, held, wait_for
 
 ENTRIES = "cryptolens_web_api_log_entries_total"
@@ -23,6 +27,7 @@ WAY = {"job", "instance", "exported_job", "exported_instance", "otel_scope_name"
 VOLATILE = ("process_", "cryptolens_exporter_api_", "cryptolens_exporter_otlp_", "cryptolens_exporter_ledger_commit")
 # Families about the scrape itself, and of the way.
 OWN = ("cryptolens_exporter_http_",)
+KILLS = 5
 
 
 class Prometheus(Process):
@@ -130,7 +135,7 @@ def to_prometheus(binary, folder):
     with Prometheus(folder, {"demo": port}) as prometheus:
         wait_for("prometheus", lambda: prometheus.query("up"))
         endpoint = f"http://127.0.0.1:{prometheus.port}/api/v1/otlp"
-        with start_demo(binary, port, endpoint) as demo:
+        with Receiver(forward=endpoint) as receiver, start_demo(binary, port, receiver.endpoint) as demo:
             simulator = simulator_of(demo)
             time.sleep(3)
             fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": True})
@@ -140,6 +145,7 @@ def to_prometheus(binary, folder):
             demo.stop()
             gone = wait_for("the end of the series", lambda: not prometheus.query(f"{ENTRIES}{{{pushed}}}"), 10)
             check("a stop ends the pushed series at once", gone, "no series is left")
+            parsed(receiver, 10)
 
 
 def new_series(prometheus, simulator, pushed):
@@ -147,11 +153,7 @@ def new_series(prometheus, simulator, pushed):
     product = 4242
     fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": False})
     time.sleep(2)
-    now = int(time.time())
-    row = {"id": None, "productId": product, "time": now, "state": 2014}
-    highest = json.loads(fetch(f"{simulator}/simulator/truth?log=web_api"))["web_api"]["highest_id"]
-    row["id"] = highest + 1_000_000
-    fetch(f"{simulator}/simulator/rows", "POST", {"log": "web_api", "rows": [row]})
+    add_row(simulator, product)
     selector = f'{ENTRIES}{{{pushed},product_id="{product}",event_type="floating_activation",outcome="success"}}'
     any_type = f'sum(increase({ENTRIES}{{{pushed},product_id="{product}"}}[1m]))'
     wait_for("the new series", lambda: prometheus.value(f'sum({ENTRIES}{{{pushed},product_id="{product}"}})') == 1)
@@ -159,17 +161,24 @@ def new_series(prometheus, simulator, pushed):
     check("the first row of a new series is an increase", increase > 0, f"{increase:.2f} for {selector}")
 
 
+def add_row(simulator, product):
+    highest = json.loads(fetch(f"{simulator}/simulator/truth?log=web_api"))["web_api"]["highest_id"]
+    row = {"id": highest + 1_000_000, "productId": product, "time": int(time.time()), "state": 2014}
+    fetch(f"{simulator}/simulator/rows", "POST", {"log": "web_api", "rows": [row]})
+
+
 def through_collector(binary, folder):
     if not (TOOLS / "otelcol").exists():
         print("left out: the Collector, which scripts/tools could not install")
         return
-    port, receiver, exporter = free_port(), free_port(), free_port()
+    port, collector_port, exporter = free_port(), free_port(), free_port()
     with Prometheus(folder, {"demo": port, "collector": exporter}) as prometheus:
         wait_for("prometheus", lambda: prometheus.query("up"))
-        config = collector_config(folder, receiver, exporter, prometheus.port)
+        config = collector_config(folder, collector_port, exporter, prometheus.port)
         with (
+            Receiver(forward=f"http://127.0.0.1:{collector_port}") as receiver,
             Process(TOOLS / "otelcol", f"--config={config}", "--set=service.telemetry.metrics.level=none") as collector,
-            start_demo(binary, port, f"http://127.0.0.1:{receiver}") as demo,
+            start_demo(binary, port, receiver.endpoint) as demo,
         ):
             simulator = simulator_of(demo)
             time.sleep(3)
@@ -181,6 +190,92 @@ def through_collector(binary, folder):
                 )
             except Failure as failure:
                 raise Failure(f"{failure}\n{collector.output()[-2000:]}") from failure
+            parsed(receiver, 5)
+
+
+def parsed(receiver, at_least):
+    pushes = receiver.parsed()
+    check("each push is what OpenTelemetry's own parser expects", pushes >= at_least, f"{pushes} pushes were parsed")
+
+
+def births_survive(binary, folder):
+    """Each start of the exporter is ended with SIGKILL, the first one while the history is counted."""
+    simulate = (
+        "simulate",
+        "--listen-address=127.0.0.1:0",
+        "--history=2d",
+        "--requests-per-minute=20",
+        "--fault=slow:60",
+    )
+    with Receiver() as receiver, Process(binary, *simulate) as simulated:
+        url = wait_for("the simulator", lambda: simulated.output().split("http://")[1].split()[0].split("/")[0])
+        known, starts_of_process = {}, set()
+        for kill in range(KILLS):
+            first = len(receiver.pushes)
+            with start_serve(binary, f"http://{url}", folder, receiver) as exporter:
+                wait_for("a push", lambda first=first: len(receiver.pushes) > first and births(receiver.pushes[-1]))
+                if kill > 1:
+                    # A row of the first poll would be as old as the origin.
+                    wait_for("counts", lambda: any(name == ENTRIES for name, _ in births(receiver.pushes[-1])))
+                    product = str(7000 + kill)
+                    add_row(f"http://{url}", 7000 + kill)
+                    wait_for("the new product", lambda product=product: has_product(receiver.pushes[-1], product))
+                exporter.stop(signal.SIGKILL)
+            for push in receiver.pushes[first:]:
+                compare_births(known, starts_of_process, births(push))
+            if gone := known.keys() - births(receiver.pushes[-1]).keys():
+                raise Failure(f"{len(gone)} series are gone after SIGKILL {kill}, such as {next(iter(gone))}")
+        parsed(receiver, KILLS)
+        processes, ages = len(starts_of_process), len({known[series] for series in known if series[0] == ENTRIES})
+        # The origin of the log, and a new product in all processes but two.
+        right = processes == KILLS and ages == KILLS - 1 and len(known) > 300
+        seen = f"{len(known)} series with {ages} births in {processes} processes"
+        check("each series is as old after SIGKILL as before", right, seen)
+
+
+def start_serve(binary, url, folder, receiver):
+    return Process(
+        binary,
+        "serve",
+        f"--api.url={url}/api",
+        f"--storage.path={folder / 'data'}",
+        "--web.listen-address=127.0.0.1:0",
+        "--poll.interval=1s",
+        "--since=all",
+        f"--otlp.endpoint={receiver.endpoint}",
+        env={"CRYPTOLENS_TOKEN": "any", "OTEL_METRIC_EXPORT_INTERVAL": "1000"},
+    )
+
+
+def has_product(push, product):
+    return any(name == ENTRIES and ("product_id", product) in labels for name, labels in births(push))
+
+
+def surviving_families():
+    """Those that docs/metrics.md says survive restarts."""
+    text = (pathlib.Path(__file__).parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| `")]
+    return {row[1].strip("`") for row in rows if row[4] == "yes"}
+
+
+def compare_births(known, starts_of_process, pushed):
+    surviving = surviving_families()
+    for (name, labels), start in pushed.items():
+        if name not in surviving:
+            if name == "process_cpu_seconds_total":
+                starts_of_process.add(start)
+        elif start == 0:
+            # The first row of the log is not read yet: nothing is counted, and the birth is not known.
+            if known.get((name, labels)):
+                raise Failure(f"{name} {sorted(labels)} lost its birth time")
+        elif known.setdefault((name, labels), start) != start:
+            before = known[name, labels]
+            raise Failure(f"{name} {sorted(labels)} was born at {before}, and after SIGKILL at {start}")
+
+
+def run(part, binary):
+    with tempfile.TemporaryDirectory() as folder:
+        part(binary, pathlib.Path(folder))
 
 
 def main():
@@ -188,9 +283,11 @@ def main():
     if not (TOOLS / "prometheus-3").exists():
         print("left out: everything, as scripts/tools could not install Prometheus 3")
         return
-    for part in (to_prometheus, through_collector):
-        with tempfile.TemporaryDirectory() as folder:
-            part(binary, pathlib.Path(folder))
+    # Each of them waits most of its time.
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        parts = [threads.submit(run, part, binary) for part in (births_survive, to_prometheus, through_collector)]
+        for part in concurrent.futures.as_completed(parts):
+            part.result()
     print(f"{len(held)} checks hold")
 
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use axum::http::{Response, StatusCode};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+use common::receiver::{Answer, Receiver};
 use common::{Exporter, PATIENCE, command, eventually, run, serve, serve_with_file};
 use cryptolens_simulator::{CANARIES, Fault, FaultKind, Log, Options, Simulator, start};
 use rustix::process::Signal;
@@ -24,10 +25,14 @@ const TOKEN: &str = "WyI0MjQyIiwi+Q0FOQVJZLXRva2Vu/Il0=";
 const HEART: &str = "Q0FOQVJZLXRva2Vu";
 const DAY: i64 = 86_400;
 
+/// The credential of the pushes. A receiver must get it, and nobody else.
+const PUSH_CREDENTIAL: &str = "CANARY-push-credential";
+
 /// Everything that must be found nowhere.
 fn needles() -> Vec<String> {
     let mut needles: Vec<String> = CANARIES.iter().map(|canary| (*canary).to_owned()).collect();
     needles.push(HEART.to_owned());
+    needles.push(PUSH_CREDENTIAL.to_owned());
     needles.push(url::form_urlencoded::byte_serialize(TOKEN.as_bytes()).collect());
     needles.push(HEART.bytes().map(|byte| format!("{byte:02x}")).collect());
     for engine in [BASE64_STANDARD, BASE64_URL_SAFE] {
@@ -66,6 +71,20 @@ async fn assert_pages_clean(exporter: &Exporter) {
     for path in ["/metrics", "/", "/-/ready", "/-/healthy", "/nothing"] {
         let (_, text) = exporter.text(path).await;
         assert_clean(path, text.as_bytes());
+    }
+}
+
+/// Looks into all pushes, which have to show the counted rows of all logs.
+fn assert_pushes_clean(receiver: &Receiver) {
+    let pushes = receiver.pushes();
+    for log in Log::ALL {
+        assert!(pushes.iter().any(|push| push.contains(common::entries(log))), "no push has rows of {log}");
+    }
+    for push in pushes {
+        let (head, credential) = (push.head.as_str(), format!("x-api-key: {PUSH_CREDENTIAL}\r\n"));
+        assert_eq!(head.matches(&credential).count(), 1, "{head}");
+        assert_clean("the head of a push", head.replace(&credential, "").as_bytes());
+        assert_clean("the body of a push", &push.body);
     }
 }
 
@@ -153,6 +172,10 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
 
     let mut by_variable = serve(&running.url(), &one);
     by_variable.env("CRYPTOLENS_TOKEN", TOKEN).arg("--since=all");
+    let receiver = Receiver::start(Answer::Success).await;
+    by_variable.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint());
+    by_variable.env("OTEL_EXPORTER_OTLP_HEADERS", format!("x-api-key={PUSH_CREDENTIAL}"));
+    by_variable.env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
     let by_variable = Exporter::start(traced(by_variable, "logfmt")).await;
     let mut by_file = serve_with_file(&two);
     by_file.arg(format!("--api.url={}", running.url())).arg("--since=now");
@@ -189,8 +212,33 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
         assert_clean("output", output.as_bytes());
         assert_clean("log", exporter.terminate().await.as_bytes());
     }
+    assert_pushes_clean(&receiver);
     assert_directory_clean(&one);
     assert_directory_clean(&two);
+}
+
+/// A receiver may repeat the credential in its answer. Its words are shown without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_repeats_the_credential_is_not_repeated() {
+    let running = start(options()).await.unwrap();
+    let receiver = Receiver::start(Answer::Echo(401)).await;
+    let url = format!("--api.url={}", running.url());
+    let mut check = command(&["check", &url, "--log.level=trace"]);
+    let mut serve = traced(serve(&running.url(), tempfile::tempdir().unwrap().path()), "json");
+    for command in [&mut check, &mut serve] {
+        command.env("CRYPTOLENS_TOKEN", TOKEN).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint());
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization=Bearer%20{PUSH_CREDENTIAL}"));
+    }
+    let (code, table, errors) = run(check).await;
+    assert_eq!((code, table.contains("HTTP 401")), (Some(1), true), "{table}");
+    assert_clean("the table", table.as_bytes());
+    assert_clean("the errors", errors.as_bytes());
+    let exporter = Exporter::start(serve).await;
+    eventually("a refusal", async || {
+        (!exporter.process.lines(&["metrics are not pushed", "HTTP 401"]).is_empty()).then_some(())
+    })
+    .await;
+    assert_clean("log", exporter.terminate().await.as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::receiver::{Answer, Receiver};
 use common::{Exporter, TOKEN, command, eventually, run, serve};
 use cryptolens_simulator::{Options, Running, start};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -209,6 +210,48 @@ async fn a_port_without_tls_is_told_of() {
     let (code, table, _) = run(world.check(&url, "own")).await;
     assert_eq!(code, Some(1), "{table}");
     has(&table, &["transport:", "the port speaks no TLS", "check the scheme and port"]);
+}
+
+/// `check` with a receiver of pushes behind TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_trusts_the_authority_of_its_own_file_alone() {
+    let world = World::new().await;
+    let receiver = Receiver::start(Answer::Success).await;
+    let port = behind_tls(&world.own, receiver.address, 4096).await;
+    let expired = behind_tls(&world.own, receiver.address, 2020).await;
+    let check = async |endpoint: String, trusted: &str| {
+        let mut command = world.check(&world.url(), "own");
+        command.arg(format!("--otlp.endpoint={endpoint}"));
+        command.env("OTEL_EXPORTER_OTLP_CERTIFICATE", world.ca(trusted));
+        run(command).await
+    };
+    let (code, table, errors) = check(format!("https://localhost:{port}"), "own").await;
+    assert_eq!(code, Some(0), "{table}{errors}");
+    has(&table, &["otlp push ok"]);
+    assert_eq!(receiver.requests(), 1);
+    for (endpoint, trusted, parts) in [
+        (
+            format!("https://localhost:{port}"),
+            "stranger",
+            [
+                "UnknownIssuer",
+                "trust the receiver's certificate authority with OTEL_EXPORTER_OTLP_CERTIFICATE",
+            ],
+        ),
+        (
+            format!("https://127.0.0.1:{port}"),
+            "own",
+            ["not valid for name", "check the host of the endpoint"],
+        ),
+        (format!("https://localhost:{expired}"), "own", ["certificate expired", "this machine's clock"]),
+        (format!("https://{}", receiver.address), "own", ["the port speaks no TLS", "use http://"]),
+    ] {
+        let (code, table, _) = check(endpoint, trusted).await;
+        assert_eq!(code, Some(1), "{table}");
+        has(&table, &["otlp push no connection to the receiver:"]);
+        has(&table, &parts);
+    }
+    assert_eq!(receiver.requests(), 1, "nothing is sent to a receiver that is not trusted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

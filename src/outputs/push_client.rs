@@ -4,6 +4,7 @@
 //! the caller says what a status means.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -21,6 +22,11 @@ pub(super) const PROTOBUF: &str = "application/x-protobuf";
 const LONGEST_ANSWER: usize = 64 * 1024;
 /// The longest text of a receiver that is shown, in characters.
 const LONGEST_MESSAGE: usize = 200;
+/// The cause where the answer is no message of TLS, such as one in plain HTTP.
+pub(super) const NO_TLS: &str = "the port speaks no TLS";
+/// The shortest word of a header that is taken out of a receiver's answers, in bytes. Shorter ones, such
+/// as a scheme or the name of a tenant, are no credentials, and are parts of ordinary words.
+const SHORTEST_CREDENTIAL: usize = 8;
 
 /// The headers of each request. `Debug` shows their names only.
 #[derive(Clone, Default, PartialEq)]
@@ -101,6 +107,7 @@ pub(super) struct PushAnswer {
     headers: HeaderMap,
     /// Its beginning, up to 64 KiB.
     pub(super) body: Vec<u8>,
+    credentials: Arc<[SecretString]>,
 }
 
 /// Sends requests to one receiver.
@@ -110,6 +117,8 @@ pub(super) struct PushClient {
     endpoint: Url,
     /// The `Host` of each request, where the URL does not say it.
     host: Option<HeaderValue>,
+    /// Words of the headers, which a receiver may repeat and nobody else may see.
+    credentials: Arc<[SecretString]>,
 }
 
 impl PushClient {
@@ -118,7 +127,7 @@ impl PushClient {
         let mut builder = http::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .default_headers(options.headers)
+            .default_headers(options.headers.clone())
             .user_agent(concat!("cryptolens-exporter/", env!("CARGO_PKG_VERSION")));
         if let Some(proxy) = &options.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(setup)?);
@@ -154,7 +163,8 @@ impl PushClient {
             builder = builder.dns_resolver(real);
         }
         let http = builder.build().map_err(setup)?;
-        Ok(PushClient { http, endpoint, host })
+        let credentials = credentials(&options.headers);
+        Ok(PushClient { http, endpoint, host, credentials })
     }
 
     /// Sends one request, which takes `most` at most, body and answer included.
@@ -191,7 +201,8 @@ impl PushClient {
         let exchange = async {
             let response = request.send().await?;
             let (status, headers) = (response.status(), response.headers().clone());
-            Ok(PushAnswer { status, headers, body: start_of_body(response).await? })
+            let (body, credentials) = (start_of_body(response).await?, Arc::clone(&self.credentials));
+            Ok(PushAnswer { status, headers, body, credentials })
         };
         match tokio::time::timeout(most, exchange).await {
             Err(_) => Err(NoAnswer::Timeout),
@@ -207,10 +218,18 @@ impl PushAnswer {
         self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF)
     }
 
-    /// The body as text, unless it is a page for browsers.
+    /// The body as text without the credentials of the request, unless it is a page for browsers.
     pub(super) fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body).into_owned();
-        if text.trim_start().starts_with('<') { String::new() } else { text }
+        let text = String::from_utf8_lossy(&self.body);
+        if text.trim_start().starts_with('<') { String::new() } else { self.without_credentials(&text) }
+    }
+
+    /// A text of the receiver without the credentials of the request: some receivers repeat them in an
+    /// error.
+    pub(super) fn without_credentials(&self, text: &str) -> String {
+        self.credentials.iter().fold(text.to_owned(), |text, credential| {
+            text.replace(credential.expose_secret(), "<credential>")
+        })
     }
 
     /// The wait that the receiver asks for: `Retry-After`, in seconds or as a date.
@@ -222,6 +241,12 @@ impl PushAnswer {
         let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
         Some((date.to_utc() - chrono::Utc::now()).to_std().unwrap_or_default())
     }
+}
+
+/// The words of all values that are long enough. In `Bearer abc`, one of them is the secret.
+fn credentials(headers: &HeaderMap) -> Arc<[SecretString]> {
+    let words = headers.values().filter_map(|value| value.to_str().ok()).flat_map(str::split_whitespace);
+    words.filter(|word| word.len() >= SHORTEST_CREDENTIAL).map(SecretString::from).collect()
 }
 
 /// A text of a receiver as it may be shown: short, and on one line.
@@ -242,7 +267,11 @@ async fn start_of_body(mut response: reqwest::Response) -> Result<Vec<u8>, reqwe
 }
 
 fn failed(error: &reqwest::Error) -> NoAnswer {
-    if error.is_timeout() { NoAnswer::Timeout } else { NoAnswer::Unreachable(http::cause(error)) }
+    match http::tls_error(error) {
+        _ if error.is_timeout() => NoAnswer::Timeout,
+        Some(rustls::Error::InvalidMessage(_)) => NoAnswer::Unreachable(NO_TLS.to_owned()),
+        _ => NoAnswer::Unreachable(http::cause(error)),
+    }
 }
 
 /// The host of a URL, whatever name is asked for.

@@ -5,6 +5,7 @@
 
 pub(crate) mod expected;
 pub(crate) mod page;
+pub(crate) mod receiver;
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -42,7 +43,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cryptolens-exporter"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_ascii_lowercase();
-        if text.starts_with("cryptolens_") || text.ends_with("_proxy") {
+        if text.starts_with("cryptolens_") || text.starts_with("otel_") || text.ends_with("_proxy") {
             command.env_remove(&name);
         }
     }

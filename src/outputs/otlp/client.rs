@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use reqwest::header::CONTENT_ENCODING;
 
 use super::super::push_client::{
-    NoAnswer, PushAnswer, PushClient, PushClientError, PushOptions, shown_message,
+    NO_TLS, NoAnswer, PushAnswer, PushClient, PushClientError, PushOptions, shown_message,
 };
 use super::message::{ExportMetricsRequest, ExportMetricsResponse, RpcStatus};
 use super::settings::OtlpSettings;
@@ -91,8 +91,14 @@ impl PushError {
             }
             PushError::Refused { .. } => "look at the log of the receiver",
             PushError::TooLarge => "raise the receiver's limit for the size of a request",
-            PushError::Unreachable(cause) if cause.contains("certificate") => {
+            PushError::Unreachable(cause) if cause.contains("UnknownIssuer") => {
                 "trust the receiver's certificate authority with OTEL_EXPORTER_OTLP_CERTIFICATE"
+            }
+            PushError::Unreachable(cause) if cause.contains("certificate") => {
+                "check the host of the endpoint, the receiver's certificate, and this machine's clock"
+            }
+            PushError::Unreachable(cause) if cause == NO_TLS => {
+                "use http:// in the endpoint, or the port of the receiver that speaks TLS"
             }
             PushError::Unreachable(_) => {
                 "check the host and port of the endpoint; the port for HTTP is usually 4318, that for gRPC \
@@ -182,22 +188,22 @@ fn encoded(request: &ExportMetricsRequest, gzip: bool) -> Vec<u8> {
 }
 
 fn answered(answer: &PushAnswer) -> Result<Accepted, PushError> {
+    let shown = |message: String| shown_message(&answer.without_credentials(&message));
     let status = answer.status;
     if status.is_success() {
         // An empty body is success, and so is one of a receiver that answers with something else.
         let response = ExportMetricsResponse::decode(&*answer.body).unwrap_or_default();
         let partial = response.partial_success.unwrap_or_default();
         let rejected = u64::try_from(partial.rejected_data_points).unwrap_or_default();
-        return Ok(Accepted { rejected, message: shown_message(&partial.error_message) });
+        return Ok(Accepted { rejected, message: shown(partial.error_message) });
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         return Err(PushError::TooLarge);
     }
     let message = if answer.is_protobuf() {
-        RpcStatus::decode(&*answer.body).unwrap_or_default().message
+        shown(RpcStatus::decode(&*answer.body).unwrap_or_default().message)
     } else {
-        answer.text()
+        shown_message(&answer.text())
     };
-    let message = shown_message(&message);
     Err(PushError::Refused { status: status.as_u16(), message, retry_after: answer.retry_after() })
 }

@@ -1,4 +1,4 @@
-//! The push against a receiver in this process that answers as it is told.
+//! The push against a receiver in this process that answers as a test asks it to.
 
 use std::collections::VecDeque;
 use std::io::Read as _;
@@ -66,6 +66,14 @@ struct ReceiverState {
     /// Replies to come; after them, every request succeeds.
     replies: Mutex<VecDeque<Reply>>,
     received: Mutex<Vec<Received>>,
+    /// The requests that are never answered and whose connection is still open.
+    hanging: Arc<()>,
+}
+
+impl ReceiverState {
+    fn hanging(&self) -> usize {
+        Arc::strong_count(&self.hanging) - 1
+    }
 }
 
 struct Receiver {
@@ -131,7 +139,10 @@ async fn receive(
             response.encode_to_vec().into_response()
         }
         Reply::Redirect => (status(307), [("location", "/elsewhere")]).into_response(),
-        Reply::Never => std::future::pending().await,
+        Reply::Never => {
+            let _hanging = Arc::clone(&state.hanging);
+            std::future::pending().await
+        }
     }
 }
 
@@ -264,7 +275,7 @@ async fn rejected_points_are_counted_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart() {
+async fn each_failure_has_its_own_error() {
     let replies = [Reply::Status(400), Reply::StatusWithRetryAfter(429, "7"), Reply::Redirect, Reply::Never];
     let receiver = Receiver::start(&replies).await;
     let mut pusher = pusher(OtlpSettings { timeout: Duration::from_millis(200), ..receiver.settings() });
@@ -343,6 +354,37 @@ async fn a_receiver_that_hangs_does_not_keep_the_process() {
     receiver.has(1).await;
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
+}
+
+/// What a push that failed had in memory is given back before the next one begins: the values, and the
+/// connection with the body in it.
+#[tokio::test]
+async fn pushes_to_a_receiver_that_hangs_do_not_add_up_in_memory() {
+    let receiver = Receiver::start(&vec![Reply::Never; 20]).await;
+    let committed = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&committed);
+    let snapshot = move || {
+        let snapshot = encode::tests::snapshot();
+        taken.lock().unwrap().extend(snapshot.committed.as_ref().map(Arc::downgrade));
+        snapshot
+    };
+    let settings = OtlpSettings { timeout: Duration::from_millis(50), ..receiver.settings() };
+    let client = OtlpClient::new(&settings).unwrap();
+    let sources = OtlpSources { snapshot: Arc::new(snapshot), ..sources() };
+    let mut pusher = Pusher::new(settings, sources, client, Arc::from("an-id"));
+    for _ in 0..20 {
+        assert_eq!(pusher.push(PointContent::Values).await, Err(PushError::Timeout));
+        let kept = committed.lock().unwrap().iter().filter(|values| values.strong_count() > 0).count();
+        assert_eq!(kept, 0, "values are kept after a push");
+    }
+    assert_eq!(committed.lock().unwrap().len(), 20);
+    let closed = async {
+        while receiver.state.hanging() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), closed).await.expect("a connection stays open");
+    assert_eq!(results(&pusher)[4], 20.0);
 }
 
 #[tokio::test(start_paused = true)]
