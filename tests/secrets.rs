@@ -230,7 +230,8 @@ async fn a_receiver_that_repeats_the_credential_is_not_repeated() {
         command.env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization=Bearer%20{PUSH_CREDENTIAL}"));
     }
     let (code, table, errors) = run(check).await;
-    assert_eq!((code, table.contains("HTTP 401")), (Some(1), true), "{table}");
+    let shown = table.contains("HTTP 401: authorization: Bearer <credential>");
+    assert_eq!((code, shown), (Some(1), true), "{table}");
     assert_clean("the table", table.as_bytes());
     assert_clean("the errors", errors.as_bytes());
     let exporter = Exporter::start(serve).await;

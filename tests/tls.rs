@@ -244,7 +244,7 @@ async fn a_push_trusts_the_authority_of_its_own_file_alone() {
             ["not valid for name", "check the host of the endpoint"],
         ),
         (format!("https://localhost:{expired}"), "own", ["certificate expired", "this machine's clock"]),
-        (format!("https://{}", receiver.address), "own", ["the port speaks no TLS", "use http://"]),
+        (format!("https://{}", world.running.addr), "own", ["the port speaks no TLS", "use http://"]),
     ] {
         let (code, table, _) = check(endpoint, trusted).await;
         assert_eq!(code, Some(1), "{table}");

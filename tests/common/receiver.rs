@@ -15,7 +15,7 @@ pub(crate) const REJECTED: f64 = 3.0;
 pub(crate) enum Answer {
     Success,
     Status(u16),
-    /// This status, and the head of the request as the reason.
+    /// This status, and the header with the credential as the reason.
     Echo(u16),
     /// HTTP 200 with `partial_success`.
     Partial,
@@ -115,7 +115,10 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<ReceiverState>>) -> std::io::
         let (status, answered) = match answer {
             Answer::Success => (200, Vec::new()),
             Answer::Status(status) => (status, b"the reason".to_vec()),
-            Answer::Echo(status) => (status, head.clone().into_bytes()),
+            Answer::Echo(status) => {
+                let line = head.lines().find(|line| line.starts_with("authorization:"));
+                (status, line.unwrap_or_default().as_bytes().to_vec())
+            }
             Answer::Partial => (200, partial),
             Answer::Hang => std::future::pending().await,
             Answer::Cut => return Ok(()),
