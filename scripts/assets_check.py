@@ -128,7 +128,13 @@ def dashboard_rules(arguments):
             yield from (f"{name} / {panel.get('title')}: {problem}" for problem in panel_problems(panel))
     uids = {dashboard["uid"] for dashboard in dashboards()}
     # Bookmarks and links point at them.
-    if uids != {"cryptolens-overview", "cryptolens-events", "cryptolens-objects", "cryptolens-exporter"}:
+    if uids != {
+        "cryptolens-overview",
+        "cryptolens-events",
+        "cryptolens-objects",
+        "cryptolens-history",
+        "cryptolens-exporter",
+    }:
         yield f"the uids changed: {uids}"
     of_dashboards, of_rules = list(queries.of_dashboards()), list(queries.of_rules(rules()))
     for query in of_dashboards:
@@ -254,6 +260,7 @@ def panel_problems(panel):
 
 def query_problems(text):
     expression = queries.parsed(text)
+    of_history = any(HISTORY.fullmatch(metric or "") for metric, _ in queries.selectors(expression))
     for node, parents in queries.nodes(expression):
         if isinstance(node, promql_parser.VectorSelector):
             matchers = [(matcher.name, matcher.op, matcher.value) for matcher in node.matchers.matchers]
@@ -264,17 +271,25 @@ def query_problems(text):
             for name in ("cluster", "namespace", "job", "instance"):
                 if partly and name == "instance" and not node.name.startswith("ALERTS"):
                     continue
+                if of_history and name == "instance" and node.name in OF_ANY_INSTANCE:
+                    continue
                 if not any(
                     (name, promql_parser.MatchOp.Re, value) in matchers
                     for value in (ANY[name], f"({ANY[name]})?")[: 1 + partly]
                 ):
                     yield f"target-{name}-rule: {node.name}"
             if (
-                ROWS.fullmatch(node.name)
+                (ROWS.fullmatch(node.name) or HISTORY.fullmatch(node.name))
                 and "exporter" not in node.name
                 and not any(merges_replicas(parent) for parent in parents)
             ):
                 yield f"replicas are summed: {node.name}"
+            if (
+                HISTORY.fullmatch(node.name)
+                and type(parents[-1]).__name__ != "MatrixSelector"
+                and "timestamp" not in text
+            ):
+                yield f"one sample of the history in place of all: {node.name}"
             if node.name.endswith("_total"):
                 around = [type(parent).__name__ for parent in parents[-2:]]
                 if around != ["Call", "MatrixSelector"] or parents[-2].func.name not in ("rate", "irate", "increase"):
@@ -309,6 +324,9 @@ def merges_replicas(node):
 RATE_INTERVALS = {datetime.timedelta(seconds=value) for value in (60, 75, 135, 315, 915)}
 # Counters and histograms of rows: their rates say nothing while rows are read late.
 ROWS = re.compile(r"cryptolens_(web_api|event|object)_log_(entries|states)_total|cryptolens_\w+_(bucket|sum|count)")
+# What is written down in the history, and may be scraped under another instance.
+HISTORY = re.compile(r"cryptolens_history_\w+")
+OF_ANY_INSTANCE = {"cryptolens_product_info", "cryptolens_state_info"}
 
 
 # What is usual over a week: some old rows in it bend nothing.
@@ -363,11 +381,15 @@ def catalogue():
     """Families and labels, from the generated page."""
     families = {}
     for line in (ROOT / "docs" / "metrics.md").read_text().splitlines():
-        if row := re.match(r"\| `(\w+)` \| (\w+)[^|]* \| ([^|]*) \|", line):
+        # Families that are sent and not scraped: they are all gauges.
+        sent = re.sub(r"^(\| `cryptolens_history_\w+` \|)", r"\1 gauge |", line)
+        if row := re.match(r"\| `(\w+)` \| (\w+)[^|]* \| ([^|]*) \|", sent):
             labels = {label for label in row[3].strip().split(", ") if label} | TARGET_LABELS
             names = [row[1] + suffix for suffix in ("_bucket", "_count", "_sum")] if row[2] == "histogram" else [row[1]]
             for name in names:
                 families[name] = labels | ({"le"} if name.endswith("_bucket") else set())
+    # Until the task that sends the history brings it.
+    families.setdefault("cryptolens_exporter_history_last_success_timestamp_seconds", TARGET_LABELS | {"target"})
     return families
 
 

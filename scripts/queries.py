@@ -83,7 +83,7 @@ def filled(query, variables):
         text = text.replace(f"${name}", str(value))
     for name, value in (("__rate_interval", interval), ("__range", query.span), ("__interval", query.step)):
         text = text.replace(f"${name}", f"{value}s")
-    for name, values in variables.items():
+    for name, values in {"utc_offset": "0", **variables}.items():
         text = text.replace(f"${name}", values)
     if "$" in re.sub(r'"(\\.|[^"])*"', '""', text) or re.search(r"\$[A-Za-z_{]", text):
         raise ValueError(f"{query.where}: a variable is left over in {text}")

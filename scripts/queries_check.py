@@ -37,7 +37,7 @@ EMPTY = {
     "Exporter health / Firing alerts of the exporter": "no alert fires",
     **{
         f"annotation / {title} / {name}": why
-        for title in ("Licensing overview", "Events", "Object changes", "Exporter health")
+        for title in ("Licensing overview", "Events", "Object changes", "History", "Exporter health")
         for name, why in (
             ("Firing alerts", "no alert fires"),
             ("Catching up", "no log is far behind"),
@@ -45,6 +45,8 @@ EMPTY = {
         )
     },
 }
+NO_HISTORY = "this exporter writes no history"
+EMPTY.update((query.where, NO_HISTORY) for query in queries.of_dashboards() if query.where.startswith("History /"))
 ALERT = "nothing is wrong"
 # Rules that need more than the worlds have: what promtool alone shows (prometheus/tests), and why.
 BY_PROMTOOL = {
@@ -57,6 +59,11 @@ BY_PROMTOOL = {
     "alert CryptolensNoSuccess": "needs six hours of history and thin traffic",
     "alert CryptolensReplicaDown": "needs two exporters of one account",
     "alert CryptolensLogReplaced": "needs a log that begins anew",
+    "alert CryptolensReplicasDiffer": "needs two exporters of one account",
+    "alert CryptolensHistoryDropped": "needs a target that refuses samples",
+    "alert CryptolensHistoryNotSent": "needs a target that takes no samples",
+    "alert CryptolensHistoryBacklog": "needs a target that takes too few samples",
+    "alert CryptolensHistoryBehind": "needs a log whose minutes do not become complete",
     "alert CryptolensLedgerForeignWrites": "needs somebody who writes to the ledger beside the exporter",
     "alert CryptolensFailureSpikeAll": "needs several products that fail at the same time",
     "alert CryptolensErrorBudgetBurnAll 1h": "needs several products that fail at the same time",
@@ -148,7 +155,7 @@ def unexplained(query, count):
 
 def only_invented(query):
     """Whether only the situations can be expected to show it."""
-    return EMPTY.get(query.where) == "no row is old"
+    return EMPTY.get(query.where) in ("no row is old", NO_HISTORY)
 
 
 def returned_by_demo(prometheus, all_queries, chosen):

@@ -54,6 +54,10 @@ class Situation:
     failing: object = steady
     up: tuple = (({}, 9 * DAY, 0),)
     labels: dict = dataclasses.field(default_factory=dict)
+    # When a replica, by its instance, is scraped and reads nothing.
+    stuck: dict = dataclasses.field(default_factory=dict)
+    # What is in the history, by labels of the replica that wrote it.
+    history: tuple = ()
     # The API answers requests until then.
     read_until: int = 0
     day: bool = True
@@ -115,26 +119,68 @@ class Situation:
         # The spans of one replica are one series, with holes.
         for own, spans in itertools.groupby(self.up, key=lambda span: span[0]):
             labels = {"job": self.name, "instance": f"{self.name}:10460", **self.labels, **own}
-            pages = list(self.replica(end, [(since, until) for _, since, until in spans]))
+            stuck = self.stuck.get(labels["instance"], (0, 1))
+            pages = list(self.replica(end, [(since, until) for _, since, until in spans], stuck))
             for position, (metric, its) in enumerate(self.series(labels)):
                 yield metric, its, [(at, values[position]) for at, values in pages]
+        for own, since, until in self.history:
+            yield from self.happened_by_minute({"job": self.name, **self.labels, **own}, end, since, until)
         for alert, since in self.alerts:
             labels = {"alertname": alert["alertname"], "job": self.name, "account": "default", **self.labels, **alert}
             times = range(end - since, end + 1, 30)
             yield "ALERTS", {**labels, "alertstate": "firing"}, [(at, 1) for at in times]
             yield "ALERTS_FOR_STATE", labels, [(at, end - since) for at in times]
 
-    def replica(self, end, spans):
+    def happened_by_minute(self, labels, end, since, until):
+        """(metric, labels, [(time, value)]) of the history of one replica: a sample of each minute that is not 0."""
+        account = {**labels, "account": "default"}
+        minutes = range(-(-(end - since) // 60) * 60, (end - until) // 60 * 60, 60)
+
+        def series(metric, its, value):
+            samples = [(f"{minute}.001", value(minute)) for minute in minutes]
+            yield f"cryptolens_history_{metric}", {**account, **its}, [one for one in samples if one[1]]
+
+        def rows(product, numbers):
+            return lambda minute: sum(
+                self.until(product, number, end, minute + 60) - self.until(product, number, end, minute)
+                for number in numbers
+            )
+
+        for product in PRODUCTS:
+            for number, (event_type, outcome, state, _) in enumerate(KINDS):
+                its = {"product_id": product, "event_type": event_type, "outcome": outcome}
+                yield from series("web_api_log_states", {**its, "state": state}, rows(product, [number]))
+            for pair in PAIRS:
+                numbers = [number for number, kind in enumerate(KINDS) if kind[:2] == pair]
+                its = {"product_id": product, "event_type": pair[0], "outcome": pair[1]}
+                yield from series("web_api_log_entries", its, rows(product, numbers))
+        event = {"product_id": "3349", "event_name": "purchase"}
+        yield from series(
+            "event_log_entries", {**event, "feature_name": "unnamed"}, lambda minute: int(minute % 600 == 0)
+        )
+        yield from series("event_value", {**event, "currency": "EUR"}, lambda minute: 250 * int(minute % 600 == 0))
+        yield from series(
+            "object_log_entries",
+            {"resource_type": "customer", "action": "added"},
+            lambda minute: int(minute % 1200 == 0),
+        )
+        for log in ("web_api", "events", "objects"):
+            yield from series("covered_seconds", {"log": log}, lambda _: 60)
+
+    def replica(self, end, spans, stuck):
         """(time, values) of every scrape of a replica."""
         counts = {(product, number): None for product in PRODUCTS for number in range(len(KINDS))}
         ages = [0] * (len(BOUNDS) + 1)
         before = seen_before = None
         catching_until = 0
         for at in self.scrapes(end, spans):
-            readable = at <= end - self.read_until
+            is_stuck = end - stuck[0] <= at <= end - stuck[1]
+            readable = at <= end - self.read_until and not is_stuck
             gap = before is not None and at - before > 300
             week_apart = before is not None and at - before > 2 * DAY
-            seen = at - LATENCY if readable else end - self.read_until
+            seen = at - LATENCY if readable else end - (stuck[0] if is_stuck else self.read_until)
+            if before is not None and end - stuck[1] < at <= end - stuck[1] + 60:
+                catching_until = at + 60
             # After a gap the ledger's values are there first; the next scrape has what happened
             # meanwhile.
             if gap and not week_apart:
@@ -157,7 +203,6 @@ class Situation:
                     counts,
                     ages,
                     at,
-                    end,
                     catching=at < catching_until,
                     readable=readable,
                     seen=seen,
@@ -199,6 +244,8 @@ class Situation:
                 "exporter_cursor_id",
                 "exporter_newest_id",
                 "exporter_origin_timestamp_seconds",
+                "exporter_rows_counted_total",
+                "exporter_history_sealed_until_timestamp_seconds",
             ):
                 yield f"cryptolens_{metric}", {**account, "log": log}
         for state, description in (
@@ -220,8 +267,13 @@ class Situation:
         yield "cryptolens_exporter_ledger_foreign_writes_total", labels
         yield "process_start_time_seconds", labels
         yield "up", labels
+        target = {**labels, "target": "prometheus"}
+        yield "cryptolens_exporter_history_sent_samples_total", target
+        yield "cryptolens_exporter_history_pending_samples", target
+        yield "cryptolens_exporter_history_last_success_timestamp_seconds", target
+        yield "cryptolens_exporter_history_dropped_samples_total", {**target, "reason": "refused"}
 
-    def values(self, counts, ages, at, end, *, catching, readable, seen, started):
+    def values(self, counts, ages, at, *, catching, readable, seen, started):
         made = [counts[product, number] for product in PRODUCTS for number in range(len(KINDS))]
         made += [
             sum(counts[product, number] for number, kind in enumerate(KINDS) if kind[:2] == pair)
@@ -235,13 +287,15 @@ class Situation:
             made += [
                 int(readable),
                 int(catching and log == "web_api"),
-                at - 4 if readable else end - self.read_until,
+                at - 4 if readable else int(seen),
                 int(seen) - 20,
                 int(seen) // 5,
                 int(seen) // 5,
                 0,
+                sum(counts.values()),
+                int(seen) // 60 * 60 - 120,
             ]
-        return [*made, 1, 1, 1, 1, 0, started, 1]
+        return [*made, 1, 1, 1, 1, 0, started, 1, at, 0, at - 10, 0]
 
 
 def from_end(seconds, share, product="5110"):
@@ -315,6 +369,44 @@ SITUATIONS = {
             ),
             labels={"namespace": "licensing"},
             day=False,
+        ),
+        # The replica that was ahead dies while the other, which could not reach the API for half an hour, is behind.
+        Situation(
+            "leader-dies",
+            up=(
+                ({"instance": "licensing-0", "pod": "licensing-0"}, 9 * DAY, 70 * MINUTE),
+                ({"instance": "licensing-1", "pod": "licensing-1"}, 9 * DAY, 0),
+            ),
+            stuck={"licensing-1": (90 * MINUTE, 65 * MINUTE)},
+            labels={"namespace": "licensing"},
+            history=(({"instance": "licensing-0"}, DAY, 73 * MINUTE), ({"instance": "licensing-1"}, DAY, 3 * MINUTE)),
+            day=False,
+            week=False,
+        ),
+        # One of two replicas is cut off from the API for half an hour, and its history is lost for as long.
+        Situation(
+            "cut-off",
+            up=(
+                ({"instance": "licensing-0", "pod": "licensing-0"}, 9 * DAY, 0),
+                ({"instance": "licensing-1", "pod": "licensing-1"}, 9 * DAY, 0),
+            ),
+            stuck={"licensing-1": (90 * MINUTE, 60 * MINUTE)},
+            labels={"namespace": "licensing"},
+            history=(
+                ({"instance": "licensing-0"}, DAY, 3 * MINUTE),
+                ({"instance": "licensing-1"}, DAY, 90 * MINUTE),
+                ({"instance": "licensing-1"}, HOUR, 3 * MINUTE),
+            ),
+            day=False,
+            week=False,
+        ),
+        # Thin traffic, and a time of which nothing is known. A second exporter writes to the same place.
+        Situation(
+            "history-gap",
+            per_minute=1 / 6,
+            history=(({"instance": "a"}, DAY, 9 * HOUR), ({"instance": "a"}, 5 * HOUR, 3 * MINUTE)),
+            day=False,
+            week=False,
         ),
         Situation("thin", per_minute=1 / 3),
         Situation(
@@ -439,7 +531,7 @@ class Shown:
     job: str
     chosen: dict = dataclasses.field(default_factory=dict)
 
-    def query(self, panel, span=HOUR):
+    def query(self, panel, span=HOUR, step=None):
         (found,) = (one for one in queries.of_dashboards() if one.where == panel)
         chosen = {
             "cluster": ".*",
@@ -450,7 +542,7 @@ class Shown:
             "job": self.job,
             **self.chosen,
         }
-        found = dataclasses.replace(found, span=span)
+        found = dataclasses.replace(found, span=span, step=step or found.step)
         return queries.filled(found, chosen), found.step
 
     def now(self, panel, span=HOUR):
@@ -475,6 +567,55 @@ class Shown:
             for one in found
         }
 
+    def bars(self, panel, since, until, step=HOUR):
+        """{start: value} of the one series of a graph, with bars of so many seconds that start at multiples of it."""
+        text, _ = self.query(panel, step=step)
+        made = {}
+        for one in self.prometheus.query_range(text, -(-since // step) * step, until // step * step, step):
+            made.update((int(at), float(value)) for at, value in one["values"])
+        return made
+
+
+def of_history(shown, situation, end, span):
+    """(what, whether it holds, what was seen): every hour and the whole are exact, whichever panel shows them."""
+    # Whole hours, of which the last is complete.
+    first, last = -(-(end - span) // HOUR) * HOUR, (end - 5 * MINUTE) // HOUR * HOUR
+
+    def truth(since, until, outcome=None):
+        return sum(
+            situation.until(product, number, end, until) - situation.until(product, number, end, since)
+            for product in PRODUCTS
+            for number, kind in enumerate(KINDS)
+            if outcome in (None, kind[1])
+        )
+
+    for letter, outcome in (("A", "success"), ("B", "failure")):
+        seen = shown.bars(f"History / Requests by outcome {letter}", first, last - HOUR)
+        wanted = {at: truth(at, at + HOUR, outcome) for at in range(first, last, HOUR)}
+        yield f"{shown.job}: {outcome} of every hour, exactly", seen == wanted, f"{seen}, truth {wanted}"
+    ended = dataclasses.replace(shown, end=last)
+    for panel, outcome in (("Requests", None), ("Failed requests", "failure")):
+        seen, wanted = ended.value(f"History / {panel}", last - first), truth(first, last, outcome)
+        yield f"{shown.job}: {panel}, exactly", seen == wanted, f"{seen}, truth {wanted}"
+    seen = ended.value("History / Failure ratio", last - first)
+    wanted = truth(first, last, "failure") / truth(first, last)
+    yield f"{shown.job}: failure ratio", near(seen, wanted, 1e-9, 1e-9), f"{seen}, truth {wanted}"
+    seen = sum(ended.by("History / Top failing states", "state", last - first).values())
+    wanted = truth(first, last, "failure")
+    yield f"{shown.job}: failing states, exactly", seen == wanted, f"{seen}, truth {wanted}"
+    week = shown.prometheus.query_range(
+        shown.query("History / Requests by hour of the week")[0], first, last - HOUR, HOUR
+    )
+    seen = {(one["metric"]["weekday"], one["metric"]["hour"]): float(one["values"][0][1]) for one in week}
+    wanted = {}
+    for at in range(first, last, HOUR):
+        then = time.gmtime(at)
+        wanted[str(then.tm_wday), f"{then.tm_hour:02}"] = truth(at, at + HOUR)
+    yield f"{shown.job}: hours of the week, exactly", seen == wanted, f"{seen}, truth {wanted}"
+    (value,) = shown.bars("History / Value by day and currency", first, first).values()
+    wanted = sum(250 for minute in range(first, first + HOUR, 60) if minute % 600 == 0)
+    yield f"{shown.job}: value of an hour", value == wanted, f"{value}, truth {wanted}"
+
 
 def near(value, wanted, share=0.04, least=2):
     return value is not None and abs(value - wanted) <= max(least, share * wanted)
@@ -490,36 +631,47 @@ TIMELINE = "Licensing overview / Failing products, and since when"
 FIRING = "Licensing overview / Firing alerts"
 
 
-def checks(prometheus, end):
-    """(what, whether it holds, what was seen) of every situation. Spans are 1 h and 24 h, 10 minutes after a catch-up."""
+@dataclasses.dataclass
+class Checks:
+    """What is checked of several situations, each as (what, whether it holds, what was seen)."""
 
-    def of(name, **chosen):
-        return Shown(prometheus, end, name, chosen), SITUATIONS[name]
+    prometheus: object
+    end: int
 
-    def shares(situation, window):
-        good, bad = (situation.truth(end, window, outcome=outcome) for outcome in ("success", "failure"))
+    def of(self, name, **chosen):
+        return Shown(self.prometheus, self.end, name, chosen), SITUATIONS[name]
+
+    def shares(self, situation, window):
+        good, bad = (situation.truth(self.end, window, outcome=outcome) for outcome in ("success", "failure"))
         return good / (good + bad)
 
-    def failures(shown, situation, span, since=None):
+    def failures(self, shown, situation, span, since=None):
         """Whether the table of failing states has the true counts."""
         seen = shown.by(STATES, "state", span)
         seen.pop("", None)
-        wanted = {state: situation.truth(end, since or span, state=state) for state in ("2024", "2020", "1020")}
+        wanted = {state: situation.truth(self.end, since or span, state=state) for state in ("2024", "2020", "1020")}
         return seen.keys() == wanted.keys() and all(
             near(seen[state], wanted[state]) for state in wanted
         ), f"{seen}, truth {wanted}"
 
-    def counts(name, *, window, refused, old=False):
-        shown, situation = of(name)
-        seen, wanted = shown.value(f"{REQUESTS} A"), situation.truth(end, window)
+    def counts(self, name, *, window, refused, old=False):
+        shown, situation = self.of(name)
+        seen, wanted = shown.value(f"{REQUESTS} A"), situation.truth(self.end, window)
         yield f"{name}: requests of 15 minutes", near(seen, wanted), f"{seen}, truth {wanted}"
         yield (
             f"{name}: a caption where they hold older rows, and only there",
             bool(shown.now(f"{REQUESTS} B")) == old,
             shown.now(f"{REQUESTS} B"),
         )
-        seen, wanted = shown.value(f"{REFUSALS} A"), situation.truth(end, refused, state="2024")
+        seen, wanted = shown.value(f"{REFUSALS} A"), situation.truth(self.end, refused, state="2024")
         yield f"{name}: seat refusals of an hour", near(seen, wanted), f"{seen}, truth {wanted}"
+
+
+def checks(prometheus, end):
+    """(what, whether it holds, what was seen) of every situation. Spans are 1 h and 24 h, 10 minutes after a catch-up."""
+
+    made = Checks(prometheus, end)
+    of, shares, failures, counts = made.of, made.shares, made.failures, made.counts
 
     shown, situation = of("gap")
     yield "gap: success says catching up, not no traffic", shown.value(SUCCESS) == CATCHING_UP, shown.now(SUCCESS)
@@ -635,6 +787,8 @@ def checks(prometheus, end):
     yield "moved: failing states", *failures(shown, situation, HOUR)
     yield "moved: no log is unread", shown.value("Licensing overview / Unread logs") == 0, ""
 
+    yield from checks_of_replicas(prometheus, end)
+
     shown, situation = of("thin")
     labels, value = shown.now(SUCCESS)[0]
     wanted = shares(situation, {"last hour": HOUR, "last 6 hours": 6 * HOUR}.get(labels["window"], 0) or HOUR)
@@ -703,6 +857,47 @@ def checks(prometheus, end):
             )
         ):
             yield f"no exporter: {query.where} shows no number", not shown.now(query.where), shown.now(query.where)
+
+
+def checks_of_replicas(prometheus, end):
+    """What two replicas show when one dies or is cut off, and that their history is exact; the rest is as in `checks`."""
+    made = Checks(prometheus, end)
+    of, shares, failures, counts = made.of, made.shares, made.failures, made.counts
+
+    for name in ("leader-dies", "cut-off"):
+        shown, situation = of(name)
+        yield from counts(name, window=15 * MINUTE, refused=HOUR)
+        yield f"{name}: failing states at 1 h", *failures(shown, situation, HOUR)
+        rates = [
+            value
+            for values in shown.drawn("Licensing overview / Requests by outcome", 2 * HOUR).values()
+            for _, value in values
+        ]
+        yield f"{name}: no sum and no spike of requests", max(rates) < 1.3 * situation.per_minute, max(rates)
+        value = shown.value(SUCCESS)
+        yield f"{name}: success", near(value, shares(situation, 15 * MINUTE), 0.02, 0.02), value
+        yield from of_history(shown, situation, end, DAY)
+
+    shown, situation = of("history-gap")
+    yield from of_history(shown, situation, end, 4 * HOUR)
+    bars = shown.bars("History / Requests by outcome B", end - DAY, end)
+    unknown = [at for at in bars if end - 9 * HOUR <= at <= end - 6 * HOUR]
+    yield "history with a gap: what is not known is not drawn", not unknown, unknown
+    quiet = [at for at, value in bars.items() if value == 0]
+    yield "history with a gap: an hour without a failure is 0", bool(quiet), bars
+    levels = set(shown.bars("History / Coverage", end - DAY, end).values())
+    yield "history with a gap: coverage is whole, in part and none", levels == {0, 1, 2}, levels
+    value = shown.value("History / Covered", DAY)
+    yield "history with a gap: the covered share", near(value, 20 / 24, 0.01, 0.01), value
+    both = Shown(prometheus, end, "(history-gap|cut-off)")
+    values = [
+        one.bars("History / Requests by outcome A", end - 4 * HOUR, end) for one in (both, shown, of("cut-off")[0])
+    ]
+    yield (
+        "two exporters of one account name: their sum",
+        all(values[0][at] == values[1][at] + values[2][at] for at in values[0]),
+        values,
+    )
 
 
 def serve(names):
