@@ -1,13 +1,20 @@
 //! `demo`: everything at once, without an account. The simulator runs inside the process, and the
 //! real poller, ledger and server run against it over HTTP.
+//!
+//! It prints the commands that answer what a graph raises, with a license key that exists. Spikes of
+//! failures come one at a time, each long enough for the alert rules to fire and to resolve, and say
+//! when they begin.
 
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use cryptolens_simulator::{Log, Options, Simulator, SimulatorError, Spike};
+use cryptolens_simulator::{
+    Identities, License, Log, Options, Simulator, SimulatorError, SoldProduct, Spike,
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -31,11 +38,17 @@ const REQUESTS_PER_MINUTE: f64 = 15.0;
 
 const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The first failure spike: soon enough for somebody who only has a look.
-const FIRST_SPIKE: Duration = Duration::from_secs(2 * 60);
-/// And then one as often.
-const SPIKE_EVERY: Duration = Duration::from_secs(20 * 60);
-const SPIKE: Spike = Spike { product: None, seconds: 180, failure_share: 0.6 };
+/// The first failure spike: soon enough for somebody who only has a look, late enough for graphs to
+/// show what is usual.
+const FIRST_SPIKE: Duration = Duration::from_secs(3 * 60);
+/// From the beginning of a spike to that of the next one. The longest window of the alert on spikes
+/// is 15 minutes, so that each has resolved half an hour before the next one begins.
+const SPIKE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// The alert fires within 3 minutes and looks at 15: the graphs show the whole of it.
+const SPIKE_MINUTES: u32 = 15;
+const FAILURE_SHARE: f64 = 0.6;
+/// Any token does, as the simulator asks for no certain one.
+const TOKEN: &str = "demo";
 
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
@@ -127,18 +140,23 @@ async fn serve(demo: DemoSettings, door: Arc<FrontDoor>) -> Result<(), DemoError
             (path, DemoWorld::new(demo.seed))
         }
     };
-    let options =
-        Options { start: world.start, requests_per_minute: REQUESTS_PER_MINUTE, ..Options::new(world.seed) };
+    let options = Options {
+        start: world.start,
+        requests_per_minute: REQUESTS_PER_MINUTE,
+        identities: Identities::Lifelike,
+        ..Options::new(world.seed)
+    };
     let running = cryptolens_simulator::start(options).await?;
     let settings = settings(&demo, &running.url(), storage_path)?;
     let urls = DemoUrls {
         exporter,
         telemetry_path: demo.web.telemetry_path.clone(),
         simulator: page_url("http", Some(running.addr)),
+        program: program_name(std::env::args_os().next().as_deref()),
     };
     tracing::info!(url = urls.simulator, seed = world.seed, "simulating");
     let simulator = running.simulator.clone();
-    tokio::spawn(spikes(simulator.clone()));
+    tokio::spawn(spikes(simulator.clone(), urls.clone()));
     let began = Instant::now();
     let result = daemon::run_on(
         entrance,
@@ -158,7 +176,7 @@ async fn serve(demo: DemoSettings, door: Arc<FrontDoor>) -> Result<(), DemoError
 fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Settings, url::ParseError> {
     let account = Account {
         name: AccountName::default(),
-        token: TokenSource::Value(SecretString::from("demo")),
+        token: TokenSource::Value(SecretString::from(TOKEN)),
         logs: LogKind::ALL.to_vec(),
         since: Since::All,
         intervals: demo.intervals,
@@ -191,25 +209,68 @@ fn page_url(scheme: &str, address: Option<SocketAddr>) -> String {
     }
 }
 
-async fn spikes(simulator: Simulator) {
+/// Lets activations of one product after the other fail, and says so.
+async fn spikes(simulator: Simulator, urls: DemoUrls) {
     let mut wait = FIRST_SPIKE;
-    loop {
+    for product in simulator.products().into_iter().cycle() {
         tokio::time::sleep(wait).await;
         wait = SPIKE_EVERY;
-        match simulator.spike(SPIKE) {
+        let spike =
+            Spike { product: Some(product.id), seconds: SPIKE_MINUTES * 60, failure_share: FAILURE_SHARE };
+        match simulator.spike(spike) {
             Ok(rows) => {
-                tracing::info!(rows, seconds = SPIKE.seconds, "simulating a spike of failed activations")
+                tracing::info!(
+                    product_id = product.id,
+                    rows,
+                    minutes = SPIKE_MINUTES,
+                    "simulating a spike of failed activations"
+                );
+                print(&spike_text(product, &urls));
             }
             Err(error) => tracing::warn!(%error, "no spike could be simulated"),
         }
     }
 }
 
-/// Where to look.
+fn spike_text(product: SoldProduct, urls: &DemoUrls) -> String {
+    let SoldProduct { id, name } = product;
+    format!(
+        "\n\
+         A spike begins: for {SPIKE_MINUTES} minutes, most activations of {name} fail. CryptolensFailureSpike fires\n\
+         within three minutes where a Prometheus has the rules. Who is hit, and with which state:\n\
+         \u{20}  {}\n\n",
+        urls.command(&format!("report --since=1h --product={id} --outcome=failure")),
+    )
+}
+
+/// Where to look, and what to run.
+#[derive(Debug, Clone)]
 struct DemoUrls {
     exporter: String,
     telemetry_path: String,
     simulator: String,
+    /// As it was called, so that a printed command runs where this one ran.
+    program: String,
+}
+
+impl DemoUrls {
+    /// A whole command line that reads the simulator.
+    fn command(&self, typed: &str) -> String {
+        format!("CRYPTOLENS_TOKEN={TOKEN} {} {typed} --api.url={}/api", self.program, self.simulator)
+    }
+}
+
+/// The name that the program was called by, as a shell takes it.
+fn program_name(called: Option<&OsStr>) -> String {
+    let name = called.and_then(OsStr::to_str).unwrap_or("cryptolens-exporter");
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
+    if is_plain { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+/// A closed standard output is no reason to stop serving.
+fn print(text: &str) {
+    let mut output = io::stdout();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 /// Prints the counts as soon as the history is counted.
@@ -219,9 +280,7 @@ async fn print_summary(snapshots: Weak<Snapshots>, simulator: Simulator, urls: D
         let Some(snapshots) = snapshots.upgrade() else { return };
         let Some(committed) = snapshots.committed() else { continue };
         if let Some(text) = summary(&committed, &simulator, &urls, began.elapsed()) {
-            let mut output = io::stdout();
-            // A closed standard output is no reason to stop serving.
-            let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+            print(&text);
             return;
         }
     }
@@ -246,7 +305,10 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
     };
     let served: u64 = LogKind::ALL.into_iter().map(served).sum();
     let counted = requests + events + changes;
-    let DemoUrls { exporter, telemetry_path, simulator } = urls;
+    let License { product, key } = simulator.crowded_license();
+    let report = urls.command("report --days=7");
+    let audit = urls.command(&format!("audit seats --product={product} --key={key}"));
+    let DemoUrls { exporter, telemetry_path, simulator, .. } = urls;
     Some(format!(
         "\n\
          Counted {counted} entries of 30 simulated days in {:.1} s; the simulator served {served}.\n\
@@ -256,7 +318,12 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
          \u{20}  {exporter}/   how each log is doing\n\
          \u{20}  {simulator}/   the simulator, and how to make it misbehave\n\
          \n\
-         Traffic goes on. A spike of failures comes in {} minutes, then every {}. Ctrl-C ends the demo.\n\n",
+         Ask the same logs, in another terminal:\n\
+         \u{20}  {report}\n\
+         \u{20}  {audit}\n\
+         \n\
+         Traffic goes on. A spike of failures begins in {} minutes, then every {}, and lasts {SPIKE_MINUTES}. Ctrl-C ends\n\
+         the demo.\n\n",
         took.as_secs_f64(),
         FIRST_SPIKE.as_secs() / 60,
         SPIKE_EVERY.as_secs() / 60,
@@ -279,6 +346,20 @@ mod tests {
             DemoWorld::of(&directory, None).is_err(),
             "better no demo than counts of two worlds in one ledger"
         );
+    }
+
+    #[test]
+    fn a_printed_command_is_one_that_a_shell_takes() {
+        let name = |called: &str| program_name(Some(OsStr::new(called)));
+        assert_eq!(name("target/release/cryptolens-exporter"), "target/release/cryptolens-exporter");
+        assert_eq!(name("/home/it's me/exporter"), r"'/home/it'\''s me/exporter'");
+        assert_eq!(program_name(None), "cryptolens-exporter");
+    }
+
+    #[test]
+    fn each_spike_is_over_before_the_alert_on_the_next_one_looks_back() {
+        let longest_window = Duration::from_secs(15 * 60);
+        assert!(Duration::from_secs(u64::from(SPIKE_MINUTES) * 60) + longest_window < SPIKE_EVERY);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
-use cryptolens_simulator::Options;
+use cryptolens_simulator::{Identities, Options};
 
 use super::failure::CommandFailure;
 use crate::config::setting::Setting;
@@ -56,6 +56,7 @@ fn options(sources: &mut Sources<'_>) -> Option<(SocketAddr, Options)> {
         denied: denied.unwrap_or_default(),
         key_lock: key_lock?,
         faults: faults.unwrap_or_default(),
+        identities: Identities::Canaries,
     };
     Some((address?, options))
 }

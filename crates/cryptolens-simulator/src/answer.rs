@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::catalogue::{Key, PASSWORD_CANARY, PRODUCTS, Product};
+use crate::catalogue::{Catalogue, Key, PRODUCTS, Product};
 use crate::log::Log;
 use crate::method::Method;
 use crate::query::{BadParameter, PageQuery, Parameters, read_event};
@@ -144,7 +144,7 @@ fn understood(
         return Ok(Reply::Page(Box::new(Page::read(simulator, log, query, view))));
     }
     Ok(match method {
-        Method::GetProducts => Reply::Body(products()),
+        Method::GetProducts => Reply::Body(products(&simulator.catalogue)),
         Method::RegisterEvent => Reply::Event(read_event(parameters)?),
         _ => get_key(simulator, parameters, now)?,
     })
@@ -239,14 +239,14 @@ pub(crate) fn pascal_case(body: Vec<u8>) -> Vec<u8> {
     serde_json::from_slice(&body).map_or(body, |value| renamed(value).to_string().into_bytes())
 }
 
-fn products() -> Value {
+fn products(catalogue: &Catalogue) -> Value {
     let product = |product: &Product| {
         json!({
             "id": product.id,
             "name": product.name,
             "creationDate": "2019-03-04T09:12:44.417",
             "description": format!("{} for teams", product.name),
-            "password": format!("{PASSWORD_CANARY}-{}", product.id),
+            "password": catalogue.password(product),
             "isPublic": false,
             "keyAlgorithm": 1,
             "featureDefinitions": {

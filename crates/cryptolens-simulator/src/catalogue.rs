@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::options::Identities;
 use crate::random::{Random, hash_of};
 
 /// Share of the traffic that floating sessions make; the rest is spread over all other methods.
@@ -17,9 +18,9 @@ pub(crate) const WEEKEND_ATTENDANCE: f64 = 0.2;
 /// Rows that one floating session writes, per heartbeat interval of one second: its mean length.
 const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 
-/// What every personal or secret text of the simulator contains one of: friendly names, license
+/// Every personal or secret text of the simulator contains one of these: friendly names, license
 /// keys, machine codes, addresses (of the range for benchmarks, RFC 2544), names and passwords.
-/// None of them may leave a client.
+/// None of them may leave a client. With [`Identities::Lifelike`], only addresses do.
 pub const CANARIES: [&str; 5] = ["CANARY-", "CNARY-", "canary-", "198.18.", "198.19."];
 
 /// Stands for "no machine recorded".
@@ -29,6 +30,13 @@ pub(crate) const NO_MACHINE: u32 = u32::MAX;
 pub(crate) const PERSON_CANARY: &str = "canary-person";
 /// Stands for the secret of a product.
 pub(crate) const PASSWORD_CANARY: &str = "canary-product-password";
+
+/// The first five letters of each license key.
+const CANARY_GROUP: &str = "CNARY";
+
+const PEOPLE: [&str; 12] =
+    ["alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi", "lena"];
+const SURNAMES: [&str; 6] = ["Andersson", "Brown", "Costa", "Mensah", "Novak", "Yilmaz"];
 
 /// How a product's licenses are used.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,12 +123,18 @@ pub(crate) struct Catalogue {
     keys: Vec<Key>,
     keys_by_product: Vec<Range<u32>>,
     attendance: Vec<f64>,
+    identities: Identities,
 }
 
 impl Catalogue {
     pub(crate) fn new(seed: u64, requests_per_minute: f64) -> Self {
-        let mut catalogue =
-            Self { seed, keys: Vec::new(), keys_by_product: Vec::new(), attendance: Vec::new() };
+        let mut catalogue = Self {
+            seed,
+            keys: Vec::new(),
+            keys_by_product: Vec::new(),
+            attendance: Vec::new(),
+            identities: Identities::Canaries,
+        };
         for (index, product) in PRODUCTS.iter().enumerate() {
             let first = catalogue.keys.len() as u32;
             let attendance = match product.policy {
@@ -133,6 +147,18 @@ impl Catalogue {
             catalogue.keys_by_product.push(first..catalogue.keys.len() as u32);
         }
         catalogue
+    }
+
+    /// The same catalogue with other personal texts. Only they differ, and no count with them.
+    pub(crate) fn with_identities(mut self, identities: Identities) -> Self {
+        self.identities = identities;
+        if identities == Identities::Lifelike {
+            for (number, key) in (0_u64..).zip(&mut self.keys) {
+                let mut random = Random::for_stream(&[self.seed, 0x4e7, number]);
+                key.text.replace_range(..CANARY_GROUP.len(), &key_group(&mut random));
+            }
+        }
+        self
     }
 
     /// Adds as many machines as it takes for this rate; returns how many of them work on a working day.
@@ -203,6 +229,13 @@ impl Catalogue {
         floating * FLOATING_SHARE + (1.0 - FLOATING_SHARE) * popularity as f64 / everything as f64
     }
 
+    /// The floating key with the most machines beyond its seats.
+    pub(crate) fn crowded_key(&self) -> &Key {
+        let floating = |key: &&Key| matches!(PRODUCTS[key.product].policy, Policy::Floating { .. });
+        let beyond = |key: &&Key| key.machines.len().saturating_sub(key.seats as usize);
+        self.keys.iter().filter(floating).max_by_key(beyond).unwrap_or(&self.keys[0])
+    }
+
     /// The key with this text, and its index.
     pub(crate) fn find_key(&self, product_id: i64, text: &str) -> Option<(u32, &Key)> {
         let found = |key: &&Key| key.text == text && PRODUCTS[key.product].id == product_id;
@@ -210,15 +243,14 @@ impl Catalogue {
     }
 
     pub(crate) fn machine_code(&self, machine: u32) -> Option<String> {
-        (machine != NO_MACHINE)
-            .then(|| format!("canary-{:016x}", hash_of(&[self.seed, 0xc0de, u64::from(machine)])))
+        let hash = hash_of(&[self.seed, 0xc0de, u64::from(machine)]);
+        (machine != NO_MACHINE).then(|| match self.identities {
+            Identities::Canaries => format!("canary-{hash:016x}"),
+            Identities::Lifelike => format!("{hash:016x}"),
+        })
     }
 
     pub(crate) fn friendly_name(&self, machine: u32) -> Option<String> {
-        const PEOPLE: [&str; 12] = [
-            "alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi",
-            "lena",
-        ];
         const DEVICES: [&str; 6] = ["laptop", "workstation", "ws-04", "desktop", "vm", "build"];
         const COMPANIES: [&str; 5] =
             ["example.com", "example.org", "acme.example", "nordwerk.example", "ktk.example"];
@@ -228,10 +260,37 @@ impl Catalogue {
         let hash = hash_of(&[self.seed, 0xf41e, u64::from(machine)]);
         let pick = |shift: u32, count: usize| (hash >> shift) as usize % count;
         let person = PEOPLE[pick(8, PEOPLE.len())];
+        let prefix = match self.identities {
+            Identities::Canaries => "CANARY-",
+            Identities::Lifelike => "",
+        };
         match hash % 100 {
             0..15 => None,
-            15..55 => Some(format!("CANARY-{person}.{}@{}", machine, COMPANIES[pick(24, COMPANIES.len())])),
-            _ => Some(format!("CANARY-{person}-{}", DEVICES[pick(24, DEVICES.len())])),
+            15..55 => Some(format!("{prefix}{person}.{}@{}", machine, COMPANIES[pick(24, COMPANIES.len())])),
+            _ => Some(format!("{prefix}{person}-{}", DEVICES[pick(24, DEVICES.len())])),
+        }
+    }
+
+    /// The name of a person in the data of the Object Log.
+    pub(crate) fn person(&self, object: i64) -> String {
+        match self.identities {
+            Identities::Canaries => PERSON_CANARY.to_owned(),
+            Identities::Lifelike => {
+                let hash = hash_of(&[self.seed, 0x9e5, object.unsigned_abs()]);
+                let first = PEOPLE[hash as usize % PEOPLE.len()];
+                let last = SURNAMES[(hash >> 16) as usize % SURNAMES.len()];
+                format!("{}{} {last}", first[..1].to_uppercase(), &first[1..])
+            }
+        }
+    }
+
+    /// The secret of a product.
+    pub(crate) fn password(&self, product: &Product) -> String {
+        match self.identities {
+            Identities::Canaries => format!("{PASSWORD_CANARY}-{}", product.id),
+            Identities::Lifelike => {
+                format!("{:016x}", hash_of(&[self.seed, 0x9a55, product.id.unsigned_abs()]))
+            }
         }
     }
 
@@ -244,10 +303,11 @@ impl Catalogue {
 }
 
 fn key_text(random: &mut Random) -> String {
-    let group = |random: &mut Random| -> String {
-        (0..5).map(|_| char::from(b'A' + random.below(26) as u8)).collect()
-    };
-    format!("CNARY-{}-{}-{}", group(random), group(random), group(random))
+    format!("{CANARY_GROUP}-{}-{}-{}", key_group(random), key_group(random), key_group(random))
+}
+
+fn key_group(random: &mut Random) -> String {
+    (0..5).map(|_| char::from(b'A' + random.below(26) as u8)).collect()
 }
 
 #[cfg(test)]
@@ -291,6 +351,40 @@ mod tests {
         });
         for text in texts.chain([PERSON_CANARY.to_owned(), PASSWORD_CANARY.to_owned()]) {
             assert!(CANARIES.iter().any(|canary| text.contains(canary)), "{text}");
+        }
+    }
+
+    #[test]
+    fn lifelike_texts_carry_no_canary_and_change_no_count() {
+        let canaries = Catalogue::new(3, 12.0);
+        let lifelike = Catalogue::new(3, 12.0).with_identities(Identities::Lifelike);
+        let texts = (0..200).flat_map(|machine| {
+            let texts = [lifelike.machine_code(machine), lifelike.friendly_name(machine)];
+            let person = lifelike.person(i64::from(machine));
+            texts.into_iter().flatten().chain([lifelike.key(machine).text.clone(), person])
+        });
+        for text in texts.chain([lifelike.password(&PRODUCTS[0])]) {
+            assert!(!CANARIES.iter().any(|canary| text.contains(canary)), "{text}");
+        }
+        let counts = |catalogue: &Catalogue| -> Vec<_> {
+            catalogue
+                .keys
+                .iter()
+                .map(|key| (key.product, key.machines.clone(), key.seats, key.shift))
+                .collect()
+        };
+        assert_eq!(counts(&canaries), counts(&lifelike));
+        let mut keys: Vec<&str> = lifelike.keys.iter().map(|key| key.text.as_str()).collect();
+        keys.sort_unstable();
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn the_crowded_key_has_more_machines_than_seats() {
+        for seed in 0..20 {
+            let catalogue = Catalogue::new(seed, 15.0);
+            let key = catalogue.crowded_key();
+            assert!(key.machines.len() > key.seats as usize + 2, "{key:?}");
         }
     }
 

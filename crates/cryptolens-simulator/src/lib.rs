@@ -3,7 +3,8 @@
 //! It answers as the vendor documents, holds the logs of an invented vendor whose customers work
 //! through days and weeks, and misbehaves on request. It promises: the history is a pure function of
 //! seed, start and rates; a row that was visible once stays as it was; [`Simulator::truth`] is the
-//! count of a client that missed nothing. Every personal or secret text contains one of [`CANARIES`].
+//! count of a client that missed nothing. Every personal or secret text contains one of [`CANARIES`],
+//! unless [`Options::identities`] asks for lifelike ones.
 //!
 //! A request flows through `server` (HTTP), `query` (parameters), `answer` (rows or an error),
 //! `faults` (what goes wrong) and `wire`. Rows come from `store`, which merges the rows that
@@ -43,7 +44,7 @@ pub use catalogue::CANARIES;
 pub use faults::{Fault, FaultError, FaultKind, kinds_help};
 pub use log::Log;
 pub use method::{Method, UnknownMethod};
-pub use options::Options;
+pub use options::{Identities, Options};
 pub use server::{Running, SimulatorError, run, start};
 pub use truth::Truth;
 
@@ -112,6 +113,24 @@ pub struct Batch {
     pub spread: u32,
 }
 
+/// A product of the invented vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoldProduct {
+    /// Its id, as in the logs.
+    pub id: i64,
+    /// Its name.
+    pub name: &'static str,
+}
+
+/// A license of the invented vendor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct License {
+    /// The id of its product.
+    pub product: i64,
+    /// The license key.
+    pub key: String,
+}
+
 /// Why a spike cannot be added.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum SpikeError {
@@ -130,7 +149,8 @@ impl Simulator {
     /// A simulator that waits to be asked; nothing is generated before.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let catalogue = Arc::new(Catalogue::new(options.seed, options.requests_per_minute));
+        let catalogue = Catalogue::new(options.seed, options.requests_per_minute);
+        let catalogue = Arc::new(catalogue.with_identities(options.identities));
         let clock = Clock::running();
         let log = |log: Log, rate: f64, retention: Option<i64>| {
             let plan = Plan {
@@ -225,6 +245,22 @@ impl Simulator {
         let count = drafts.len();
         shared.web_api.insert_drafts(drafts);
         Ok(count)
+    }
+
+    /// The products of the vendor, the most popular one first.
+    #[must_use]
+    pub fn products(&self) -> Vec<SoldProduct> {
+        let mut products: Vec<&catalogue::Product> = PRODUCTS.iter().collect();
+        products.sort_by_key(|product| std::cmp::Reverse(product.popularity));
+        products.iter().map(|product| SoldProduct { id: product.id, name: product.name }).collect()
+    }
+
+    /// The floating license whose machines outnumber its seats the most: one that an audit of seats
+    /// has something to say about.
+    #[must_use]
+    pub fn crowded_license(&self) -> License {
+        let key = self.shared.catalogue.crowded_key();
+        License { product: PRODUCTS[key.product].id, key: key.text.clone() }
     }
 
     /// Adds ordinary rows whose times and visibility are independent of each other and of now;

@@ -9,6 +9,17 @@ use crate::method::Method;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How the personal and secret texts of the invented vendor look. The counts of a seed are the same
+/// for both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Identities {
+    /// Each contains one of [`crate::CANARIES`], so that a test finds whatever leaks.
+    #[default]
+    Canaries,
+    /// As customers have them, for people who look at reports.
+    Lifelike,
+}
+
 /// Options of a simulator. The traffic is a pure function of the first six settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -35,6 +46,8 @@ pub struct Options {
     pub key_lock: bool,
     /// What goes wrong from the beginning.
     pub faults: Vec<Fault>,
+    /// How personal and secret texts look.
+    pub identities: Identities,
 }
 
 impl Options {
@@ -53,6 +66,7 @@ impl Options {
             denied: Vec::new(),
             key_lock: false,
             faults: Vec::new(),
+            identities: Identities::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Draft, Span};
-use crate::catalogue::PERSON_CANARY;
+use crate::catalogue::Catalogue;
 use crate::random::Random;
 use crate::row::{Fields, ObjectFields};
 
@@ -16,30 +16,31 @@ const ADDED: i64 = 1;
 const UPDATED: i64 = 2;
 const DELETED: i64 = 3;
 
-pub(super) fn draft(span: Span, random: &mut Random, drafts: &mut Vec<Draft>) {
+pub(super) fn draft(span: Span, catalogue: &Catalogue, random: &mut Random, drafts: &mut Vec<Draft>) {
     for _ in 0..span.count(1.0, random) {
-        let fields = one_change(random);
+        let fields = one_change(catalogue, random);
         drafts.push(Draft { time: span.moment(random), fields: Fields::Object(Arc::new(fields)) });
     }
 }
 
-fn one_change(random: &mut Random) -> ObjectFields {
+fn one_change(catalogue: &Catalogue, random: &mut Random) -> ObjectFields {
     let (resource_type, _) = TYPES[random.weighted(TYPES.iter().map(|(_, weight)| *weight))];
     let resource_action = [ADDED, UPDATED, UPDATED, UPDATED, DELETED][random.index(5)];
     let affected = random.between(400, 90_000);
+    let person = catalogue.person(affected);
+    let mail = person.to_lowercase().replace(' ', ".");
     let data = match (resource_type, resource_action) {
-        (CUSTOMER, UPDATED) => format!(
-            r#"{{"Email":["{PERSON_CANARY}-{affected}@old.example","{PERSON_CANARY}-{affected}@example.com"]}}"#
-        ),
+        (CUSTOMER, UPDATED) => {
+            format!(r#"{{"Email":["{mail}-{affected}@old.example","{mail}-{affected}@example.com"]}}"#)
+        }
         (CUSTOMER, _) => format!(
-            r#"{{"Id":{affected},"Name":"{PERSON_CANARY} {affected}","Email":"{PERSON_CANARY}-{affected}@example.com","CompanyName":"Example {affected} Ltd"}}"#
+            r#"{{"Id":{affected},"Name":"{person} {affected}","Email":"{mail}-{affected}@example.com","CompanyName":"Example {affected} Ltd"}}"#
         ),
         (PRODUCT, UPDATED) => r#"{"Description":["","New description"]}"#.to_owned(),
-        (_, UPDATED) => format!(
-            r#"{{"MaxNoOfMachines":[5,{}],"Notes":["","call {PERSON_CANARY}"]}}"#,
-            random.between(6, 40)
-        ),
-        _ => format!(r#"{{"Id":{affected},"Notes":"for {PERSON_CANARY} {affected}"}}"#),
+        (_, UPDATED) => {
+            format!(r#"{{"MaxNoOfMachines":[5,{}],"Notes":["","call {person}"]}}"#, random.between(6, 40))
+        }
+        _ => format!(r#"{{"Id":{affected},"Notes":"for {person} {affected}"}}"#),
     };
     ObjectFields {
         resource_type,
@@ -53,11 +54,13 @@ fn one_change(random: &mut Random) -> ObjectFields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::PERSON_CANARY;
 
     #[test]
     fn data_is_json_and_carries_canaries() {
         let mut random = Random::for_stream(&[1]);
-        let changes: Vec<ObjectFields> = (0..200).map(|_| one_change(&mut random)).collect();
+        let catalogue = Catalogue::new(1, 1.0);
+        let changes: Vec<ObjectFields> = (0..200).map(|_| one_change(&catalogue, &mut random)).collect();
         assert!(changes.iter().all(|change| serde_json::from_str::<serde_json::Value>(&change.data).is_ok()));
         assert!(changes.iter().any(|change| change.data.contains(PERSON_CANARY)));
     }
