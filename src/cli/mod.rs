@@ -106,9 +106,6 @@ where
 }
 
 fn typed_values(matches: &ArgMatches, setting: &Setting) -> Vec<String> {
-    if matches!(setting.kind, ValueKind::Switch) {
-        return if matches.get_flag(setting.id()) { vec!["true".to_owned()] } else { Vec::new() };
-    }
     matches.get_many::<String>(setting.id()).into_iter().flatten().cloned().collect()
 }
 
@@ -180,7 +177,15 @@ fn arg(setting: &'static Setting) -> Arg {
         arg = arg.value_name(setting.value_name);
     }
     match setting.kind {
-        ValueKind::Switch => arg.action(ArgAction::SetTrue),
+        // `--flag` alone is true, and `--flag=false` overrides a variable or the file.
+        ValueKind::Switch => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false")
+            .hide_possible_values(true)
+            .value_parser(AnyText(setting)),
         _ if setting.is_list() => arg.action(ArgAction::Append).value_parser(AnyText(setting)),
         _ => arg.action(ArgAction::Set).value_parser(AnyText(setting)),
     }
@@ -238,6 +243,9 @@ impl TypedValueParser for AnyText {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        if matches!(self.0.kind, ValueKind::Switch) {
+            return Some(Box::new(["true", "false"].into_iter().map(PossibleValue::new)));
+        }
         let ValueKind::Choice(choices) = self.0.kind else { return None };
         let value = |choice: &ChoiceRow| {
             let value = PossibleValue::new(choice.name);
@@ -302,6 +310,19 @@ mod tests {
         let line = ["export", "web-api", "--since=1d", "--since=2d", "--resume", "--resume"];
         assert_eq!(typed(&line, &table::EXPORT_SINCE).as_deref(), Some("2d"));
         assert_eq!(typed(&line, &table::EXPORT_RESUME).as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn a_switch_can_be_turned_off() {
+        let switch = |flags: &[&str]| typed(&[&["serve"], flags].concat(), &table::ENABLE_LIFECYCLE);
+        assert_eq!(switch(&[]), None);
+        assert_eq!(switch(&["--web.enable-lifecycle"]).as_deref(), Some("true"));
+        assert_eq!(switch(&["--web.enable-lifecycle=false"]).as_deref(), Some("false"));
+        assert_eq!(switch(&["--web.enable-lifecycle", "--web.enable-lifecycle=no"]).as_deref(), Some("no"));
+        // What follows is another argument, not its value.
+        let line = ["export", "--resume", "web-api"];
+        assert_eq!(typed(&line, &table::EXPORT_RESUME).as_deref(), Some("true"));
+        assert_eq!(typed(&line, &table::EXPORT_LOG).as_deref(), Some("web-api"));
     }
 
     fn printed(line: &[&str]) -> String {

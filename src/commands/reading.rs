@@ -63,9 +63,16 @@ pub(super) fn beginning(
 
 /// From when to when.
 pub(super) fn bounds(sources: &mut Sources<'_>, from: Option<String>) -> Option<TimeBounds> {
+    let timezone = sources.get(&table::TIMEZONE, value::parsed)?;
+    // Here it is known still who gave them.
+    let found = from.is_some().then(|| sources.sourced(&table::FROM)).flatten();
+    for (setting, found) in [(&table::FROM, found), (&table::TO, sources.sourced(&table::TO))] {
+        let bad = found.filter(|found| !report::is_moment(&found.text, timezone));
+        let checked = bad.map_or(Ok(()), |found| Err(found.bad(setting.expected)));
+        sources.noted(checked)?;
+    }
     let to = sources.sourced(&table::TO).map(|found| found.text);
-    let timezone = sources.get(&table::TIMEZONE, value::parsed);
-    Some(TimeBounds { from, to, timezone: timezone? })
+    Some(TimeBounds { from, to, timezone })
 }
 
 /// Entries of one product or license only. A key is unique within a product.

@@ -123,7 +123,7 @@ pub enum ValueKind {
     },
     /// One of several names.
     Choice(&'static [ChoiceRow]),
-    /// True or false. The flag takes no value.
+    /// True or false. The flag alone means true.
     Switch,
     /// Names of logs.
     Logs,

@@ -45,6 +45,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{PageFault, ReportError};
+pub use window::is_moment;
 
 use options::{
     AuditOptions, ExportOptions, LicenseFilter, ReportAccess, ReportFormat, ReportOptions, ReportedLog,

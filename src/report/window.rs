@@ -118,6 +118,12 @@ pub(super) fn rfc3339(time: i64, zone: Zone) -> String {
     zone.at(time).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
+/// True if `--from` and `--to` take the text in this time zone.
+#[must_use]
+pub fn is_moment(text: &str, zone: Zone) -> bool {
+    moment("", text, zone).is_ok()
+}
+
 fn moment(flag: &str, text: &str, zone: Zone) -> Result<i64, ReportError> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
