@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use cryptolens_exporter::cli::{self, CommandLine};
 use cryptolens_exporter::config::setting::{CommandName, DefaultValue, Setting, ValueKind};
 use cryptolens_exporter::config::table::{self, COMMANDS, SETTINGS};
-use cryptolens_exporter::config::{self, Environment, FlagValues, reference, schema};
+use cryptolens_exporter::config::{self, Environment, FlagValues, example, reference, schema};
 
 /// No fixture may get this into a message; the ones with secrets use these texts for them.
 const SECRETS: [&str; 2] = ["never-shown", "WyI"];
@@ -172,6 +172,20 @@ fn demo_takes_its_settings_from_flags_and_variables() {
     let settings =
         demo(&["--seed=7"], &[("CRYPTOLENS_SEED", "8"), ("CRYPTOLENS_WEB_LISTEN_ADDRESS", ":1")]).unwrap();
     assert_eq!((settings.seed, settings.web.listen[0].port(), settings.storage_path), (Some(7), 1, None));
+    let pushes = |typed: &[&str], variables: &[(&str, &str)]| {
+        demo(typed, variables).unwrap().otlp.map(|otlp| otlp.endpoint.to_string())
+    };
+    assert_eq!(pushes(&[], &[]), None);
+    let everything = pushes(&["--push-to=http://localhost:9090/"], &[]);
+    assert_eq!(everything.as_deref(), Some("http://localhost:9090/api/v1/otlp/v1/metrics"));
+    let history = demo(&["--push-to=http://localhost:9090/"], &[]).unwrap().remote_write;
+    assert_eq!(history.len(), 1);
+    assert_eq!(history[0].url.as_str(), "http://localhost:9090/api/v1/write");
+    let own =
+        pushes(&["--push-to=http://localhost:9090"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4318")]);
+    assert_eq!(own.as_deref(), Some("http://other:4318/v1/metrics"));
+    let error = demo(&["--push-to=there"], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--push-to: found \"there\", expected "), "{error}");
     let error = demo(&["--seed=x"], &[]).unwrap_err();
     assert_eq!(error.to_string(), "--seed: found \"x\", expected a whole number from 0 on, such as 42");
 }
@@ -226,8 +240,6 @@ fn bad_value(setting: &Setting) -> Option<&'static str> {
         // No directory has this name, and the content of these files is read when all else is good.
         ValueKind::Path if setting.flag == table::STORAGE_PATH.flag => Some(" "),
         ValueKind::Path if WEB_FILES.iter().any(|file| file.flag == setting.flag) => Some(" "),
-        // Only the time zone gives them a meaning, when all else is good.
-        ValueKind::Text if [table::FROM.flag, table::TO.flag].contains(&setting.flag) => None,
         ValueKind::Text => Some(" "),
         _ => Some("no such\u{7}"),
     }
@@ -341,6 +353,51 @@ fn assert_fresh(path: &str, text: &str) {
 #[test]
 fn the_page_of_settings_is_fresh() {
     assert_fresh("docs/configuration.md", &reference::markdown());
+}
+
+#[test]
+fn the_example_of_the_file_is_fresh_and_changes_nothing() {
+    let path = format!("docs/{}", example::FILE_NAME);
+    assert_fresh(&path, &example::text());
+    let environment = MapEnvironment::of(&[("CRYPTOLENS_TOKEN", "token")]);
+    let settings = |typed: &[&str]| {
+        let settings = config::serve(&flags("serve", typed), &environment);
+        format!("{:#?}", settings.unwrap_or_else(|error| panic!("{error}")))
+    };
+    let (without, with) = (settings(&[]), settings(&["--config.file", &path]));
+    // The directory of the ledger is relative to the file.
+    assert_eq!(without, with.replace("docs/data/", "data/"));
+}
+
+/// With every key put to use, nothing is wrong but that the files of the examples are not there.
+#[test]
+fn every_key_of_the_example_can_be_put_to_use() {
+    let text: String = example::text()
+        .lines()
+        .map(|line| {
+            let blank = line.len() - line.trim_start().len();
+            match line[blank..].strip_prefix('#') {
+                Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{}{key}\n", &line[..blank]),
+                _ => format!("{line}\n"),
+            }
+        })
+        .collect();
+    for setting in SETTINGS.iter().filter(|setting| !setting.key.is_empty()) {
+        let name = setting.key.rsplit_once('.').map_or(setting.key, |(_, name)| name);
+        assert!(text.contains(&format!("{name}:")), "{} is not there", setting.key);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    std::fs::write(&path, &text).unwrap();
+    let error = config::serve(
+        &flags("serve", &["--config.file", path.to_str().unwrap()]),
+        &MapEnvironment::default(),
+    );
+    let error = error.unwrap_err().to_string();
+    for line in error.lines() {
+        let is_expected = ["no such file", "which have their own", "basic_auth"].iter().any(|known| line.contains(known));
+        assert!(is_expected, "{line}\n{text}");
+    }
 }
 
 #[test]

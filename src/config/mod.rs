@@ -18,6 +18,7 @@ mod account;
 mod accounts;
 mod ca_file;
 mod environment;
+pub mod example;
 mod file;
 mod otlp;
 mod problem;

@@ -67,7 +67,10 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
 /// # Errors
 /// Everything that is wrong with them.
 pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSettings, ConfigError> {
-    let mut sources = Sources::without_file(flags, environment);
+    let flags = with_pushes(flags, environment);
+    let mut sources = Sources::without_file(&flags, environment);
+    // A bad value is noted here.
+    let _ = sources.get(&table::DEMO_PUSH_TO, value::api_url);
     let storage_path = sources.path(&table::DEMO_STORAGE_PATH);
     let web = sources.web();
     let intervals = sources.intervals();
@@ -91,6 +94,24 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
         })
     })();
     sources.finish(settings)
+}
+
+/// The flags of the demo, with those that `--push-to` stands for.
+fn with_pushes(flags: &FlagValues, environment: &dyn Environment) -> FlagValues {
+    let sources = Sources::without_file(flags, environment);
+    let setting = &table::DEMO_PUSH_TO;
+    let base = sources.sourced(setting).and_then(|found| value::api_url(&found, setting).ok());
+    let mut flags = flags.clone();
+    let Some(base) = base else { return flags };
+    let base = base.as_str().trim_end_matches('/');
+    let otlp = [&table::OTLP_ENDPOINT, &table::OTLP_METRICS_ENDPOINT];
+    if otlp.iter().all(|setting| sources.sourced(setting).is_none()) {
+        flags.insert(&table::OTLP_ENDPOINT, vec![format!("{base}/api/v1/otlp")]);
+    }
+    if sources.sourced(&table::REMOTE_WRITE_URL).is_none() {
+        flags.insert(&table::REMOTE_WRITE_URL, vec![format!("{base}/api/v1/write")]);
+    }
+    flags
 }
 
 /// Remarks on what is valid but should be changed.

@@ -45,6 +45,8 @@ const WINDOW: ValueKind = ValueKind::Duration { least: SECOND, most: CENTURY };
 const WINDOW_EXPECTED: &str = "a duration from 1s on, such as 1h or 30d";
 const INTERVAL_KIND: ValueKind = ValueKind::Duration { least: SECOND, most: DAY };
 const INTERVAL_EXPECTED: &str = "a duration between 1s and 1d, such as 15s";
+const MOMENT_EXPECTED: &str =
+    "a date such as 2026-01-31 or a time such as 2026-01-31T08:00 that there is in the time zone";
 const POSITIVE: ValueKind = ValueKind::Integer { least: 1, most: i64::MAX as u64 };
 const PRODUCT_EXPECTED: &str = "the number of a product, such as 3349";
 pub(super) const SINCE_EXPECTED: &str =
@@ -209,7 +211,7 @@ settings! {
         summary: "First moment",
         help: "A date such as 2026-01-31 (its midnight), a time of --timezone such as 2026-01-31T08:00, or a time with its \
                own offset such as 2026-01-31T08:00:00Z.",
-        expected: "a date or a time",
+        expected: MOMENT_EXPECTED,
     }
     TO {
         flag: "to",
@@ -221,7 +223,7 @@ settings! {
         commands: READING,
         summary: "Moment at which to end, itself not included",
         help: "Is written as --from is.",
-        expected: "a date or a time",
+        expected: MOMENT_EXPECTED,
     }
     TIMEZONE {
         flag: "timezone",
@@ -1240,6 +1242,21 @@ settings! {
                CA file are still read.",
         expected: "true or false",
     }
+    DEMO_PUSH_TO {
+        flag: "push-to",
+        variable: "CRYPTOLENS_DEMO_PUSH_TO",
+        kind: ValueKind::Url,
+        value_name: "URL",
+        default: DefaultValue::Means("none: metrics are only served"),
+        example: "http://localhost:9090",
+        group: SettingGroup::Simulation,
+        commands: &[Demo],
+        summary: "Prometheus 3 to push to, with every output that pushes",
+        help: "Turns on every output that is off without a receiver: history by remote write, and OpenTelemetry. The server \
+               needs --web.enable-remote-write-receiver and --web.enable-otlp-receiver. An output with an endpoint of its own \
+               keeps it.",
+        expected: OTLP_ENDPOINT_EXPECTED,
+    }
     DEMO_SEED {
         flag: "seed",
         variable: "CRYPTOLENS_SEED",
@@ -1661,8 +1678,9 @@ pub const COMMANDS: &[CommandRow] = &[
     CommandRow {
         name: Demo,
         summary: "Try everything out with simulated traffic, without an account",
-        help: "Starts a simulated Web API inside the process, with 30 days of history and live traffic with a failure spike now \
-               and then, points the real poller at it and serves the metrics on the usual port. Needs no token and no network.",
+        help: "Starts a simulated Web API inside the process, with 30 days of history and live traffic with a spike of failures \
+               every hour, points the real poller at it and serves the metrics on the usual port. Prints commands to try, with a \
+               license key that exists. Needs no token and no network.",
         example: "cryptolens-exporter demo",
         usage: "",
         needs_token: false,
