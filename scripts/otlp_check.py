@@ -108,8 +108,8 @@ def compare(prometheus, what, scraped_way, pushed_way):
 
 
 def collector_config(folder, receiver, exporter, prometheus):
-    """The configuration in the README as it stands, but for the ports."""
-    text = (pathlib.Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    """The configuration in docs/otlp.md as it stands, but for the ports."""
+    text = (pathlib.Path(__file__).parent.parent / "docs" / "otlp.md").read_text(encoding="utf-8")
     config = text.split("```yaml\n# otel-collector.yaml\n")[1].split("```")[0]
     for port, free in ((4318, receiver), (8889, exporter), (9090, prometheus)):
         config = config.replace(f":{port}", f":{free}")

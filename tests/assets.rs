@@ -182,7 +182,7 @@ fn helm_lints_the_chart() {
 
 /// `cargo test NAME` runs the tests whose path contains the name, and is content with none.
 #[test]
-fn every_test_that_the_readme_names_exists() {
+fn every_test_that_a_promise_names_exists() {
     let files = ["src", "tests", "crates"].map(|folder| root().join(folder));
     let mut sources = String::new();
     let mut folders = Vec::from(files);
@@ -201,16 +201,101 @@ fn every_test_that_the_readme_names_exists() {
         starts.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
     };
     let (functions, modules) = (names("fn "), names("mod "));
-    let readme = read("README.md");
+    let promises = read("docs/promises.md");
     let mut named = 0;
-    for command in readme.split('`').filter_map(|code| code.strip_prefix("cargo test ")) {
+    for command in promises.split('`').filter_map(|code| code.strip_prefix("cargo test ")) {
         let Some(name) = command.split(' ').next().filter(|name| !name.starts_with('-')) else { continue };
         let name = name.trim_end_matches("::");
         named += 1;
         assert!(
             functions.iter().chain(&modules).any(|known| known.contains(name)),
-            "the README names `cargo test {name}`, and no test is called so"
+            "docs/promises.md names `cargo test {name}`, and no test is called so"
         );
     }
     assert!(named > 15, "{named} names found");
+}
+
+/// The pages that people read, relative to the root of the repository.
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASING.md"].map(PathBuf::from).into();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path.strip_prefix(root()).unwrap().to_owned());
+        }
+    }
+    pages.push(Path::new(CHART).join("README.md"));
+    pages
+}
+
+/// The fragment by which GitHub links a heading.
+fn fragment(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut followed = 0;
+    for page in pages() {
+        let text = read(&page);
+        for target in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
+            if target.contains("://") || target.contains(' ') {
+                continue;
+            }
+            let (file, wanted) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(root().join(&path).exists(), "{}: no {target}", page.display());
+            if !wanted.is_empty() {
+                let headings = read(&path);
+                let known = headings.lines().filter_map(|line| line.strip_prefix('#'));
+                let mut known = known.map(|line| fragment(line.trim_start_matches('#')));
+                assert!(known.any(|known| known == wanted), "{}: no heading for {target}", page.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 60, "only {followed} links were found");
+}
+
+/// It sells and starts; what is looked up later is in docs/.
+#[test]
+fn the_readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 200, "{lines} lines");
+}
+
+/// The scripts, files and commands that the first page names are there.
+#[test]
+fn the_readme_names_commands_that_exist() {
+    let text = read("README.md");
+    let binary = env!("CARGO_BIN_EXE_cryptolens-exporter");
+    let mut called = BTreeSet::new();
+    for line in text.lines() {
+        let words = |rest: &str| -> Vec<String> { rest.split_whitespace().map(str::to_owned).collect() };
+        let typed = line.split("cryptolens-exporter ").skip(1).map(words);
+        for words in
+            typed.filter(|words| words.first().is_some_and(|word| word.chars().all(char::is_alphabetic)))
+        {
+            let command = words[0].trim_matches('`').to_owned();
+            let help = Command::new(binary).args([&command, "--help"]).output().unwrap();
+            // Prose has the name, too: only what the program knows is looked at closer.
+            if !help.status.success() {
+                continue;
+            }
+            let help = String::from_utf8(help.stdout).unwrap();
+            for flag in words.iter().filter(|word| word.starts_with("--")) {
+                let name = flag.trim_matches(|c: char| !c.is_alphanumeric() && c != '-');
+                let name = name.split(['=', '`']).next().unwrap();
+                assert!(help.contains(name), "`{command}` has no {name}: {line}");
+            }
+            called.insert(command);
+        }
+    }
+    for wanted in ["check", "serve", "report", "audit", "export", "completions", "man"] {
+        assert!(called.contains(wanted), "{wanted} is not in {called:?}");
+    }
 }
