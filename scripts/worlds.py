@@ -36,6 +36,9 @@ def compose_command(service, folder, port):
     command = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"][service]["command"]
     made = []
     for argument in command:
+        # Prometheus 2 takes OTLP by another flag, and nothing is pushed to it here.
+        if argument == "--web.enable-otlp-receiver" and PROMETHEUS.name != "prometheus-3":
+            continue
         flag, _, value = argument.partition("=")
         made.append(f"{flag}={folder}{value}" if value.startswith("/") else argument)
     return [*made, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
