@@ -395,7 +395,8 @@ fn every_key_of_the_example_can_be_put_to_use() {
     );
     let error = error.unwrap_err().to_string();
     for line in error.lines() {
-        let is_expected = ["no such file", "which have their own", "basic_auth"].iter().any(|known| line.contains(known));
+        let is_expected =
+            ["no such file", "which have their own", "basic_auth"].iter().any(|known| line.contains(known));
         assert!(is_expected, "{line}\n{text}");
     }
 }
