@@ -22,8 +22,9 @@ class Query:
     # An instant query, or the least step of a range query in seconds.
     instant: bool = True
     step: int = SCRAPE_INTERVAL
-    # The selected time of the dashboard, in seconds.
+    # The selected time of the dashboard, in seconds, and its end; far away if it is not known.
     span: int = 3600
+    end: int = 9_999_999_999
 
 
 def seconds(duration):
@@ -79,7 +80,11 @@ def filled(query, variables):
     text = query.text
     # Grafana: at least four scrapes, or one scrape more than the step.
     interval = max(4 * SCRAPE_INTERVAL, query.step + SCRAPE_INTERVAL)
-    for name, value in (("__interval_ms", query.step * 1000), ("__range_s", query.span)):
+    for name, value in (
+        ("__interval_ms", query.step * 1000),
+        ("__range_s", query.span),
+        ("__to", query.end * 1000),
+    ):
         text = text.replace(f"${name}", str(value))
     for name, value in (("__rate_interval", interval), ("__range", query.span), ("__interval", query.step)):
         text = text.replace(f"${name}", f"{value}s")

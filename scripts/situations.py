@@ -542,7 +542,7 @@ class Shown:
             "job": self.job,
             **self.chosen,
         }
-        found = dataclasses.replace(found, span=span, step=step or found.step)
+        found = dataclasses.replace(found, span=span, step=step or found.step, end=self.end)
         return queries.filled(found, chosen), found.step
 
     def now(self, panel, span=HOUR):
