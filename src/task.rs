@@ -1,5 +1,5 @@
-//! Waiting for a task that another one started: a panic of the task continues in the one that waits.
-//! The module knows nothing of what the tasks do.
+//! Waiting for a task that another one started: a panic of the task continues in the one that
+//! waits. The module knows nothing of what the tasks do.
 
 use tokio::task::JoinError;
 

@@ -1,9 +1,9 @@
 //! The ledger's file: its lock, its schema, its migrations, and which files are not a ledger.
 //!
-//! Promises: a schema is written in one transaction, with a copy of the old file beside it; nothing
-//! of a file is believed before SQLite's own check and the digest have passed; a file that is not
-//! ours, is damaged or is to be set aside is moved, never deleted; a newer schema, a second process
-//! and another API's ledger are refused.
+//! Promises: a migration is one transaction, and keeps a copy of the old file beside it. No value
+//! of a file is used before SQLite's own check and the digest have passed. A file that is not a
+//! ledger, is damaged or is set aside is moved, never deleted. A newer schema, a second process and
+//! the ledger of another API are refused.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -28,21 +28,22 @@ use super::store::{self, Accounts, Configured, Edit, LedgerSink};
 /// "clns" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
 
-/// Waits this long for somebody who looks at the file by hand.
+/// The longest wait for a reader that holds the file, such as a person with the SQLite shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits this long for another process to end.
+/// The longest wait for the end of another process that holds the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A part of a migration.
 #[derive(Clone, Copy)]
 pub(super) enum MigrationStep {
     Sql(&'static str),
-    /// Work that SQL cannot express.
+    /// A step that SQL cannot express.
     Convert(fn(&Transaction<'_>) -> Result<(), StoreError>),
 }
 
-/// Each takes the schema from the version of its index to the next. Only ever appended to.
+/// Each migration takes the schema from the version of its index to the next one. Released ones
+/// never change.
 pub(super) const MIGRATIONS: &[&[MigrationStep]] = &[
     &[MigrationStep::Sql(VERSION_1)],
     &[
@@ -103,7 +104,7 @@ CREATE TABLE histogram (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Seen ids in chunks, in place of a row for each; whose ledger it is; the digest.
+/// Seen ids in chunks in place of one row for each, the owner of the ledger, and the digest.
 const VERSION_2: &str = "
 ALTER TABLE log RENAME COLUMN floor_clock TO watermark;
 ALTER TABLE log RENAME COLUMN first_pass_complete TO first_poll_complete;
@@ -126,7 +127,7 @@ CREATE TABLE digest (
 ) STRICT;
 ";
 
-/// Births, the newest row of failure counters, and an identity.
+/// Birth times, the newest row of failure counters, and the identity of the ledger.
 const VERSION_3: &str = "
 ALTER TABLE log ADD COLUMN born INTEGER;
 ALTER TABLE counter ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
@@ -140,13 +141,13 @@ CREATE TABLE instance (
 /// The last version of the schema that had no birth times.
 const WITHOUT_BIRTHS: u32 = 2;
 
-/// The first version of the schema, which had neither digest nor record of whose it is.
+/// The first version of the schema, which had neither a digest nor the API that it belongs to.
 const FIRST: u32 = 1;
 
-/// Why the ledger could not be opened.
+/// The reason why the ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error(
         "{path}: another process uses this ledger; stop it, or give this one a --storage.path of its own"
     )]
@@ -154,7 +155,7 @@ pub enum OpenError {
         /// The file that is locked.
         path: PathBuf,
     },
-    /// Written by a later version.
+    /// A later version wrote the ledger.
     #[error(
         "{path}: the ledger has schema {found}, and this version knows {known} at most; run a newer version, or restore a backup from before the upgrade"
     )]
@@ -166,30 +167,30 @@ pub enum OpenError {
         /// The newest one known here.
         known: u32,
     },
-    /// Written for another API, or by the demo.
+    /// The ledger belongs to another API, or to the demo.
     #[error("{path}: this ledger belongs to {found}, not to {expected}; {}", advice(found, expected))]
     Foreign {
         /// The ledger.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner in the file.
         found: LedgerAddress,
-        /// Who wants it.
+        /// The owner that this process works for.
         expected: LedgerAddress,
     },
-    /// Something that may pass: a full, missing or read-only disk.
+    /// A failure that may pass, such as that of a full, missing or read-only disk.
     #[error("{path}: {reason}")]
     Unusable {
         /// The file or directory.
         path: PathBuf,
-        /// By the operating system or SQLite.
+        /// The reason of the operating system or SQLite.
         reason: String,
     },
-    /// Not a ledger, or one that can't be read.
+    /// The file is no ledger, or cannot be read.
     #[error("{path}: {reason}")]
     Corrupt {
         /// The ledger.
         path: PathBuf,
-        /// By SQLite.
+        /// The reason of SQLite.
         reason: String,
     },
 }
@@ -207,21 +208,21 @@ fn advice(found: &LedgerAddress, expected: &LedgerAddress) -> &'static str {
     }
 }
 
-/// Who opens a ledger, and what becomes of one that is somebody else's.
+/// The owner that opens a ledger, and the decision about a ledger of another owner.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
     pub(super) address: LedgerAddress,
     pub(super) foreign: ForeignLedger,
 }
 
-/// How a ledger is opened.
+/// The options of an opening.
 pub(super) struct Opening<'a> {
     pub(super) migrations: &'a [&'a [MigrationStep]],
     pub(super) claim: &'a Claim,
     pub(super) configured: &'a Configured,
-    /// The least that the number of moved files becomes.
+    /// The lowest value that the number of moved files may have afterwards.
     pub(super) resets: u64,
-    /// Now.
+    /// The time of the opening.
     pub(super) moment: BirthTime,
 }
 
@@ -232,18 +233,18 @@ pub(super) struct Opened {
     pub(super) resets: u64,
     pub(super) instance_id: Arc<str>,
     pub(super) digest: Digest,
-    /// Drawn anew at each opening: whoever finds another one in the file has lost the ledger to a
-    /// later process.
+    /// A random number of this opening. A process that finds another one in the file has lost the
+    /// ledger to a later process.
     pub(super) owner: u64,
     /// Changes with each commit of another connection.
     pub(super) data_version: i64,
 }
 
-/// Keys of `meta`.
+/// The keys of the table `meta`.
 pub(super) const RESETS: &str = "resets";
 pub(super) const OWNER: &str = "owner";
 
-/// Where the files are.
+/// The paths of the ledger's files.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     directory: PathBuf,
@@ -268,14 +269,15 @@ impl Files {
         let unusable =
             |error: io::Error| OpenError::Unusable { path: path.clone(), reason: error.to_string() };
         std::fs::create_dir_all(&self.directory).map_err(unusable)?;
-        // A file of its own: closing any handle on the database would drop SQLite's own locks on it.
+        // The lock is on a separate file, because closing any handle on the database drops SQLite's
+        // own locks on it.
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
         let began = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                // One that is just ending is given the time to.
+                // A process that is ending gets the time for it.
                 Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_TIMEOUT => {
                     std::thread::sleep(LOCK_TIMEOUT / 20);
                 }
@@ -285,11 +287,11 @@ impl Files {
         }
     }
 
-    /// Opens the database: verified, with its schema up to date, recorded as this process's own.
-    /// What was read stays good as long as nobody else takes it over: all of it comes from the
-    /// transaction that makes this process its owner.
+    /// Opens the database, verifies it, migrates its schema, and records this process as its owner.
+    /// All that is returned comes from that one transaction, so it is right as long as no other
+    /// process takes the ledger over.
     ///
-    /// `read` is what was read, also if the disk is full and nothing can be written.
+    /// `read` gets the state that was read, also if the disk is full and nothing can be written.
     pub(super) fn open(
         &self,
         opening: &Opening<'_>,
@@ -320,13 +322,14 @@ impl Files {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         opened(&connection)?;
         let before = self.version(&connection)?;
-        // A first version with a digest has a damaged number: the digest says so below.
+        // A file of the first version has no digest. With one, its number is damaged, which the
+        // digest shows below.
         if before > 0 && before < known && (before > FIRST || !Digest::is_kept(&connection)?) {
             check_integrity(&connection)?;
             if before > FIRST {
                 Digest::verify(&connection)?;
             }
-            // A ledger that is not taken over needs no copy, either.
+            // A ledger that is refused needs no copy.
             refuse_foreign(&path, claim, self.addresses(&connection, before)?.values())?;
             self.copy_before_migration(&connection, before)?;
         }
@@ -365,8 +368,8 @@ impl Files {
         }
         let loaded = store::load(&transaction)?;
         let instance_id: Arc<str> = store::instance_id(&transaction)?.into();
-        // A new file has no number yet; it may be new because another was moved aside just before
-        // the process ended.
+        // A new file has no number yet. It may be new because another one was moved aside right
+        // before the process ended.
         let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
         let resets = before.max(resets);
         *read = Some(Committed { accounts: loaded.clone(), resets, instance_id: Arc::clone(&instance_id) });
@@ -377,11 +380,13 @@ impl Files {
         }
         let owner = rand::random_range(1..=u64::from(u32::MAX));
         let written = (|| {
-            // Those of products that were configured, and of families that came, since it was written.
+            // The label sets at 0 of products that were configured, and of families that were
+            // added, since the file was written.
             for (account, state) in &mut accounts {
                 let delta = state.at_zero();
                 *state = state.with(&delta, |log| {
-                    // An earlier version showed them at 0 without a row, for as long as it counted.
+                    // Versions without birth times showed them at 0 without a row, as long as they
+                    // counted.
                     let origin = state.logs.get(&log).and_then(|log| log.born);
                     origin.filter(|_| found <= WITHOUT_BIRTHS).unwrap_or(moment)
                 });
@@ -413,7 +418,7 @@ impl Files {
         Ok(Opened { connection, accounts, resets, instance_id, digest, owner, data_version })
     }
 
-    /// The number of the schema; 0 for a file that was never written.
+    /// The version of the schema; 0 for a file that was never written.
     fn version(&self, connection: &Connection) -> Result<u32, StoreError> {
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         let (application, version) = (pragma("application_id")?, pragma("user_version")?);
@@ -428,8 +433,8 @@ impl Files {
         version.ok_or_else(|| StoreError::Damaged("it has no schema number".to_owned()))
     }
 
-    /// Whose ledger it is. The first version did not write it down; but the demo keeps its world
-    /// beside its ledger.
+    /// The owner of the ledger. The first version did not record it, but the demo keeps the
+    /// parameters of its simulation beside its ledger.
     fn addresses(
         &self,
         connection: &Connection,
@@ -472,13 +477,13 @@ impl Files {
         }
     }
 
-    /// Writes the database again, from a connection to a file that is gone from the directory.
+    /// Writes the database again, from a connection to a file that was deleted.
     pub(super) fn write_again(&self, connection: &Connection) -> Result<(), OpenError> {
         let (path, draft) = (self.database(), self.directory.join("ledger.db.new"));
         let unusable =
             |error: io::Error| OpenError::Unusable { path: path.clone(), reason: error.to_string() };
         copy_database(connection, &draft).map_err(|error| self.classify(&path, &error))?;
-        // Those of the file that is gone: SQLite would replay them into the new one.
+        // SQLite would replay the write-ahead log of the deleted file into the new one.
         for suffix in ["-wal", "-shm"] {
             match std::fs::remove_file(with_suffix(&path, suffix)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
@@ -489,7 +494,7 @@ impl Files {
         File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(unusable)
     }
 
-    /// Which files are there now.
+    /// The files that are there now.
     pub(super) fn identity(&self) -> io::Result<Identity> {
         let database = self.database();
         Ok(Identity { database: inode(&database)?, log: inode(&with_suffix(&database, "-wal")).ok() })
@@ -503,28 +508,28 @@ impl Files {
             .and_then(|replaced| replaced.log)
             .is_some_and(|of| inode(&log).is_ok_and(|log| log == of));
         if is_its {
-            // What cannot be removed is noticed by the next start.
+            // The next start notices a file that could not be removed.
             let _ = std::fs::remove_file(log);
             let _ = std::fs::remove_file(with_suffix(&self.database(), "-shm"));
         }
     }
 
-    /// Whether a lock is that on the file in the directory.
+    /// True if a lock is on the file that is in the directory.
     pub(super) fn is_lock(&self, lock: &File) -> bool {
         let held = lock.metadata().map(|held| (held.dev(), held.ino()));
         matches!((held, inode(&self.lock())), (Ok(held), Ok(there)) if held == there)
     }
 
-    /// Whether an error means that the file itself is bad, and not the disk or somebody who holds it.
+    /// Tells a damaged file from a disk that fails and from a process that holds the file.
     fn classify(&self, path: &Path, error: &StoreError) -> OpenError {
         let (path, reason) = (path.to_owned(), error.to_string());
         let StoreError::Sqlite(sqlite) = error else { return OpenError::Corrupt { path, reason } };
         match sqlite.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
-            // A damaged header says so of a file that can be written.
+            // SQLite also reports a file with a damaged header as one that cannot be written.
             Some(ErrorCode::ReadOnly) if self.can_write() => OpenError::Corrupt { path, reason },
             Some(_) if may_pass(error) => OpenError::Unusable { path, reason },
-            // That SQL is wrong only if the schema is.
+            // The SQL is right, so the schema of the file is wrong.
             Some(_) => OpenError::Corrupt { path, reason },
             None if is_damage(error) => OpenError::Corrupt { path, reason },
             None => OpenError::Unusable { path, reason },
@@ -559,7 +564,7 @@ impl Files {
         self.directory.join(format!("{ASIDE}{now}{suffix}"))
     }
 
-    /// How many databases were moved aside and are still there.
+    /// The number of databases that were moved aside and are still there.
     pub(super) fn count_aside(&self) -> u64 {
         let is_aside =
             |name: &str| name.starts_with(ASIDE) && !name.ends_with("-wal") && !name.ends_with("-shm");
@@ -577,10 +582,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Where the demo keeps what it simulates.
+/// The file in which the demo keeps the parameters of its simulation.
 pub(crate) const DEMO_WORLD: &str = "demo.json";
 
-/// Files, by device and number.
+/// The identity of files, by device and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) database: (u64, u64),
@@ -592,7 +597,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// Why a file was not opened: on purpose, or by an error that says nothing yet about the file.
+/// The reason why a file was not opened: a decision, or an error whose cause is not known yet.
 enum OpenRefusal {
     Open(OpenError),
     Store(StoreError),
@@ -610,8 +615,8 @@ impl<E: Into<StoreError>> From<E> for OpenRefusal {
     }
 }
 
-/// Whether an error of an open ledger means that its file is damaged; everything else may pass.
-/// Only true once it is known that nobody else has written it.
+/// True if an error of an open ledger means that its file is damaged. All other errors may pass.
+/// The answer holds only if no other process wrote the file.
 pub(super) fn is_damage(error: &StoreError) -> bool {
     use rusqlite::Error;
     match error {
@@ -639,7 +644,8 @@ pub(super) fn is_damage(error: &StoreError) -> bool {
     }
 }
 
-/// Whether an error may come from a disk that does not answer, or from somebody who holds the file.
+/// True if an error may come from a disk that does not answer, or from a process that holds the
+/// file.
 pub(super) fn may_pass(error: &StoreError) -> bool {
     let StoreError::Sqlite(error) = error else { return false };
     matches!(
@@ -694,7 +700,7 @@ pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 /// Copies a database into a new file.
 fn copy_database(from: &Connection, to: &Path) -> Result<(), StoreError> {
     for suffix in ["", "-journal", "-wal", "-shm"] {
-        // Of a copy that was interrupted.
+        // The rest of a copy that was interrupted.
         let _ = std::fs::remove_file(with_suffix(to, suffix));
     }
     let mut copy = Connection::open(to)?;
@@ -702,7 +708,8 @@ fn copy_database(from: &Connection, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Far more than a ledger has: its own connection is the only one that writes, and waits for the copy.
+/// Far more pages than a ledger has, so that the copy is one step: the only connection that writes
+/// waits for it.
 const PAGES_A_STEP: i32 = 1 << 20;
 
 fn apply(transaction: &Transaction<'_>, migration: &[MigrationStep]) -> Result<(), StoreError> {
@@ -738,7 +745,7 @@ mod tests {
 
     static ABORT: AtomicBool = AtomicBool::new(false);
 
-    /// Has this process abort where an opening commits.
+    /// Lets this process abort at the commit of an opening.
     pub(in crate::ledger) fn abort_before_commit() {
         ABORT.store(true, Ordering::SeqCst);
     }
@@ -765,7 +772,7 @@ mod tests {
         open_with(folder, MIGRATIONS)
     }
 
-    /// Makes the digest fit again.
+    /// Updates the digest to the changed file.
     fn sign(connection: &Connection) {
         Digest::scan(connection).unwrap().keep(None, connection).unwrap();
     }

@@ -726,7 +726,7 @@ fn count(
             after: before.clone(),
         });
         change.count(before, record, *log, limits);
-        change.moment = change.moment.min(BirthTime::at_seconds(record.read_at));
+        change.moment = births::last_moment_without(change.moment, record.read_at);
         let moment = change.moment;
 
         let state = before.logs.get(log)?;

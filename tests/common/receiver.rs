@@ -1,5 +1,5 @@
-//! A receiver of OTLP pushes that answers as a test asks it to, and keeps what it was sent. It reads
-//! HTTP by itself, because it has to break connections where no server does.
+//! A receiver of OTLP pushes that answers as a test asks it to, and keeps what it was sent. It
+//! reads HTTP by itself, because it has to break connections where no server does.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

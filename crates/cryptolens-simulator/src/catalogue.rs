@@ -1,34 +1,35 @@
 //! The invented vendor: its products, its customers' license keys and the machines that use them.
 //!
-//! Everything follows from the seed and the wanted request rate; a higher rate means more
-//! customers, not busier ones. Machines are only numbers here: codes, names and addresses are
-//! computed when somebody asks for them. How the machines behave is for `traffic` to say.
+//! Everything follows from the seed and the request rate. A higher rate means more customers, not
+//! busier ones. Machines are only numbers here: their codes, names and addresses are computed when
+//! a row needs them. The behaviour of machines is in `traffic`.
 
 use std::ops::Range;
 
 use crate::options::Identities;
 use crate::random::{Random, hash_of};
 
-/// Share of the traffic that floating sessions make; the rest is spread over all other methods.
+/// The share of floating sessions in the traffic. All other methods share the rest.
 pub(crate) const FLOATING_SHARE: f64 = 0.6;
-/// How many machines show up on a working day, at most scales.
+/// The usual share of machines that work on a working day.
 const USUAL_ATTENDANCE: f64 = 0.7;
-/// Weekend attendance, as a fraction of a working day's.
+/// The machines that work on a day of the weekend, as a share of those of a working day.
 pub(crate) const WEEKEND_ATTENDANCE: f64 = 0.2;
-/// Rows that one floating session writes, per heartbeat interval of one second: its mean length.
+/// The mean length of a floating session in seconds, which is the number of its rows at one
+/// heartbeat a second.
 const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 
 /// Every personal or secret text of the simulator contains one of these: friendly names, license
-/// keys, machine codes, addresses (of the range for benchmarks, RFC 2544), names and passwords.
-/// None of them may leave a client. With [`Identities::Lifelike`], only addresses do.
+/// keys, machine codes, addresses (of the range for benchmarks, RFC 2544), names and passwords. A
+/// client must not show any of them. With [`Identities::Lifelike`], only addresses contain one.
 pub const CANARIES: [&str; 5] = ["CANARY-", "CNARY-", "canary-", "198.18.", "198.19."];
 
-/// Stands for "no machine recorded".
+/// The machine of a row that records none.
 pub(crate) const NO_MACHINE: u32 = u32::MAX;
 
-/// Stands for a person in the data of the Object Log.
+/// A person in the data of the Object Log.
 pub(crate) const PERSON_CANARY: &str = "canary-person";
-/// Stands for the secret of a product.
+/// The secret of a product in the data of the Object Log.
 pub(crate) const PASSWORD_CANARY: &str = "canary-product-password";
 
 /// The first five letters of each license key.
@@ -38,10 +39,10 @@ const PEOPLE: [&str; 12] =
     ["alice", "bob", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "ingrid", "joao", "kofi", "lena"];
 const SURNAMES: [&str; 6] = ["Andersson", "Brown", "Costa", "Mensah", "Novak", "Yilmaz"];
 
-/// How a product's licenses are used.
+/// The way in which the licenses of a product are used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Policy {
-    /// Seats that wander between machines: `share` of all floating traffic, held for `lease` seconds.
+    /// Floating seats, with this `share` of all floating traffic, held for `lease` seconds.
     Floating {
         lease: u32,
         overdraft: u32,
@@ -113,7 +114,7 @@ pub(crate) struct Key {
     pub(crate) machines: Range<u32>,
     /// Seats of the license; 0 for no limit.
     pub(crate) seats: u32,
-    /// How far the customer's office hours lie from UTC, in seconds.
+    /// The offset of the customer's office hours from UTC, in seconds.
     pub(crate) shift: i64,
 }
 
@@ -161,7 +162,8 @@ impl Catalogue {
         self
     }
 
-    /// Adds as many machines as it takes for this rate; returns how many of them work on a working day.
+    /// Adds the machines that make this rate. Returns the share of them that works on a working
+    /// day.
     fn add_floating_keys(&mut self, product: usize, lease: u32, requests_per_minute: f64) -> f64 {
         let rows_per_day = requests_per_minute * 1440.0;
         let rows_per_session = MEAN_SESSION_SECONDS / (f64::from(lease) * 0.475) + 1.0;
@@ -196,7 +198,8 @@ impl Catalogue {
         self.keys.push(Key { text, product, machines: first..first + machines, seats, shift });
     }
 
-    /// The key with this index. Indexes come from this catalogue, so the first key is only a safeguard.
+    /// The key with this index. An index comes from this catalogue, so that the first key is never
+    /// used in place of another.
     pub(crate) fn key(&self, index: u32) -> &Key {
         &self.keys[(index as usize).min(self.keys.len() - 1)]
     }
@@ -213,12 +216,12 @@ impl Catalogue {
         self.product_of(self.key(index))
     }
 
-    /// How likely a machine of the product works on a working day.
+    /// The probability that a machine of the product works on a working day.
     pub(crate) fn attendance(&self, product: usize) -> f64 {
         self.attendance[product]
     }
 
-    /// About which part of all requests concerns the product, 0 to 1.
+    /// The approximate share of the product in all requests, 0 to 1.
     pub(crate) fn share_of(product: usize) -> f64 {
         let Product { policy, popularity, .. } = PRODUCTS[product];
         let floating = match policy {

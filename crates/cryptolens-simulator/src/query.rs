@@ -1,8 +1,8 @@
 //! The query of a request for a log, and the rows that answer it.
 //!
-//! Implements the documented parameters, and the vendor SDKs' habit to send 0 and "" for what they
-//! do not mean. Where the documentation is silent, the choice is noted at the place. Knows no HTTP
-//! beyond name and value of a parameter.
+//! It implements the documented parameters. The vendor's SDKs send 0 and "" for parameters that are
+//! not set, so both count as absent. Where the documentation is silent, a comment names the choice.
+//! The module knows names and values of parameters, and nothing else of HTTP.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use crate::store::{Direction, IdRange, LogStore, View};
 const DEFAULT_LIMIT: usize = 10;
 const LONGEST_EVENT_TEXT: usize = 100;
 
-/// A parameter that cannot be understood: "The input parameters were incorrect."
+/// A parameter is not understood. The API then answers "The input parameters were incorrect."
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BadParameter;
 
@@ -26,14 +26,15 @@ pub(crate) struct BadParameter;
 pub(crate) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    /// Reads form-urlencoded text, from a query string or a body; a later value replaces an earlier one.
+    /// Adds the parameters of a form-urlencoded query string or body. A later value replaces an
+    /// earlier one.
     pub(crate) fn read(&mut self, encoded: &[u8]) {
         for (name, value) in url::form_urlencoded::parse(encoded) {
             self.0.insert(name.to_lowercase(), value.into_owned());
         }
     }
 
-    /// The value, unless it is empty. `name` in lower case.
+    /// The value, unless it is empty. `name` is in lower case.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -45,7 +46,7 @@ impl Parameters {
         Ok(Some(number).filter(|number| *number != 0))
     }
 
-    /// All of them except for the token, by lower-case name.
+    /// All parameters except the token, by lower-case name.
     pub(crate) fn without_token(&self) -> BTreeMap<String, String> {
         let rest = self.0.iter().filter(|(name, _)| *name != "token");
         rest.map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -60,7 +61,7 @@ impl Parameters {
     }
 }
 
-/// Which rows a request wants to see at all.
+/// The conditions that a row has to meet.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Filter {
     product: Option<i64>,
@@ -96,8 +97,8 @@ impl Filter {
     }
 
     fn read_time(&mut self, text: &str) -> Result<(), BadParameter> {
-        // A bare timestamp is allowed by the events page, which does not say what it means: read
-        // here as "since".
+        // The documentation of GetEvents allows a bare timestamp and does not say what it means. It
+        // is taken for the earliest time.
         if let Ok(since) = text.trim().parse() {
             self.earliest = Some(since);
             return Ok(());
@@ -131,11 +132,11 @@ enum Order {
     Time,
 }
 
-/// One page of a log, as asked for.
+/// The request for one page of a log.
 #[derive(Debug, Clone)]
 pub(crate) struct PageQuery {
     pub(crate) limit: usize,
-    /// Whether rows get the members of `AnomalyClassification`.
+    /// True if rows get the members of `AnomalyClassification`.
     pub(crate) anomalies: bool,
     filter: Filter,
     range: IdRange,
@@ -161,7 +162,8 @@ impl PageQuery {
             return Ok(query);
         }
         if let Some(before) = parameters.integer("endingbefore")? {
-            // With both cursors both bounds hold; the documentation does not say.
+            // The documentation does not say what both cursors together mean. Here both bounds
+            // hold.
             query.range.below = before;
             query.direction = Direction::Descending;
         }
@@ -176,7 +178,7 @@ impl PageQuery {
         Ok(query)
     }
 
-    /// Whether a cursor is too large for a server that keeps it in 32 bits.
+    /// True if a cursor is too large for a server that keeps it in 32 bits.
     pub(crate) fn has_long_cursor(&self) -> bool {
         let is_long = |id: i64| id != i64::MAX && id > i64::from(i32::MAX);
         is_long(self.range.above) || is_long(self.range.below)
@@ -186,28 +188,28 @@ impl PageQuery {
         self.has_order
     }
 
-    /// Whether the request leaves the order to the server.
+    /// True if the server chooses the order.
     pub(crate) fn is_unordered(&self) -> bool {
         !self.has_order && self.range == IdRange::ALL
     }
 
-    /// The id that rows are asked for after.
+    /// The id that all rows of the answer are above.
     pub(crate) fn cursor(&self) -> Option<i64> {
         Some(self.range.above).filter(|id| *id != i64::MIN)
     }
 
-    /// Whether the first row of the answer has the highest id.
+    /// True if the first row of the answer has the highest id.
     pub(crate) fn descends(&self) -> bool {
         self.direction == Direction::Descending
     }
 
-    /// The same question for the newest row alone.
+    /// The same request for the newest row alone.
     pub(crate) fn newest(mut self) -> Self {
         self.limit = 1;
         self.newest_first()
     }
 
-    /// The same question to a log whose ids are this much higher, and begin at `first`.
+    /// The same request to a log whose ids are higher by `shift` and begin at `first`.
     pub(crate) fn shifted(mut self, shift: i64, first: i64) -> Self {
         let shifted = |id: i64| id.saturating_add(shift);
         self.range.above = self.cursor().map_or(first.saturating_sub(1), shifted);
@@ -217,7 +219,7 @@ impl PageQuery {
         self
     }
 
-    /// The same question to a server that does not know `OrderBy`.
+    /// The same request to a server that does not know `OrderBy`.
     pub(crate) fn without_order(mut self) -> Self {
         self.order = Order::Id;
         self.direction =
@@ -225,14 +227,14 @@ impl PageQuery {
         self
     }
 
-    /// The same question to a server that begins with the newest row.
+    /// The same request to a server that begins with the newest row.
     pub(crate) fn newest_first(mut self) -> Self {
         self.direction = Direction::Descending;
         self
     }
 
     pub(crate) fn rows(&self, store: &LogStore, catalogue: &Catalogue, view: View) -> Vec<Row> {
-        // The times of generated rows rise with their ids; only a test's rows need sorting.
+        // The times of generated rows rise with their ids. Only rows that a test adds need sorting.
         if self.order == Order::Time && !store.is_generated() {
             return self.rows_by_time(store, catalogue, view);
         }
@@ -249,7 +251,7 @@ impl PageQuery {
         rows
     }
 
-    /// Whether a scan in this direction meets nothing but rows outside the time filter from here on.
+    /// True if all rows from here on, in the direction of the scan, are outside the time filter.
     fn is_past(&self, row: &Row) -> bool {
         let is_generated = !matches!(row.fields, super::row::Fields::Appended(_));
         is_generated
@@ -280,8 +282,8 @@ impl PageQuery {
     }
 }
 
-/// Generated rows and rows started at run time may disagree by this much about the order of ids and
-/// times.
+/// The most seconds by which the times of generated rows and of rows that are added at run time may
+/// fall while their ids rise.
 const MOST_DISORDER: i64 = 3600;
 
 fn read_limit(log: Log, parameters: &Parameters) -> Result<usize, BadParameter> {
@@ -335,7 +337,7 @@ fn read_order(text: &str) -> Result<(Order, Direction), BadParameter> {
     if words.next().is_some() { Err(BadParameter) } else { Ok((order, direction)) }
 }
 
-/// Reads the parameters of `RegisterEvent` into the members of a row.
+/// The members of a row from the parameters of `RegisterEvent`.
 pub(crate) fn read_event(parameters: &Parameters) -> Result<Vec<(&'static str, Value)>, BadParameter> {
     let product = parameters.integer("productid")?;
     if parameters.text("key").is_some() && product.is_none() {
@@ -372,7 +374,8 @@ mod tests {
         parameters
     }
 
-    /// Twenty rows: id 10, 20 .. 200, time 1000 + id, but the times of 50 and 60 are swapped.
+    /// Twenty rows with the ids 10, 20 to 200 and the time 1000 + id. The times of 50 and 60 are
+    /// swapped.
     fn store() -> LogStore {
         let store = LogStore::new(None, None);
         let rows = (1..=20).map(|number: i64| {

@@ -1,8 +1,8 @@
-//! One row of a simulated log: what it holds, what a filter sees of it, and how it looks as JSON.
+//! One row of a simulated log: its members, the values that filters compare, and its JSON.
 //!
 //! Generated rows are kept as a few numbers and become text only when a page is rendered, so that a
-//! long history costs little memory. Appended rows keep the text that they were given, byte for
-//! byte. Nothing here knows about HTTP.
+//! long history costs little memory. Appended rows keep their text byte for byte. The module knows
+//! no HTTP.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::random::hash_of;
 pub(crate) struct Row {
     pub(crate) id: i64,
     pub(crate) time: i64,
-    /// From when on a request sees the row; later than `time` for a row that the API reveals late.
+    /// The time from which requests see the row. It is after `time` for a row that the API shows
+    /// late.
     pub(crate) visible_at: i64,
     pub(crate) fields: Fields,
 }
@@ -36,10 +37,10 @@ pub(crate) enum Fields {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WebApiFields {
     pub(crate) state: u16,
-    /// Index of the key in the catalogue, which knows the product too.
+    /// The index of the key in the catalogue, which also names the product.
     pub(crate) key: u32,
     pub(crate) machine: u32,
-    /// Seconds that a floating seat is held; 0 where that does not apply.
+    /// The seconds for which a floating seat is held; 0 for a row that takes none.
     pub(crate) lease: u32,
     pub(crate) data_object_value: i32,
     pub(crate) data_object_id: u32,
@@ -65,10 +66,10 @@ pub(crate) struct ObjectFields {
     pub(crate) data: String,
 }
 
-/// A row that was handed in: its text, and what the truth and the usual filters need of it.
+/// A row that was added: its text, and the members that filters and the expected counts need.
 #[derive(Debug)]
 pub(crate) struct AppendedFields {
-    /// JSON, or what a server that is broken takes for JSON.
+    /// JSON, or the bytes that a broken server sends in place of it.
     raw: Box<[u8]>,
     has_id: bool,
     product_id: Option<i64>,
@@ -76,8 +77,8 @@ pub(crate) struct AppendedFields {
 }
 
 impl Row {
-    /// A row that will be served exactly as given. Without a readable id it stands after
-    /// `previous_id`; without a readable time it counts as written at `now`.
+    /// A row that is served exactly as given. Without a readable id it comes after `previous_id`;
+    /// without a readable time it counts as written at `now`.
     pub(crate) fn appended(raw: Box<RawValue>, previous_id: i64, now: i64, visible_at: i64) -> Row {
         let raw: Box<str> = raw.into();
         let members = Members::read(&raw);
@@ -122,7 +123,7 @@ impl Row {
     }
 }
 
-/// The members of a handed-in row that matter for paging and for the truth.
+/// The members of an added row that paging and the expected counts need.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Members {
@@ -141,8 +142,8 @@ struct Members {
 impl Members {
     fn read(text: &str) -> Members {
         serde_json::from_str(text).unwrap_or_else(|_| {
-            // A number beyond a double, or a member that is there twice: one by one, then, and the
-            // last one counts.
+            // A number beyond a double, or a member that occurs twice. The members are read one by
+            // one, and the last one counts.
             let raw: Raw = serde_json::from_str(text).unwrap_or_default();
             let number = |name: &str| {
                 raw.get(name).and_then(|value| as_whole(&serde_json::from_str(value.get()).ok()?))
@@ -164,12 +165,12 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64
     Ok(as_whole(&Value::deserialize(deserializer)?))
 }
 
-/// A whole number, also where it is written as text or with an empty fraction.
+/// A whole number, also if it is written as text or with a fraction of zeros.
 fn as_whole(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| {
             let float = number.as_f64()?;
-            // Up to 2^53 a double says exactly which whole number is meant.
+            // Up to 2^53 a double holds each whole number exactly.
             (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i64)
         }),
         Value::String(text) => text.trim().parse().ok(),
@@ -177,7 +178,7 @@ fn as_whole(value: &Value) -> Option<i64> {
     }
 }
 
-/// A row with nothing wrong, as a test adds it.
+/// A well-formed row that a test adds.
 pub(crate) fn ordinary_row(log: Log, id: i64, now: i64) -> Row {
     Row::of_json(&Value::Object(ordinary_members(log, id, now)), id, now)
 }
@@ -267,7 +268,7 @@ impl Row {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// The row's JSON with more members in it; rows that are not objects stay as they are.
+    /// The row's JSON with more members. A row that is no JSON object stays as it is.
     pub(crate) fn to_json_with(&self, catalogue: &Catalogue, members: &str) -> String {
         let mut text = self.to_json(catalogue);
         if text.trim_end().ends_with('}') && text.trim_start().starts_with('{') {
@@ -327,7 +328,7 @@ impl Row {
         }
     }
 
-    /// Whether a client can read the row's id.
+    /// True if a client can read the row's id.
     pub(crate) fn has_id(&self) -> bool {
         match &self.fields {
             Fields::Appended(fields) => fields.has_id,
@@ -352,7 +353,7 @@ impl Row {
         }
     }
 
-    /// A text of the row, by the API's name; `None` if it is missing, null or no text.
+    /// The text of a member with this name of the API; `None` if it is missing, null or no text.
     pub(crate) fn text<'a>(&'a self, name: &str, catalogue: &'a Catalogue) -> Option<Cow<'a, str>> {
         if let Fields::Appended(fields) = &self.fields {
             let members: Raw = serde_json::from_slice(&fields.raw).ok()?;
@@ -387,7 +388,7 @@ impl Row {
         }
     }
 
-    /// The two members that `AnomalyClassification` adds: about one group of 25 rows in 40 is an
+    /// The two members that `AnomalyClassification` adds. About one group of 25 rows in 40 is an
     /// anomaly.
     pub(crate) fn anomaly_members(&self) -> String {
         let group = self.id.div_euclid(25);
@@ -403,7 +404,7 @@ impl Row {
 }
 
 fn write_json(view: &impl Serialize, out: &mut Vec<u8>) {
-    // Writing plain structs into memory has no way to fail.
+    // Writing plain structs into memory does not fail.
     let written = serde_json::to_writer(out, view);
     debug_assert!(written.is_ok());
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::super::inline::InlineLedger;
 use super::super::reader::LedgerReader;
 use super::super::tests::{Failing, Version, folder, options};
 use super::super::{AccountState, Committed, LedgerOptions};
+use super::flaw::{self, BirthFlaw};
 use crate::cryptolens::{EventRow, LogKind, ObjectRow, Product, Rows, WebApiRow};
 use crate::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin, PageStatistics};
 use crate::ledger::ForeignLedger;
@@ -331,46 +333,76 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
+/// A version of the ledger, the marks of the origins, the seconds that the server is ahead, and what
+/// happens.
+type Life = (Version, [i64; 3], i64, Vec<Action>);
+
+fn lives() -> impl Strategy<Value = Life> {
+    (
+        prop_oneof![3 => Just(Version::None), 1 => Just(Version::First), 1 => Just(Version::Second)],
+        prop::array::uniform3(prop_oneof![Just(0i64), 1_700_000_000i64..1_799_000_000]),
+        prop_oneof![Just(0i64), -5000i64..5000],
+        prop::collection::vec(action(), 1..25),
+    )
+}
+
+/// Kill, restart, reload, new products, failing and ambiguous commits, an upgrade from each earlier
+/// version: every series is born once, at the moment that the rules name.
+fn is_born_once((version, marks, skew, actions): Life) -> Result<(), TestCaseError> {
+    let mut case = Case::start(version, marks, skew);
+    // All that a ledger of an earlier version holds, or showed at 0, is as old as its origin.
+    let migrated = births(&case.committed().accounts[ACCOUNT]);
+    let kept = case.committed().accounts[ACCOUNT].logs.clone();
+    prop_assert_eq!(migrated.is_empty(), version == Version::None);
+    for (series, (log, born)) in &migrated {
+        prop_assert_eq!(*born, kept[log].origin.mark * 1000, "{:?}", series);
+    }
+    case.known = migrated;
+    for (at, kind) in LogKind::ALL.iter().enumerate() {
+        if let Some(log) = kept.get(kind) {
+            case.complete[at] = log.first_poll_complete;
+            case.marks[at] = log.origin.mark;
+        }
+    }
+    for action in actions {
+        block_on(case.run(action))?;
+    }
+    // What is in the file is what was published.
+    let published = case.committed();
+    let reader = LedgerReader::open(case.folder.path()).unwrap();
+    let kept = reader.accounts().unwrap();
+    let uuid = reader.instance_id().unwrap();
+    for (name, account) in &kept {
+        prop_assert_eq!(&account.tally, &published.accounts[name].tally);
+    }
+    case.open();
+    prop_assert_eq!(LedgerReader::open(case.folder.path()).unwrap().instance_id().unwrap(), uuid);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// Kill, restart, reload, new products, failing and ambiguous commits, an upgrade from each earlier
-    /// version: every series is born once, at the moment that the rules name.
     #[test]
-    fn every_series_is_born_once(
-        version in prop_oneof![3 => Just(Version::None), 1 => Just(Version::First), 1 => Just(Version::Second)],
-        marks in prop::array::uniform3(prop_oneof![Just(0i64), 1_700_000_000i64..1_799_000_000]),
-        skew in prop_oneof![Just(0i64), -5000i64..5000],
-        actions in prop::collection::vec(action(), 1..25),
-    ) {
-        let mut case = Case::start(version, marks, skew);
-        // All that a ledger of an earlier version holds, or showed at 0, is as old as its origin.
-        let migrated = births(&case.committed().accounts[ACCOUNT]);
-        let kept = case.committed().accounts[ACCOUNT].logs.clone();
-        prop_assert_eq!(migrated.is_empty(), version == Version::None);
-        for (series, (log, born)) in &migrated {
-            prop_assert_eq!(*born, kept[log].origin.mark * 1000, "{:?}", series);
-        }
-        case.known = migrated;
-        for (at, kind) in LogKind::ALL.iter().enumerate() {
-            if let Some(log) = kept.get(kind) {
-                case.complete[at] = log.first_poll_complete;
-                case.marks[at] = log.origin.mark;
-            }
-        }
-        for action in actions {
-            block_on(case.run(action))?;
-        }
-        // What is in the file is what was published.
-        let published = case.committed();
-        let reader = LedgerReader::open(case.folder.path()).unwrap();
-        let kept = reader.accounts().unwrap();
-        let uuid = reader.instance_id().unwrap();
-        for (name, account) in &kept {
-            prop_assert_eq!(&account.tally, &published.accounts[name].tally);
-        }
-        case.open();
-        prop_assert_eq!(LedgerReader::open(case.folder.path()).unwrap().instance_id().unwrap(), uuid);
+    fn every_series_is_born_once(life in lives()) {
+        is_born_once(life)?;
+    }
+}
+
+/// The property is able to fail: it finds a life that shows each wrong rule.
+#[test]
+fn each_wrong_rule_gives_a_series_another_birth() {
+    let config = ProptestConfig {
+        cases: 500,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    for flaw in BirthFlaw::ALL {
+        let mut runner =
+            TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let found = flaw::with(flaw, || runner.run(&lives(), is_born_once));
+        assert!(matches!(found, Err(TestError::Fail(..))), "{flaw:?} is not noticed: {found:?}");
     }
 }
 

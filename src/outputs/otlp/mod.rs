@@ -6,8 +6,8 @@
 //! - A push that fails is made again with the *current* values, so nothing queues and memory stays
 //!   bounded. Only HTTP 429, 502, 503 and 504 and broken connections are tried again before the next
 //!   regular push, after a wait that is never longer than until then.
-//! - At a shutdown a last push is followed by one that ends all series, so that a Prometheus behind the
-//!   receiver does not show them as alive. Both together take less than two seconds.
+//! - At a shutdown a last push is followed by one that ends all series, so that a Prometheus behind
+//!   the receiver does not show them as alive. Both together take less than two seconds.
 //! - A receiver that hangs or refuses costs this task its time, and nobody else anything.
 //!
 //! It knows no configuration: `OTEL_*` variables are read by the configuration.
@@ -57,8 +57,8 @@ pub struct OtlpSources {
     pub snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
     /// Where pushes are counted.
     pub metrics: Arc<OtlpMetrics>,
-    /// The value of `service.instance.id` if none is configured: the identity of the ledger, and `None`
-    /// until that could be read.
+    /// The value of `service.instance.id` if none is configured: the identity of the ledger, and
+    /// `None` until that could be read.
     pub instance_id: Arc<dyn Fn() -> Option<Arc<str>> + Send + Sync>,
 }
 
@@ -206,8 +206,8 @@ impl Pusher {
         }
     }
 
-    /// Pushes the current snapshot, in several requests if the receiver wants smaller ones, and counts
-    /// the push.
+    /// Pushes the current snapshot, in several requests if the receiver wants smaller ones, and
+    /// counts the push.
     async fn push(&mut self, content: PointContent) -> Result<Pushed, PushError> {
         let started = Instant::now();
         let pushed = self.push_all(content, started + self.settings.push_timeout).await;
