@@ -29,6 +29,7 @@ BEYOND_SCHEMA = {
     "ca_file_missing": ENVIRONMENT,
     "ca_file_without_certificate": ENVIRONMENT,
     "flag_value": ENVIRONMENT,
+    "history_labels_clash": BETWEEN,
     "history_otlp_without_endpoint": BETWEEN,
     "history_target_ca_without_certificate": ENVIRONMENT,
     "history_target_name_twice": BETWEEN,

@@ -178,7 +178,7 @@ fn demo_takes_its_settings_from_flags_and_variables() {
     assert_eq!(pushes(&[], &[]), None);
     let everything = pushes(&["--push-to=http://localhost:9090/"], &[]);
     assert_eq!(everything.as_deref(), Some("http://localhost:9090/api/v1/otlp/v1/metrics"));
-    let history = demo(&["--push-to=http://localhost:9090/"], &[]).unwrap().remote_write;
+    let history = demo(&["--push-to=http://localhost:9090/"], &[]).unwrap().history.remote_write;
     assert_eq!(history.len(), 1);
     assert_eq!(history[0].url.as_str(), "http://localhost:9090/api/v1/write");
     let own =

@@ -19,6 +19,7 @@ use crate::cryptolens::{ApiError, Client, CountedRow, Endpoint, LogKind, LogVisi
 use crate::daemon::{self, DaemonError};
 use crate::logging;
 use crate::outputs::otlp::{self, PushError};
+use crate::outputs::remote_write::{self, MissingSetting, ProbeError};
 
 /// Requests under way at a time. The poller has as many with four accounts.
 const AT_A_TIME: usize = 16;
@@ -32,6 +33,8 @@ struct Findings {
     lines: Vec<CheckLine>,
     /// The result of an empty push, if metrics are pushed.
     push: Option<Result<(), PushError>>,
+    /// The targets of the history with the result of an empty request: the settings that they lack.
+    history: Vec<(String, Result<Vec<MissingSetting>, ProbeError>)>,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,8 @@ impl Findings {
     /// True if all that counting and pushing need works.
     fn all_well(&self) -> bool {
         let can_push = self.push.as_ref().is_none_or(Result::is_ok);
-        can_push && self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
+        let has_targets = self.history.iter().all(|(_, probed)| probed.as_ref().is_ok_and(Vec::is_empty));
+        can_push && has_targets && self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
     }
 
     /// A table for people.
@@ -71,6 +75,21 @@ impl Findings {
                 Err(error) => (error.to_string(), error.advice()),
             };
             table.add_row(["-", "otlp push", &result, todo]);
+        }
+        for (target, probed) in &self.history {
+            let name = format!("history to {target}");
+            let findings = match probed {
+                Ok(missing) if missing.is_empty() => vec![("ok".to_owned(), String::new())],
+                Ok(missing) => {
+                    let rows =
+                        missing.iter().map(|missing| (missing.finding.clone(), missing.advice.clone()));
+                    rows.collect()
+                }
+                Err(ProbeError { error, advice }) => vec![(error.to_string(), (*advice).to_owned())],
+            };
+            for (result, todo) in findings {
+                table.add_row(["-", &name, &result, &todo]);
+            }
         }
         let mut text = String::new();
         for line in table.lines() {
@@ -121,8 +140,15 @@ async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
             None => None,
         }
     };
-    let (lines, push) = tokio::join!(answers(requests), push);
-    Ok(Findings { lines, push })
+    let window = settings.history.window;
+    let probes = settings
+        .history
+        .remote_write
+        .iter()
+        .map(|target| async move { (target.name.clone(), remote_write::probe(target, window).await) });
+    let history = stream::iter(probes).buffered(AT_A_TIME).collect();
+    let (lines, push, history) = tokio::join!(answers(requests), push, history);
+    Ok(Findings { lines, push, history })
 }
 
 /// The results of the requests, in their order.
@@ -183,7 +209,24 @@ mod tests {
             line(Endpoint::Log(LogKind::Events), true, log),
             line(Endpoint::GetProducts, false, products),
         ];
-        Findings { lines, push: None }
+        Findings { lines, push: None, history: Vec::new() }
+    }
+
+    #[test]
+    fn a_target_that_lacks_a_setting_is_not_well() {
+        let probed = |probed| {
+            let history = vec![("prometheus:9090".to_owned(), probed)];
+            Findings { history, ..findings([Ok(()), Ok(())]) }
+        };
+        assert!(probed(Ok(Vec::new())).all_well());
+        let missing = MissingSetting { finding: "keeps 15d".to_owned(), advice: "set a flag".to_owned() };
+        let lacking = probed(Ok(vec![missing]));
+        assert!(!lacking.all_well());
+        let table = lacking.table();
+        assert!(table.contains("history to prometheus:9090  keeps 15d  set a flag"), "{table}");
+        let error = crate::outputs::DeliveryError::Timeout;
+        let refused = probed(Err(ProbeError { error, advice: "check the receiver" }));
+        assert!(!refused.all_well() && refused.table().contains("check the receiver"));
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub trait Environment {
     /// # Errors
     /// The file cannot be read, or is not UTF-8 text.
     fn read_file(&self, path: &Path) -> io::Result<String>;
+
+    /// The name of this host, if it has one.
+    fn host_name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The environment of this process, and its disk.
@@ -32,6 +37,11 @@ impl Environment for SystemEnvironment {
 
     fn read_file(&self, path: &Path) -> io::Result<String> {
         text_file::read(path)
+    }
+
+    fn host_name(&self) -> Option<String> {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Some(name).filter(|name| !name.is_empty())
     }
 }
 

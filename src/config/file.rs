@@ -162,6 +162,7 @@ fn values(reader: &mut FileReader<'_>, root: &YamlNode) -> FileValues {
             ValueKind::States => None,
             ValueKind::Logs => reader.items(fields, key, &LOG_NAMES),
             ValueKind::Addresses => reader.items(fields, key, &ADDRESSES),
+            ValueKind::Pairs => reader.pairs(fields, key, setting).map(|found| vec![found]),
             _ => reader.single(fields, key).map(|found| vec![found]),
         };
         if let Some(found) = found {
@@ -468,6 +469,24 @@ impl FileReader<'_> {
         }
         self.bad_shape(node, path, node.value.kind(), expected);
         None
+    }
+
+    /// A key that takes a map of texts, or one text with pairs, as a flag does.
+    fn pairs(&mut self, fields: &FileFields<'_>, key: &str, setting: &Setting) -> Option<SourcedValue> {
+        let node = fields.get(key)?;
+        let path = fields.path_of(key);
+        let YamlValue::Map(entries) = &node.value else { return self.scalar(node, &path, setting.expected) };
+        let mut pairs = Vec::new();
+        for (name, value) in entries {
+            let value_path = format!("{path}.{}", shown_key(&name.text));
+            let value = self.scalar(value, &value_path, "a text")?;
+            if value.text.contains(',') {
+                self.bad_shape(node, &value_path, "a text with a comma", "a text without a comma");
+                return None;
+            }
+            pairs.push(format!("{}={}", name.text, value.text));
+        }
+        Some(SourcedValue { text: pairs.join(","), origin: self.origin(node.line, node.column, path) })
     }
 
     /// A key that takes a list, or one text with commas, as a flag does.

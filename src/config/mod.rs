@@ -20,6 +20,7 @@ mod ca_file;
 mod environment;
 pub mod example;
 mod file;
+mod history;
 mod otlp;
 mod problem;
 mod proxy;
@@ -44,6 +45,7 @@ use url::Url;
 pub use account::{Account, AccountName, BadAccountName};
 pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};
+pub use history::HistorySettings;
 pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};
 pub use resolve::{demo, serve};
 pub use sources::{FlagValues, SourceLevel, Sources};
@@ -53,7 +55,6 @@ use crate::cryptolens::{ClientOptions, LogKind, Product};
 use crate::ledger::ForeignLedger;
 use crate::logging::LogSettings;
 use crate::outputs::otlp::OtlpSettings;
-use crate::outputs::remote_write::RemoteWriteTarget;
 use crate::web::ListenAddress;
 
 /// Settings of `serve` and `check`.
@@ -77,10 +78,8 @@ pub struct Settings {
     pub objects_first_code: i64,
     /// The push of metrics; `None` if they are not pushed.
     pub otlp: Option<OtlpSettings>,
-    /// The targets that history is written to by remote write; their names are unique.
-    pub remote_write: Vec<RemoteWriteTarget>,
-    /// Whether history is sent to the receiver of the push too; only with `otlp`.
-    pub history_otlp: bool,
+    /// Where history goes; only with `otlp` to the receiver of the push.
+    pub history: HistorySettings,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.
@@ -123,10 +122,8 @@ pub struct DemoSettings {
     pub intervals: Intervals,
     /// The push of metrics; `None` if they are not pushed.
     pub otlp: Option<OtlpSettings>,
-    /// The targets that history is written to by remote write; their names are unique.
-    pub remote_write: Vec<RemoteWriteTarget>,
-    /// Whether history is sent to the receiver of the push too; only with `otlp`.
-    pub history_otlp: bool,
+    /// Where history goes; only with `otlp` to the receiver of the push.
+    pub history: HistorySettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.
     pub warnings: Vec<String>,
     /// Severity and format of log lines.

@@ -37,13 +37,16 @@ pub(super) fn resolve(sources: &mut Sources<'_>, warnings: &mut Vec<String>) -> 
     let typed = [SourceLevel::Flag, SourceLevel::Variable]
         .into_iter()
         .find_map(|level| sources.at(level, &table::REMOTE_WRITE_URL));
-    let targets = match typed {
-        Some(found) => {
-            let url = sources.noted(url(&found, &table::REMOTE_WRITE_URL));
-            Vec::from_iter(url.map(|url| with_proxy(RemoteWriteTarget::of(url), sources)))
-        }
-        None => listed(sources),
-    };
+    let mut targets = listed(sources);
+    if let Some(found) = typed {
+        // The entry of the list with this URL lends it its name and credentials.
+        let url = sources.noted(url(&found, &table::REMOTE_WRITE_URL));
+        let named = |url: Url| {
+            let entry = targets.iter().find(|target| target.url == url).cloned();
+            entry.unwrap_or_else(|| with_proxy(RemoteWriteTarget::of(url), sources))
+        };
+        targets = url.map(named).into_iter().collect();
+    }
     for target in &targets {
         let is_remote = target.url.scheme() == "http" && !http::is_loopback(&target.url);
         if is_remote && target.credentials.is_some() {

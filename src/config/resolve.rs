@@ -37,8 +37,7 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
     let log = sources.log();
     let mut push_warnings = Vec::new();
     let otlp = super::otlp::resolve(&mut sources, &mut push_warnings);
-    let remote_write = super::remote_write::resolve(&mut sources, &mut push_warnings);
-    let history_otlp = sources.history_otlp(otlp.is_some());
+    let history = super::history::resolve(&mut sources, otlp.is_some(), &mut push_warnings);
     let restart = RestartValues::of(CommandName::Serve, &sources);
     let settings = (|| {
         let api = api?;
@@ -53,8 +52,7 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
             states,
             objects_first_code: objects_first_code?,
             otlp,
-            remote_write,
-            history_otlp: history_otlp?,
+            history: history?,
             log: log?,
             restart,
         })
@@ -78,16 +76,14 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
     let seed = sources.get(&table::DEMO_SEED, value::integer);
     let mut warnings = Vec::new();
     let otlp = super::otlp::resolve(&mut sources, &mut warnings);
-    let remote_write = super::remote_write::resolve(&mut sources, &mut warnings);
-    let history_otlp = sources.history_otlp(otlp.is_some());
+    let history = super::history::resolve(&mut sources, otlp.is_some(), &mut warnings);
     let settings = (|| {
         Some(DemoSettings {
             storage_path,
             web: web?,
             intervals,
             otlp,
-            remote_write,
-            history_otlp: history_otlp?,
+            history: history?,
             warnings,
             log: log?,
             seed,
@@ -250,15 +246,6 @@ impl Sources<'_> {
             value::one_of(found, setting, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
         });
         Some(LogSettings { level: level?, format: format? })
-    }
-
-    /// Whether history goes to the receiver of the push, which has to be there.
-    fn history_otlp(&mut self, has_receiver: bool) -> Option<bool> {
-        let wanted = self.get(&table::HISTORY_OTLP, value::switch)?;
-        if wanted && !has_receiver && self.is_sound() {
-            self.needs("--history.otlp", &table::OTLP_ENDPOINT);
-        }
-        Some(wanted)
     }
 
     /// The general interval of a level (flags, variables, file) stands in for the special ones of

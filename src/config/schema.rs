@@ -178,6 +178,14 @@ fn of_kind(setting: &Setting) -> Value {
             ] })
         }
         ValueKind::List => json!({ "type": ["string", "array"] }),
+        ValueKind::Pairs => json!({ "anyOf": [
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": { "type": ["string", "number", "boolean"], "pattern": r"^[^,]*[^,\s][^,]*$" }
+            },
+            { "type": "string", "pattern": r"^\s*[A-Za-z_][A-Za-z0-9_]*\s*=\s*[^,\s]" }
+        ] }),
         ValueKind::States => json!({
             "type": ["object", "null"],
             "additionalProperties": false,

@@ -129,6 +129,8 @@ pub enum ValueKind {
     Logs,
     /// Other values with commas in between.
     List,
+    /// `name=value` pairs with commas in between; a map in the file.
+    Pairs,
     /// Texts by state code; only in the file.
     States,
     /// Texts by the name of a header; only in the file.
@@ -308,7 +310,7 @@ impl Setting {
     /// True if giving its flag again adds to it. The last one wins for all others.
     #[must_use]
     pub const fn is_list(&self) -> bool {
-        matches!(self.kind, ValueKind::Logs | ValueKind::List | ValueKind::Addresses)
+        matches!(self.kind, ValueKind::Logs | ValueKind::List | ValueKind::Pairs | ValueKind::Addresses)
     }
 
     /// How a message names what is typed: `--api.url`, or `LOG` for an argument.

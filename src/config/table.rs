@@ -888,8 +888,52 @@ settings! {
         summary: "Database to write the history to, by Prometheus remote write",
         help: "Counts of each minute, stamped with the time of the events, see docs/history.md. The server needs its \
                remote-write receiver and an out-of-order window; check says what is missing. More targets and their \
-               credentials are listed in the file, below history.remote_write; this flag is used instead of that list.",
+               credentials are listed in the file, below history.remote_write; this flag chooses the entry with its URL, or is \
+               used instead of them.",
         expected: REMOTE_WRITE_URL_EXPECTED,
+    }
+    HISTORY_WINDOW {
+        flag: "history.window",
+        variable: "CRYPTOLENS_HISTORY_WINDOW",
+        key: "history.window",
+        kind: ValueKind::Duration { least: Duration::from_secs(60), most: TEN_YEARS },
+        value_name: "DURATION",
+        default: DefaultValue::Is("31d"),
+        example: "7d",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY,
+        summary: "How old a sample of the history may be when it is sent",
+        help: "Older ones are dropped and counted. As long as the out-of-order window of the database, or shorter.",
+        expected: "a duration from 1m to 10y, such as 31d",
+    }
+    HISTORY_LABELS {
+        flag: "history.labels",
+        variable: "CRYPTOLENS_HISTORY_LABELS",
+        key: "history.labels",
+        kind: ValueKind::Pairs,
+        value_name: "NAME=VALUE,...",
+        default: DefaultValue::Means("job=cryptolens-exporter,instance=<host name>"),
+        example: "instance=exporter-0",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY,
+        summary: "Labels of every sample of the history",
+        help: "Are merged over the default by name. Replicas need different instances. A name that a family of the history uses \
+               is an error.",
+        expected: "name=value pairs with commas in between, such as job=shop,instance=exporter-0",
+    }
+    HISTORY_OUTBOX_LIMIT {
+        flag: "history.outbox-limit",
+        variable: "CRYPTOLENS_HISTORY_OUTBOX_LIMIT",
+        key: "history.outbox_limit",
+        kind: ValueKind::Integer { least: 1, most: 1_000_000_000 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("10000000"),
+        example: "1000000",
+        group: SettingGroup::History,
+        commands: WITH_HISTORY,
+        summary: "The most samples that wait for a database that is down",
+        help: "Beyond it the oldest are dropped and counted. They wait in the ledger, at a few bytes each.",
+        expected: "a whole number from 1 to 1000000000",
     }
     HISTORY_OTLP {
         flag: "history.otlp",

@@ -45,6 +45,8 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{PageFault, ReportError};
+pub(crate) use progress::Progress;
+pub(crate) use source::WindowReader;
 pub use window::is_moment;
 
 use options::{
@@ -53,7 +55,7 @@ use options::{
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
 use session::ReportSession;
-use source::{ReadingSummary, WindowReader};
+use source::ReadingSummary;
 use window::Window;
 
 use crate::cryptolens::{Outcome, Row, RowFilter};

@@ -13,7 +13,7 @@ use super::zone::Zone;
 
 /// Cloning shares the line.
 #[derive(Clone)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     window: Option<Window>,
     zone: Zone,
@@ -23,7 +23,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// For reading all of `window`; without one there is no end to measure by.
-    pub(super) fn new(log: &str, window: Option<Window>, zone: Zone) -> Progress {
+    pub(crate) fn new(log: &str, window: Option<Window>, zone: Zone) -> Progress {
         let (bar, template) = match window {
             Some(window) => {
                 let length = u64::try_from(window.seconds()).unwrap_or(0);
@@ -47,7 +47,7 @@ impl Progress {
     }
 
     /// A page was read on the way to the end of the window, up to `time`.
-    pub(super) fn forward(&self, rows: usize, time: Option<i64>) {
+    pub(crate) fn forward(&self, rows: usize, time: Option<i64>) {
         let done = self.window.zip(time).map(|(window, time)| time.saturating_sub(window.from));
         self.read(rows, time, done);
     }
@@ -71,7 +71,7 @@ impl Progress {
     }
 
     /// Takes the line away.
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -38,16 +38,16 @@ const LEAST_LIMIT: u16 = 10;
 
 /// Reads the logs of one account, and shows how far it has come.
 #[derive(Clone)]
-pub(super) struct WindowReader {
-    pub(super) client: Client,
-    pub(super) progress: Progress,
+pub(crate) struct WindowReader {
+    pub(crate) client: Client,
+    pub(crate) progress: Progress,
     /// Ends every reading with [`ReportError::Interrupted`].
-    pub(super) stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// The numbers of a reading, which the report shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct ReadingSummary {
+pub(crate) struct ReadingSummary {
     /// Rows handed over.
     pub(super) rows: u64,
     /// Pages with rows.
@@ -100,7 +100,7 @@ impl WindowReader {
     /// Hands over the rows with ids above `after`, oldest first, to the end of the log or the first
     /// page all of which is newer than `newest` by more than [`SLACK`]. `each` may end the reading
     /// by an error.
-    pub(super) async fn oldest_first<R: Row>(
+    pub(crate) async fn oldest_first<R: Row>(
         &self,
         filter: &RowFilter,
         after: i64,
@@ -128,7 +128,7 @@ impl WindowReader {
     /// An id to read forward from for the rows of a window that begins at `from`, found by
     /// [`origin::find`]. Times that the server gives are nearly in order (see [`SLACK`]); those
     /// that applications give may be off by more (see [`EVENTS_SLACK`]).
-    pub(super) async fn start<R: Row>(&self, filter: &RowFilter, from: i64) -> Result<i64, ReportError> {
+    pub(crate) async fn start<R: Row>(&self, filter: &RowFilter, from: i64) -> Result<i64, ReportError> {
         let slack = match R::LOG.times() {
             TimeSource::Server => SLACK,
             TimeSource::Application => EVENTS_SLACK,
@@ -143,7 +143,7 @@ impl WindowReader {
     /// The time up to which a window that ends at `to` is read. Where applications give the times,
     /// only the end of the log makes a window complete: an event may be registered long after its
     /// time.
-    pub(super) const fn end<R: Row>(to: i64) -> i64 {
+    pub(crate) const fn end<R: Row>(to: i64) -> i64 {
         match R::LOG.times() {
             TimeSource::Application => i64::MAX,
             TimeSource::Server => to,

@@ -14,7 +14,7 @@ use super::zone::Zone;
 
 /// From `from` to `to`, `to` not included; both in Unix seconds, and `from` is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     pub(super) from: i64,
     pub(super) to: i64,
     pub(super) zone: Zone,

@@ -135,6 +135,8 @@ macro_rules! family_table {
                 "Samples of history that are lost for the target. too_old: older than --history.window; outbox_full: it was down for too long; the others: it refused them.";
             HISTORY_PENDING = "cryptolens_exporter_history_pending_samples", Gauge, ["target"], Ledger,
                 "Samples of history that wait for the target.";
+            HISTORY_LAST_SUCCESS = "cryptolens_exporter_history_last_success_timestamp_seconds", Gauge, ["target"], Process,
+                "When the target last took samples of history, in Unix time; absent before the first.";
             OTLP_PUSHES = "cryptolens_exporter_otlp_pushes_total", Counter, ["result"], Process,
                 "Pushes to the OpenTelemetry receiver by result; partial: it rejected some of the points. Only with --otlp.endpoint.";
             OTLP_POINTS = "cryptolens_exporter_otlp_points_total", Counter, [], Process,

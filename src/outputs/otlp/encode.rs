@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::metrics::{
-    BirthTime, FamilyType, Histogram, Point, PointValue, ProcessFamily, ProcessPoint, ProcessValue,
+    BirthTime, Family, FamilyType, Histogram, Point, PointValue, ProcessFamily, ProcessPoint, ProcessValue,
 };
 use crate::snapshot::{Snapshot, SnapshotFamily};
 
@@ -216,6 +216,11 @@ fn float(value: i64) -> f64 {
 #[allow(clippy::cast_possible_truncation)]
 fn whole(value: f64) -> i64 {
     value as i64
+}
+
+/// A gauge with these points.
+pub(super) fn gauge_of(family: &Family, points: Vec<NumberDataPoint>) -> OtlpMetric {
+    metric(family.name, family.help, MetricPoints::Gauge(points))
 }
 
 /// The number of points of a metric.

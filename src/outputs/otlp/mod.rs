@@ -14,6 +14,7 @@
 
 mod client;
 mod encode;
+mod history;
 mod message;
 mod metrics;
 mod settings;
@@ -34,6 +35,8 @@ use crate::task::spawn_blocking;
 use client::OtlpClient;
 pub use client::{OtlpClientError, PushError};
 use encode::{PointContent, point_count, split};
+pub(super) use history::HistoryPusher;
+pub use history::{OTLP_TARGET, OtlpHistorySettings, run_history};
 use message::{
     ExportMetricsRequest, InstrumentationScope, KeyValue, OtlpMetric, OtlpResource, ResourceMetrics,
     ScopeMetrics,

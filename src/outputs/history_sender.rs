@@ -1,0 +1,64 @@
+//! Sends samples of history that no outbox holds, to a target of either kind: for `backfill`.
+
+use crate::history::{HistorySample, SampleCounts};
+
+use super::delivery::{Delivery, DeliveryError, SampleReceiver as _};
+use super::otlp::{HistoryPusher, OtlpClientError, OtlpHistorySettings};
+use super::remote_write::{RemoteWriteSettings, RemoteWriter};
+
+/// Tries of one request: with growing waits of one second and more, about 15 seconds.
+const TRIES: u32 = 5;
+
+/// A target that samples are sent to.
+pub struct HistorySender(TargetSender);
+
+enum TargetSender {
+    RemoteWrite(Delivery<RemoteWriter>),
+    Otlp(Delivery<HistoryPusher>),
+}
+
+impl std::fmt::Debug for HistorySender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HistorySender").finish_non_exhaustive()
+    }
+}
+
+impl HistorySender {
+    /// A sender by remote write.
+    #[must_use]
+    pub fn remote_write(settings: RemoteWriteSettings) -> HistorySender {
+        let RemoteWriteSettings { target, labels, window } = settings;
+        let writer = RemoteWriter::new(target, labels);
+        HistorySender(TargetSender::RemoteWrite(Delivery::impatient(writer, window, TRIES)))
+    }
+
+    /// A sender to the receiver of the push.
+    ///
+    /// # Errors
+    /// [`OtlpClientError`].
+    pub fn otlp(settings: &OtlpHistorySettings) -> Result<HistorySender, OtlpClientError> {
+        let pusher = HistoryPusher::new(settings)?;
+        Ok(HistorySender(TargetSender::Otlp(Delivery::impatient(pusher, settings.window, TRIES))))
+    }
+
+    /// Sends samples, oldest first, and says what became of them.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] if the target takes none after a few tries. Some of the samples may have been
+    /// taken.
+    pub async fn send(&mut self, samples: Vec<HistorySample>) -> Result<SampleCounts, DeliveryError> {
+        match &mut self.0 {
+            TargetSender::RemoteWrite(delivery) => delivery.deliver_all(samples).await,
+            TargetSender::Otlp(delivery) => delivery.deliver_all(samples).await,
+        }
+    }
+
+    /// What an operator does about an error.
+    #[must_use]
+    pub fn advice(&self, error: &DeliveryError) -> &'static str {
+        match &self.0 {
+            TargetSender::RemoteWrite(delivery) => delivery.receiver.advice(error),
+            TargetSender::Otlp(delivery) => delivery.receiver.advice(error),
+        }
+    }
+}
