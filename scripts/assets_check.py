@@ -1,5 +1,6 @@
 """The checks of scripts/assets-check that no tool makes by itself. Run by it, with the Python of scripts/tools."""
 
+import dataclasses
 import datetime
 import re
 import subprocess
@@ -136,6 +137,7 @@ def dashboard_rules(arguments):
         "cryptolens-exporter",
     }:
         yield f"the uids changed: {uids}"
+    yield from stray_tests()
     of_dashboards, of_rules = list(queries.of_dashboards()), list(queries.of_rules(rules()))
     for query in of_dashboards:
         yield from (f"{query.where}: {problem}" for problem in query_problems(queries.filled(query, ANY)))
@@ -143,6 +145,20 @@ def dashboard_rules(arguments):
     yield from unknown_names([*of_dashboards, *of_rules])
     yield from (f"{query.where}: does not leave out windows full of old rows" for query in of_rules if heedless(query))
     yield from (f"{query.where}: {problem}" for query in of_rules for problem in identity_problems(query.text))
+
+
+def stray_tests():
+    """The queries of the history that promtool tests are those of the dashboard, with bars of an hour in two hours."""
+    filled_in = dict.fromkeys(("cluster", "namespace"), ".*") | dict.fromkeys(("instance", "product"), ".+")
+    shown = {
+        queries.filled(dataclasses.replace(query, step=3600, span=7200), {**filled_in, "job": "x", "account": "a"})
+        for query in queries.of_dashboards()
+    }
+    for path in (ROOT / "prometheus" / "tests").glob("*.yml"):
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            for tested in test.get("promql_expr_test", []):
+                if "cryptolens_history_" in tested["expr"] and tested["expr"] not in shown:
+                    yield f"{path.name}: {test['name']}: no panel asks {tested['expr']}"
 
 
 def model_problems(dashboard):
