@@ -271,6 +271,7 @@ async fn scrape_accounts(accounts: usize) {
         foreign: ForeignLedger::Refuse,
         limits: Limits::default(),
         configured: BTreeMap::new(),
+        history: None,
     })
     .unwrap();
     let mut epochs = Vec::new();
@@ -305,6 +306,7 @@ async fn scrape_accounts(accounts: usize) {
             without_id: None,
             newest_entry: Some(1_800_000_000),
             poll_end: Some(1_800_000_000),
+            seal_until: None,
             more_follows: false,
         };
         let (log, epoch) = &epochs[account];

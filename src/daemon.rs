@@ -101,6 +101,7 @@ pub async fn run_on(
         foreign: settings.foreign_ledger,
         limits: Limits::default(),
         configured: configured(&settings),
+        history: None,
     })?;
     let view = ledger.view();
     let targets = targets(&settings, &clients, &Targets::default());
@@ -140,7 +141,7 @@ pub async fn run_on(
                 let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources);
                 supervisor.stop_changed(&wanted).await;
                 // If the ledger is down or held, its writer configures it as soon as it is up.
-                let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh))).await;
+                let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh), None)).await;
                 snapshots.replace_targets(targets);
                 supervisor.start(wanted);
             };

@@ -179,20 +179,6 @@ pub struct MinuteCounts {
     changed_late_batches: BTreeSet<i64>,
     /// The samples of this batch.
     sealed: Vec<NumberedSample>,
-    #[cfg(test)]
-    pub(crate) flaw: Option<HistoryFlaw>,
-}
-
-/// Rules that look right and lose rows, for tests only: the simulation must find each.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HistoryFlaw {
-    /// Minutes are sealed by the times of rows alone.
-    SealedByRowTimes,
-    /// Rows that come late are not told from others.
-    LateMarkMissing,
-    /// History is written in a transaction after that of the counts.
-    WrittenAfterCommit,
 }
 
 impl MinuteCounts {
@@ -216,8 +202,6 @@ impl MinuteCounts {
             late_batches: BTreeMap::new(),
             changed_late_batches: BTreeSet::new(),
             sealed: Vec::new(),
-            #[cfg(test)]
-            flaw: None,
         }
     }
 
@@ -323,17 +307,17 @@ impl MinuteCounts {
 
     /// The cells of the minute that a row is filed under; `None` if it is in no sample.
     fn cells(&mut self, time: Option<i64>, read_at: i64) -> Option<&mut Cells> {
-        let start = self.start?;
         let Some(time) = filed_under(time, read_at) else {
             self.without_time += 1;
             return None;
         };
+        let start = self.start?;
         let minute = minute_of(time);
         if !start.whole && minute < start.origin {
             return None;
         }
         #[cfg(test)]
-        if self.flaw == Some(HistoryFlaw::LateMarkMissing) {
+        if crate::ingest::flaw::OF_THE_LEDGER.get() == Some(crate::ingest::flaw::Flaw::LateMarkMissing) {
             return Some(self.open.entry(minute).or_default());
         }
         let minutes = if minute < self.sealed_until { &mut self.late } else { &mut self.open };
@@ -401,5 +385,183 @@ impl RowObserver for MinuteCounts {
             minute += MINUTE;
         }
         self.sealed_until = until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BEGIN: i64 = 1_700_000_040;
+
+    fn counts(start: HistoryStart) -> MinuteCounts {
+        let mut counts = MinuteCounts::new("default".into(), LogKind::Objects, 0);
+        counts.begin(start, start.origin);
+        counts
+    }
+
+    fn row(counts: &mut MinuteCounts, time: Option<i64>, action: i64, read_at: i64) {
+        let row = ObjectRow { created: time, ..ObjectRow::with_id(1) };
+        counts.object(&row, ObjectKey::of(Some(1), Some(action)), read_at);
+    }
+
+    /// Stamps after a time, with their values, without those of coverage.
+    fn batch(counts: &mut MinuteCounts, after: i64) -> Vec<(i64, i64)> {
+        let (batch, _) = counts.take_batch();
+        let samples = batch.samples().filter(|sample| sample.series.family != HistoryFamily::Covered);
+        samples.map(|sample| (sample.stamp - after * 1000, sample.value)).collect()
+    }
+
+    #[test]
+    fn a_sealed_minute_has_one_stamp_and_each_batch_of_late_rows_another() {
+        let mut counts = counts(HistoryStart { origin: BEGIN, whole: true });
+        row(&mut counts, Some(BEGIN + 59), 1, BEGIN + 60);
+        row(&mut counts, Some(BEGIN), 1, BEGIN + 60);
+        row(&mut counts, Some(BEGIN + 60), 1, BEGIN + 60);
+        assert_eq!(batch(&mut counts, BEGIN), []);
+        counts.seal(LogKind::Objects, BEGIN + 60);
+        assert_eq!(batch(&mut counts, BEGIN), [(1, 2)]);
+        row(&mut counts, Some(BEGIN + 7), 1, BEGIN + 90);
+        row(&mut counts, Some(BEGIN + 8), 1, BEGIN + 90);
+        assert_eq!(batch(&mut counts, BEGIN), [(2, 2)]);
+        row(&mut counts, Some(BEGIN + 9), 1, BEGIN + 99);
+        assert_eq!(batch(&mut counts, BEGIN), [(3, 1)]);
+        counts.seal(LogKind::Objects, BEGIN);
+        assert_eq!(counts.sealed_until(), BEGIN + 60, "it never falls");
+        counts.seal(LogKind::Objects, BEGIN + 120);
+        assert_eq!(batch(&mut counts, BEGIN + 60), [(1, 1)]);
+    }
+
+    #[test]
+    fn late_batches_beyond_the_minute_take_the_stamps_of_the_next() {
+        let mut counts = counts(HistoryStart { origin: BEGIN, whole: true });
+        counts.seal(LogKind::Objects, BEGIN + 60);
+        counts.restore(&[], BTreeMap::from([(BEGIN, 58_998)]), 0).unwrap();
+        let mut stamps = Vec::new();
+        for _ in 0..3 {
+            row(&mut counts, Some(BEGIN), 1, BEGIN + 70);
+            stamps.extend(batch(&mut counts, BEGIN));
+        }
+        assert_eq!(stamps, [(59_000, 1), (60_002, 1), (60_003, 1)]);
+    }
+
+    #[test]
+    fn rows_without_a_time_are_in_no_minute_and_those_of_the_future_in_that_of_reading() {
+        let mut counts = counts(HistoryStart { origin: BEGIN, whole: true });
+        row(&mut counts, None, 1, BEGIN + 5);
+        row(&mut counts, Some(BEGIN + 5 + 600), 1, BEGIN + 5);
+        row(&mut counts, Some(BEGIN + 5 + 601), 1, BEGIN + 5);
+        counts.seal(LogKind::Objects, BEGIN + 3600);
+        assert_eq!(batch(&mut counts, BEGIN), [(1, 1), (600_001, 1)]);
+        assert_eq!(counts.without_time(), 1);
+    }
+
+    #[test]
+    fn history_that_was_turned_on_later_has_no_rows_from_before() {
+        let mut counts = counts(HistoryStart { origin: BEGIN, whole: false });
+        row(&mut counts, Some(BEGIN - 1), 1, BEGIN + 5);
+        row(&mut counts, Some(BEGIN), 1, BEGIN + 5);
+        counts.seal(LogKind::Objects, BEGIN + 60);
+        assert_eq!(batch(&mut counts, BEGIN), [(1, 1)]);
+        let mut whole = self::counts(HistoryStart { origin: BEGIN, whole: true });
+        row(&mut whole, Some(BEGIN - 1), 1, BEGIN + 5);
+        assert_eq!(batch(&mut whole, BEGIN - 60), [(2, 1)], "a late row");
+    }
+
+    #[test]
+    fn no_minute_is_said_to_be_read_that_no_target_takes() {
+        let mut counts = counts(HistoryStart { origin: BEGIN, whole: true });
+        counts.cover_from(BEGIN + 125);
+        counts.seal(LogKind::Objects, BEGIN + 240);
+        let (batch, _) = counts.take_batch();
+        let stamps: Vec<i64> = batch.samples().map(|sample| sample.stamp - BEGIN * 1000).collect();
+        assert_eq!(stamps, [120_001, 180_001]);
+    }
+
+    #[test]
+    fn codes_that_share_a_name_share_a_series() {
+        let mut counts = counts(HistoryStart { origin: BEGIN, whole: true });
+        row(&mut counts, Some(BEGIN), 77, BEGIN);
+        row(&mut counts, Some(BEGIN), 78, BEGIN);
+        counts.seal(LogKind::Objects, BEGIN + 60);
+        assert_eq!(batch(&mut counts, BEGIN), [(1, 2)]);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A row with a time, relative to now, and an action.
+        Row(i64, i64),
+        /// Time goes by.
+        Wait(i64),
+        /// Minutes before a time, relative to now, are sealed.
+        Seal(i64),
+        /// The transaction ends.
+        Batch,
+        /// The process ends, and another goes on with what is kept.
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (-4000..700_i64, 0..5_i64).prop_map(|(time, action)| Step::Row(time, action)),
+            2 => (0..400_i64).prop_map(Step::Wait),
+            2 => (-4000..100_i64).prop_map(Step::Seal),
+            2 => Just(Step::Batch),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        /// Every row is in exactly one sample of its own minute, and no stamp has two values.
+        #[test]
+        fn each_row_is_in_one_sample_of_its_minute(steps in prop::collection::vec(step(), 1..120)) {
+            let start = HistoryStart { origin: BEGIN, whole: true };
+            let mut counts = counts(start);
+            let mut now = BEGIN + 3600;
+            let (mut truth, mut samples) = (BTreeMap::new(), BTreeMap::new());
+            let end = [Step::Wait(5000), Step::Seal(0), Step::Batch];
+            for step in steps.into_iter().chain(end) {
+                match step {
+                    Step::Row(time, action) => {
+                        let own = now + time;
+                        row(&mut counts, Some(own), action, now);
+                        let minute = minute_of(if time > 600 { now } else { own });
+                        *truth.entry((minute, object_name::action(Some(action), 0))).or_insert(0) += 1;
+                    }
+                    Step::Wait(seconds) => now += seconds,
+                    Step::Seal(time) => counts.seal(LogKind::Objects, now + time),
+                    Step::Batch | Step::Restart => {
+                        let (batch, changed) = counts.take_batch();
+                        for sample in batch.samples() {
+                            let before = samples.insert((Arc::clone(&sample.series), sample.stamp), sample.value);
+                            prop_assert_eq!(before, None, "{:?}", sample);
+                        }
+                        prop_assert!(changed.iter().all(|(_, batches)| *batches > 0));
+                    }
+                }
+                if matches!(step, Step::Restart) {
+                    let kept = (counts.open().bytes, counts.late_batches.clone(), counts.sealed_until());
+                    counts = self::counts(start);
+                    counts.begin(start, kept.2);
+                    counts.restore(&kept.0, kept.1, 0).unwrap();
+                }
+            }
+            let mut sums = BTreeMap::new();
+            let mut covered = Vec::new();
+            for ((series, stamp), value) in samples {
+                let minute = minute_of(stamp / 1000);
+                match series.family {
+                    HistoryFamily::Covered => covered.push(minute),
+                    _ => *sums.entry((minute, series.values[1].to_string())).or_insert(0) += value,
+                }
+            }
+            let truth: BTreeMap<_, i64> =
+                truth.into_iter().map(|((minute, action), rows)| ((minute, action.to_owned()), rows)).collect();
+            prop_assert_eq!(sums, truth);
+            let expected: Vec<i64> = (BEGIN..counts.sealed_until()).step_by(60).collect();
+            prop_assert_eq!(covered, expected, "each minute once");
+        }
     }
 }

@@ -16,8 +16,6 @@ mod outbox;
 mod packed;
 mod series;
 
-#[cfg(test)]
-pub(crate) use counts::HistoryFlaw;
 pub use counts::{HistoryStart, MinuteCounts, SampleBatch};
 pub use outbox::{DropReason, HistoryOptions, Outbox, OutboxBatch, OutboxPosition, SampleCounts};
 pub use packed::{PackedSamples, UnreadableSamples};

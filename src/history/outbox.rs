@@ -27,6 +27,8 @@ pub struct HistoryOptions {
 /// A place between two samples of the outbox. Everything before it is done for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutboxPosition {
+    /// Which ledger it is in, of those that this process had: one that is begun anew has other chunks.
+    pub generation: u64,
     /// The number of the chunk.
     pub chunk: i64,
     /// How many samples of it are done.
@@ -68,7 +70,7 @@ impl OutboxBatch {
             }
             let taken = left.min(*samples);
             left -= taken;
-            reached = Some(OutboxPosition { chunk: begin.chunk, samples: begin.samples + taken });
+            reached = Some(OutboxPosition { samples: begin.samples + taken, ..*begin });
         }
         reached
     }
@@ -169,6 +171,9 @@ pub trait Outbox: Clone + Send + Sync + 'static {
 
     /// Changes whenever something was added.
     fn changed(&self) -> watch::Receiver<u64>;
+
+    /// Local time, corrected by the clock of the API's server, in Unix milliseconds.
+    fn now_millis(&self) -> i64;
 }
 
 #[cfg(test)]
@@ -186,7 +191,7 @@ mod tests {
         let samples = |count: i64| {
             (0..count).map(|stamp| HistorySample { series: Arc::clone(&series), stamp, value: 60 })
         };
-        let at = |chunk, samples| OutboxPosition { chunk, samples };
+        let at = |chunk, samples| OutboxPosition { generation: 3, chunk, samples };
         let mut batch = OutboxBatch::empty();
         assert_eq!(batch.until(), None);
         batch.push(at(7, 3), samples(2));

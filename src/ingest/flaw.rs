@@ -5,6 +5,16 @@ use super::finality::Witnesses;
 use super::position::Position;
 use crate::reader::Exchange;
 
+std::thread_local! {
+    /// The wrong rule of the ledger of this thread.
+    pub(crate) static OF_THE_LEDGER: std::cell::Cell<Option<Flaw>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether the ledger of this thread writes history in a transaction of its own.
+pub(crate) fn writes_history_after_commit() -> bool {
+    OF_THE_LEDGER.get() == Some(Flaw::HistoryAfterCommit)
+}
+
 /// A wrong rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -24,11 +34,17 @@ pub(crate) enum Flaw {
     NewestIsFinal,
     /// The ids above the floor are lost at a restart.
     SeenLost,
+    /// Minutes are sealed by the times of rows alone.
+    SealedByRowTimes,
+    /// Rows for a minute that is sealed are counted as if it were not.
+    LateMarkMissing,
+    /// History is written in a transaction after that of the counts.
+    HistoryAfterCommit,
 }
 
 impl Flaw {
     /// All of them.
-    pub(crate) const ALL: [Flaw; 8] = [
+    pub(crate) const ALL: [Flaw; 11] = [
         Flaw::FloorByRowTimes,
         Flaw::EmptyPageMovesFloor,
         Flaw::ShortPageMovesFloor,
@@ -37,6 +53,9 @@ impl Flaw {
         Flaw::BrokenChain,
         Flaw::NewestIsFinal,
         Flaw::SeenLost,
+        Flaw::SealedByRowTimes,
+        Flaw::LateMarkMissing,
+        Flaw::HistoryAfterCommit,
     ];
 
     /// The id that a page is final up to, by this rule; `None` where the rule is not about that.

@@ -27,6 +27,9 @@ const PAGES_READ_AGAIN: u64 = 2;
 /// A poll that has lasted this long may be a long one.
 const SHORT_POLL: Duration = Duration::from_secs(5);
 
+/// Inside a poll, a minute is sealed when the rows have come this far past it.
+const SEALED_BEHIND_SECONDS: i64 = 60 * 60;
+
 /// The state of a log that is kept in memory from poll to poll.
 #[derive(Debug, Clone)]
 pub struct SessionState {
@@ -43,6 +46,8 @@ pub struct SessionState {
     refused: Option<i64>,
     /// Rows that cannot be read: by the id before each, its own. Nothing readable lies in between.
     unreadable: BTreeMap<i64, i64>,
+    /// Minutes that start before this time are sealed; `None` if minutes are not sealed.
+    sealed_until: Option<i64>,
     #[cfg(test)]
     pub(crate) flaw: Option<super::flaw::Flaw>,
 }
@@ -59,9 +64,16 @@ impl SessionState {
             answered: None,
             refused: None,
             unreadable: BTreeMap::new(),
+            sealed_until: None,
             #[cfg(test)]
             flaw: None,
         }
+    }
+
+    /// Minutes that start before this time (Unix seconds) are sealed already; `None` if minutes are not
+    /// sealed at all.
+    pub fn sealed_until(&mut self, sealed_until: Option<i64>) {
+        self.sealed_until = sealed_until;
     }
 
     /// Continues with the state of the ledger: its cursor was shown by an answer before now. The
@@ -294,10 +306,12 @@ impl Poll {
         let nothing_new = highest.is_none();
         let newest_reached = self.newest.is_none_or(|newest| newest <= self.at);
         let lasts = self.began.is_some_and(|began| now.monotonic >= began.monotonic + session.short_poll());
+        let seal_until = self.seal_until(session, complete, position.watermark(), &fresh);
         let newest_entry = fresh.iter().filter_map(Row::time).filter(|time| *time <= now.unix).max();
         let changed =
             !fresh.is_empty() || statistics != PageStatistics::default() || position.floor() != floor_before;
-        let update = (changed || (complete && self.first)).then(|| LogUpdate {
+        let seals_quiet_log = complete && seal_until.is_some();
+        let update = (changed || (complete && self.first) || seals_quiet_log).then(|| LogUpdate {
             rows: R::wrap(fresh),
             read_at: now.unix,
             statistics,
@@ -308,6 +322,7 @@ impl Poll {
             without_id: (no_id > 0 || !session.without_id.is_empty()).then(|| session.without_id.clone()),
             newest_entry,
             poll_end: complete.then_some(now.unix),
+            seal_until,
             more_follows: full && !complete,
         });
         PollStep {
@@ -317,6 +332,39 @@ impl Poll {
             malformed: no_id,
             ask_newest: self.far_behind && lasts && full && !complete && newest_reached,
         }
+    }
+
+    /// The time (Unix seconds, a whole minute) before which every minute has been read, if it is later
+    /// than what is sealed already.
+    ///
+    /// A complete poll has read everything that was visible when it began, and a row is visible at most
+    /// an overlap after it happened, or comes late. A poll that lasts seals what lies an hour behind the
+    /// rows that it has come to. The median of their times decides, beside the watermark: a single row
+    /// with a time of today would otherwise make a month of rows late.
+    fn seal_until<R: Row>(
+        &self,
+        session: &mut SessionState,
+        complete: bool,
+        watermark: i64,
+        fresh: &[R],
+    ) -> Option<i64> {
+        let sealed_until = session.sealed_until?;
+        #[cfg(test)]
+        let complete = complete && session.flaw != Some(super::flaw::Flaw::SealedByRowTimes);
+        let until = if complete {
+            let overlap = i64::try_from(session.overlap.as_secs()).unwrap_or(i64::MAX);
+            self.began?.unix.saturating_sub(overlap)
+        } else {
+            let mut times: Vec<i64> = fresh.iter().filter_map(Row::time).collect();
+            times.sort_unstable();
+            watermark.min(*times.get(times.len() / 2)?).saturating_sub(SEALED_BEHIND_SECONDS)
+        };
+        let until = until.saturating_sub(until.rem_euclid(60));
+        if until <= sealed_until {
+            return None;
+        }
+        session.sealed_until = Some(until);
+        Some(until)
     }
 
     /// Goes on behind a row that cannot be read: the API has shown nothing between the position and
@@ -349,6 +397,7 @@ impl Poll {
             without_id: None,
             newest_entry: None,
             poll_end: None,
+            seal_until: None,
             more_follows: false,
         })
     }

@@ -268,6 +268,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         };
         let now = self.reader.now().monotonic;
         self.session.resume(&checkpoint.position, checkpoint.without_id.clone(), now);
+        self.session.sealed_until(checkpoint.sealed_until);
         self.cursor_check = CursorCheck::default();
         self.last_start = self.last_start.or(checkpoint.last_poll);
         self.status.update(|view| view.last_poll = view.last_poll.or(checkpoint.last_poll));

@@ -49,6 +49,9 @@ pub struct LogUpdate {
     pub newest_entry: Option<i64>,
     /// The end of the poll in Unix seconds, if this is the last step of a complete poll.
     pub poll_end: Option<i64>,
+    /// Minutes that start before this time (Unix seconds, a whole minute) are read, with these rows;
+    /// `None` if that is no later than it was, or if nobody wants to know.
+    pub seal_until: Option<i64>,
     /// True if the next step is likely to follow at once, so that both may share a transaction.
     pub more_follows: bool,
 }
@@ -66,6 +69,9 @@ pub struct LogCheckpoint {
     pub first_poll_complete: bool,
     /// The end of the last complete poll that was stored, in Unix seconds.
     pub last_poll: Option<i64>,
+    /// Minutes that start before this time (Unix seconds) are sealed, [`super::NEVER`] if none is yet;
+    /// `None` if no minute is to be sealed.
+    pub sealed_until: Option<i64>,
     /// Must be given back with every [`LogUpdate`]; see [`super::CheckpointStore::submit`].
     pub epoch: u64,
 }

@@ -1,16 +1,16 @@
 //! The ledger without its thread, for the simulation: each request is served where it is made, so that
 //! one seed is one order of events. What it does with a request is the writer's own code.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
 use super::store::Configured;
-use super::tests::{Failing, options};
+use super::tests::Failing;
 use super::writer::{PageRequest, Request, Writer};
 use super::{Ledger, LedgerOptions, LedgerView};
 use crate::cryptolens::Product;
+use crate::history::{Outbox, OutboxBatch, OutboxPosition, SampleCounts};
 use crate::ingest::{
     CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
 };
@@ -23,12 +23,7 @@ pub(crate) struct InlineLedger {
 }
 
 impl InlineLedger {
-    /// Opens the ledger in a directory.
-    pub(crate) fn open_in(directory: &Path, failing: Failing) -> InlineLedger {
-        InlineLedger::open_with(options(directory), failing)
-    }
-
-    /// As [`InlineLedger::open_in`], with options of one's own.
+    /// Opens the ledger.
     pub(crate) fn open_with(options: LedgerOptions, failing: Failing) -> InlineLedger {
         let (writer, ledger) = Ledger::prepare(options, failing).unwrap();
         InlineLedger { writer: Arc::new(Mutex::new(writer)), ledger }
@@ -36,7 +31,7 @@ impl InlineLedger {
 
     /// Replaces the products that are known by configuration.
     pub(crate) fn configure(&self, configured: Configured) -> Result<(), CheckpointError> {
-        self.ask(|reply| Request::Configure { configured, reply })
+        self.ask(|reply| Request::Configure { configured, history: None, reply })
     }
 
     /// The committed state.
@@ -58,6 +53,32 @@ impl InlineLedger {
         request: impl FnOnce(oneshot::Sender<Result<T, CheckpointError>>) -> Request,
     ) -> Result<T, CheckpointError> {
         self.serve(request).try_recv().unwrap_or(Err(CheckpointError::Closed))
+    }
+}
+
+impl Outbox for InlineLedger {
+    async fn oldest(&self, target: &Arc<str>, at_most: usize) -> Result<OutboxBatch, CheckpointError> {
+        let (target, most) = (Arc::clone(target), u64::try_from(at_most).unwrap());
+        let chunks = self.ask(|reply| Request::OldestChunks { target, at_most: most, reply })?;
+        super::outbox_batch(&chunks, at_most)
+    }
+
+    async fn acknowledge(
+        &self,
+        target: &Arc<str>,
+        until: OutboxPosition,
+        counts: SampleCounts,
+    ) -> Result<(), CheckpointError> {
+        let target = Arc::clone(target);
+        self.ask(|reply| Request::Acknowledge { target, until, counts, reply })
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.ledger.changed()
+    }
+
+    fn now_millis(&self) -> i64 {
+        self.ledger.now_millis()
     }
 }
 

@@ -10,6 +10,7 @@ mod births;
 mod digest;
 mod error;
 mod foreign;
+mod history;
 mod reader;
 mod schema;
 mod store;
@@ -22,7 +23,7 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cryptolens::Product;
+use crate::history::{HistoryOptions, Outbox, OutboxBatch, OutboxPosition, PackedSamples, SampleCounts};
 use crate::ingest::{
     CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
 };
@@ -38,13 +40,14 @@ use crate::tally::{Limits, families};
 
 pub use belongs::LedgerAddress;
 pub use foreign::ForeignLedger;
+pub use history::{HistoryLimit, HistoryLogState, HistoryState, HistoryTargetState};
 pub use reader::LedgerReader;
 pub(crate) use schema::DEMO_WORLD;
 pub use schema::OpenError;
 use schema::{Claim, Files};
 use store::Configured;
 pub use store::{AccountState, Accounts, LogState};
-use writer::{Nobody, Observer, PageRequest, Request, Writer};
+use writer::{Nobody, Observer, OutboxChunk, PageRequest, Request, Writer};
 
 /// Requests that may wait for the writer.
 const QUEUE: usize = 64;
@@ -59,6 +62,8 @@ pub struct Committed {
     pub resets: u64,
     /// The identity of the ledger: a UUID that was made with it.
     pub instance_id: Arc<str>,
+    /// The history; `None` if there is no target.
+    pub history: Option<Arc<HistoryState>>,
 }
 
 #[derive(Debug)]
@@ -70,6 +75,10 @@ struct Shared {
     commits: Mutex<Durations>,
     /// How often the ledger began anew under this process.
     generation: watch::Sender<u64>,
+    /// How often samples were added to the outbox.
+    outbox: watch::Sender<u64>,
+    /// The time of the API's server minus local time in seconds, as of the rows that were counted last.
+    server_ahead: AtomicI64,
     ended: watch::Sender<Option<LedgerEnd>>,
 }
 
@@ -145,6 +154,8 @@ pub struct LedgerOptions {
     pub limits: Limits,
     /// The accounts, with the products that are known by configuration.
     pub configured: BTreeMap<Arc<str>, Vec<Product>>,
+    /// What history needs; `None` if there is no target, and so no history.
+    pub history: Option<HistoryOptions>,
 }
 
 /// The committed state and the health of the ledger. Holding it does not keep the writer from ending.
@@ -231,14 +242,16 @@ impl Ledger {
             foreign_writes: AtomicU64::new(0),
             commits: Mutex::new(Durations::new(families::COMMIT_BOUNDS)),
             generation: watch::Sender::new(0),
+            outbox: watch::Sender::new(0),
+            server_ahead: AtomicI64::new(0),
             ended: watch::Sender::new(None),
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let LedgerOptions { directory, address, foreign, limits, configured } = options;
+        let LedgerOptions { directory, address, foreign, limits, configured, history } = options;
         let claim = Claim { address, foreign };
         let files = Files::new(&directory);
         let mut writer =
-            Writer::new(files, claim, limits, configured, receiver, Arc::clone(&shared), observer);
+            Writer::new(files, claim, limits, (configured, history), receiver, Arc::clone(&shared), observer);
         writer.first_open()?;
         Ok((writer, Ledger { requests, shared }))
     }
@@ -248,12 +261,16 @@ impl Ledger {
         LedgerView { shared: Arc::clone(&self.shared) }
     }
 
-    /// Replaces the products that are known by configuration.
+    /// Replaces the products that are known by configuration, and the settings of history.
     ///
     /// # Errors
     /// The ledger could not be read; it is tried again with the next request.
-    pub async fn configure(&self, configured: Configured) -> Result<(), CheckpointError> {
-        self.ask(|reply| Request::Configure { configured, reply }).await
+    pub async fn configure(
+        &self,
+        configured: Configured,
+        history: Option<HistoryOptions>,
+    ) -> Result<(), CheckpointError> {
+        self.ask(|reply| Request::Configure { configured, history, reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(writer::Reply<T>) -> Request) -> Result<T, CheckpointError> {
@@ -261,6 +278,49 @@ impl Ledger {
         self.requests.send(request(reply)).await.map_err(|_| CheckpointError::Closed)?;
         answer.await.unwrap_or(Err(CheckpointError::Closed))
     }
+}
+
+impl Outbox for Ledger {
+    async fn oldest(&self, target: &Arc<str>, at_most: usize) -> Result<OutboxBatch, CheckpointError> {
+        let (target, most) = (Arc::clone(target), u64::try_from(at_most).unwrap_or(u64::MAX));
+        let chunks = self.ask(|reply| Request::OldestChunks { target, at_most: most, reply }).await?;
+        outbox_batch(&chunks, at_most)
+    }
+
+    async fn acknowledge(
+        &self,
+        target: &Arc<str>,
+        until: OutboxPosition,
+        counts: SampleCounts,
+    ) -> Result<(), CheckpointError> {
+        let target = Arc::clone(target);
+        self.ask(|reply| Request::Acknowledge { target, until, counts, reply }).await
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.shared.outbox.subscribe()
+    }
+
+    fn now_millis(&self) -> i64 {
+        let ahead = self.shared.server_ahead.load(Ordering::Relaxed);
+        chrono::Utc::now().timestamp_millis().saturating_add(ahead.saturating_mul(1000))
+    }
+}
+
+/// Unpacks chunks of the outbox: at most so many samples, without those that the target has.
+fn outbox_batch(chunks: &[OutboxChunk], at_most: usize) -> Result<OutboxBatch, CheckpointError> {
+    let mut batch = OutboxBatch::empty();
+    for OutboxChunk { account, position, data } in chunks {
+        let samples = PackedSamples::unpack(account, data).map_err(|error| {
+            // The digest of the ledger is right, so another program wrote it with care.
+            tracing::error!(%error, "a chunk of the outbox of history cannot be read");
+            CheckpointError::Failed
+        })?;
+        let skipped = usize::try_from(position.samples).unwrap_or(usize::MAX);
+        let room = at_most.saturating_sub(batch.samples.len());
+        batch.push(*position, samples.into_iter().skip(skipped).take(room));
+    }
+    Ok(batch)
 }
 
 impl CheckpointStore for Ledger {

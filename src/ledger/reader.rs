@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::cryptolens::LogKind;
+
 use super::error::StoreError;
+use super::history::{self, HistoryLimit};
 use super::schema::{Files, OpenError};
 use super::store::{self, Accounts};
 
@@ -52,6 +55,15 @@ impl LedgerReader {
             store::load(&transaction)
         };
         read().map_err(|error: StoreError| unusable(&self.files, &error))
+    }
+
+    /// What `backfill` may supply beside the history of a log in the ledger; `None` if the ledger has
+    /// none, so that anything may be supplied.
+    ///
+    /// # Errors
+    /// As [`LedgerReader::open`].
+    pub fn history_limit(&self, account: &str, log: LogKind) -> Result<Option<HistoryLimit>, OpenError> {
+        history::limit(&self.connection, account, log).map_err(|error| unusable(&self.files, &error))
     }
 
     /// The identity of the ledger: a UUID that was made with it.

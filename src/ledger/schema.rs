@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::history::HistoryOptions;
 use crate::metrics::BirthTime;
 
 use super::Committed;
@@ -23,6 +24,7 @@ use super::belongs::LedgerAddress;
 use super::digest::Digest;
 use super::error::StoreError;
 use super::foreign::ForeignLedger;
+use super::history::{self, HistoryStore};
 use super::store::{self, Accounts, Configured, Edit, LedgerSink};
 
 /// "clns" in ASCII.
@@ -52,6 +54,7 @@ pub(super) const MIGRATIONS: &[&[MigrationStep]] = &[
         MigrationStep::Sql("DROP TABLE window"),
     ],
     &[MigrationStep::Sql(VERSION_3), MigrationStep::Convert(store::convert_births)],
+    &[MigrationStep::Sql(VERSION_4)],
 ];
 
 const VERSION_1: &str = "
@@ -138,6 +141,51 @@ CREATE TABLE instance (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// History by minute; and the number of rows that were counted, which are in exactly one label set each of
+/// the first family of their log.
+const VERSION_4: &str = "
+ALTER TABLE log ADD COLUMN sealed_until INTEGER;
+CREATE TABLE history_open (
+    log INTEGER NOT NULL PRIMARY KEY,
+    origin INTEGER,
+    whole INTEGER NOT NULL,
+    without_time INTEGER NOT NULL,
+    cells BLOB NOT NULL
+) STRICT;
+CREATE TABLE history_late (
+    log INTEGER NOT NULL,
+    minute INTEGER NOT NULL,
+    batches INTEGER NOT NULL,
+    PRIMARY KEY (log, minute)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE history_out (
+    chunk INTEGER NOT NULL PRIMARY KEY,
+    log INTEGER NOT NULL,
+    samples INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE TABLE history_target (
+    name TEXT NOT NULL PRIMARY KEY,
+    chunk INTEGER NOT NULL,
+    samples INTEGER NOT NULL,
+    sent INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE history_dropped (
+    target TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    samples INTEGER NOT NULL,
+    PRIMARY KEY (target, reason)
+) STRICT, WITHOUT ROWID;
+INSERT OR REPLACE INTO counter (account, family, labels, value, born)
+SELECT log.account, 'cryptolens_exporter_rows_counted_total', '[\"' || log.log || '\"]',
+       coalesce(sum(value), 0), coalesce(log.born, 0)
+FROM log LEFT JOIN counter
+    ON counter.account = log.account AND family = 'cryptolens_' || CASE log.log
+        WHEN 'web_api' THEN 'web_api' WHEN 'events' THEN 'event' WHEN 'objects' THEN 'object'
+    END || '_log_entries_total'
+GROUP BY log.id;
+";
+
 /// The last version of the schema that had no birth times.
 const WITHOUT_BIRTHS: u32 = 2;
 
@@ -220,6 +268,8 @@ pub(super) struct Opening<'a> {
     pub(super) migrations: &'a [&'a [MigrationStep]],
     pub(super) claim: &'a Claim,
     pub(super) configured: &'a Configured,
+    /// What history needs; `None` if there is no target.
+    pub(super) history: Option<&'a HistoryOptions>,
     /// The lowest value that the number of moved files may have afterwards.
     pub(super) resets: u64,
     /// The time of the opening.
@@ -233,6 +283,8 @@ pub(super) struct Opened {
     pub(super) resets: u64,
     pub(super) instance_id: Arc<str>,
     pub(super) digest: Digest,
+    /// `None` if there is no target.
+    pub(super) history: Option<HistoryStore>,
     /// A random number of this opening. A process that finds another one in the file has lost the
     /// ledger to a later process.
     pub(super) owner: u64,
@@ -312,7 +364,7 @@ impl Files {
         opened: impl Fn(&Connection) -> rusqlite::Result<()>,
         read: &mut Option<Committed>,
     ) -> Result<Opened, OpenRefusal> {
-        let Opening { migrations, claim, configured, resets, moment } = *opening;
+        let Opening { migrations, claim, configured, history, resets, moment } = *opening;
         let path = self.database();
         let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -372,7 +424,12 @@ impl Files {
         // before the process ended.
         let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
         let resets = before.max(resets);
-        *read = Some(Committed { accounts: loaded.clone(), resets, instance_id: Arc::clone(&instance_id) });
+        *read = Some(Committed {
+            accounts: loaded.clone(),
+            resets,
+            instance_id: Arc::clone(&instance_id),
+            history: None,
+        });
         let mut accounts = loaded;
         for (account, products) in configured {
             let state = accounts.entry(Arc::clone(account)).or_default();
@@ -394,12 +451,17 @@ impl Files {
             }
             store::set_meta(&mut edit, RESETS, resets)?;
             store::set_meta(&mut edit, OWNER, owner)?;
-            Ok::<_, StoreError>(edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)?)
+            let history = match history {
+                Some(options) => Some(HistoryStore::open(&mut edit, options)?),
+                None => history::pause(&mut edit).map(|()| None)?,
+            };
+            edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)?;
+            Ok::<_, StoreError>(history)
         })();
         let Edit { digest, .. } = edit;
         #[cfg(test)]
         tests::abort_if_asked();
-        written?;
+        let history = written?;
         transaction.commit()?;
         make_durable(&connection)?;
         let data_version = data_version(&connection)?;
@@ -415,7 +477,7 @@ impl Files {
             (FIRST..known).for_each(|version| self.remove_copy_of(version));
         }
         *read = None;
-        Ok(Opened { connection, accounts, resets, instance_id, digest, owner, data_version })
+        Ok(Opened { connection, accounts, resets, instance_id, digest, history, owner, data_version })
     }
 
     /// The version of the schema; 0 for a file that was never written.
@@ -764,7 +826,8 @@ mod tests {
         let configured = Configured::from([(Arc::from("default"), Vec::new())]);
         let claim = claim(ForeignLedger::Refuse);
         let moment = BirthTime::at_seconds(1);
-        let opening = Opening { migrations, claim: &claim, configured: &configured, resets: 0, moment };
+        let opening =
+            Opening { migrations, claim: &claim, configured: &configured, history: None, resets: 0, moment };
         Files::new(folder).open(&opening, |_| Ok(()), &mut None)
     }
 
@@ -788,7 +851,7 @@ mod tests {
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("application_id"), i64::from(APPLICATION_ID));
-        assert_eq!(number("user_version"), 3);
+        assert_eq!(number("user_version"), 4);
         let kept = store::addresses(&connection).unwrap();
         assert_eq!(kept, BTreeMap::from([("default".to_owned(), claim(ForeignLedger::Refuse).address)]));
     }
@@ -823,10 +886,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         open_with(folder.path(), &[MIGRATIONS, &[LATER]].concat()).unwrap();
         let refused = open(folder.path());
-        assert!(matches!(refused, Err(OpenError::Newer { found: 4, known: 3, .. })));
+        assert!(matches!(refused, Err(OpenError::Newer { found: 5, known: 4, .. })));
         let message = refused.err().unwrap().to_string();
         assert!(
-            message.contains("the ledger has schema 4") && message.contains("run a newer version"),
+            message.contains("the ledger has schema 5") && message.contains("run a newer version"),
             "{message}"
         );
 

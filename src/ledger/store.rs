@@ -33,6 +33,8 @@ pub struct LogState {
     pub last_entry: Option<i64>,
     /// End of the last complete poll that was written down, in Unix seconds.
     pub last_poll: Option<i64>,
+    /// Minutes that start before it are sealed, in Unix seconds; `None` if none was ever.
+    pub sealed_until: Option<i64>,
 }
 
 /// One account.
@@ -96,7 +98,12 @@ pub(super) struct Edit<'a> {
 
 impl Edit<'_> {
     /// Takes note of a row that is replaced by another, or by none.
-    fn replace(&mut self, table: &str, old: Option<&[ValueRef<'_>]>, new: Option<&[ValueRef<'_>]>) {
+    pub(super) fn replace(
+        &mut self,
+        table: &str,
+        old: Option<&[ValueRef<'_>]>,
+        new: Option<&[ValueRef<'_>]>,
+    ) {
         if let Some(old) = old {
             self.digest.remove(table, old);
         }
@@ -113,7 +120,7 @@ pub type Accounts = BTreeMap<Arc<str>, AccountState>;
 pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     let mut accounts = Accounts::new();
     let mut logs = connection.prepare(
-        "SELECT account, log, since, mark, origin, cursor, first_poll_complete, last_entry, last_poll, born FROM log",
+        "SELECT account, log, since, mark, origin, cursor, first_poll_complete, last_entry, last_poll, born, sealed_until FROM log",
     )?;
     let mut rows = logs.query([])?;
     while let Some(row) = rows.next()? {
@@ -126,6 +133,7 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
             last_entry: row.get(7)?,
             last_poll: row.get(8)?,
             born: row.get::<_, Option<i64>>(9)?.map(BirthTime::at_millis),
+            sealed_until: row.get(10)?,
         };
         account(&mut accounts, row.get(0)?).logs.insert(log, state);
     }
@@ -182,7 +190,7 @@ pub(super) fn open_log(
     digest: &Digest,
 ) -> Result<Option<LogCheckpoint>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT id, since, mark, origin, floor, watermark, cursor, first_poll_complete, last_poll, without_id
+        "SELECT id, since, mark, origin, floor, watermark, cursor, first_poll_complete, last_poll, without_id, sealed_until
          FROM log WHERE account = ?1 AND log = ?2",
     )?;
     let found = select
@@ -191,29 +199,37 @@ pub(super) fn open_log(
             let origin = Origin { since: row.get(1)?, mark: row.get(2)?, id: row.get(3)? };
             let (floor, watermark, cursor): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
             let without_id: Vec<(i64, u64)> = from_json(&row.get::<_, String>(9)?);
-            Ok((id, origin, floor, watermark, cursor, row.get(7)?, row.get(8)?, without_id))
+            let kept: (bool, Option<i64>, Option<i64>) = (row.get(7)?, row.get(8)?, row.get(10)?);
+            Ok((id, origin, floor, watermark, cursor, kept, without_id))
         })
         .optional()?;
-    let Some((id, origin, floor, watermark, cursor, first_poll_complete, last_poll, without_id)) = found
-    else {
-        return Ok(None);
-    };
+    let Some((id, origin, floor, watermark, cursor, kept, without_id)) = found else { return Ok(None) };
+    let (first_poll_complete, last_poll, sealed_until) = kept;
     if Digest::scan_log(connection, id)? != digest.of_log(id) {
         return Err(StoreError::Damaged(format!("the digest of log {log} does not fit its content")));
     }
     let seen = load_seen(connection, id)?;
     let position = Position::restore(origin.id, floor, cursor, watermark, seen);
     let without_id = without_id.into_iter().collect();
-    Ok(Some(LogCheckpoint { position, origin, without_id, first_poll_complete, last_poll, epoch: 0 }))
+    Ok(Some(LogCheckpoint {
+        position,
+        origin,
+        without_id,
+        first_poll_complete,
+        last_poll,
+        sealed_until,
+        epoch: 0,
+    }))
 }
 
-/// Writes down where counting of a log begins, unless that is known.
+/// Writes down where counting of a log begins, unless that is known. Returns the number of a log that is
+/// new.
 pub(super) fn begin_log(
     edit: &mut Edit<'_>,
     account: &str,
     log: LogKind,
     origin: &Origin,
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
     let start = Position::at_origin(origin.id);
     let id = edit
         .transaction
@@ -240,7 +256,7 @@ pub(super) fn begin_log(
         let new = log_row(edit.transaction, id)?;
         edit.replace("log", None, Some(&cells(&new)));
     }
-    Ok(())
+    Ok(id)
 }
 
 /// Moves a log.
@@ -265,7 +281,7 @@ pub(super) fn move_log(
     edit.transaction
         .prepare_cached(
             "UPDATE log SET floor = ?2, watermark = ?3, cursor = ?4, first_poll_complete = ?5, last_entry = ?6, last_poll = ?7,
-                 without_id = coalesce(?8, without_id), born = coalesce(born, ?9)
+                 without_id = coalesce(?8, without_id), born = coalesce(born, ?9), sealed_until = ?10
              WHERE id = ?1",
         )?
         .execute(params![
@@ -277,7 +293,8 @@ pub(super) fn move_log(
             change.state.last_entry,
             change.state.last_poll,
             without_id,
-            change.state.born.map(BirthTime::millis)
+            change.state.born.map(BirthTime::millis),
+            change.state.sealed_until
         ])?;
     let new = log_row(edit.transaction, id)?;
     edit.replace("log", Some(&cells(&old)), Some(&cells(&new)));
@@ -291,7 +308,7 @@ fn log_row(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Vec<Value
     select.query_row([id], |row| (0..columns).map(|at| row.get(at)).collect())
 }
 
-fn cells(row: &[Value]) -> Vec<ValueRef<'_>> {
+pub(super) fn cells(row: &[Value]) -> Vec<ValueRef<'_>> {
     row.iter().map(ValueRef::from).collect()
 }
 

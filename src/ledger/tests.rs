@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use super::writer::CommitStep as Step;
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Row};
+use crate::history::{DropReason, HistoryFamily};
 use crate::ingest::{Poll, SessionState};
 use crate::metrics::BirthTime;
 use crate::reader::{Batch, Direction, Disorder, Exchange, TimestampPair, arrange};
@@ -36,6 +37,7 @@ pub(crate) fn options(directory: &Path) -> LedgerOptions {
         foreign: ForeignLedger::Refuse,
         limits: Limits::default(),
         configured: BTreeMap::from([(Arc::from(ACCOUNT), Vec::new())]),
+        history: None,
     }
 }
 
@@ -97,7 +99,41 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
+/// Settings of history with these targets.
+fn history(targets: &[&str], outbox_limit: u64) -> HistoryOptions {
+    HistoryOptions {
+        targets: targets.iter().map(|name| Arc::from(*name)).collect(),
+        window: Duration::from_secs(31 * 24 * 3600),
+        outbox_limit,
+        first_object_code: 0,
+    }
+}
+
+/// By event name, so by row: how often it is in the history of a ledger, sealed or not.
+fn in_history(directory: &Path) -> BTreeMap<i64, u64> {
+    let connection = Connection::open(directory.join("ledger.db")).unwrap();
+    let mut select =
+        connection.prepare("SELECT cells FROM history_open UNION ALL SELECT data FROM history_out").unwrap();
+    let blobs = select.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+    let mut found = BTreeMap::new();
+    for blob in blobs {
+        for sample in PackedSamples::unpack(&ACCOUNT.into(), &blob.unwrap()).unwrap() {
+            if sample.series.family == HistoryFamily::EventEntries {
+                let id = sample.series.values[1].parse().unwrap();
+                *found.entry(id).or_default() += u64::try_from(sample.value).unwrap();
+            }
+        }
+    }
+    found
+}
+
 impl Running {
+    fn with_history(directory: &Path, observer: impl Observer, targets: &[&str], limit: u64) -> Running {
+        let options = LedgerOptions { history: Some(history(targets, limit)), ..options(directory) };
+        let (ledger, thread) = Ledger::start_observed(options, observer).unwrap();
+        Running { ledger, thread }
+    }
+
     fn start(directory: &Path, observer: impl Observer) -> Running {
         let (ledger, thread) = Ledger::start_observed(options(directory), observer).unwrap();
         Running { ledger, thread }
@@ -187,6 +223,7 @@ impl World {
         let now = self.now().monotonic;
         let mut session = self.session.take().unwrap_or_else(|| SessionState::new(self.overlap, now));
         session.resume(&checkpoint.position, checkpoint.without_id.clone(), now);
+        session.sealed_until(checkpoint.sealed_until);
         let complete = self.read(ledger, &mut checkpoint, &mut session, latency, repeat, most).await;
         self.session = Some(session);
         complete
@@ -380,7 +417,7 @@ fn an_abort_at_any_step_loses_and_doubles_nothing() {
         let [directory, step, times] = parts[..] else { panic!("a task has three parts") };
         let aborting =
             Arc::new(Aborting { step: step.to_owned(), left: times.parse::<u32>().unwrap().into() });
-        let running = Running::start(Path::new(directory), Arc::clone(&aborting));
+        let running = Running::with_history(Path::new(directory), Arc::clone(&aborting), &["one"], 1_000_000);
         block_on(read_forty(&running.ledger, || aborting.reached("Parsed")));
         running.stop();
         return;
@@ -395,14 +432,16 @@ fn an_abort_at_any_step_loses_and_doubles_nothing() {
                 .output()
                 .unwrap();
             assert!(!child.status.success(), "{step} {times} was not reached");
-            let running = Running::start(folder.path(), Failing::default());
+            let running = Running::with_history(folder.path(), Failing::default(), &["one"], 1_000_000);
             let kept = counted(&running.ledger);
             assert!(kept.values().all(|rows| *rows == 1), "{step} {times}");
+            assert_eq!(in_history(folder.path()), kept, "{step} {times}: counts and history");
             if times == 4 {
                 assert!(kept.len() > 10, "{step} {times}: {} rows kept", kept.len());
             }
             block_on(read_forty(&running.ledger, || {}));
             assert_eq!(counted(&running.ledger), once_each, "{step} {times}");
+            assert_eq!(in_history(folder.path()), once_each, "{step} {times}: counts and history");
             running.stop();
         }
     }
@@ -413,7 +452,7 @@ fn a_full_disk_stops_counting_until_there_is_room() {
     const ROWS: i64 = 1900;
     let folder = folder();
     let failing = Failing::default();
-    failing.largest_file.store(24, Ordering::SeqCst);
+    failing.largest_file.store(30, Ordering::SeqCst);
     let running = Running::start(folder.path(), failing.clone());
     // Far more than there is room for, however the writer gathers them.
     let entry = |id| Entry { id, time: id, visible_at: if id <= 100 { 0 } else { 20_000 } };
@@ -657,7 +696,7 @@ fn everything_kept_comes_back_as_it_was() {
     assert_eq!(after.products, before.products);
     let products: Vec<_> = after.products.iter().map(|(id, name)| (id, name.map(|name| &**name))).collect();
     assert_eq!(products, [(1, None), (2, None), (3, None), (5, Some("configured")), (7, Some("Seven"))]);
-    block_on(ledger.configure(BTreeMap::new())).unwrap();
+    block_on(ledger.configure(BTreeMap::new(), None)).unwrap();
     assert_eq!(tally(&ledger).products.iter().count(), 4, "no longer configured");
     drop(ledger);
     thread.join().unwrap();
@@ -672,6 +711,8 @@ pub(crate) enum Version {
     First,
     /// The same, with `--since=1d`.
     Second,
+    /// The same with `--since=1d`, of an API at another address.
+    Third,
 }
 
 impl Version {
@@ -682,6 +723,7 @@ impl Version {
             Version::None => return,
             Version::First => include_bytes!("../../tests/fixtures/ledger-v1.db.gz"),
             Version::Second => include_bytes!("../../tests/fixtures/ledger-v2.db.gz"),
+            Version::Third => include_bytes!("../../tests/fixtures/ledger-v3.db.gz"),
         };
         let mut database = Vec::new();
         flate2::read::GzDecoder::new(packed).read_to_end(&mut database).unwrap();
@@ -706,7 +748,7 @@ fn rows(connection: &Connection, sql: &str) -> Vec<String> {
 
 const KEPT: [&str; 4] = [
     // Label sets that are shown at 0 are rows, too.
-    "SELECT account, family, labels, value FROM counter WHERE value > 0 ORDER BY account, family, labels",
+    "SELECT account, family, labels, value FROM counter WHERE value > 0 AND family NOT LIKE '%rows_counted%' ORDER BY account, family, labels",
     "SELECT account, family, labels, count, sum, buckets FROM histogram ORDER BY account, family, labels",
     "SELECT * FROM product ORDER BY account, id",
     "SELECT account, log, since, mark, origin, floor, cursor, last_entry FROM log ORDER BY id",
@@ -794,6 +836,164 @@ fn a_ledger_of_the_second_version_migrates_with_equal_counts_and_positions() {
 }
 
 #[test]
+fn a_ledger_of_the_third_version_migrates_with_the_number_of_its_rows() {
+    let folder = folder();
+    Version::Third.put(folder.path());
+    let path = folder.path().join("ledger.db");
+    let old = Connection::open(&path).unwrap();
+    let before = KEPT.map(|sql| rows(&old, sql));
+    let births = "SELECT labels, born FROM counter WHERE family LIKE '%_entries_total' ORDER BY labels";
+    let births_before = rows(&old, births);
+    drop(old);
+    let mut options = options(folder.path());
+    options.foreign = ForeignLedger::Adopt;
+    let (ledger, thread) = Ledger::start(options.clone()).unwrap();
+    let committed = ledger.view().committed().unwrap();
+    let counted = &committed.accounts[ACCOUNT].tally.counted;
+    let numbers = [LogKind::WebApi, LogKind::Events, LogKind::Objects].map(|log| counted.get(&log).copied());
+    assert_eq!(numbers, [Some(141), Some(54), Some(3)], "each row is in one label set of its first family");
+    drop(ledger);
+    thread.join().unwrap();
+    let new = Connection::open(&path).unwrap();
+    assert_eq!(KEPT.map(|sql| rows(&new, sql)), before);
+    assert_eq!(rows(&new, births), births_before);
+    assert_eq!(rows(&new, "SELECT DISTINCT born FROM counter WHERE family LIKE '%rows_counted%'").len(), 1);
+    let copy = Connection::open(folder.path().join("ledger.db.v3")).unwrap();
+    assert_eq!(rows(&copy, "PRAGMA user_version"), ["[Integer(3)]"]);
+    drop((new, copy));
+    let (ledger, thread) = Ledger::start(options).unwrap();
+    drop(ledger);
+    thread.join().unwrap();
+    assert!(!folder.path().join("ledger.db.v3").exists(), "the second start succeeded too");
+}
+
+/// Hands over rows by id and time that were read at a time, of which the last is the cursor from then on.
+async fn hand_over(ledger: &Ledger, rows: &[(i64, i64)], read_at: i64, seal_until: Option<i64>) {
+    let id = log(LogKind::Events);
+    let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
+    let opened = match ledger.open(&id).await.unwrap() {
+        Some(opened) => opened,
+        None => ledger.begin(&id, origin).await.unwrap(),
+    };
+    let update = LogUpdate {
+        rows: crate::cryptolens::Rows::Events(rows.iter().map(|(id, time)| event(*id, *time)).collect()),
+        read_at,
+        statistics: crate::ingest::PageStatistics::default(),
+        floor: opened.position.floor(),
+        cursor: rows.last().map_or(opened.position.cursor(), |(id, _)| *id),
+        watermark: 1,
+        counted: rows.iter().map(|(id, _)| *id).collect(),
+        newest_entry: None,
+        poll_end: seal_until.map(|_| read_at),
+        without_id: None,
+        seal_until,
+        more_follows: false,
+    };
+    ledger.submit(&id, opened.epoch, update).await.unwrap().done().await.unwrap();
+}
+
+/// The samples that wait for a target, without those of coverage: row, stamp.
+fn waiting(ledger: &Ledger, target: &str) -> Vec<(String, i64)> {
+    let batch = block_on(ledger.oldest(&target.into(), 1000)).unwrap();
+    let entries = batch.samples.iter().filter(|sample| sample.series.family == HistoryFamily::EventEntries);
+    entries.map(|sample| (sample.series.values[1].to_string(), sample.stamp)).collect()
+}
+
+fn target_state(ledger: &Ledger, target: &str) -> HistoryTargetState {
+    ledger.view().committed().unwrap().history.as_ref().unwrap().targets[target].clone()
+}
+
+#[test]
+fn without_a_target_no_table_of_history_is_written() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    block_on(hand_over(&running.ledger, &[(1, 6000), (2, 6060)], 6100, None));
+    assert_eq!(block_on(running.ledger.open(&log(LogKind::Events))).unwrap().unwrap().sealed_until, None);
+    assert_eq!(running.ledger.view().committed().unwrap().history, None);
+    running.stop();
+    let connection = Connection::open(folder.path().join("ledger.db")).unwrap();
+    for table in ["history_open", "history_late", "history_out", "history_target", "history_dropped"] {
+        assert_eq!(rows(&connection, &format!("SELECT * FROM {table}")), [""; 0], "{table}");
+    }
+}
+
+#[test]
+fn history_that_is_turned_on_later_begins_at_the_next_minute_and_again_after_a_pause() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    block_on(hand_over(&running.ledger, &[(1, 6000)], 6010, None));
+    running.stop();
+    let on = |limit| Running::with_history(folder.path(), Failing::default(), &["one"], limit);
+    let running = on(1000);
+    // Read at 101:30, so that history begins at 102:00.
+    block_on(hand_over(&running.ledger, &[(2, 6080)], 6090, None));
+    block_on(hand_over(&running.ledger, &[(3, 6119), (4, 6120), (5, 6200)], 6210, Some(6180)));
+    assert_eq!(waiting(&running.ledger, "one"), [("4".to_owned(), 6_120_001)]);
+    let state = running.ledger.view().committed().unwrap().history.clone().unwrap();
+    let log_state = state.logs[&log(LogKind::Events)];
+    assert_eq!((log_state.origin, log_state.sealed_until), (Some(6120), Some(6180)));
+    running.stop();
+    let reader = LedgerReader::open(folder.path()).unwrap();
+    let limit = reader.history_limit(ACCOUNT, LogKind::Events).unwrap();
+    assert_eq!(limit, Some(HistoryLimit { before: 6120, last_id: None }));
+
+    // Off, and rows are counted: what is not known is not said to be known.
+    let running = Running::start(folder.path(), Failing::default());
+    block_on(hand_over(&running.ledger, &[(6, 6250)], 6260, None));
+    running.stop();
+    let running = on(1000);
+    block_on(hand_over(&running.ledger, &[(7, 6301)], 6290, None));
+    block_on(hand_over(&running.ledger, &[], 6500, Some(6480)));
+    assert_eq!(waiting(&running.ledger, "one"), [("7".to_owned(), 6_300_001)]);
+    let batch = block_on(running.ledger.oldest(&"one".into(), 1000)).unwrap();
+    let covered = batch.samples.iter().filter(|sample| sample.series.family == HistoryFamily::Covered);
+    let covered: Vec<i64> = covered.map(|sample| sample.stamp).collect();
+    assert_eq!(covered, [6_300_001, 6_360_001, 6_420_001]);
+    running.stop();
+}
+
+#[test]
+fn a_full_outbox_drops_the_oldest_and_a_new_target_gets_what_is_left() {
+    let folder = folder();
+    let running = Running::with_history(folder.path(), Failing::default(), &["slow", "gone"], 5);
+    // Two samples a minute: that of the row, and that of coverage.
+    for minute in 0..4 {
+        let start = 6000 + minute * 60;
+        block_on(hand_over(&running.ledger, &[(minute + 1, start)], start + 130, Some(start + 60)));
+    }
+    let slow = target_state(&running.ledger, "slow");
+    assert_eq!(slow.counts.dropped, BTreeMap::from([(DropReason::OutboxFull, 4)]));
+    assert_eq!(slow.pending, 4);
+    let kept = [("3".to_owned(), 6_120_001), ("4".to_owned(), 6_180_001)];
+    assert_eq!(waiting(&running.ledger, "slow"), kept);
+    running.stop();
+
+    let running = Running::with_history(folder.path(), Failing::default(), &["slow", "new"], 5);
+    assert_eq!(waiting(&running.ledger, "new"), kept, "what the outbox still holds");
+    assert_eq!(waiting(&running.ledger, "gone"), [], "it left the configuration");
+    let slow: Arc<str> = "slow".into();
+    let batch = block_on(running.ledger.oldest(&slow, 3)).unwrap();
+    let sent = |sent| SampleCounts { sent, ..SampleCounts::default() };
+    block_on(running.ledger.acknowledge(&slow, batch.until().unwrap(), sent(3))).unwrap();
+    assert_eq!(block_on(running.ledger.oldest(&slow, 1000)).unwrap().samples.len(), 1);
+    // Twice is once.
+    block_on(running.ledger.acknowledge(&slow, batch.until().unwrap(), sent(3))).unwrap();
+    running.stop();
+    let running = Running::with_history(folder.path(), Failing::default(), &["slow", "new"], 5);
+    let state = target_state(&running.ledger, "slow");
+    assert_eq!((state.counts.sent, state.pending), (3, 1), "it survives the end of the process");
+    assert_eq!(state.counts.dropped[&DropReason::OutboxFull], 4);
+    let connection = Connection::open(folder.path().join("ledger.db")).unwrap();
+    let chunks = || rows(&connection, "SELECT count(*) FROM history_out");
+    assert_eq!(chunks(), ["[Integer(2)]"], "the new target still needs them");
+    let new: Arc<str> = "new".into();
+    let all = block_on(running.ledger.oldest(&new, 1000)).unwrap();
+    block_on(running.ledger.acknowledge(&new, all.until().unwrap(), sent(4))).unwrap();
+    running.stop();
+    assert_eq!(chunks(), ["[Integer(1)]"]);
+}
+
+#[test]
 fn a_migration_that_is_killed_leaves_the_old_ledger() {
     const TASK: &str = "CRYPTOLENS_TEST_MIGRATION";
     let name = "ledger::tests::a_migration_that_is_killed_leaves_the_old_ledger";
@@ -866,6 +1066,7 @@ fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> Outcome {
             newest_entry: None,
             poll_end: None,
             without_id: None,
+            seal_until: None,
             more_follows: false,
         };
         let done = running.ledger.submit(&id, opened.epoch, record).await.unwrap().done().await;

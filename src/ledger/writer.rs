@@ -1,7 +1,7 @@
 //! The one thread that writes. Pollers hand it steps; it counts them, commits them together, and
 //! only then publishes what they came to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -13,14 +13,16 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cryptolens::{LogKind, Product};
-use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, Origin};
+use crate::history::{HistoryOptions, OutboxPosition, SampleCounts};
+use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, NEVER, Origin};
 use crate::metrics::BirthTime;
-use crate::tally::{Limits, RowCounter, TallyDelta};
+use crate::tally::{Limits, RowCounter, RowObserver, TallyDelta};
 
 use super::births;
 use super::digest::Digest;
 use super::error::StoreError;
 use super::foreign::ForeignLedger;
+use super::history::{self, HistoryStore, HistoryWrite};
 use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened, Opening};
 use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange};
 use super::{Committed, LedgerEnd, Shared};
@@ -35,6 +37,11 @@ const BATCH_PAUSE: Duration = Duration::from_millis(1);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// How often to see that the files in the directory are those that were opened.
 const CHECK_EVERY: Duration = Duration::from_secs(3);
+/// What targets took is written down after this long if no rows are; a process that is killed sends it
+/// again, which changes nothing.
+const SAVE_WITHIN: Duration = Duration::from_secs(1);
+/// The server's clock and the local one are the same if they differ by no more than this.
+const CLOCK_TOLERANCE_SECONDS: i64 = 120;
 /// The interval at which an outage is logged again.
 const LOG_AGAIN: Duration = Duration::from_secs(600);
 
@@ -45,7 +52,20 @@ pub(super) enum Request {
     Begin { log: LogId, origin: Origin, reply: Reply<LogCheckpoint> },
     Page(PageRequest),
     Products { account: Arc<str>, products: Vec<Product>, reply: Reply<()> },
-    Configure { configured: Configured, reply: Reply<()> },
+    Configure { configured: Configured, history: Option<HistoryOptions>, reply: Reply<()> },
+    OldestChunks { target: Arc<str>, at_most: u64, reply: Reply<Vec<OutboxChunk>> },
+    Acknowledge { target: Arc<str>, until: OutboxPosition, counts: SampleCounts, reply: Reply<()> },
+}
+
+/// A chunk of the outbox as it is kept.
+#[derive(Debug)]
+pub(super) struct OutboxChunk {
+    /// Whose samples they are.
+    pub(super) account: Arc<str>,
+    /// The first sample that the target does not have.
+    pub(super) position: OutboxPosition,
+    /// Packed.
+    pub(super) data: Vec<u8>,
 }
 
 pub(super) struct PageRequest {
@@ -93,6 +113,9 @@ pub(super) struct Writer<O> {
     pub(super) shared: Arc<Shared>,
     pub(super) observer: O,
     configured: Configured,
+    history: Option<HistoryOptions>,
+    /// When a target took samples that the file does not know of.
+    unsaved_since: Option<Instant>,
     lock: Option<File>,
     store: Option<Opened>,
     /// The files that were opened last, if they are still to be used.
@@ -122,7 +145,7 @@ impl<O: Observer> Writer<O> {
         files: Files,
         claim: Claim,
         limits: Limits,
-        configured: Configured,
+        (configured, history): (Configured, Option<HistoryOptions>),
         requests: mpsc::Receiver<Request>,
         shared: Arc<Shared>,
         observer: O,
@@ -135,6 +158,8 @@ impl<O: Observer> Writer<O> {
             shared,
             observer,
             configured,
+            history,
+            unsaved_since: None,
             lock: None,
             store: None,
             identity: None,
@@ -178,15 +203,22 @@ impl<O: Observer> Writer<O> {
             Err(error) => return tracing::error!(%error, "cannot start the runtime of the ledger"),
         };
         while self.shared.ended().is_none() {
-            let wait = CHECK_EVERY.saturating_sub(self.checked.elapsed());
+            let mut wait = CHECK_EVERY.saturating_sub(self.checked.elapsed());
+            if let Some(since) = self.unsaved_since {
+                wait = wait.min(SAVE_WITHIN.saturating_sub(since.elapsed()));
+            }
             let first = runtime.block_on(async { tokio::time::timeout(wait, self.requests.recv()).await });
             match first {
                 Ok(Some(first)) => self.serve(first),
                 Ok(None) => {
+                    self.save_deliveries();
                     self.check_files();
                     return;
                 }
                 Err(_) => {}
+            }
+            if self.unsaved_since.is_some_and(|since| since.elapsed() >= SAVE_WITHIN) {
+                self.save_deliveries();
             }
             if self.checked.elapsed() >= CHECK_EVERY {
                 self.check_files();
@@ -205,7 +237,15 @@ impl<O: Observer> Writer<O> {
             Some(Request::Products { account, products, reply }) => {
                 answer(reply, self.products(&account, products));
             }
-            Some(Request::Configure { configured, reply }) => answer(reply, self.configure(configured)),
+            Some(Request::Configure { configured, history, reply }) => {
+                answer(reply, self.configure(configured, history));
+            }
+            Some(Request::OldestChunks { target, at_most, reply }) => {
+                answer(reply, self.oldest_chunks(&target, at_most));
+            }
+            Some(Request::Acknowledge { target, until, counts, reply }) => {
+                answer(reply, self.acknowledge(&target, until, &counts));
+            }
             Some(Request::Page(_)) | None => {}
         }
     }
@@ -401,6 +441,7 @@ impl<O: Observer> Writer<O> {
             migrations: MIGRATIONS,
             claim: &self.claim,
             configured: &self.configured,
+            history: self.history.as_ref(),
             resets: self.resets,
             moment: self.observer.now(),
         };
@@ -443,11 +484,23 @@ impl<O: Observer> Writer<O> {
         });
         let opened = opened.map_err(|error| self.broken(&error))?;
         let epoch = self.epoch(log);
-        Ok(opened.map(|opened| LogCheckpoint { epoch, ..opened }))
+        let seals = self.history.is_some();
+        Ok(opened.map(|opened| {
+            let sealed_until = seals.then(|| opened.sealed_until.unwrap_or(NEVER));
+            LogCheckpoint { epoch, sealed_until, ..opened }
+        }))
     }
 
     fn begin(&mut self, log: &LogId, origin: &Origin) -> Result<LogCheckpoint, CheckpointError> {
-        self.write(|edit| store::begin_log(edit, &log.account, log.log, origin))?;
+        let has_history = self.history.is_some();
+        let mut number = None;
+        self.write(|edit| {
+            number = store::begin_log(edit, &log.account, log.log, origin)?;
+            if has_history && number.is_some() {
+                history::begin_log(edit, &log.account, log.log)?;
+            }
+            Ok(())
+        })?;
         // Read back what is kept: an origin that was known already stays.
         let opened = self.open_log(log)?.ok_or(CheckpointError::Failed)?;
         let store = self.store()?;
@@ -458,7 +511,11 @@ impl<O: Observer> Writer<O> {
             first_poll_complete: opened.first_poll_complete,
             last_entry: None,
             last_poll: opened.last_poll,
+            sealed_until: None,
         };
+        if let (Some(history), Some(number)) = (&mut store.history, number) {
+            history.begun(number, log);
+        }
         let account = store.accounts.entry(Arc::clone(&log.account)).or_default();
         account.logs.entry(log.log).or_insert(state);
         self.publish();
@@ -495,8 +552,13 @@ impl<O: Observer> Writer<O> {
         Ok(())
     }
 
-    fn configure(&mut self, configured: Configured) -> Result<(), CheckpointError> {
-        self.configured = configured;
+    fn configure(
+        &mut self,
+        configured: Configured,
+        history: Option<HistoryOptions>,
+    ) -> Result<(), CheckpointError> {
+        self.save_deliveries();
+        (self.configured, self.history) = (configured, history);
         // If the file is gone, this process has the last that is left of it.
         self.check_files();
         // Reading again is the simplest way to forget what was configured before.
@@ -527,11 +589,37 @@ impl<O: Observer> Writer<O> {
 
     fn commit(&mut self, pages: &[PageRequest]) -> Result<(), CheckpointError> {
         let (limits, now) = (self.limits, self.observer.now());
-        let accounts = &self.store()?.accounts;
-        let changes = count(accounts, pages, &limits, now).ok_or(CheckpointError::Failed)?;
+        let store = self.store()?;
+        let counted = count(&store.accounts, store.history.as_mut(), pages, &limits, now);
+        let Some(changes) = counted else {
+            // Rows were counted into the history that are counted nowhere else.
+            self.store = None;
+            return Err(CheckpointError::Failed);
+        };
+        let read_at = pages.iter().map(|page| page.record.read_at).max().unwrap_or_default();
+        let logs: BTreeSet<&LogId> = pages.iter().map(|page| &page.log).collect();
+        let history = store.history.as_mut().map(|history| history.prepare(logs.into_iter(), read_at));
+        #[cfg(test)]
+        let (history, written_after) = if crate::ingest::flaw::writes_history_after_commit() {
+            (None, history)
+        } else {
+            (history, None)
+        };
+        // Rows wait here for a moment, so a small difference means nothing.
+        let ahead = read_at.saturating_sub(now.millis() / 1000);
+        let ahead = if ahead.abs() <= CLOCK_TOLERANCE_SECONDS { 0 } else { ahead };
+        self.shared.server_ahead.store(ahead, Ordering::Relaxed);
         self.write(|edit| {
-            changes.iter().try_for_each(|(account, change)| write_change(edit, account, change))
+            changes.iter().try_for_each(|(account, change)| write_change(edit, account, change))?;
+            history.as_ref().map_or(Ok(()), |history| history.write(edit))
         })?;
+        #[cfg(test)]
+        if let Some(late) = &written_after {
+            self.write(|edit| late.write(edit))?;
+        }
+        #[cfg(test)]
+        let history = history.or(written_after);
+        self.wrote(history.as_ref())?;
         let store = self.store()?;
         store.accounts.extend(changes.into_iter().map(|(name, change)| (name, change.after)));
         self.observer
@@ -541,6 +629,64 @@ impl<O: Observer> Writer<O> {
                 self.observer.at(CommitStep::AfterPublish)
             })
             .map_err(|error| self.broken(&error.into()))
+    }
+
+    /// What was written of history is committed.
+    fn wrote(&mut self, history: Option<&HistoryWrite>) -> Result<(), CheckpointError> {
+        let Some(written) = history else { return Ok(()) };
+        self.unsaved_since = None;
+        if let Some(history) = &mut self.store()?.history {
+            history.wrote(written);
+        }
+        if written.adds_samples() {
+            self.shared.outbox.send_modify(|added| *added = added.wrapping_add(1));
+        }
+        Ok(())
+    }
+
+    /// Writes down what targets took. If that fails they get it again.
+    fn save_deliveries(&mut self) {
+        self.unsaved_since = None;
+        let Some(history) = self.store.as_mut().and_then(|store| store.history.as_mut()) else { return };
+        if !history.is_unsaved() {
+            return;
+        }
+        let written = history.prepare(std::iter::empty(), 0);
+        if self.write(|edit| written.write(edit)).is_ok() && self.wrote(Some(&written)).is_ok() {
+            self.publish();
+        }
+    }
+
+    fn oldest_chunks(&mut self, target: &str, at_most: u64) -> Result<Vec<OutboxChunk>, CheckpointError> {
+        let generation = *self.shared.generation.borrow();
+        let store = self.store()?;
+        let position = store.history.as_ref().and_then(|history| history.position(target));
+        let Some((first, skipped)) = position else { return Ok(Vec::new()) };
+        // Those that the target has of the first chunk come on top.
+        let chunks = history::chunks_from(&store.connection, first, at_most.saturating_add(skipped));
+        let chunks = chunks.map_err(|error| self.broken(&error))?;
+        let chunk = |(chunk, account, data)| {
+            let samples = if chunk == first { skipped } else { 0 };
+            OutboxChunk { account, position: OutboxPosition { generation, chunk, samples }, data }
+        };
+        Ok(chunks.into_iter().map(chunk).collect())
+    }
+
+    fn acknowledge(
+        &mut self,
+        target: &str,
+        until: OutboxPosition,
+        counts: &SampleCounts,
+    ) -> Result<(), CheckpointError> {
+        let is_current = until.generation == *self.shared.generation.borrow();
+        let store = self.store()?;
+        if let Some(history) = store.history.as_mut().filter(|_| is_current) {
+            history.acknowledge(target, until, counts);
+            if history.is_unsaved() {
+                self.unsaved_since.get_or_insert_with(Instant::now);
+            }
+        }
+        Ok(())
     }
 
     /// Writes in one transaction, which begins by seeing that nobody else has written.
@@ -628,6 +774,7 @@ impl<O: Observer> Writer<O> {
                 accounts: store.accounts.clone(),
                 resets: store.resets,
                 instance_id: Arc::clone(&store.instance_id),
+                history: store.history.as_ref().map(|history| Arc::clone(history.committed())),
             };
             self.shared.published.send_replace(Some(Arc::new(committed)));
         }
@@ -711,12 +858,14 @@ fn write_change(edit: &mut Edit<'_>, account: &str, change: &AccountChange) -> R
 /// opened it can't bring about.
 fn count(
     accounts: &Accounts,
+    mut history: Option<&mut HistoryStore>,
     pages: &[PageRequest],
     limits: &Limits,
     now: BirthTime,
 ) -> Option<BTreeMap<Arc<str>, AccountChange>> {
     let mut changes: BTreeMap<Arc<str>, AccountChange> = BTreeMap::new();
-    for PageRequest { log: LogId { account, log }, record, .. } in pages {
+    for PageRequest { log: id, record, .. } in pages {
+        let LogId { account, log } = id;
         let before: &AccountState = accounts.get(account)?;
         let change = changes.entry(Arc::clone(account)).or_insert_with(|| AccountChange {
             delta: TallyDelta::default(),
@@ -725,11 +874,18 @@ fn count(
             moment: now,
             after: before.clone(),
         });
-        change.count(before, record, *log, limits);
+        let state = before.logs.get(log)?;
+        let mut observers: Vec<&mut dyn RowObserver> = Vec::new();
+        let state_so_far = change.logs.get(log).map_or(state, |change| &change.state);
+        let counts = history.as_deref_mut().and_then(|history| history.observer(id, state_so_far, record));
+        observers.extend(counts.map(history::as_observer));
+        change.count(before, record, *log, limits, &mut observers);
+        if let Some(until) = record.seal_until {
+            observers.iter_mut().for_each(|observer| observer.seal(*log, until));
+        }
         change.moment = births::last_moment_without(change.moment, record.read_at);
         let moment = change.moment;
 
-        let state = before.logs.get(log)?;
         let log = change.logs.entry(*log).or_insert_with(|| LogChange {
             floor: record.floor,
             watermark: record.watermark,
@@ -748,6 +904,8 @@ fn count(
         log.state.last_entry = log.state.last_entry.max(record.newest_entry);
         log.state.first_poll_complete |= record.poll_end.is_some();
         log.state.last_poll = record.poll_end.or(log.state.last_poll);
+        let sealed_until = history.as_ref().and_then(|history| history.sealed_until(id));
+        log.state.sealed_until = log.state.sealed_until.max(record.seal_until).max(sealed_until);
     }
     for (account, change) in &mut changes {
         change.finish(accounts.get(account)?);
@@ -756,7 +914,14 @@ fn count(
 }
 
 impl AccountChange {
-    fn count(&mut self, before: &AccountState, batch: &LogUpdate, log: LogKind, limits: &Limits) {
+    fn count(
+        &mut self,
+        before: &AccountState,
+        batch: &LogUpdate,
+        log: LogKind,
+        limits: &Limits,
+        observers: &mut [&mut dyn RowObserver],
+    ) {
         let known = self.new_products.len();
         // The account keeps sharing its products unless a page has a new one.
         let mut products = Arc::clone(&self.after.products);
@@ -767,7 +932,7 @@ impl AccountChange {
             new_products: &mut self.new_products,
             limits,
         };
-        counter.count(&batch.rows, batch.read_at, &mut []);
+        counter.count(&batch.rows, batch.read_at, observers);
         counter.note(log, &batch.statistics);
         if self.new_products.len() > known {
             self.after.products = products;

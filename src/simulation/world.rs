@@ -8,20 +8,23 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll as TaskPoll;
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
+use super::receiver::{self, Receiver};
 use super::{BEGINNING, elapsed, local_clock, set_skew};
 use crate::cryptolens::{
     Answered, ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token,
     TransportFault,
 };
 
+use crate::history::minute_of;
 use crate::ingest::flaw::Flaw;
 use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Since, Source};
+use crate::ledger::LedgerOptions;
 use crate::ledger::inline::InlineLedger;
-use crate::ledger::tests::{Failing, counted_in, folder};
+use crate::ledger::tests::{Failing, counted_in, folder, options};
 use crate::reader::PageSource;
 
 /// The named worlds. Each has requests that take a while and restarts now and then, beside what it
@@ -97,6 +100,9 @@ impl Kind {
             Flaw::BrokenChain => &[Kind::BurstAfterQuiet, Kind::BurstAfterTrickle],
             Flaw::NewestIsFinal => &[Kind::NewestInOneReplica],
             Flaw::SeenLost => &[Kind::Restarts],
+            Flaw::SealedByRowTimes => &[Kind::Steady],
+            Flaw::LateMarkMissing => &[Kind::Backdated, Kind::StalledWriter],
+            Flaw::HistoryAfterCommit => &[Kind::FailingCommits],
         }
     }
 
@@ -274,7 +280,6 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(kind: Kind, mut random: ChaCha8Rng) -> World {
-        use rand::SeedableRng;
         let overlap = match kind {
             Kind::NoOverlap => 0,
             _ => [10, 30, 60][random.random_range(0..3)],
@@ -313,21 +318,25 @@ impl World {
         let promised = promised(&entries, self.overlap * 1000);
         let without_id = self.server.without_id.clone();
         let calm_from = self.last_visible + 2 * self.overlap;
-        let end = Duration::from_secs(calm_from + 12 * self.overlap + 1200);
+        // A clock that was ahead sealed minutes of the future, and rows of the future are stamped by it.
+        let ahead = if self.kind.is(&[Kind::ClockJumps]) { 6000 } else { 0 };
+        let end = Duration::from_secs(calm_from + 12 * self.overlap + 1200 + ahead);
         let server = Arc::new(Mutex::new(self.server));
         let api = Api { server: Arc::clone(&server), token: Token::fixed("token".to_owned().into()) };
         let folder = folder();
+        let mut receiver = Receiver::new(ChaCha8Rng::seed_from_u64(self.random.random()));
         let failing = Failing::default();
         let log = LogId { account: "default".into(), log: LogKind::Events };
         let mut before = BTreeMap::new();
         let mut fault = None;
         let mut kills = 0;
         while elapsed() < end && fault.is_none() {
-            let ledger = InlineLedger::open_in(folder.path(), failing.clone());
+            let options = LedgerOptions { history: Some(receiver::options()), ..options(folder.path()) };
+            let ledger = InlineLedger::open_with(options, failing.clone());
             let now = elapsed().as_secs();
             let calm = now >= calm_from;
-            if self.kind.is(&[Kind::ClockJumps]) && !calm {
-                set_skew(self.random.random_range(-4000..4000));
+            if self.kind.is(&[Kind::ClockJumps]) {
+                set_skew(if calm { 0 } else { self.random.random_range(-4000..4000) });
             }
             if self.kind.is(&[Kind::FailingCommits]) && !calm && self.random.random_bool(0.5) {
                 let counter =
@@ -349,7 +358,15 @@ impl World {
                 Arc::default(),
                 cancel,
             );
-            let work = Box::pin(poller.simulated(local_clock, self.limit, flaw).run());
+            let poll = poller.simulated(local_clock, self.limit, flaw).run();
+            let receive = receiver.receive(ledger.clone());
+            let work = Box::pin(async {
+                tokio::select! {
+                    biased;
+                    _ = poll => {}
+                    () = receive => {}
+                }
+            });
             let often = if self.kind.is(&[Kind::Restarts]) { 3 * self.overlap + 20 } else { 900 };
             // Killed after a while, or in the middle of what it does when it is next woken.
             let lives =
@@ -359,6 +376,9 @@ impl World {
             let life =
                 tokio::time::timeout(lives.min(end.saturating_sub(elapsed())), Turns { work, left: turns });
             let _ = life.await;
+            if elapsed() >= end {
+                receiver.drain(&ledger).await;
+            }
             let now = counted_in(&ledger.view());
             if let Some((id, _)) = before.iter().find(|(id, rows)| now.get(id) < Some(rows)) {
                 fault = Some(format!("row {id} was taken back"));
@@ -371,6 +391,8 @@ impl World {
                     fault = Some(format!("the floor stands still at {floor}, the cursor is {cursor}"));
                 }
                 let committed = ledger.view().committed().unwrap();
+                let history = committed.history.as_ref().unwrap();
+                fault = fault.or_else(|| receiver.fault(&before, &minutes(self.kind, &entries), history));
                 let no_id: u64 = committed.accounts.get("default").map_or(0, |account| {
                     let skipped = account.tally.skipped.iter();
                     skipped.filter(|(key, _)| key.reason.name() == "no_id").map(|(_, rows)| *rows).sum()
@@ -393,6 +415,15 @@ impl World {
         let requests = server.lock().unwrap().requests;
         Outcome { fault, rows: u64::try_from(entries.len()).unwrap(), requests, kills }
     }
+}
+
+/// The minute of each row, where it depends on no clock: a row of the future is filed under the minute
+/// when it was read.
+fn minutes(kind: Kind, entries: &[Entry]) -> BTreeMap<i64, i64> {
+    if kind.is(&[Kind::FutureTimes, Kind::ClockJumps]) {
+        return BTreeMap::new();
+    }
+    entries.iter().map(|entry| (entry.id, minute_of(BEGINNING + entry.time))).collect()
 }
 
 /// Ends a future after a number of turns.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cryptolens::{LogKind, object_name};
-use crate::ledger::{AccountState, Committed, LogState};
+use crate::history::DropReason;
+use crate::ingest::LogId;
+use crate::ledger::{AccountState, Committed, HistoryLogState, HistoryState, LogState};
 use crate::metrics::{BirthTime, Family, Point, PointChunk, PointValue};
 use crate::tally::{AccountTally, LimitedFamily, Products, Shown, TallyDelta, families, label};
 
@@ -68,6 +70,9 @@ pub(super) fn part(committed: &Committed, targets: &Targets, last: Option<&LastP
         add(&mut groups, &families::ORIGIN, Some(name), of_logs(&|log| Some(log.origin.mark)));
         add(&mut groups, &families::LAST_ENTRY, Some(name), of_logs(&|log| log.last_entry));
     }
+    if let Some(history) = &committed.history {
+        add_history(&mut groups, history, targets);
+    }
     let overflow = sums.remove(families::SERIES_OVERFLOW.name).unwrap_or_default();
     let overflow = LimitedFamily::ALL.iter().map(|limited| {
         let sum = overflow.get(limited).copied().unwrap_or_default();
@@ -91,6 +96,40 @@ pub(super) fn part(committed: &Committed, targets: &Targets, last: Option<&LastP
         share_equal(&mut families, &last.part.families);
     }
     CommittedPart { families }
+}
+
+/// What the ledger knows of the history: of the logs that are polled, and of each target.
+fn add_history(groups: &mut Groups, history: &HistoryState, targets: &Targets) {
+    for (name, status) in &targets.accounts {
+        let of_logs = |point: &dyn Fn(&'static str, HistoryLogState) -> Option<Point>| {
+            let of_log = |log: &LogKind| {
+                let id = LogId { account: Arc::clone(name), log: *log };
+                point(log.name(), *history.logs.get(&id)?)
+            };
+            vec![Arc::new(status.logs.keys().filter_map(of_log).collect::<PointChunk>())]
+        };
+        let origin = of_logs(&|log, state| Some(gauge(&[log], state.origin?)));
+        let sealed_until = of_logs(&|log, state| Some(gauge(&[log], state.sealed_until?)));
+        let without_time = of_logs(&|log, state| {
+            let born = state.origin.map_or(BirthTime::UNKNOWN, BirthTime::at_seconds);
+            Some(counter(&[log], state.without_time, born))
+        });
+        add(groups, &families::HISTORY_ORIGIN, Some(name), origin);
+        add(groups, &families::HISTORY_SEALED_UNTIL, Some(name), sealed_until);
+        add(groups, &families::HISTORY_WITHOUT_TIME, Some(name), without_time);
+    }
+    let (mut sent, mut dropped, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, target) in &history.targets {
+        sent.push(counter(&[name], target.counts.sent, BirthTime::UNKNOWN));
+        for reason in DropReason::ALL {
+            let samples = target.counts.dropped.get(&reason).copied().unwrap_or_default();
+            dropped.push(counter(&[name, reason.name()], samples, BirthTime::UNKNOWN));
+        }
+        pending.push(gauge(&[name], i64::try_from(target.pending).unwrap_or(i64::MAX)));
+    }
+    add(groups, &families::HISTORY_SENT, None, vec![Arc::new(sent)]);
+    add(groups, &families::HISTORY_DROPPED, None, vec![Arc::new(dropped)]);
+    add(groups, &families::HISTORY_PENDING, None, vec![Arc::new(pending)]);
 }
 
 /// Counters of the reading itself are shown at 0 from the start, before they are rows of the ledger.
@@ -229,7 +268,15 @@ mod tests {
 
     fn log_state(first_poll_complete: bool) -> LogState {
         let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
-        LogState { origin, born: None, cursor: 9, first_poll_complete, last_entry: None, last_poll: None }
+        LogState {
+            origin,
+            born: None,
+            cursor: 9,
+            first_poll_complete,
+            last_entry: None,
+            last_poll: None,
+            sealed_until: None,
+        }
     }
 
     fn products() -> Products {

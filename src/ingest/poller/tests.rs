@@ -160,6 +160,7 @@ impl CheckpointStore for Fake {
                 without_id: RowsWithoutId::new(),
                 first_poll_complete: false,
                 last_poll: None,
+                sealed_until: None,
                 epoch: 0,
             });
         });

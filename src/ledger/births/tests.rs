@@ -219,6 +219,7 @@ impl Case {
                     without_id: None,
                     newest_entry: None,
                     poll_end: end.then_some(read_at),
+                    seal_until: None,
                     more_follows: false,
                 };
                 moment = moment.min(read_at * 1000);

@@ -169,7 +169,7 @@ impl Outbox for MemoryOutbox {
         let state = self.state.lock().unwrap();
         let done = usize::try_from(state.done).unwrap();
         let mut batch = OutboxBatch::empty();
-        let position = OutboxPosition { chunk: 0, samples: state.done };
+        let position = OutboxPosition { generation: 0, chunk: 0, samples: state.done };
         batch.push(position, state.samples.iter().skip(done).take(at_most).cloned());
         Ok(batch)
     }
@@ -189,6 +189,10 @@ impl Outbox for MemoryOutbox {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    fn now_millis(&self) -> i64 {
+        chrono::Utc::now().timestamp_millis()
     }
 }
 
