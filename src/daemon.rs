@@ -275,6 +275,7 @@ fn tasks(
                 interval: account.intervals.of(*log),
                 overlap: settings.overlap,
                 since: account.since,
+                concurrency: settings.api.concurrency,
             };
             tasks.push(log_poller(poller, client.clone(), ledger.clone(), Arc::clone(log_status)));
         }

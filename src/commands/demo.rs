@@ -25,7 +25,7 @@ use crate::config::{
     self, Account, AccountName, Api, DemoSettings, FlagValues, RestartValues, Settings, SystemEnvironment,
     TokenSource,
 };
-use crate::cryptolens::{LogKind, Outcome};
+use crate::cryptolens::{Concurrency, LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
 use crate::ingest::Since;
 use crate::ledger::{Committed, DEMO_WORLD, ForeignLedger, LedgerAddress};
@@ -183,7 +183,13 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         products: Vec::new(),
     };
     Ok(Settings {
-        api: Api { url: Url::parse(url)?, timeout: Duration::from_secs(30), ca_file: None, proxy: None },
+        api: Api {
+            url: Url::parse(url)?,
+            timeout: Duration::from_secs(30),
+            ca_file: None,
+            proxy: None,
+            concurrency: Concurrency::DEFAULT,
+        },
         accounts: vec![account],
         storage_path,
         foreign_ledger: ForeignLedger::Refuse,

@@ -35,6 +35,7 @@ fn report_access(access: AccountAccess) -> ReportAccess {
         products: access.products,
         states: access.states,
         objects_first_code: access.objects_first_code,
+        concurrency: access.api.concurrency,
     }
 }
 

@@ -51,7 +51,7 @@ pub use resolve::{demo, serve};
 pub use sources::{FlagValues, SourceLevel, Sources};
 pub use token::{TokenError, TokenSource, find_token, read_token_file};
 
-use crate::cryptolens::{ClientOptions, LogKind, Product};
+use crate::cryptolens::{ClientOptions, Concurrency, LogKind, Product};
 use crate::ledger::ForeignLedger;
 use crate::logging::LogSettings;
 use crate::outputs::otlp::OtlpSettings;
@@ -145,6 +145,8 @@ pub struct Api {
     pub ca_file: Option<CaFile>,
     /// The proxy for requests to `url`; none to ask without one. Its password is part of it.
     pub proxy: Option<Url>,
+    /// The most requests for one log under way while far behind.
+    pub concurrency: Concurrency,
 }
 
 impl fmt::Debug for Api {
@@ -153,6 +155,7 @@ impl fmt::Debug for Api {
             .field("url", &self.url.as_str())
             .field("timeout", &self.timeout)
             .field("ca_file", &self.ca_file)
+            .field("concurrency", &self.concurrency.get())
             .finish()
     }
 }

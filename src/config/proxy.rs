@@ -230,6 +230,7 @@ mod tests {
             proxy: chosen(HTTPS, &[("HTTPS_PROXY", with_login)]).proxy,
             ca_file: None,
             timeout: std::time::Duration::from_secs(1),
+            concurrency: crate::cryptolens::Concurrency::DEFAULT,
             url,
         };
         assert!(!format!("{api:?}").contains("cret"));

@@ -8,6 +8,7 @@ use super::setting::{CommandName, Setting};
 use super::sources::{FlagValues, SourceLevel, Sources};
 use super::value::{self, SourcedValue};
 use super::{Api, CaFile, DemoSettings, Intervals, RestartValues, Settings, Web, table};
+use crate::cryptolens::Concurrency;
 use crate::http;
 use crate::ledger::ForeignLedger;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
@@ -171,9 +172,17 @@ impl Sources<'_> {
         let url = self.get(&table::API_URL, value::api_url);
         let timeout = self.get(&table::API_TIMEOUT, value::duration);
         let ca_file = self.ca_file();
+        let concurrency = self.concurrency();
         let url = url?;
         let proxy = super::proxy::choose(&url, self.environment).proxy;
-        Some(Api { url, timeout: timeout?, ca_file, proxy })
+        Some(Api { url, timeout: timeout?, ca_file, proxy, concurrency: concurrency? })
+    }
+
+    fn concurrency(&mut self) -> Option<Concurrency> {
+        self.get(&table::API_CONCURRENCY, |found, setting| {
+            let requests = value::integer(found, setting)?;
+            Concurrency::new(requests).ok_or_else(|| found.bad(setting.expected()))
+        })
     }
 
     fn ca_file(&mut self) -> Option<CaFile> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::setting::CommandName::{Audit, Check, Demo, Export, Healthcheck, Report, Serve, Simulate};
 use super::setting::{ChoiceRow, CommandName, CommandRow, DefaultValue, Setting, SettingGroup, ValueKind};
+use crate::cryptolens::Concurrency;
 
 /// Defines a constant for each row, and the list of all of them.
 macro_rules! settings {
@@ -523,6 +524,22 @@ settings! {
         summary: "Longest time that one request may take",
         help: "From connecting to the last byte of the answer; a duration between 1s and 10m.",
         expected: "a duration between 1s and 10m, such as 30s",
+    }
+    API_CONCURRENCY {
+        flag: "api.concurrency",
+        variable: "CRYPTOLENS_API_CONCURRENCY",
+        key: "api.concurrency",
+        kind: ValueKind::Integer { least: 1, most: Concurrency::MOST as u64 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("4"),
+        example: "8",
+        group: SettingGroup::WebApi,
+        commands: WITH_ACCOUNT,
+        summary: "Most requests at the same time for one log while far behind",
+        help: "A number from 1 to 32. A backlog and the window of a report are read with several requests under way; each more \
+               makes that faster until the server slows down. Where it answers 429 or takes much longer, the number is halved. \
+               Once a log is caught up, it is asked by one request at a time.",
+        expected: "a whole number from 1 to 32",
     }
     API_CA_FILE {
         flag: "api.ca-file",

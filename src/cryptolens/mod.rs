@@ -5,6 +5,7 @@
 //! nothing of cursors, counting or retries.
 
 mod client;
+mod concurrency;
 pub mod decode;
 mod endpoint;
 mod error;
@@ -22,6 +23,7 @@ pub mod token;
 mod web_api;
 
 pub use client::{Answered, BODY_CAP, Client, ClientError, ClientOptions, LicenseSeats};
+pub use concurrency::Concurrency;
 pub use decode::{Page, Product};
 pub use endpoint::Endpoint;
 pub(crate) use error::is_redirect;

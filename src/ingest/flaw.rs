@@ -3,7 +3,7 @@
 
 use super::finality::Witnesses;
 use super::position::Position;
-use crate::reader::Exchange;
+use crate::reader::{Exchange, TimestampPair};
 
 std::thread_local! {
     /// The wrong rule of the ledger of this thread.
@@ -40,11 +40,14 @@ pub(crate) enum Flaw {
     LateMarkMissing,
     /// History is written in a transaction after that of the counts.
     HistoryAfterCommit,
+    /// A page that was asked for on a guess is judged by when it is used, not by when it was asked
+    /// for.
+    GuessByUse,
 }
 
 impl Flaw {
     /// All of them.
-    pub(crate) const ALL: [Flaw; 11] = [
+    pub(crate) const ALL: [Flaw; 12] = [
         Flaw::FloorByRowTimes,
         Flaw::EmptyPageMovesFloor,
         Flaw::ShortPageMovesFloor,
@@ -56,6 +59,7 @@ impl Flaw {
         Flaw::SealedByRowTimes,
         Flaw::LateMarkMissing,
         Flaw::HistoryAfterCommit,
+        Flaw::GuessByUse,
     ];
 
     /// The id that a page is final up to, by this rule; `None` where the rule is not about that.
@@ -108,6 +112,14 @@ pub(super) struct PageIds<'a> {
     pub(super) times: &'a [Option<i64>],
     /// In seconds.
     pub(super) overlap: i64,
+}
+
+impl super::poll::SessionState {
+    /// The times of a page that is used now, as they would look by the rule.
+    pub(super) fn seen_by_flaw(&self, exchange: Exchange, is_guess: bool, now: TimestampPair) -> Exchange {
+        let wrong = is_guess && self.flaw == Some(Flaw::GuessByUse);
+        if wrong { Exchange { sent: now, ..exchange } } else { exchange }
+    }
 }
 
 impl super::update::LogCheckpoint {

@@ -94,6 +94,11 @@ impl SessionState {
         self.refused = Some(position);
     }
 
+    /// True if no answer came for an overlap before `sent`, or none at all.
+    fn is_far_behind(&self, sent: Duration) -> bool {
+        self.answered.is_none_or(|last| last + self.overlap < sent)
+    }
+
     /// How many of a page's rows without an id, each given by the id of the row before, are new.
     fn meet_without_id(&mut self, page: impl Iterator<Item = i64>) -> u64 {
         let mut listed = RowsWithoutId::new();
@@ -122,6 +127,15 @@ impl SessionState {
         let largest = if self.largest_page == 0 { usize::from(limit) } else { self.largest_page };
         u64::try_from(largest).unwrap_or(u64::MAX)
     }
+}
+
+/// How a page was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageOrigin {
+    /// The id that it was asked after.
+    pub asked: i64,
+    /// True if it was asked for before the poll came to that id.
+    pub is_guess: bool,
 }
 
 /// The result of taking a page.
@@ -181,6 +195,12 @@ impl Poll {
         self.began
     }
 
+    /// True if the log was not read for so long that many rows may have come: several pages may be
+    /// asked for at the same time.
+    pub fn is_far_behind(&self, session: &SessionState, now: Duration) -> bool {
+        if self.began.is_some() { self.far_behind } else { session.is_far_behind(now) }
+    }
+
     /// New rows so far.
     pub fn added(&self) -> u64 {
         self.added
@@ -223,7 +243,7 @@ impl Poll {
         if session.refused == Some(self.at) { 0 } else { self.at }
     }
 
-    /// Takes the answer to the request that was made after `asked`.
+    /// Takes the answer to the request that was made after `asked`, at the position.
     pub fn take<R: CountedRow>(
         &mut self,
         position: &mut Position,
@@ -232,11 +252,23 @@ impl Poll {
         page: Batch<R>,
         exchange: Exchange,
     ) -> PollStep {
+        self.take_page(position, session, PageOrigin { asked, is_guess: false }, page, exchange)
+    }
+
+    /// Takes a page. One that was asked for on a guess, below the position, never ends the poll.
+    pub fn take_page<R: CountedRow>(
+        &mut self,
+        position: &mut Position,
+        session: &mut SessionState,
+        PageOrigin { asked, is_guess }: PageOrigin,
+        page: Batch<R>,
+        exchange: Exchange,
+    ) -> PollStep {
         let now = exchange.received;
         if self.began.is_none() {
             let sent = exchange.sent.monotonic;
             self.began = Some(exchange.sent);
-            self.far_behind = session.answered.is_none_or(|last| last + session.overlap < sent);
+            self.far_behind = session.is_far_behind(sent);
         }
         session.answered = Some(now.monotonic);
         session.largest_page = session.largest_page.max(page.listed);
@@ -249,6 +281,7 @@ impl Poll {
         #[cfg(test)]
         let times: Vec<Option<i64>> = page.rows.iter().map(Row::time).collect();
         let highest = ids.last().copied().filter(|id| *id > asked);
+        let end = highest.filter(|id| !is_guess || *id > self.at);
         let mut fresh = Vec::with_capacity(page.rows.len());
         let mut counted = Vec::new();
         let mut event_time = NEVER;
@@ -296,14 +329,14 @@ impl Poll {
         }
         session.witnesses.forget_before(exchange.sent.monotonic);
 
-        self.at = highest.unwrap_or(self.at);
-        let complete = highest.is_none() || (!full && self.at > self.cursor_before);
+        self.at = end.unwrap_or(self.at);
+        let complete = !is_guess && (highest.is_none() || (!full && self.at > self.cursor_before));
         #[cfg(test)]
         if complete && let Some(flaw) = session.flaw {
             flaw.at_end(position, highest.is_none());
         }
         // Also where rows above the position were counted that this answer lacks.
-        let nothing_new = highest.is_none();
+        let nothing_new = !is_guess && highest.is_none();
         let newest_reached = self.newest.is_none_or(|newest| newest <= self.at);
         let lasts = self.began.is_some_and(|began| now.monotonic >= began.monotonic + session.short_poll());
         let seal_until = self.seal_until(session, complete, position.watermark(), &fresh);

@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
-use super::poll::{Poll, PollStep, SessionState};
+use super::poll::{PageOrigin, Poll, PollStep, SessionState};
 use super::requester::Requester;
 use super::since::Since;
 use super::source::Source;
 use super::status::{ApiStatus, LastError, LogStatus};
 use super::update::{LogCheckpoint, Origin};
 use crate::backoff::{Backoff, Waits};
-use crate::cryptolens::{ApiError, CountedRow, DecodeFault, LogVisitor, PageQuery, Row};
+use crate::cryptolens::{ApiError, Concurrency, CountedRow, DecodeFault, LogVisitor, PageQuery, Row};
 use crate::reader::origin::{self, Extent, Mark};
-use crate::reader::{Direction, Disorder, Limit, LogProbe, LogReader, ReadPage, TimestampPair};
+use crate::reader::{Direction, Disorder, Limit, LogProbe, LogReader, ReadAhead, ReadPage, TimestampPair};
 
 /// Pages that may be handed over and not yet kept: those of one transaction, and as many for the
 /// next.
@@ -65,6 +65,8 @@ pub struct PollerSettings {
     pub overlap: Duration,
     /// Where counting begins, if the ledger does not know yet.
     pub since: Since,
+    /// The most requests under way while the log is far behind.
+    pub concurrency: Concurrency,
 }
 
 /// Why a poller stopped.
@@ -156,7 +158,8 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         let log_status = Some(Arc::clone(&status));
         let requester = Requester::new(account, R::LOG.endpoint(), api, log_status, source.token());
         let limit = Limit::new(R::LOG.max_limit());
-        let reader = LogReader::new(source, requester, Direction::OldestFirst, Disorder::SortShort, limit);
+        let reader = LogReader::new(source, requester, Direction::OldestFirst, Disorder::SortShort, limit)
+            .with_concurrency(settings.concurrency);
         let session = SessionState::new(settings.overlap, TimestampPair::now().monotonic);
         Poller {
             settings,
@@ -329,11 +332,25 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         let (began, nothing_new) = loop {
             let now = self.now().monotonic;
             let after = poll.asks_after(&mut checkpoint.position, &mut self.session, now);
-            let (step, received) = match self.page(after, full).await {
-                NextPage::Read(ReadPage { batch, exchange }) => {
-                    full = batch.full;
+            let ahead = match full {
+                _ if self.settings.concurrency != Concurrency::ONE
+                    && poll.is_far_behind(&self.session, now) =>
+                {
+                    ReadAhead::Guesses { until: None }
+                }
+                true => ReadAhead::NextPage,
+                false => ReadAhead::Nothing,
+            };
+            let page = self.page(after, ahead).await;
+            self.note_shown(&mut poll);
+            let (step, received) = match page {
+                NextPage::Read(ReadPage { batch, exchange, asked, is_guess }) => {
+                    full = batch.full || is_guess;
+                    #[cfg(test)]
+                    let exchange = self.session.seen_by_flaw(exchange, is_guess, self.reader.now());
+                    let origin = PageOrigin { asked: if is_guess { asked } else { after }, is_guess };
                     let position = &mut checkpoint.position;
-                    (poll.take(position, &mut self.session, after, batch, exchange), exchange.received)
+                    (poll.take_page(position, &mut self.session, origin, batch, exchange), exchange.received)
                 }
                 NextPage::Refused => {
                     self.session.refuse(after);
@@ -429,14 +446,24 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         self.last_start.is_none_or(|last| now.unix.saturating_sub(last) > far)
     }
 
-    /// The page after an id, however often it must be asked for. Where the page before was full,
-    /// the next one is asked for while this one is read.
-    async fn page(&mut self, after: i64, full_before: bool) -> NextPage<R> {
+    /// Records the ids that answers showed beside the pages of the poll.
+    fn note_shown(&mut self, poll: &mut Poll) {
+        let shown = self.reader.take_shown();
+        if let Some((id, received)) = shown.highest {
+            self.session.saw(id, received);
+        }
+        if let Some((id, received)) = shown.newest {
+            poll.newest(&mut self.session, id, received);
+        }
+    }
+
+    /// The page after an id, however often it must be asked for.
+    async fn page(&mut self, after: i64, ahead: ReadAhead) -> NextPage<R> {
         let mut position = after;
         let mut too_large_since = None;
         let mut refused = 0_u32;
         loop {
-            let error = match self.reader.try_page(position, |_| full_before).await {
+            let error = match self.reader.try_page(position, ahead).await {
                 Ok(page) => return NextPage::Read(page),
                 Err(error) => error,
             };

@@ -99,16 +99,9 @@ impl Requester {
         self.token.mark_seen();
     }
 
-    /// Records the end of a request.
+    /// Records the end of a request, and what it says about the endpoint.
     pub(super) fn ended(&mut self, took: Duration, error: Option<&ApiError>) {
-        tracing::debug!(
-            account = %self.account,
-            method = self.endpoint.name(),
-            result = error.map_or(OK, ApiError::label),
-            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "request"
-        );
-        self.api.count(self.endpoint, took, error);
+        self.record(took, error);
         if let Some(log) = &self.log {
             log.update(|view| {
                 view.up = error.is_none();
@@ -120,6 +113,18 @@ impl Requester {
             None => self.succeeded(),
             Some(error) => self.failed(error),
         }
+    }
+
+    /// Records the end of a request in the metrics only.
+    fn record(&self, took: Duration, error: Option<&ApiError>) {
+        tracing::debug!(
+            account = %self.account,
+            method = self.endpoint.name(),
+            result = error.map_or(OK, ApiError::label),
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        self.api.count(self.endpoint, took, error);
     }
 
     /// Waits as long as the error asks for.
@@ -202,6 +207,10 @@ impl RetryPolicy for Requester {
 
     fn request_ended(&mut self, took: Duration, error: Option<&ApiError>) {
         self.ended(took, error);
+    }
+
+    fn guess_ended(&mut self, took: Duration, error: Option<&ApiError>) {
+        self.record(took, error);
     }
 
     async fn wait(&mut self, error: ApiError, pause: Pause) -> Result<(), ApiError> {

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::strands::BEGINNING;
 use crate::cryptolens::{ApiError, DecodeFault, Page, PageQuery, Row};
 
 /// Which way a log is read.
@@ -21,6 +22,24 @@ impl Direction {
         match self {
             Direction::OldestFirst => PageQuery::after(position, limit),
             Direction::NewestFirst => PageQuery::before((position != 0).then_some(position), limit),
+        }
+    }
+
+    /// An id as a number that rises in this direction; 0 is the position before the first row.
+    pub(super) const fn place(self, id: i64) -> i64 {
+        match (self, id) {
+            (Direction::OldestFirst, id) => id,
+            (Direction::NewestFirst, 0) => BEGINNING,
+            (Direction::NewestFirst, id) => id.saturating_neg(),
+        }
+    }
+
+    /// The id or position of a [`Direction::place`].
+    pub(super) const fn position_at(self, place: i64) -> i64 {
+        match self {
+            Direction::OldestFirst => place,
+            Direction::NewestFirst if place == BEGINNING => 0,
+            Direction::NewestFirst => place.saturating_neg(),
         }
     }
 

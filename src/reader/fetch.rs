@@ -38,6 +38,34 @@ pub(super) struct Fetched<R> {
     pub(super) server_time: Option<i64>,
 }
 
+/// Makes one request, which counts as sent when this is called. `peek` gets the last row of the page
+/// before the page is read.
+pub(super) fn fetch<R: Row>(
+    source: impl PageSource,
+    query: PageQuery,
+    disorder: Disorder,
+    clock: fn() -> TimestampPair,
+    peek: impl FnOnce(PeekedRow) + Send,
+) -> impl Future<Output = Fetched<R>> + Send {
+    let sent = clock();
+    async move {
+        let began = Instant::now();
+        let answered =
+            source.peeked_page(query, |row: R| peek(PeekedRow { id: row.id(), time: row.time() })).await;
+        let took = began.elapsed();
+        let mut exchange = Exchange { sent, received: clock() };
+        let mut server_time = None;
+        let direction = if query.newest_first { Direction::NewestFirst } else { Direction::OldestFirst };
+        let result = answered.and_then(|answered| {
+            // A connection that was given up is replaced: the try that was answered counts.
+            exchange.sent.monotonic += answered.sent.saturating_duration_since(began);
+            server_time = answered.server_time;
+            arrange(answered.value, query.limit, direction, disorder)
+        });
+        Fetched { result, took, exchange, server_time }
+    }
+}
+
 impl<R: Row> Fetching<R> {
     /// Sends the request.
     pub(super) fn start(
@@ -46,28 +74,13 @@ impl<R: Row> Fetching<R> {
         disorder: Disorder,
         clock: fn() -> TimestampPair,
     ) -> Fetching<R> {
-        let source = source.clone();
         let (sender, last) = oneshot::channel();
-        let sent = clock();
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let began = Instant::now();
-            let peek = |row: R| {
-                // The receiver may be gone.
-                let _ = sender.send(PeekedRow { id: row.id(), time: row.time() });
-            };
-            let answered = source.peeked_page(query, peek).await;
-            let took = began.elapsed();
-            let mut exchange = Exchange { sent, received: clock() };
-            let mut server_time = None;
-            let direction = if query.newest_first { Direction::NewestFirst } else { Direction::OldestFirst };
-            let result = answered.and_then(|answered| {
-                // A connection that was given up is replaced: the try that was answered counts.
-                exchange.sent.monotonic += answered.sent.saturating_duration_since(began);
-                server_time = answered.server_time;
-                arrange(answered.value, query.limit, direction, disorder)
-            });
-            Fetched { result, took, exchange, server_time }
-        }));
+        let peek = |row: PeekedRow| {
+            // The receiver may be gone.
+            let _ = sender.send(row);
+        };
+        let fetched = fetch(source.clone(), query, disorder, clock, peek);
+        let task = AbortOnDropHandle::new(tokio::spawn(fetched));
         Fetching { query, last, task }
     }
 

@@ -1,4 +1,5 @@
-//! The pages of one log, one after the other, with the next one under way while one is read.
+//! The pages of one log, one after the other, with the next one under way while one is read, or
+//! several while far behind.
 
 use std::time::Duration;
 
@@ -6,10 +7,11 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Direction, Disorder};
 use super::clock::{Exchange, ServerClock, TimestampPair};
-use super::fetch::{Fetched, Fetching, PeekedRow};
+use super::fetch::{Fetched, Fetching};
+use super::guesses::{Arrival, Guesses, Landing, Sender};
 use super::limit::Limit;
 use super::source::PageSource;
-use crate::cryptolens::{ApiError, DecodeFault, Page, PageQuery, Row};
+use crate::cryptolens::{ApiError, Concurrency, DecodeFault, Page, PageQuery, Row};
 
 /// Decides about failed requests: whether another try is made, and when. The poller tries for ever,
 /// a report a few times.
@@ -19,6 +21,10 @@ pub(crate) trait RetryPolicy: Send {
 
     /// A request ended, well or with an error.
     fn request_ended(&mut self, took: Duration, error: Option<&ApiError>);
+
+    /// A request for a guessed page ended. Its error decides nothing: the page is asked for again
+    /// when its turn comes.
+    fn guess_ended(&mut self, took: Duration, error: Option<&ApiError>);
 
     /// Waits before another try; gives the error back where no other try is made.
     fn wait(&mut self, error: ApiError, pause: Pause) -> impl Future<Output = Result<(), ApiError>> + Send;
@@ -40,6 +46,61 @@ pub(crate) struct ReadPage<R> {
     pub(crate) batch: Batch<R>,
     /// By the server's clock, as far as it is known.
     pub(crate) exchange: Exchange,
+    /// The position that it was asked after: at or before the one that is wanted.
+    pub(crate) asked: i64,
+    /// True if it was asked for before the reading came to its position. It may begin with rows
+    /// that were handed over before, and a short one is no sign of the end of the log.
+    pub(crate) is_guess: bool,
+}
+
+/// What may be asked for beside the page behind the position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadAhead {
+    /// Nothing.
+    Nothing,
+    /// The next page, as soon as it can be recognised where it begins.
+    NextPage,
+    /// As many pages as are allowed, also after guessed ids: for those who are far behind.
+    Guesses {
+        /// The reading ends with a page all of which is behind this time, in Unix seconds.
+        until: Option<i64>,
+    },
+}
+
+impl ReadAhead {
+    /// How far a time is from where the reading ends, in seconds; below 0 behind it. `None` where
+    /// that cannot be said.
+    fn left(self, direction: Direction, time: Option<i64>) -> Option<i64> {
+        let ReadAhead::Guesses { until: Some(until) } = self else { return None };
+        Some(match direction {
+            Direction::OldestFirst => until.saturating_sub(time?),
+            Direction::NewestFirst => time?.saturating_sub(until),
+        })
+    }
+
+    /// True if the page behind a row with this time may be wanted.
+    fn wants_more(self, direction: Direction, time: Option<i64>) -> bool {
+        self != ReadAhead::Nothing && self.left(direction, time).is_none_or(|left| left >= 0)
+    }
+}
+
+/// Ids that answers showed beside the pages that were handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ShownIds {
+    /// The highest id on a guessed page, and when the last of these pages was received, on the
+    /// monotonic clock.
+    pub(crate) highest: Option<(i64, Duration)>,
+    /// The newest id of the log, and when it was received.
+    pub(crate) newest: Option<(i64, Duration)>,
+}
+
+impl ShownIds {
+    fn add(to: &mut Option<(i64, Duration)>, id: Option<i64>, received: Duration) {
+        if let Some(id) = id {
+            let (highest, last) = to.unwrap_or((id, received));
+            *to = Some((highest.max(id), last.max(received)));
+        }
+    }
 }
 
 /// Reads one log of one account in one direction.
@@ -53,6 +114,11 @@ pub(crate) struct LogReader<S, R, P> {
     server_clock: ServerClock,
     /// The page after the last one that was read, if it was asked for on a guess.
     ahead: Option<Fetching<R>>,
+    concurrency: Concurrency,
+    guesses: Option<Guesses<R>>,
+    shown: ShownIds,
+    #[cfg(test)]
+    pub(super) flaw: Option<super::strands::StrandFlaw>,
 }
 
 impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
@@ -67,7 +133,18 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
             clock: TimestampPair::now,
             server_clock: ServerClock::default(),
             ahead: None,
+            concurrency: Concurrency::ONE,
+            guesses: None,
+            shown: ShownIds::default(),
+            #[cfg(test)]
+            flaw: None,
         }
+    }
+
+    /// The same reader with so many requests under way where guesses are allowed.
+    pub(crate) fn with_concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
     }
 
     /// The same reader on the clock of a simulation, with pages of at most `most` rows.
@@ -104,27 +181,36 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
     }
 
     /// Makes one try to read the page behind `position`: the id that the last page ended with, or
-    /// 0. As soon as the last row of the page can be guessed, `asks_ahead` decides whether the page
-    /// behind that one is asked for too.
+    /// 0.
     ///
     /// # Errors
-    /// [`ApiError`] of the one request. [`LogReader::recover`] prepares the next try.
+    /// [`ApiError`] of the request for that page. [`LogReader::recover`] prepares the next try.
     pub(crate) async fn try_page(
         &mut self,
         position: i64,
-        asks_ahead: impl FnOnce(PeekedRow) -> bool,
+        ahead: ReadAhead,
     ) -> Result<ReadPage<R>, ApiError> {
+        // A limit that was reduced is about to change, and pages ahead would be asked for again.
+        let may_guess = self.limit.is_most() && self.concurrency != Concurrency::ONE;
+        match ahead {
+            ReadAhead::Guesses { .. } if may_guess => self.try_guesses(position, ahead).await,
+            _ => self.try_one_page(position, ahead).await,
+        }
+    }
+
+    /// As soon as the last row of the page can be guessed, the page behind that one is asked for
+    /// too.
+    async fn try_one_page(&mut self, position: i64, ahead: ReadAhead) -> Result<ReadPage<R>, ApiError> {
         let query = self.direction.query(position, self.limit.get());
         let early = self.ahead.take().filter(|early| early.query() == query);
         let mut fetching = match early {
             Some(early) => early,
             None => self.fetch(query),
         };
-        // A limit that was reduced is about to change, and the page ahead would be asked for again.
         if self.limit.is_most()
             && let Some(last) = fetching.last_row().await
             && self.direction.is_beyond(last.id, position)
-            && asks_ahead(last)
+            && ahead.wants_more(self.direction, last.time)
         {
             self.ahead = Some(self.fetch(self.direction.query(last.id, self.limit.get())));
         }
@@ -132,15 +218,26 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
         if let Some(server_time) = server_time {
             self.server_clock.observe(server_time, exchange.received);
         }
-        let result = result.and_then(|batch| match self.leads_on(&batch, position) {
+        let page = result.map(|batch| ReadPage { batch, exchange, asked: position, is_guess: false });
+        self.finish(page, position, took)
+    }
+
+    /// The end of the request for the page behind the position.
+    fn finish(
+        &mut self,
+        page: Result<ReadPage<R>, ApiError>,
+        position: i64,
+        took: Duration,
+    ) -> Result<ReadPage<R>, ApiError> {
+        let page = page.and_then(|page| match self.leads_on(&page.batch, position) {
             false if self.limit.is_most() => Err(ApiError::Decode(DecodeFault::Stuck)),
-            _ => Ok(batch),
+            _ => Ok(page),
         });
-        self.policy.request_ended(took, result.as_ref().err());
-        match result {
-            Ok(batch) => {
+        self.policy.request_ended(took, page.as_ref().err());
+        match page {
+            Ok(page) => {
                 self.limit.worked();
-                Ok(ReadPage { batch, exchange: self.server_clock.correct(exchange) })
+                Ok(ReadPage { exchange: self.server_clock.correct(page.exchange), ..page })
             }
             Err(error) => {
                 self.ahead = None;
@@ -149,17 +246,117 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
         }
     }
 
+    /// Asks for several pages at the same time, until the one behind the position is there.
+    async fn try_guesses(&mut self, position: i64, ahead: ReadAhead) -> Result<ReadPage<R>, ApiError> {
+        if self.guesses.as_ref().is_some_and(|guesses| !guesses.leads_to(position)) {
+            self.guesses = None;
+        }
+        let mut guesses = match self.guesses.take() {
+            Some(guesses) => guesses,
+            None => {
+                let guesses = Guesses::begin(position, self.direction, self.concurrency.get());
+                #[cfg(test)]
+                let guesses = guesses.with_flaw(self.flaw);
+                guesses
+            }
+        };
+        guesses.go_to(position);
+        let page = self.next_of(&mut guesses, position, ahead).await;
+        if let Ok(page) = &page
+            && (page.is_guess || page.batch.full)
+            && ahead.wants_more(self.direction, page.batch.rows.last().and_then(Row::time))
+        {
+            self.send(&mut guesses);
+        }
+        self.guesses = Some(guesses);
+        page
+    }
+
+    async fn next_of(
+        &mut self,
+        guesses: &mut Guesses<R>,
+        position: i64,
+        ahead: ReadAhead,
+    ) -> Result<ReadPage<R>, ApiError> {
+        loop {
+            // What is there already comes first, so that strands go on while kept pages are read.
+            while let Some(arrival) = guesses.arrived().await {
+                if let Some(page) = self.land(guesses, arrival, position, ahead) {
+                    return page;
+                }
+            }
+            if let Some(page) = guesses.take() {
+                return Ok(ReadPage { exchange: self.server_clock.correct(page.exchange), ..page });
+            }
+            self.send(guesses);
+            let arrival = guesses.next().await;
+            if let Some(page) = self.land(guesses, arrival, position, ahead) {
+                return page;
+            }
+        }
+    }
+
+    fn send(&mut self, guesses: &mut Guesses<R>) {
+        let sender = Sender {
+            source: &self.source,
+            limit: self.limit.get(),
+            disorder: self.disorder,
+            clock: self.clock,
+        };
+        for _ in 0..guesses.send(&sender) {
+            self.policy.request_begins();
+        }
+    }
+
+    /// Takes what happened to a request. `Some` if the page behind the position is there, or if
+    /// another try must wait.
+    fn land(
+        &mut self,
+        guesses: &mut Guesses<R>,
+        arrival: Arrival<R>,
+        position: i64,
+        ahead: ReadAhead,
+    ) -> Option<Result<ReadPage<R>, ApiError>> {
+        let (question, fetched) = match arrival {
+            Arrival::Peeked(place, row) => {
+                guesses.peek(place, row);
+                return None;
+            }
+            Arrival::Ended(question, fetched) => (question, fetched),
+        };
+        if let Some(server_time) = fetched.server_time {
+            self.server_clock.observe(server_time, fetched.exchange.received);
+        }
+        let (took, received) = (fetched.took, fetched.exchange.received.monotonic);
+        let error = fetched.result.as_ref().err().cloned();
+        let direction = self.direction;
+        match guesses.land(question, fetched, |row| ahead.left(direction, row.time())) {
+            Landing::Position(page) => Some(self.finish(page, position, took)),
+            Landing::Guess { shown, wait } => {
+                self.policy.guess_ended(took, error.as_ref());
+                ShownIds::add(&mut self.shown.highest, shown, received);
+                wait.map(Err)
+            }
+            Landing::Newest(newest) => {
+                self.policy.guess_ended(took, error.as_ref());
+                ShownIds::add(&mut self.shown.newest, newest, received);
+                None
+            }
+        }
+    }
+
+    /// The ids that answers showed beside the pages handed over since the last call.
+    pub(crate) fn take_shown(&mut self) -> ShownIds {
+        std::mem::take(&mut self.shown)
+    }
+
     /// Reads the page behind `position`, with as many tries as the policy makes.
     ///
     /// # Errors
     /// [`ApiError`] of the last try.
-    pub(crate) async fn page(
-        &mut self,
-        position: i64,
-        asks_ahead: impl Fn(PeekedRow) -> bool,
-    ) -> Result<ReadPage<R>, ApiError> {
+    pub(crate) async fn page(&mut self, position: i64, ahead: ReadAhead) -> Result<ReadPage<R>, ApiError> {
         loop {
-            match self.try_page(position, &asks_ahead).await {
+            match self.try_page(position, ahead).await {
                 Ok(page) => return Ok(page),
                 Err(error) => self.recover(error).await?,
             }
@@ -178,9 +375,10 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
         self.policy.wait(error, if shrinks { Pause::Short } else { Pause::Growing }).await
     }
 
-    /// Gives up the page that was asked for on a guess.
+    /// Gives up the pages that were asked for ahead.
     pub(crate) fn forget_ahead(&mut self) {
         self.ahead = None;
+        self.guesses = None;
     }
 
     /// Takes the page behind a row that cannot be read for a success.

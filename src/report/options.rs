@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::zone::Zone;
-use crate::cryptolens::{ClientOptions, Outcome, Product};
+use crate::cryptolens::{ClientOptions, Concurrency, Outcome, Product};
 
 /// Options of a report.
 #[derive(Debug, Clone)]
@@ -130,6 +130,8 @@ pub struct ReportAccess {
     pub states: BTreeMap<u16, String>,
     /// The number by which the Object Log calls the first resource type and the first action.
     pub objects_first_code: i64,
+    /// The most requests under way while a log is read.
+    pub concurrency: Concurrency,
 }
 
 /// A log that can be read once.

@@ -13,11 +13,12 @@ use super::source::WindowReader;
 use super::text::Screen;
 use super::window::Window;
 use super::zone::Zone;
-use crate::cryptolens::{Client, Product, Token};
+use crate::cryptolens::{Client, Concurrency, Product, Token};
 
 /// The parts that every report needs.
 pub(super) struct ReportSession {
     client: Client,
+    concurrency: Concurrency,
     stop: CancellationToken,
     pub(super) account: String,
     pub(super) identities: Identities,
@@ -41,6 +42,7 @@ impl ReportSession {
             if presentation.full_identities { Identities::Full } else { Identities::masked(&access.token) };
         Ok(ReportSession {
             client: Client::new(&access.client, Token::fixed(access.token))?,
+            concurrency: access.concurrency,
             stop,
             account: access.account,
             identities,
@@ -54,6 +56,7 @@ impl ReportSession {
     pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> WindowReader {
         WindowReader {
             client: self.client.clone(),
+            concurrency: self.concurrency,
             progress: Progress::new(log, window, zone),
             stop: self.stop.clone(),
         }

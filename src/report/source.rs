@@ -16,11 +16,11 @@ use super::error::{PageFault, ReportError};
 use super::progress::Progress;
 use crate::backoff::{Backoff, Waits};
 use crate::cryptolens::{
-    ApiError, Client, DecodeFault, Endpoint, LicenseSeats, Retry, Row, RowFilter, TimeSource,
+    ApiError, Client, Concurrency, DecodeFault, Endpoint, LicenseSeats, Retry, Row, RowFilter, TimeSource,
 };
 use crate::reader::origin::{self, Mark};
 use crate::reader::{
-    Batch, Direction, Disorder, FilteredClient, Limit, LogProbe, LogReader, Pause, ReadPage, RetryPolicy,
+    Direction, Disorder, FilteredClient, Limit, LogProbe, LogReader, Pause, ReadAhead, ReadPage, RetryPolicy,
 };
 
 /// How far times may be off the order of ids, in seconds. A page all of which is off by more ends
@@ -40,6 +40,8 @@ const LEAST_LIMIT: u16 = 10;
 #[derive(Clone)]
 pub(crate) struct WindowReader {
     pub(crate) client: Client,
+    /// The most requests under way.
+    pub(crate) concurrency: Concurrency,
     pub(crate) progress: Progress,
     /// Ends every reading with [`ReportError::Interrupted`].
     pub(crate) stop: CancellationToken,
@@ -79,12 +81,11 @@ impl WindowReader {
         let mut pages = self.pages::<R>(filter, Direction::NewestFirst);
         let mut progression = Progression::new(R::LOG.endpoint(), Direction::NewestFirst, 0);
         loop {
-            let is_needed = |time: Option<i64>| time.is_none_or(|time| time >= oldest.saturating_sub(SLACK));
-            // Unless this page may be the last one, the next is on its way while this one is
-            // counted.
-            let page = pages.page(progression.last, |last| is_needed(last.time));
-            let ReadPage { batch, .. } = self.unless_stopped(page).await?.map_err(failed::<R>)?;
-            let Some(rows) = progression.accept(batch)? else { break };
+            // Unless this page may be the last one, others are on their way while it is counted.
+            let ahead = ReadAhead::Guesses { until: Some(oldest.saturating_sub(SLACK)) };
+            let page = pages.page(progression.last, ahead);
+            let page = self.unless_stopped(page).await?.map_err(failed::<R>)?;
+            let Some(rows) = progression.accept(page)? else { break };
             let newest = rows.iter().filter_map(Row::time).max();
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
             if let Some(further) = each(rows) {
@@ -112,9 +113,10 @@ impl WindowReader {
         let mut progression = Progression::new(R::LOG.endpoint(), Direction::OldestFirst, after);
         progression.summary.from_beginning = after == 0;
         loop {
-            let page = pages.page(progression.last, |last| last.time.is_none_or(|time| time <= end));
-            let ReadPage { batch, .. } = self.unless_stopped(page).await?.map_err(failed::<R>)?;
-            let Some(rows) = progression.accept(batch)? else { break };
+            let ahead = ReadAhead::Guesses { until: (end < i64::MAX).then_some(end) };
+            let page = pages.page(progression.last, ahead);
+            let page = self.unless_stopped(page).await?.map_err(failed::<R>)?;
+            let Some(rows) = progression.accept(page)? else { break };
             let oldest = rows.iter().filter_map(Row::time).min();
             self.progress.forward(rows.len(), rows.last().and_then(Row::time));
             if oldest.is_some_and(|time| time > end) {
@@ -173,7 +175,7 @@ impl WindowReader {
         let source = FilteredClient::new(self.client.clone(), filter.clone());
         let policy = FewTries::new(R::LOG.endpoint(), self.progress.clone());
         let limit = Limit::impatient(R::LOG.max_limit(), LEAST_LIMIT);
-        LogReader::new(source, policy, direction, Disorder::Refuse, limit)
+        LogReader::new(source, policy, direction, Disorder::Refuse, limit).with_concurrency(self.concurrency)
     }
 }
 
@@ -228,6 +230,8 @@ impl RetryPolicy for FewTries {
         }
     }
 
+    fn guess_ended(&mut self, _: Duration, _: Option<&ApiError>) {}
+
     async fn wait(&mut self, error: ApiError, _: Pause) -> Result<(), ApiError> {
         let Some(wait) = self.next_wait(&error) else { return Err(error) };
         let name = self.endpoint.name();
@@ -254,7 +258,8 @@ impl Progression {
 
     /// The rows of a page that are new, or `None` at the end of the log: after a page without any
     /// element, because a short one is no sign of the end.
-    fn accept<R: Row>(&mut self, batch: Batch<R>) -> Result<Option<Vec<R>>, ReportError> {
+    fn accept<R: Row>(&mut self, page: ReadPage<R>) -> Result<Option<Vec<R>>, ReportError> {
+        let ReadPage { batch, asked, .. } = page;
         if batch.listed == 0 {
             self.summary.whole_log = true;
             return Ok(None);
@@ -263,8 +268,9 @@ impl Progression {
         if batch.rows.is_empty() {
             return Err(ReportError::Pages { endpoint, fault: PageFault::NoId });
         }
-        let listed = batch.rows.len();
         let mut rows = batch.rows;
+        // The rows between the id that was asked after and the last one are read again on purpose.
+        let unasked = rows.iter().filter(|row| !self.direction.is_beyond(row.id(), asked)).count();
         rows.retain(|row| self.direction.is_beyond(row.id(), self.last));
         let Some(last) = rows.last() else {
             // Nothing but rows from before: asking again would give the same for ever.
@@ -275,7 +281,7 @@ impl Progression {
         summary.oldest = rows.iter().filter_map(Row::time).chain(summary.oldest).min();
         summary.pages += 1;
         summary.rows += of_length(rows.len());
-        summary.duplicates += of_length(listed - rows.len()) + batch.repeated;
+        summary.duplicates += of_length(unasked) + batch.repeated;
         summary.without_id += of_length(batch.without_id.len());
         Ok(Some(rows))
     }
@@ -285,18 +291,33 @@ impl Progression {
 mod tests {
     use super::*;
     use crate::cryptolens::{LogKind, Page};
-    use crate::reader::arrange;
+    use crate::reader::{Exchange, TimestampPair, arrange};
     use crate::report::record::RequestRecord;
     use crate::report::zone::Zone;
 
-    fn batch(direction: Direction, ids: &[i64], without_id: usize) -> Batch<RequestRecord> {
+    fn page_after(
+        asked: i64,
+        direction: Direction,
+        ids: &[i64],
+        without_id: usize,
+    ) -> ReadPage<RequestRecord> {
         let rows = ids.iter().map(|id| RequestRecord::with_id(*id)).collect();
         let page = Page { rows, without_id: vec![None; without_id] };
-        arrange(page, 1000, direction, Disorder::Refuse).unwrap()
+        let batch = arrange(page, 1000, direction, Disorder::Refuse).unwrap();
+        let now = TimestampPair::now();
+        ReadPage { batch, exchange: Exchange { sent: now, received: now }, asked, is_guess: false }
     }
 
     fn accepted(progression: &mut Progression, ids: &[i64]) -> Result<Option<Vec<i64>>, PageFault> {
-        match progression.accept(batch(progression.direction, ids, 0)) {
+        accepted_after(progression, progression.last, ids)
+    }
+
+    fn accepted_after(
+        progression: &mut Progression,
+        asked: i64,
+        ids: &[i64],
+    ) -> Result<Option<Vec<i64>>, PageFault> {
+        match progression.accept(page_after(asked, progression.direction, ids, 0)) {
             Ok(rows) => Ok(rows.map(|rows| rows.iter().map(Row::id).collect())),
             Err(ReportError::Pages { fault, .. }) => Err(fault),
             Err(error) => panic!("{error}"),
@@ -320,13 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_that_a_guessed_page_has_again_are_no_duplicates() {
+        let mut progression = Progression::new(LogKind::Events.endpoint(), Direction::OldestFirst, 3);
+        assert_eq!(accepted(&mut progression, &[4, 6]), Ok(Some(vec![4, 6])));
+        assert_eq!(accepted_after(&mut progression, 4, &[6, 7]), Ok(Some(vec![7])));
+        assert_eq!((progression.summary.rows, progression.summary.duplicates), (3, 0));
+    }
+
+    #[test]
     fn pages_that_lead_nowhere_are_an_error() {
         let progression = || Progression::new(LogKind::WebApi.endpoint(), Direction::NewestFirst, 5);
         assert_eq!(accepted(&mut progression(), &[9, 8]), Err(PageFault::Order));
-        let fault = progression().accept(batch(Direction::NewestFirst, &[], 3)).unwrap_err();
+        let fault = progression().accept(page_after(5, Direction::NewestFirst, &[], 3)).unwrap_err();
         assert!(matches!(fault, ReportError::Pages { fault: PageFault::NoId, .. }));
         let mut progression = progression();
-        assert!(progression.accept(batch(Direction::NewestFirst, &[4], 2)).is_ok());
+        assert!(progression.accept(page_after(5, Direction::NewestFirst, &[4], 2)).is_ok());
         assert_eq!(progression.summary.without_id, 2);
     }
 

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::receiver::{self, Receiver};
 use super::{BEGINNING, elapsed, local_clock, set_skew};
 use crate::cryptolens::{
-    Answered, ApiError, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot, Token,
-    TransportFault,
+    Answered, ApiError, Concurrency, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot,
+    Token, TransportFault,
 };
 
 use crate::history::minute_of;
@@ -103,6 +103,7 @@ impl Kind {
             Flaw::SealedByRowTimes => &[Kind::Steady],
             Flaw::LateMarkMissing => &[Kind::Backdated, Kind::StalledWriter],
             Flaw::HistoryAfterCommit => &[Kind::FailingCommits],
+            Flaw::GuessByUse => &[Kind::GrowingBacklog, Kind::Everything],
         }
     }
 
@@ -273,6 +274,7 @@ pub(super) struct World {
     random: ChaCha8Rng,
     overlap: u64,
     limit: u16,
+    concurrency: u8,
     server: Server,
     /// When the last row is visible everywhere, in seconds.
     last_visible: u64,
@@ -309,7 +311,8 @@ impl World {
             calm_from: (last_visible + 2 * overlap) * 1000,
             requests: 0,
         };
-        World { kind, random, overlap, limit, server, last_visible }
+        let concurrency = [1, 2, 4, 8][random.random_range(0..4)];
+        World { kind, random, overlap, limit, concurrency, server, last_visible }
     }
 
     /// Runs until everything is visible and all could have been read in calm, then compares.
@@ -348,6 +351,7 @@ impl World {
                 interval: Duration::from_secs(15),
                 overlap: Duration::from_secs(self.overlap),
                 since: Since::All,
+                concurrency: Concurrency::new(self.concurrency).unwrap(),
             };
             let cancel = CancellationToken::new();
             let poller = Poller::<_, _, EventRow>::new(

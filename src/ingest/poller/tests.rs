@@ -47,6 +47,14 @@ struct World {
     malformed: usize,
     /// When each request was made, after which id, and its limit.
     requests: Vec<(Duration, i64, u16)>,
+    /// How long a request takes.
+    latency: Duration,
+    /// Requests above this many at a time are answered with 429; 0 for no bound.
+    most_under_way: usize,
+    under_way: usize,
+    /// The most requests that were under way at a time.
+    peak_under_way: usize,
+    refused: usize,
     // The store's.
     opened: Option<LogCheckpoint>,
     epoch: u64,
@@ -95,8 +103,23 @@ impl PageSource for Fake {
     ) -> Result<Answered<Page<R>>, ApiError> {
         let sent = Instant::now();
         let TimestampPair { unix, monotonic: now } = clock();
-        let (answer, peeked, malformed) = self.world(|world| {
+        let latency = self.world(|world| {
             world.requests.push((now, query.starting_after, query.limit));
+            world.under_way += 1;
+            world.peak_under_way = world.peak_under_way.max(world.under_way);
+            world.latency
+        });
+        let is_refused =
+            self.world(|world| world.most_under_way > 0 && world.under_way > world.most_under_way);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        let (answer, peeked, malformed) = self.world(|world| {
+            world.under_way -= 1;
+            if is_refused {
+                world.refused += 1;
+                return (Err(ApiError::RateLimited { retry_after: None }), None, 0);
+            }
             let shown = world.hidden.extract_if(.., |(visible_at, _)| *visible_at <= unix);
             world.rows.extend(shown.map(|(_, row)| row));
             world.rows.sort_unstable();
@@ -224,6 +247,16 @@ impl Running {
     }
 
     fn with_token(world: World, token: Token) -> Running {
+        Running::with(world, token, Concurrency::ONE)
+    }
+
+    /// With so many requests under way while far behind.
+    fn with_concurrency(world: World, requests: u8) -> Running {
+        let token = Token::fixed("token".to_owned().into());
+        Running::with(world, token, Concurrency::new(requests).unwrap())
+    }
+
+    fn with(world: World, token: Token, concurrency: Concurrency) -> Running {
         clock();
         let fake = Fake {
             world: Arc::new(Mutex::new(world)),
@@ -236,6 +269,7 @@ impl Running {
             interval: INTERVAL,
             overlap: MINUTE,
             since: Since::All,
+            concurrency,
         };
         let poller = Poller::<_, _, EventRow>::new(
             settings,
@@ -323,6 +357,57 @@ async fn after_an_error_nothing_that_was_asked_ahead_is_used() {
     running.after(MINUTE).await;
     assert_eq!(running.kept(), all(250));
     assert_eq!(running.api.view()[&R_ENDPOINT].results["decode"], 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_read_by_several_requests_at_a_time_and_news_by_one() {
+    let latency = Duration::from_millis(100);
+    let running = Running::with_concurrency(World { rows: old(20_000), latency, ..World::default() }, 8);
+    running.after(Duration::from_secs(10)).await;
+    assert!(running.kept() == all(20_000));
+    let (peak, requests) = running.fake.world(|world| (world.peak_under_way, world.requests.len()));
+    assert!(peak == 8 && requests <= 260, "{requests} requests for 200 pages, {peak} at a time");
+    let backlog_took = running.fake.requests().last().unwrap().0;
+    assert!(backlog_took < latency * 201 / 4, "one after the other takes 20 s: {backlog_took:?}");
+    // Caught up, and after the overlap.
+    running.after(3 * MINUTE).await;
+    running.fake.world(|world| {
+        world.peak_under_way = 0;
+        world.rows.extend((20_001..=21_000).map(|id| (id, START + 180)));
+    });
+    running.after(MINUTE).await;
+    assert!(running.kept() == all(21_000));
+    assert_eq!(running.fake.world(|world| world.peak_under_way), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_429_above_two_at_a_time_is_read_with_few_of_them() {
+    let latency = Duration::from_millis(100);
+    let world = World { rows: old(20_000), latency, most_under_way: 2, ..World::default() };
+    let running = Running::with_concurrency(world, 8);
+    running.after(10 * MINUTE).await;
+    assert!(running.kept() == all(20_000));
+    let refused = running.fake.world(|world| world.refused);
+    assert!((1..=30).contains(&refused), "{refused} refusals for 200 pages");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_that_a_throttling_server_asks_for_holds_for_guesses_too() {
+    let latency = Duration::from_millis(100);
+    let running = Running::with_concurrency(World { rows: old(5000), latency, ..World::default() }, 8);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    running.fake.world(|world| {
+        let limited = ApiError::RateLimited { retry_after: Some(Duration::from_secs(30)) };
+        world.scripted = std::iter::repeat_n((Err(limited), None), 8).collect();
+    });
+    running.after(MINUTE).await;
+    assert!(running.kept() == all(5000));
+    let requests = running.fake.requests();
+    let longest = requests.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap();
+    assert!(longest >= Duration::from_secs(29), "no request for {longest:?} at the most");
     running.stop().await;
 }
 
@@ -717,6 +802,8 @@ proptest! {
         backlog in 0i64..450,
         live in prop::collection::vec((1i64..4, prop_oneof![9 => 0i64..20, 1 => Just(900)], 0i64..=60), 0..120),
         mishaps in prop::collection::vec((0u64..400, mishap()), 0..25),
+        concurrency in 1u8..9,
+        latency in 0u64..300,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -728,7 +815,8 @@ proptest! {
                 world.hidden.push((time + delay, (id, time)));
             }
             let promised: Vec<i64> = world.rows.iter().chain(world.hidden.iter().map(|(_, row)| row)).map(|(id, _)| *id).collect();
-            let running = Running::start(world);
+            world.latency = Duration::from_millis(latency);
+            let running = Running::with_concurrency(world, concurrency);
             for (wait, mishap) in mishaps {
                 running.after(Duration::from_secs(wait)).await;
                 let now = clock().monotonic;
