@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::clock::Exchange;
 use super::strands::BEGINNING;
 use crate::cryptolens::{ApiError, DecodeFault, Page, PageQuery, Row};
 
@@ -89,6 +90,20 @@ pub struct Batch<R> {
     pub listed: usize,
     /// True if these are as many as were asked for: more are likely to follow.
     pub full: bool,
+}
+
+/// A page that was read, and when.
+#[derive(Debug)]
+pub(crate) struct ReadPage<R> {
+    /// Its rows, in order.
+    pub(crate) batch: Batch<R>,
+    /// By the server's clock, as far as it is known.
+    pub(crate) exchange: Exchange,
+    /// The position that it was asked after: at or before the one that is wanted.
+    pub(crate) asked: i64,
+    /// True if it was asked for before the reading came to its position. It may begin with rows
+    /// that were handed over before, and a short one is no sign of the end of the log.
+    pub(crate) is_guess: bool,
 }
 
 /// Drops repeated ids, then checks the order of a page that was asked for with `limit` rows.

@@ -11,14 +11,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::batch::{Batch, Direction, Disorder};
+use super::batch::{Batch, Direction, Disorder, ReadPage};
 use super::clock::TimestampPair;
 use super::fetch::{Fetched, PeekedRow, fetch};
-use super::log_reader::ReadPage;
 use super::source::PageSource;
 use super::strands::{GuessFailure, LogEnd, PageOutline, Question, Strands};
 use crate::cryptolens::{ApiError, PageQuery, Row};
-use crate::task::joined;
+use crate::task::join;
 
 /// The requests under way, and the pages kept, of one reading.
 pub(super) struct Guesses<R> {
@@ -125,7 +124,7 @@ impl<R: Row> Guesses<R> {
             return Some(Arrival::Peeked(place, row));
         }
         let ended = self.flights.try_join_next()?;
-        let (question, fetched) = joined(std::future::ready(ended)).await;
+        let (question, fetched) = join(std::future::ready(ended)).await;
         Some(Arrival::Ended(question, fetched))
     }
 
@@ -135,7 +134,7 @@ impl<R: Row> Guesses<R> {
             biased;
             Some((place, row)) = self.peeks.recv() => Arrival::Peeked(place, row),
             Some(ended) = self.flights.join_next() => {
-                let (question, fetched) = joined(std::future::ready(ended)).await;
+                let (question, fetched) = join(std::future::ready(ended)).await;
                 Arrival::Ended(question, fetched)
             }
         }

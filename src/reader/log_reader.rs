@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::{Batch, Direction, Disorder};
-use super::clock::{Exchange, ServerClock, TimestampPair};
+use super::batch::{Batch, Direction, Disorder, ReadPage};
+use super::clock::{ServerClock, TimestampPair};
 use super::fetch::{Fetched, Fetching};
 use super::guesses::{Arrival, Guesses, Landing, Sender};
 use super::limit::Limit;
@@ -37,20 +37,6 @@ pub(crate) enum Pause {
     Growing,
     /// As after a first failure: the server is well, and the next question is a smaller one.
     Short,
-}
-
-/// A page that was read, and when.
-#[derive(Debug)]
-pub(crate) struct ReadPage<R> {
-    /// Its rows, in order.
-    pub(crate) batch: Batch<R>,
-    /// By the server's clock, as far as it is known.
-    pub(crate) exchange: Exchange,
-    /// The position that it was asked after: at or before the one that is wanted.
-    pub(crate) asked: i64,
-    /// True if it was asked for before the reading came to its position. It may begin with rows
-    /// that were handed over before, and a short one is no sign of the end of the log.
-    pub(crate) is_guess: bool,
 }
 
 /// What may be asked for beside the page behind the position.

@@ -21,10 +21,11 @@ mod probe;
 mod source;
 mod strands;
 
+pub(crate) use batch::ReadPage;
 pub use batch::{Batch, Direction, Disorder, arrange};
 pub use clock::{Exchange, TimestampPair};
 pub(crate) use limit::Limit;
-pub(crate) use log_reader::{LogReader, Pause, ReadAhead, ReadPage, RetryPolicy};
+pub(crate) use log_reader::{LogReader, Pause, ReadAhead, RetryPolicy};
 pub(crate) use probe::LogProbe;
 pub(crate) use source::FilteredClient;
 pub use source::PageSource;
