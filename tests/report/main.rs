@@ -23,6 +23,8 @@ const MONDAY: i64 = 1_767_571_200;
 fn command(stub: &Stub, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cryptolens-exporter"));
     command.env_clear().env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_API_URL", &stub.url);
+    // Faults are set by the number of the request.
+    command.env("CRYPTOLENS_API_CONCURRENCY", "1");
     command.args(args).stdin(Stdio::null());
     command
 }

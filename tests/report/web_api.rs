@@ -60,6 +60,13 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
+fn several_requests_at_a_time_change_nothing() {
+    let pages = |page| Stub::start(Logs { requests: requests(), page: Some(page), ..Logs::default() });
+    let report = |concurrency: &str| shown(&pages(7), &with(&["--format=json", concurrency]));
+    assert_eq!(report("--api.concurrency=1"), report("--api.concurrency=8"));
+}
+
+#[test]
 fn every_format_is_as_it_was() {
     let stub = stub();
     for (format, file) in [("text", "web-api.txt"), ("json", "web-api.json"), ("csv", "web-api.csv")] {
