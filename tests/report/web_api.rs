@@ -63,7 +63,13 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 fn several_requests_at_a_time_change_nothing() {
     let pages = |page| Stub::start(Logs { requests: requests(), page: Some(page), ..Logs::default() });
     let report = |concurrency: &str| shown(&pages(7), &with(&["--format=json", concurrency]));
-    assert_eq!(report("--api.concurrency=1"), report("--api.concurrency=8"));
+    let [one, eight] = ["--api.concurrency=1", "--api.concurrency=8"].map(|concurrency| {
+        let mut report: Value = serde_json::from_str(&report(concurrency)).unwrap();
+        // Where pages begin decides how many there are, and how far they reach beyond the window.
+        report.as_object_mut().unwrap().remove("read").unwrap();
+        report
+    });
+    assert_eq!(one, eight);
 }
 
 #[test]
