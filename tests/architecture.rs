@@ -72,7 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("cryptolens_simulator", &["commands"]),
     ("hyper", &["web", "cryptolens", "http"]),
-    ("prometheus", &["metrics", "snapshot"]),
+    ("procfs", &["snapshot"]),
     ("reqwest", &["cryptolens", "http", "outputs", "commands"]),
     ("rusqlite", &["ledger"]),
 ];

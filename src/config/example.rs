@@ -114,7 +114,9 @@ fn push_comment(file: &mut String, setting: &Setting, indent: usize) {
     if !setting.help.is_empty() {
         let _ = write!(text, " {}", setting.help);
     }
-    if let ValueKind::Choice(choices) = setting.kind {
+    if let ValueKind::Choice(choices) = setting.kind
+        && !setting.help.contains("One of")
+    {
         let names: Vec<&str> = choices.iter().map(|choice| choice.name).collect();
         let _ = write!(text, " One of {}.", names.join(", "));
     }

@@ -175,7 +175,9 @@ fn description(setting: &Setting) -> String {
     if !setting.help.is_empty() {
         let _ = write!(text, " {}", setting.help);
     }
-    if let ValueKind::Choice(choices) = setting.kind {
+    if let ValueKind::Choice(choices) = setting.kind
+        && !setting.help.contains("One of")
+    {
         let names: Vec<String> = choices.iter().map(|choice| format!("`{}`", choice.name)).collect();
         let _ = write!(text, " One of {}.", names.join(", "));
     } else if setting.is_typed() && !setting.example.is_empty() && setting.argument.is_empty() {

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use prometheus::core::Collector as _;
-use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{MetricFamily, MetricType};
+use procfs::process::{LimitValue, Process};
 
 use crate::cryptolens::{StateCode, state_code};
 use crate::ingest::LogStatus;
@@ -26,8 +24,8 @@ pub(super) fn register(registry: &ProcessRegistry, ledger: LedgerView, targets: 
         all
     }));
     registry.register(Arc::new(move || health(&ledger)));
-    let process = ProcessCollector::for_self();
-    registry.register(Arc::new(move || process.collect().iter().filter_map(convert).collect()));
+    let started = start_time();
+    registry.register(Arc::new(move || own_process(started)));
 }
 
 /// No id and no time comes near 2^53.
@@ -106,20 +104,51 @@ fn build_info() -> ProcessFamily {
     family
 }
 
-/// A family of the process collector, which has counters and gauges without labels.
-fn convert(family: &MetricFamily) -> Option<ProcessFamily> {
-    let value = family.get_metric().first()?;
-    let (family_type, value) = match family.get_field_type() {
-        MetricType::COUNTER => (FamilyType::Counter, ProcessValue::Counter(value.get_counter().get_value())),
-        MetricType::GAUGE => (FamilyType::Gauge, ProcessValue::Gauge(value.get_gauge().get_value())),
-        MetricType::HISTOGRAM | MetricType::SUMMARY | MetricType::UNTYPED => return None,
-    };
-    let converted = ProcessFamily {
-        name: family.name().to_owned().into(),
-        help: family.help().to_owned().into(),
-        family_type,
-        labels: &[],
-        points: Vec::new(),
-    };
-    Some(converted.with(value))
+/// When the process started, Unix seconds.
+fn start_time() -> Option<f64> {
+    let since_boot = whole(Process::myself().and_then(|process| process.stat()).ok()?.starttime);
+    Some(whole(procfs::boot_time_secs().ok()?) + since_boot / whole(procfs::ticks_per_second()))
+}
+
+fn whole(value: u64) -> f64 {
+    number(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// The families that every exporter has about its process. What /proc does not show is left out.
+fn own_process(started: Option<f64>) -> Vec<ProcessFamily> {
+    let Ok(process) = Process::myself() else { return Vec::new() };
+    let stat = process.stat().ok();
+    let stat = stat.as_ref();
+    let most_files = process.limits().ok().and_then(|limits| match limits.max_open_files.soft_limit {
+        LimitValue::Value(most) => Some(whole(most)),
+        LimitValue::Unlimited => None,
+    });
+    let cpu = stat.map(|stat| whole(stat.utime + stat.stime) / whole(procfs::ticks_per_second()));
+    let open_files = process.fd_count().ok().and_then(|count| u64::try_from(count).ok());
+    let resident = stat.map(|stat| whole(stat.rss.saturating_mul(procfs::page_size())));
+    let gauges = [
+        ("process_open_fds", "Number of open file descriptors.", open_files.map(whole)),
+        ("process_max_fds", "Maximum number of open file descriptors.", most_files),
+        ("process_virtual_memory_bytes", "Virtual memory size in bytes.", stat.map(|stat| whole(stat.vsize))),
+        ("process_resident_memory_bytes", "Resident memory size in bytes.", resident),
+        ("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", started),
+        (
+            "process_threads",
+            "Number of OS threads in the process.",
+            stat.map(|stat| number(stat.num_threads)),
+        ),
+    ];
+    let cpu = cpu.map(|seconds| {
+        let help = "Total user and system CPU time spent in seconds.";
+        unlabelled("process_cpu_seconds_total", help, FamilyType::Counter)
+            .with(ProcessValue::Counter(seconds))
+    });
+    let gauges = gauges.into_iter().filter_map(|(name, help, value)| {
+        Some(unlabelled(name, help, FamilyType::Gauge).with(ProcessValue::Gauge(value?)))
+    });
+    cpu.into_iter().chain(gauges).collect()
+}
+
+fn unlabelled(name: &'static str, help: &'static str, family_type: FamilyType) -> ProcessFamily {
+    ProcessFamily { name: name.into(), help: help.into(), family_type, labels: &[], points: Vec::new() }
 }
