@@ -8,7 +8,7 @@ mod common;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Exporter, TOKEN, command, entries, eventually, row, run, serve, serve_with_file};
@@ -746,4 +746,31 @@ async fn a_flag_wins_over_its_variable_and_a_port_alone_is_heard_at_both_familie
         [true, true, false],
         "a list adds up"
     );
+}
+
+/// A reader pastes them: the program's name, the address and the license key are those of this demo.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_that_the_demo_prints_run_as_they_stand() {
+    let demo = command(&["demo", "--web.listen-address=127.0.0.1:0", "--seed=1"]);
+    let exporter = Exporter::start(demo).await;
+    let printed = eventually("the commands", async || {
+        let output = exporter.process.output();
+        output.contains("Ctrl-C").then_some(output)
+    })
+    .await;
+    let lines: Vec<&str> =
+        printed.lines().map(str::trim).filter(|line| line.starts_with("CRYPTOLENS_TOKEN=")).collect();
+    assert_eq!(lines.len(), 2, "{printed}");
+    for line in lines {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (code, answer, errors) = run(shell).await;
+        assert_eq!(code, Some(0), "{line}: {errors}");
+        assert!(answer.lines().count() > 10, "{line}: {answer}");
+        if line.contains("audit seats") {
+            let refused = answer.lines().find(|line| line.starts_with("Refused: ")).unwrap();
+            assert!(!refused.starts_with("Refused: 0 "), "an audit with nothing to show: {answer}");
+        }
+    }
+    exporter.terminate().await;
 }

@@ -312,7 +312,7 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
     let counted = requests + events + changes;
     let License { product, key } = simulator.crowded_license();
     let report = urls.command("report --days=7");
-    let audit = urls.command(&format!("audit seats --product={product} --key={key}"));
+    let audit = urls.command(&format!("audit seats --product={product} --key={key} --hours=168"));
     let DemoUrls { exporter, telemetry_path, simulator, .. } = urls;
     Some(format!(
         "\n\
