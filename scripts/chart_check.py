@@ -233,6 +233,7 @@ def refusals(arguments):
     def given(*pairs):
         return [part for pair in pairs for part in ("--set", pair)]
 
+    target = "history.remoteWrite[0]"
     bad = [
         (given("demo=false"), "token.existingSecret is missing"),
         (good + given("image.tga=1"), "'tga' not allowed"),
@@ -274,6 +275,25 @@ def refusals(arguments):
         (good + given("otlp.headers=secret"), "'headers' not allowed"),
         (good + given("otlp.resourceAttributes=production"), "/otlp/resourceAttributes"),
         (given("demo=true", "config.otlp.interval=soon"), "such as 15s"),
+        (good + given("replicas=0"), "/replicas"),
+        (good + given("replicas=2"), 'since is "now"'),
+        (good + given("replicas=2", "since=30d"), 'since is "30d"'),
+        (good + given("replicas=2", "since=all"), 'since is "all"'),
+        (good + given("replicas=2", "since=2026-01-31", "extraArgs={--since=7d}"), 'since is "7d"'),
+        (
+            given("replicas=2", "since=2026-01-31", "config.accounts[0].token_env=A", "config.accounts[0].since=7d"),
+            'since is "7d"',
+        ),
+        (good + given("replicas=2", "since=2026-01-31", "persistence.existingClaim=old"), "is one claim"),
+        (given("demo=true", "replicas=2"), "each demo invents"),
+        (good + given("history.remoteWrite[0].url=prometheus:9090"), "/history/remoteWrite/0/url"),
+        (good + given("history.remoteWrite[0].name=a"), "'url'"),
+        (good + given(f"{target}.url=http://a", f"{target}.basicAuth.username=u"), f"{target}.secret"),
+        (good + given(f"{target}.url=http://a", f"{target}.password=u"), "'password' not allowed"),
+        (good + given("history.labels=region"), "/history/labels"),
+        (good + given("history.window=month"), "/history/window"),
+        (given("demo=true", f"{target}.url=http://a", f"{target}.headers.a=b"), "the demo takes one database"),
+        (given("demo=true", f"{target}.url=http://a", "history.remoteWrite[1].url=http://b"), "takes one database"),
     ]
     for options, wanted in bad:
         code, said = template(arguments[0], options)
@@ -292,6 +312,10 @@ def refusals(arguments):
         [*good, "--set-json", "livenessProbe=null"],
         [*good, "--set-json", "podSecurityContext=null", "--set", "openshift.adapt=enabled"],
         good + given("serviceMonitor.enabled=true", "serviceMonitor.interval=5s"),
+        good + given("replicas=2", "since=2026-01-31"),
+        good + given("replicas=2", "since=2026-01-31T08:00:00Z", "persistence.enabled=false"),
+        given("replicas=2", "since=now", "extraArgs={--since,2026-01-31,--api.token-file=/run/token}"),
+        given("demo=true", f"{target}.url=http://a:9090/api/v1/write", f"{target}.name=a"),
         good + given("otlp.interval=1000ms", "otlp.endpoint=http://[::1]:4318/"),
     ]
     for options in accepted:
@@ -329,6 +353,16 @@ def policies(arguments):
             [3, 53, 443],
         ),
         ({"otlp": {"endpoint": "http://a:1"}, "extraArgs": ["--otlp.endpoint=http://d:4"]}, [4, 53, 443]),
+        ({"history": {"remoteWrite": [{"url": "http://a:1/w"}, {"url": "http://b:1/w"}]}}, [1, 53, 443]),
+        ({"history": {"remoteWrite": [{"url": "http://a/w"}]}, "demo": True}, [53, 80]),
+        ({"config": {"history": {"remote_write": [{"url": "http://b:2/w"}]}}}, [2, 53, 443]),
+        (
+            {
+                "history": {"remoteWrite": [{"url": "http://a:1/w"}]},
+                "extraArgs": ["--history.remote-write.url=http://c:3/w"],
+            },
+            [3, 53, 443],
+        ),
     ]
     for given, wanted in cases:
         (policy,) = of_kind(rendered(arguments[0], {**TOKEN, **given}), "NetworkPolicy")
@@ -427,6 +461,64 @@ def settings(arguments):
                 },
             },
         ),
+        (
+            {
+                "history": {
+                    "remoteWrite": [
+                        {"url": "http://a/w"},
+                        {
+                            "url": "https://b/w",
+                            "name": "b",
+                            "timeout": "10s",
+                            "headers": {"X-Scope-OrgID": "1"},
+                            "secret": "b",
+                            "basicAuth": {"username": "u"},
+                            "tlsConfig": {"caKey": "ca.crt", "insecureSkipVerify": True},
+                        },
+                        {"url": "https://c/w", "secret": "c", "authorization": {"credentialsKey": "k"}},
+                    ],
+                    "window": "45d",
+                    "labels": "job=mine,cluster=eu",
+                    "outboxLimit": 20000000,
+                }
+            },
+            {
+                **file,
+                "history": {
+                    "remote_write": [
+                        {"url": "http://a/w"},
+                        {
+                            "url": "https://b/w",
+                            "name": "b",
+                            "remote_timeout": "10s",
+                            "headers": {"X-Scope-OrgID": "1"},
+                            "basic_auth": {
+                                "username": "u",
+                                "password_file": "/etc/cryptolens-exporter/history-1/password",
+                            },
+                            "tls_config": {
+                                "ca_file": "/etc/cryptolens-exporter/history-1/ca.crt",
+                                "insecure_skip_verify": True,
+                            },
+                        },
+                        {
+                            "url": "https://c/w",
+                            "authorization": {"credentials_file": "/etc/cryptolens-exporter/history-2/k"},
+                        },
+                    ],
+                    "window": "45d",
+                    "labels": "namespace=licensing,job=mine,cluster=eu",
+                    "outbox_limit": 20000000,
+                },
+            },
+        ),
+        (
+            {
+                "history": {"remoteWrite": [{"url": "http://a/w"}]},
+                "config": {"history": {"remote_write": [{"url": "http://b/w"}], "labels": "namespace=other"}},
+            },
+            {**file, "history": {"remote_write": [{"url": "http://b/w"}], "labels": "namespace=other"}},
+        ),
         # A product's number is not 1.2345678e+07, and a date stays a text.
         (
             {
@@ -452,6 +544,7 @@ def settings(arguments):
             yield f"{given}: the arguments are {container['args']}"
     yield from places(arguments[0], mount)
     yield from pushes(arguments[0])
+    yield from histories(arguments[0])
     (demo,) = of_kind(
         rendered(
             arguments[0],
@@ -512,6 +605,32 @@ def pushes(helm):
             yield f"{given}: otlp.caSecret is not mounted: {container['volumeMounts']}"
         if "ca" not in [volume.get("secret", {}).get("secretName") for volume in pod["volumes"]]:
             yield f"{given}: otlp.caSecret is no volume: {pod['volumes']}"
+
+
+def histories(helm):
+    """Secrets of the databases are mounted where the file looks for them; the demo has flags; replicas have a claim each."""
+    target = {"url": "http://a/w", "secret": "mimir", "basicAuth": {"username": "u"}}
+    given = {**TOKEN, "since": "2026-01-31", "replicas": 2, "history": {"remoteWrite": [{"url": "http://b/w"}, target]}}
+    (made,) = of_kind(rendered(helm, given), "StatefulSet")
+    pod = made["spec"]["template"]["spec"]
+    secrets = {volume["name"]: volume.get("secret", {}).get("secretName") for volume in pod["volumes"]}
+    mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    if secrets.get("history-1") != "mimir" or mounts.get("history-1") != "/etc/cryptolens-exporter/history-1":
+        yield f"the Secret of a database is not mounted: {secrets}, {mounts}"
+    if "history-0" in secrets:
+        yield f"a volume without a Secret: {secrets}"
+    if made["spec"]["replicas"] != 2 or len(made["spec"].get("volumeClaimTemplates", [])) != 1:
+        yield f"two replicas: {made['spec']['replicas']}, claims {made['spec'].get('volumeClaimTemplates')}"
+    history = {"remoteWrite": [{"url": "http://a/w", "name": "a"}], "window": "40d"}
+    (made,) = of_kind(rendered(helm, {"demo": True, "history": history}), "StatefulSet")
+    args = made["spec"]["template"]["spec"]["containers"][0]["args"]
+    wanted = {
+        "--history.remote-write.url=http://a/w",
+        "--history.window=40d",
+        "--history.labels=namespace=licensing,job=cryptolens-exporter",
+    }
+    if not wanted <= set(args):
+        yield f"the demo's arguments are {args}"
 
 
 def places(helm, mount):
@@ -836,6 +955,35 @@ def notes(arguments):
                 "otlp.pushTimeout: config.otlp.push_timeout wins",
                 "config.otlp.headers: otlp.headersSecret wins",
             ],
+            [],
+        ),
+        (
+            {
+                **TOKEN,
+                "since": "2026-01-31",
+                "replicas": 2,
+                "history": {"remoteWrite": [{"url": "http://a/w"}, {"url": "http://b/w"}]},
+            },
+            ["written to http://a/w and http://b/w", "2 replicas count the same rows"],
+            ["do nothing"],
+        ),
+        (
+            {**TOKEN, "history": {"window": "40d", "otlp": True}, "networkPolicy": {"historyTo": [{}]}},
+            ["history.otlp: nothing is pushed", "networkPolicy.historyTo: no history is written"],
+            ["is written to", "replicas count"],
+        ),
+        (
+            {**TOKEN, "history": {"labels": "a=b"}},
+            ["history.labels: no history is written"],
+            ["is written to"],
+        ),
+        (
+            {
+                **TOKEN,
+                "history": {"remoteWrite": [{"url": "http://a/w"}], "window": "40d"},
+                "config": {"history": {"remote_write": [{"url": "http://b/w"}], "window": "50d"}},
+            },
+            ["written to http://b/w", "history.remoteWrite: config", "history.window: config.history.window wins"],
             [],
         ),
         ({"enabled": False}, ["Nothing was made"], ["port-forward"]),

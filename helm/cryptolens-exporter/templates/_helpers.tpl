@@ -29,6 +29,8 @@ enabled: true
 global: {}
 storage: {}
 otlp: {}
+replicas: 1
+history: { remoteWrite: [], otlp: false, window: "", labels: "", outboxLimit: 0 }
 openshift: { adapt: auto }
 service: { labels: {} }
 serviceMonitor: { job: cryptolens-exporter, additionalLabels: {} }
@@ -213,6 +215,7 @@ that is a default of the exporter.
 {{- $shorthands = append $shorthands (list "log" "format" .Values.log.format) -}}
 {{- end -}}
 {{- $shorthands = concat $shorthands (include "cryptolens-exporter.otlpShorthands" . | fromYamlArray) -}}
+{{- $shorthands = concat $shorthands (include "cryptolens-exporter.historyShorthands" . | fromYamlArray) -}}
 {{- $config := deepCopy .Values.config -}}
 {{- range $shorthands -}}
 {{- $section := index $config (first .) | default dict -}}
@@ -255,6 +258,138 @@ that is a default of the exporter.
 {{- $shorthands = append $shorthands (list "otlp" "key_file" "clientCertificateSecret" "/etc/cryptolens-exporter/otlp-client/tls.key") -}}
 {{- end -}}
 {{- toYaml $shorthands -}}
+{{- end -}}
+
+{{/* Section and key of the file, name in `history` here, and value, of each `history` value that is no default of the exporter. */}}
+{{- define "cryptolens-exporter.historyShorthands" -}}
+{{- $history := .Values.history -}}
+{{- $given := .Values.config.history | default dict -}}
+{{- $shorthands := list -}}
+{{- if $history.remoteWrite -}}
+{{- $shorthands = append $shorthands (list "history" "remote_write" "remoteWrite" (include "cryptolens-exporter.historyTargets" . | fromYamlArray)) -}}
+{{- end -}}
+{{- if $history.otlp -}}
+{{- $shorthands = append $shorthands (list "history" "otlp" "otlp" true) -}}
+{{- end -}}
+{{- if $history.window -}}
+{{- $shorthands = append $shorthands (list "history" "window" "window" $history.window) -}}
+{{- end -}}
+{{- if $history.outboxLimit -}}
+{{- $shorthands = append $shorthands (list "history" "outbox_limit" "outboxLimit" (int64 $history.outboxLimit)) -}}
+{{- end -}}
+{{- if or $history.labels $history.remoteWrite $history.otlp $given.remote_write $given.otlp -}}
+{{- /* Pods of two namespaces may have the same name: without a label their samples would be of the same series. */ -}}
+{{- $labels := list (printf "namespace=%s" (include "cryptolens-exporter.namespace" .)) -}}
+{{- $job := .Values.podMonitor.enabled | ternary .Values.podMonitor.job .Values.serviceMonitor.job -}}
+{{- with $job -}}
+{{- $labels = append $labels (printf "job=%s" .) -}}
+{{- end -}}
+{{- with $history.labels -}}
+{{- $own := list -}}
+{{- range splitList "," . -}}
+{{- $own = append $own (splitList "=" . | first) -}}
+{{- end -}}
+{{- $kept := list -}}
+{{- range $labels -}}
+{{- if not (has (splitList "=" . | first) $own) -}}
+{{- $kept = append $kept . -}}
+{{- end -}}
+{{- end -}}
+{{- $labels = append $kept . -}}
+{{- end -}}
+{{- $shorthands = append $shorthands (list "history" "labels" "labels" (join "," $labels)) -}}
+{{- end -}}
+{{- toYaml $shorthands -}}
+{{- end -}}
+
+{{/* history.remoteWrite as the file has it: keys of a Secret become the files of its mount. */}}
+{{- define "cryptolens-exporter.historyTargets" -}}
+{{- $targets := list -}}
+{{- range $index, $given := .Values.history.remoteWrite -}}
+{{- $folder := printf "/etc/cryptolens-exporter/history-%d" $index -}}
+{{- $target := dict "url" .url -}}
+{{- with .name -}}{{- $_ := set $target "name" . -}}{{- end -}}
+{{- with .timeout -}}{{- $_ := set $target "remote_timeout" . -}}{{- end -}}
+{{- with .headers -}}{{- $_ := set $target "headers" . -}}{{- end -}}
+{{- $needs := list -}}
+{{- with .basicAuth -}}
+{{- $needs = append $needs "basicAuth" -}}
+{{- $_ := set $target "basic_auth" (dict "username" .username "password_file" (printf "%s/%s" $folder (default "password" .passwordKey))) -}}
+{{- end -}}
+{{- with .authorization -}}
+{{- $needs = append $needs "authorization" -}}
+{{- $authorization := dict "credentials_file" (printf "%s/%s" $folder (default "token" .credentialsKey)) -}}
+{{- with .type -}}{{- $_ := set $authorization "type" . -}}{{- end -}}
+{{- $_ := set $target "authorization" $authorization -}}
+{{- end -}}
+{{- with .tlsConfig -}}
+{{- $tls := dict -}}
+{{- range $name, $key := dict "caKey" "ca_file" "certKey" "cert_file" "keyKey" "key_file" -}}
+{{- with index $given.tlsConfig $name -}}
+{{- $needs = append $needs "tlsConfig" -}}
+{{- $_ := set $tls $key (printf "%s/%s" $folder .) -}}
+{{- end -}}
+{{- end -}}
+{{- with .serverName -}}{{- $_ := set $tls "server_name" . -}}{{- end -}}
+{{- with .insecureSkipVerify -}}{{- $_ := set $tls "insecure_skip_verify" . -}}{{- end -}}
+{{- $_ := set $target "tls_config" $tls -}}
+{{- end -}}
+{{- if and $needs (not .secret) -}}
+{{- fail (printf "\n\nhistory.remoteWrite[%d].%s names keys of a Secret: set history.remoteWrite[%d].secret to its name." $index (first $needs) $index) -}}
+{{- end -}}
+{{- $targets = append $targets $target -}}
+{{- end -}}
+{{- toYaml $targets -}}
+{{- end -}}
+
+{{/* Volumes of the Secrets of history.remoteWrite. */}}
+{{- define "cryptolens-exporter.historyVolumes" -}}
+{{- $secrets := dict -}}
+{{- if not .Values.demo -}}
+{{- range $index, $_ := .Values.history.remoteWrite -}}
+{{- $_ := set $secrets (printf "history-%d" $index) .secret -}}
+{{- end -}}
+{{- end -}}
+{{- include "cryptolens-exporter.secretVolumes" $secrets -}}
+{{- end -}}
+
+{{/* URLs that the history is written to in the end: a flag or a variable takes the place of the list in the file. */}}
+{{- define "cryptolens-exporter.historyUrls" -}}
+{{- $urls := list -}}
+{{- $typed := include "cryptolens-exporter.setting" (list . "history.remote-write.url" "CRYPTOLENS_HISTORY_REMOTE_WRITE_URL" "" "" "") -}}
+{{- if $typed -}}
+{{- $urls = list $typed -}}
+{{- else -}}
+{{- range dig "history" "remote_write" list (include "cryptolens-exporter.config" . | fromYaml) -}}
+{{- $urls = append $urls .url -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $urls -}}
+{{- end -}}
+
+{{/* The number of replicas; several are refused where they would not count the same rows. */}}
+{{- define "cryptolens-exporter.replicas" -}}
+{{- $replicas := int64 .Values.replicas -}}
+{{- if gt $replicas 1 -}}
+{{- if .Values.demo -}}
+{{- fail "\n\nreplicas is above 1, and each demo invents traffic of its own: set replicas=1." -}}
+{{- end -}}
+{{- if and .Values.persistence.enabled .Values.persistence.existingClaim -}}
+{{- fail "\n\nreplicas is above 1, and persistence.existingClaim is one claim: each replica needs a ledger of its own. Leave it empty, or set replicas=1." -}}
+{{- end -}}
+{{- $all := list (include "cryptolens-exporter.setting" (list . "since" "CRYPTOLENS_SINCE" "" "since" "now")) -}}
+{{- range .Values.config.accounts -}}
+{{- with .since -}}
+{{- $all = append $all (toString .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $all -}}
+{{- if not (regexMatch "^[0-9]{4}-[0-9]{2}-[0-9]{2}" .) -}}
+{{- fail (printf "\n\nreplicas is above 1, and since is %q: replicas that start at different times would count different rows. Set since to a date or a time, such as since=\"2026-01-31\" or since=\"2026-01-31T08:00:00Z\", or set replicas=1." .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $replicas -}}
 {{- end -}}
 
 {{/*
@@ -511,6 +646,7 @@ file, the exporter asks itself.
 {{- end -}}
 {{- $own = concat $own (include "cryptolens-exporter.webMounts" . | fromYamlArray) -}}
 {{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.otlpVolumes" . | fromYamlArray) | fromYamlArray) -}}
+{{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.historyVolumes" . | fromYamlArray) | fromYamlArray) -}}
 {{- $places := list -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- $places = append $places (trimSuffix "/" .mountPath) -}}
@@ -547,10 +683,20 @@ file, the exporter asks itself.
   (list "log" "level" "log.level")
   (list "log" "format" "log.format")
   (list "otlp" "endpoint" "otlp.endpoint")
+  (list "history" "otlp" "history.otlp")
+  (list "history" "window" "history.window")
+  (list "history" "labels" "history.labels")
+  (list "history" "outbox_limit" "history.outbox-limit")
 -}}
 {{- with dig (first $setting) (index $setting 1) "" $config -}}
 {{- $args = append $args (printf "--%s=%v" (last $setting) (kindIs "slice" . | ternary (join "," .) .)) -}}
 {{- end -}}
+{{- end -}}
+{{- with dig "history" "remote_write" list $config -}}
+{{- if or (gt (len .) 1) (omit (first .) "url" "name" "remote_timeout") -}}
+{{- fail "\n\nhistory.remoteWrite: the demo takes one database, without credentials, headers and TLS settings." -}}
+{{- end -}}
+{{- $args = append $args (printf "--history.remote-write.url=%s" (first .).url) -}}
 {{- end -}}
 {{- end -}}
 {{- range .Values.extraArgs -}}
@@ -563,7 +709,7 @@ file, the exporter asks itself.
 {{- define "cryptolens-exporter.idle" -}}
 {{- $config := .Values.config -}}
 {{- if .Values.demo -}}
-{{- range $key, $_ := omit $config "poll" "web" "log" "storage" "otlp" }}
+{{- range $key, $_ := omit $config "poll" "web" "log" "storage" "otlp" "history" }}
 config.{{ $key }}: the demo has an account of its own
 {{- end }}
 {{- if hasKey (default dict $config.poll) "overlap" }}
@@ -626,6 +772,28 @@ otlp.headersSecret: nothing is pushed without otlp.endpoint
 config.otlp.headers: otlp.headersSecret wins
 {{- end }}
 {{- end }}
+{{- $written := include "cryptolens-exporter.historyUrls" . | fromYamlArray }}
+{{- $given := default dict $config.history }}
+{{- range include "cryptolens-exporter.historyShorthands" . | fromYamlArray }}
+{{- $own := index $.Values.history (index . 2) }}
+{{- $other := index $given (index . 1) }}
+{{- if and $own $other (ne (toString $own) (toString $other)) }}
+history.{{ index . 2 }}: config.history.{{ index . 1 }} wins
+{{- end }}
+{{- end }}
+{{- if and .Values.history.otlp (not $endpoint) }}
+history.otlp: nothing is pushed without otlp.endpoint
+{{- end }}
+{{- if not (or $written .Values.history.otlp $given.otlp) }}
+{{- range list "window" "labels" "outboxLimit" }}
+{{- if index $.Values.history . }}
+history.{{ . }}: no history is written without history.remoteWrite
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled .Values.networkPolicy.historyTo (not $written) }}
+networkPolicy.historyTo: no history is written without history.remoteWrite
+{{- end }}
 {{- if and .Values.networkPolicy.enabled .Values.networkPolicy.otlpTo (not $endpoint) }}
 networkPolicy.otlpTo: nothing is pushed without otlp.endpoint
 {{- end }}
@@ -649,7 +817,7 @@ image.tag: image.digest wins
 serviceAccount.annotations: serviceAccount.create is false
 {{- end }}
 {{- if not .Values.networkPolicy.enabled }}
-{{- range list "scrapeFrom" "apiTo" "otlpTo" "extraIngress" "extraEgress" }}
+{{- range list "scrapeFrom" "apiTo" "otlpTo" "historyTo" "extraIngress" "extraEgress" }}
 {{- if index $.Values.networkPolicy . }}
 networkPolicy.{{ . }}: networkPolicy.enabled is false
 {{- end }}
