@@ -21,11 +21,13 @@
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the
 //! pieces together and keeps them running), [`commands`], [`logging`], `http` (what all HTTP
 //! clients share), `task` (tasks that belong together), `text` (what is fit to be shown).
-//! [`report`] reads the API through [`reader`] and never touches the ledger.
+//! [`report`] reads the API through [`reader`] and never touches the ledger; [`backfill`] writes the
+//! history of a past time.
 //! `cryptolens-simulator`, a crate that shares no code with this one, is the other end of the wire,
 //! and `commands::demo` is both ends at once.
 
 pub mod advice;
+pub mod backfill;
 pub mod backoff;
 pub mod cli;
 pub mod commands;

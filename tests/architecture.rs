@@ -37,11 +37,12 @@ const MAP: &[(&str, &[&str])] = &[
     // Beside the flow: both read through the reader.
     ("archive", &["cryptolens", "advice", "reader", "ledger", "snapshot", GROUND]),
     ("report", &["cryptolens", "advice", "reader", GROUND]),
+    ("backfill", &["cryptolens", "tally", "history", "outputs", "report", GROUND]),
     // The roof.
     ("config", &["cryptolens", "ingest", "tally", "ledger", "outputs", "report", "web", GROUND]),
     ("supervisor", &[GROUND]),
     ("daemon", &["config", "supervisor", FLOW, GROUND]),
-    ("commands", &["config", "daemon", "supervisor", FLOW, GROUND]),
+    ("commands", &["backfill", "config", "daemon", "supervisor", FLOW, GROUND]),
     ("cli", &["config", "commands", GROUND]),
 ];
 

@@ -4,6 +4,7 @@
 //! and returns an error that decides the exit code. It knows nothing of how flags are parsed.
 
 mod audit;
+mod backfill;
 mod check;
 mod demo;
 mod export;
@@ -36,6 +37,7 @@ pub async fn run(command: CommandName, flags: &FlagValues) -> Result<(), Command
         CommandName::Report => report::run(flags).await,
         CommandName::Audit => audit::run(flags).await,
         CommandName::Export => export::run(flags).await,
+        CommandName::Backfill => backfill::run(flags).await,
         CommandName::Simulate => simulate::run(flags).await,
     }
 }

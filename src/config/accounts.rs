@@ -121,6 +121,20 @@ impl Sources<'_> {
         token.map(account).into_iter().collect()
     }
 
+    /// The logs of the account that `--account` names, or of the only one.
+    pub(super) fn logs_of_one_account(&mut self) -> Vec<LogKind> {
+        let wanted = self.sourced(&table::ACCOUNT).map(|found| found.text);
+        let is_wanted = |entry: &&FileAccount| {
+            let name = entry.name.as_ref().map(|name| &name.text);
+            wanted.as_ref().is_none_or(|wanted| name == Some(wanted))
+        };
+        let own = self.file.accounts.as_ref().and_then(|listed| listed.iter().find(is_wanted)?.logs.clone());
+        match own.filter(|_| self.overridden(&table::LOGS).is_none()) {
+            Some(items) => self.logs(&items),
+            None => self.shared_logs(),
+        }
+    }
+
     fn shared_since(&mut self) -> Since {
         self.get(&table::SINCE, value::since).unwrap_or(Since::Now)
     }

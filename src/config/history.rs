@@ -52,13 +52,23 @@ pub(super) fn resolve(
     has_push: bool,
     warnings: &mut Vec<String>,
 ) -> Option<HistorySettings> {
+    let outbox_limit = sources.get(&table::HISTORY_OUTBOX_LIMIT, value::integer);
+    let history = resolve_without_outbox(sources, has_push, warnings)?;
+    Some(HistorySettings { outbox_limit: outbox_limit?, ..history })
+}
+
+/// The same for a command that keeps nothing.
+pub(super) fn resolve_without_outbox(
+    sources: &mut Sources<'_>,
+    has_push: bool,
+    warnings: &mut Vec<String>,
+) -> Option<HistorySettings> {
     let remote_write = super::remote_write::resolve(sources, warnings);
     let otlp = sources.get(&table::HISTORY_OTLP, value::switch);
     if otlp == Some(true) && !has_push && sources.is_sound() {
         sources.needs("--history.otlp", &table::OTLP_ENDPOINT);
     }
     let window = sources.get(&table::HISTORY_WINDOW, value::duration);
-    let outbox_limit = sources.get(&table::HISTORY_OUTBOX_LIMIT, value::integer);
     let labels = labels(sources);
     let (labels, has_own_instance) = labels?;
     Some(HistorySettings {
@@ -67,7 +77,7 @@ pub(super) fn resolve(
         window: window?,
         labels,
         has_own_instance,
-        outbox_limit: outbox_limit?,
+        outbox_limit: 0,
     })
 }
 

@@ -47,11 +47,12 @@ pub use ca_file::CaFile;
 pub use environment::{Environment, SystemEnvironment};
 pub use history::HistorySettings;
 pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};
-pub use resolve::{demo, serve};
+pub use resolve::{backfill, demo, serve};
 pub use sources::{FlagValues, SourceLevel, Sources};
 pub use token::{TokenError, TokenSource, find_token, read_token_file};
 
 use crate::cryptolens::{ClientOptions, Concurrency, LogKind, Product};
+use crate::ingest::Since;
 use crate::ledger::ForeignLedger;
 use crate::logging::LogSettings;
 use crate::outputs::otlp::OtlpSettings;
@@ -109,6 +110,27 @@ pub struct AccountAccess {
     pub objects_first_code: i64,
     /// Remarks on what is valid but should be changed.
     pub warnings: Vec<String>,
+}
+
+/// Settings of `backfill`.
+#[derive(Debug, Clone)]
+pub struct BackfillSettings {
+    /// The account that is read.
+    pub access: AccountAccess,
+    /// Its logs.
+    pub logs: Vec<LogKind>,
+    /// Where the history begins.
+    pub since: Since,
+    /// Where it ends; `None` for the last complete minute.
+    pub to: Option<Since>,
+    /// The file to write; `None` for a target.
+    pub output: Option<PathBuf>,
+    /// The directory of a ledger whose history is not to be written again.
+    pub storage_path: Option<PathBuf>,
+    /// The targets, and what every sample carries.
+    pub history: HistorySettings,
+    /// The receiver of the push.
+    pub otlp: Option<OtlpSettings>,
 }
 
 /// Settings of `demo`.

@@ -7,7 +7,7 @@ use super::problem::{ConfigError, Problem};
 use super::setting::{CommandName, Setting};
 use super::sources::{FlagValues, SourceLevel, Sources};
 use super::value::{self, SourcedValue};
-use super::{Api, CaFile, DemoSettings, Intervals, RestartValues, Settings, Web, table};
+use super::{Api, BackfillSettings, CaFile, DemoSettings, Intervals, RestartValues, Settings, Web, table};
 use crate::cryptolens::Concurrency;
 use crate::http;
 use crate::ledger::ForeignLedger;
@@ -109,6 +109,35 @@ fn with_pushes(flags: &FlagValues, environment: &dyn Environment) -> FlagValues 
         flags.insert(&table::REMOTE_WRITE_URL, vec![format!("{base}/api/v1/write")]);
     }
     flags
+}
+
+/// Settings of `backfill`.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn backfill(flags: &FlagValues, environment: &dyn Environment) -> Result<BackfillSettings, ConfigError> {
+    let mut sources = Sources::with_file(flags, environment)?;
+    let since = sources.require(CommandName::Backfill, &table::BACKFILL_SINCE, value::since);
+    let to = sources.get(&table::BACKFILL_TO, value::since);
+    let output = sources.path(&table::BACKFILL_OUTPUT);
+    let storage_path = sources.path(&table::BACKFILL_STORAGE_PATH);
+    let logs = sources.logs_of_one_account();
+    let mut warnings = Vec::new();
+    let otlp = super::otlp::resolve(&mut sources, &mut warnings);
+    let history = super::history::resolve_without_outbox(&mut sources, otlp.is_some(), &mut warnings);
+    let access = sources.account_access();
+    let has_end = to.is_some() || storage_path.is_some();
+    if !has_end && history.as_ref().is_some_and(|history| !history.has_own_instance) && sources.is_sound() {
+        let who = "backfill without --storage.path, and without an instance of its own in --history.labels,";
+        sources.needs(who, &table::BACKFILL_TO);
+    }
+    let settings = (|| {
+        let mut access = access?;
+        access.warnings.extend(warnings);
+        let history = history?;
+        Some(BackfillSettings { access, logs, since: since?, to, output, storage_path, history, otlp })
+    })();
+    sources.finish(settings)
 }
 
 /// Remarks on what is valid but should be changed.

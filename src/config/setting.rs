@@ -23,6 +23,8 @@ pub enum CommandName {
     Audit,
     /// Exports the entries of a log.
     Export,
+    /// Writes the history of a past time.
+    Backfill,
     /// Serves the simulated Web API alone.
     Simulate,
 }
@@ -242,7 +244,7 @@ impl SettingGroup {
 
 impl CommandName {
     /// All commands, in the order in which the help page lists them.
-    pub const ALL: [CommandName; 8] = [
+    pub const ALL: [CommandName; 9] = [
         Self::Serve,
         Self::Demo,
         Self::Check,
@@ -250,6 +252,7 @@ impl CommandName {
         Self::Report,
         Self::Audit,
         Self::Export,
+        Self::Backfill,
         Self::Simulate,
     ];
 
@@ -264,6 +267,7 @@ impl CommandName {
             Self::Report => "report",
             Self::Audit => "audit",
             Self::Export => "export",
+            Self::Backfill => "backfill",
             Self::Simulate => "simulate",
         }
     }

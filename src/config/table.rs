@@ -12,7 +12,9 @@
 
 use std::time::Duration;
 
-use super::setting::CommandName::{Audit, Check, Demo, Export, Healthcheck, Report, Serve, Simulate};
+use super::setting::CommandName::{
+    Audit, Backfill, Check, Demo, Export, Healthcheck, Report, Serve, Simulate,
+};
 use super::setting::{ChoiceRow, CommandName, CommandRow, DefaultValue, Setting, SettingGroup, ValueKind};
 use crate::cryptolens::Concurrency;
 
@@ -33,7 +35,13 @@ const WITH_WEB_SERVER: &[CommandName] = &[Serve, Check, Demo];
 /// The commands that read a log once.
 const READING: &[CommandName] = &[Report, Audit, Export];
 /// The commands that read the Web API of an account.
-const WITH_ACCOUNT: &[CommandName] = &[Serve, Check, Report, Audit, Export];
+const WITH_ACCOUNT: &[CommandName] = &[Serve, Check, Report, Audit, Export, Backfill];
+/// The commands that read one account of the file.
+const OF_ONE_ACCOUNT: &[CommandName] = &[Report, Audit, Export, Backfill];
+/// The commands that count.
+const COUNTING: &[CommandName] = &[Serve, Check, Backfill];
+/// The commands that push to an OpenTelemetry receiver.
+const WITH_PUSH: &[CommandName] = &[Serve, Check, Demo, Backfill];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,9 +66,11 @@ pub(super) const LISTEN_EXPECTED: &str =
 const WITH_WEB_CONFIG: &[CommandName] = &[Serve, Check, Demo, Healthcheck];
 
 /// The commands that send history.
-const WITH_HISTORY: &[CommandName] = &[Serve, Check, Demo];
+const WITH_HISTORY: &[CommandName] = &[Serve, Check, Demo, Backfill];
 /// The same, for what only the file can say.
-const WITH_HISTORY_IN_FILE: &[CommandName] = &[Serve, Check];
+const WITH_HISTORY_IN_FILE: &[CommandName] = &[Serve, Check, Backfill];
+/// The commands that keep an outbox.
+const WITH_OUTBOX: &[CommandName] = &[Serve, Check, Demo];
 const REMOTE_WRITE_URL_EXPECTED: &str =
     "an http or https URL without user name and password, such as http://prometheus:9090/api/v1/write";
 
@@ -187,6 +197,48 @@ settings! {
         summary: "Where to begin: a duration back from now",
         help: "A duration such as 30d or 12h. Is not used with --from.",
         expected: WINDOW_EXPECTED,
+    }
+    BACKFILL_SINCE {
+        flag: "since",
+        variable: "CRYPTOLENS_BACKFILL_SINCE",
+        kind: ValueKind::Since,
+        value_name: "WHEN",
+        default: DefaultValue::Means("none, it is needed"),
+        example: "30d",
+        group: SettingGroup::Time,
+        commands: &[Backfill],
+        summary: "Where the history begins",
+        help: "One of: all (everything the API still has), a duration such as 30d (that far back), a date such as 2026-01-31 \
+               (midnight UTC), or a time such as 2026-01-31T08:00:00Z. It begins with the first whole minute.",
+        expected: SINCE_EXPECTED,
+    }
+    BACKFILL_TO {
+        flag: "to",
+        variable: "CRYPTOLENS_BACKFILL_TO",
+        kind: ValueKind::Since,
+        value_name: "WHEN",
+        default: DefaultValue::Means("where the history of the ledger begins, else now"),
+        example: "2026-02-01",
+        group: SettingGroup::Time,
+        commands: &[Backfill],
+        summary: "Where the history ends, itself not included",
+        help: "Is written as --since is. Needed without --storage.path, unless --history.labels gives the samples an instance of \
+               their own: what serve writes and what backfill writes must not overlap.",
+        expected: SINCE_EXPECTED,
+    }
+    BACKFILL_OUTPUT {
+        flag: "output",
+        short: Some('o'),
+        variable: "CRYPTOLENS_BACKFILL_OUTPUT",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("none; this or a target is needed"),
+        example: "history.om",
+        group: SettingGroup::Presentation,
+        commands: &[Backfill],
+        summary: "File of OpenMetrics text to write, instead of a target",
+        help: "For promtool tsdb create-blocks-from openmetrics. It is written beside its place and put there when it is complete.",
+        expected: "the path of a file",
     }
     AUDIT_HOURS {
         flag: "hours",
@@ -449,7 +501,7 @@ settings! {
         default: DefaultValue::Means("the only one"),
         example: "shop",
         group: SettingGroup::Configuration,
-        commands: READING,
+        commands: OF_ONE_ACCOUNT,
         summary: "Account of the configuration file",
         help: "Its name there; needed where the file lists several. The tokens of the others are not read.",
         expected: "the name of an account",
@@ -581,7 +633,7 @@ settings! {
         default: DefaultValue::Is("web_api,events,objects"),
         example: "web_api,events",
         group: SettingGroup::Counting,
-        commands: SERVING,
+        commands: COUNTING,
         summary: "Logs to count",
         help: "A list, separated by commas: web_api (activations, deactivations, key creation ... with their outcome), events \
                (what apps register: features used, payments), objects (who added, changed or deleted customers, products, \
@@ -675,6 +727,18 @@ settings! {
         restart: true,
         summary: "Directory of the ledger",
         help: "It is created if missing. Name one to see counts survive a restart.",
+        expected: "a path",
+    }
+    BACKFILL_STORAGE_PATH {
+        flag: "storage.path",
+        variable: "CRYPTOLENS_STORAGE_PATH",
+        kind: ValueKind::Path,
+        value_name: "DIRECTORY",
+        example: "/var/lib/cryptolens-exporter",
+        group: SettingGroup::Storage,
+        commands: &[Backfill],
+        summary: "Directory of the ledger whose history is not to be written again",
+        help: "It is only read, and may be in use. The history that is written ends where that of the ledger begins, log by log.",
         expected: "a path",
     }
     FOREIGN_LEDGER {
@@ -947,7 +1011,7 @@ settings! {
         default: DefaultValue::Is("10000000"),
         example: "1000000",
         group: SettingGroup::History,
-        commands: WITH_HISTORY,
+        commands: WITH_OUTBOX,
         summary: "The most samples that wait for a database that is down",
         help: "Beyond it the oldest are dropped and counted. They wait in the ledger, at a few bytes each.",
         expected: "a whole number from 1 to 1000000000",
@@ -974,7 +1038,7 @@ settings! {
         default: DefaultValue::Means("none: metrics are not pushed"),
         example: "http://localhost:4318",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "OpenTelemetry receiver to push metrics to",
         help: "Everything on /metrics is pushed there with OTLP over HTTP. /v1/metrics is appended to the path.",
         expected: OTLP_ENDPOINT_EXPECTED,
@@ -986,7 +1050,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_ENDPOINT"),
         example: "http://localhost:9090/api/v1/otlp/v1/metrics",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "The same as a whole URL",
         help: "Is used as it is, without /v1/metrics appended, and instead of OTEL_EXPORTER_OTLP_ENDPOINT.",
         expected: OTLP_ENDPOINT_EXPECTED,
@@ -997,7 +1061,7 @@ settings! {
         value_name: "NAME=VALUE,...",
         example: "authorization=Bearer%20abc",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Headers of each push, such as credentials",
         help: "Values are percent-encoded. A secret is better kept in the variable than in the file.",
         expected: "name=value pairs with commas in between, such as authorization=Bearer%20abc",
@@ -1008,7 +1072,7 @@ settings! {
         default: DefaultValue::Means("those of OTEL_EXPORTER_OTLP_HEADERS"),
         example: "authorization=Bearer%20abc",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Headers of each push of metrics",
         help: "Is used instead of OTEL_EXPORTER_OTLP_HEADERS.",
         expected: "name=value pairs with commas in between, such as authorization=Bearer%20abc",
@@ -1021,7 +1085,7 @@ settings! {
         default: DefaultValue::Is("10s"),
         example: "5000",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Longest time of one request",
         help: "The variable takes milliseconds, the file a duration such as 5s.",
         expected: OTLP_DURATION_EXPECTED,
@@ -1033,7 +1097,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_TIMEOUT"),
         example: "5000",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Longest time of one request with metrics",
         help: "Is used instead of OTEL_EXPORTER_OTLP_TIMEOUT.",
         expected: OTLP_DURATION_EXPECTED,
@@ -1044,7 +1108,7 @@ settings! {
         default: DefaultValue::Is("http/protobuf"),
         example: "http/protobuf",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Protocol of the push",
         help: "Only http/protobuf is there. Receivers listen for it beside gRPC, usually on port 4318.",
         expected: OTLP_PROTOCOL_EXPECTED,
@@ -1055,7 +1119,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_PROTOCOL"),
         example: "http/protobuf",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Protocol of the push of metrics",
         help: "Is used instead of OTEL_EXPORTER_OTLP_PROTOCOL.",
         expected: OTLP_PROTOCOL_EXPECTED,
@@ -1068,7 +1132,7 @@ settings! {
         default: DefaultValue::Is("gzip"),
         example: "none",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Compression of the push",
         help: "",
         expected: "",
@@ -1080,7 +1144,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_COMPRESSION"),
         example: "none",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Compression of the push of metrics",
         help: "Is used instead of OTEL_EXPORTER_OTLP_COMPRESSION.",
         expected: "",
@@ -1093,7 +1157,7 @@ settings! {
         default: DefaultValue::Means("the certificate authorities of the system"),
         example: "/etc/ssl/collector-ca.pem",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Certificate authorities to trust for the push",
         help: "A file in PEM form. No others are trusted then.",
         expected: "the path of a PEM file",
@@ -1105,7 +1169,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_CERTIFICATE"),
         example: "/etc/ssl/collector-ca.pem",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Certificate authorities to trust for the push of metrics",
         help: "Is used instead of OTEL_EXPORTER_OTLP_CERTIFICATE.",
         expected: "the path of a PEM file",
@@ -1117,7 +1181,7 @@ settings! {
         value_name: "FILE",
         example: "/etc/ssl/exporter.pem",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Certificate that this client shows to the receiver",
         help: "A file in PEM form. It needs OTEL_EXPORTER_OTLP_CLIENT_KEY too.",
         expected: "the path of a PEM file",
@@ -1129,7 +1193,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
         example: "/etc/ssl/exporter.pem",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "The same for metrics only",
         help: "Is used instead of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE.",
         expected: "the path of a PEM file",
@@ -1141,7 +1205,7 @@ settings! {
         value_name: "FILE",
         example: "/etc/ssl/exporter-key.pem",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Key of the certificate of this client",
         help: "A file in PEM form.",
         expected: "the path of a PEM file",
@@ -1153,7 +1217,7 @@ settings! {
         default: DefaultValue::Means("that of OTEL_EXPORTER_OTLP_CLIENT_KEY"),
         example: "/etc/ssl/exporter-key.pem",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "The same for metrics only",
         help: "Is used instead of OTEL_EXPORTER_OTLP_CLIENT_KEY.",
         expected: "the path of a PEM file",
@@ -1166,7 +1230,7 @@ settings! {
         default: DefaultValue::Is("60s"),
         example: "15000",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Time from one push to the next",
         help: "The variable takes milliseconds, the file a duration such as 15s.",
         expected: "milliseconds from 1000 on in the variable, or a duration between 1s and 1d, such as 15s",
@@ -1179,7 +1243,7 @@ settings! {
         default: DefaultValue::Is("30s"),
         example: "15000",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Longest time of one push, which may take several requests",
         help: "The variable takes milliseconds, the file a duration such as 15s.",
         expected: OTLP_DURATION_EXPECTED,
@@ -1191,7 +1255,7 @@ settings! {
         default: DefaultValue::Means("service.instance.id, made with the ledger"),
         example: "deployment.environment.name=production",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Attributes of the resource that is pushed",
         help: "Values are percent-encoded.",
         expected: "name=value pairs with commas in between, such as deployment.environment.name=production",
@@ -1203,7 +1267,7 @@ settings! {
         default: DefaultValue::Means("cryptolens-exporter"),
         example: "licensing",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "The attribute service.name, which becomes the job in Prometheus",
         help: "",
         expected: "a name that is not empty",
@@ -1214,7 +1278,7 @@ settings! {
         default: DefaultValue::Is("cumulative"),
         example: "cumulative",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Only cumulative sums are pushed; another value is a warning",
         help: "",
         expected: "cumulative",
@@ -1225,7 +1289,7 @@ settings! {
         default: DefaultValue::Is("explicit_bucket_histogram"),
         example: "explicit_bucket_histogram",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "Only histograms with explicit buckets are pushed; another value is a warning",
         help: "",
         expected: "explicit_bucket_histogram",
@@ -1236,7 +1300,7 @@ settings! {
         default: DefaultValue::Is("otlp"),
         example: "none",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "With none, nothing is pushed",
         help: "",
         expected: "otlp or none",
@@ -1248,7 +1312,7 @@ settings! {
         default: DefaultValue::Is("false"),
         example: "true",
         group: SettingGroup::OpenTelemetry,
-        commands: WITH_WEB_SERVER,
+        commands: WITH_PUSH,
         summary: "With true, nothing is pushed",
         help: "",
         expected: "true or false",
@@ -1676,7 +1740,7 @@ settings! {
         default: DefaultValue::Means("what logs says"),
         example: "[web_api]",
         group: SettingGroup::Accounts,
-        commands: SERVING,
+        commands: COUNTING,
         summary: "Logs of the account to count",
         help: "As logs at the top of the file.",
         expected: "web_api, events or objects",
@@ -1789,6 +1853,17 @@ pub const COMMANDS: &[CommandRow] = &[
         summary: "Export the entries of a log",
         help: "Writes entry after entry, oldest first, as NDJSON or CSV.",
         example: "cryptolens-exporter export web-api --since=7d --output=requests.ndjson",
+        usage: "",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Backfill,
+        summary: "Write the history of a past time to a database or a file",
+        help: "Reads the logs from --since on and writes the counts of each minute, stamped with the time of the entries: to a \
+               target of remote write, or into a file of OpenMetrics text from which promtool makes blocks. The same samples as \
+               those that serve writes, see docs/history.md. Exit code 0 if everything was written, 1 if something was not, 2 for \
+               bad usage.",
+        example: "cryptolens-exporter backfill --since=30d --to=2026-02-01 --output=history.om",
         usage: "",
         needs_token: true,
     },
