@@ -79,7 +79,9 @@ class Forward(http.server.BaseHTTPRequestHandler):
         address = urllib.parse.urlsplit(self.server.upstream).netloc
         connection = http.client.HTTPConnection(address, timeout=60)
         try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
+            }
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
@@ -108,7 +110,7 @@ class ApiForward(Forward):
             return
         self.reply(*self.forward(body), date=self.server.now)
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815
 
 
 class Api(Proxy):
@@ -175,13 +177,14 @@ class Database(Process):
         return f"{self.url}/api/v1/write"
 
 
-def prometheus(folder, program, name, receiver=True, window="31d", web_config=None, storage=None):
+def prometheus(folder, program, name, receiver=True, window="31d", web_config=None, storage=None, scrapes=False):
     port = free_port()
     folder.mkdir(exist_ok=True)
     config = folder / "prometheus.yml"
     tsdb = {"storage": {"tsdb": {"out_of_order_time_window": window}}} if window else {}
     # JSON is YAML.
-    config.write_text(json.dumps({"global": {"scrape_interval": "1m"}, **tsdb}))
+    itself = [{"job_name": "itself", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}] if scrapes else []
+    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": itself, **tsdb}))
     command = [
         TOOLS / program,
         f"--config.file={config}",
@@ -227,7 +230,9 @@ class World:
             "--late-fraction=0.05",
             "--late-max=45s",
         )
-        first = wait_for("the simulator", lambda: [line for line in self.simulator.output().splitlines() if "http" in line])
+        first = wait_for(
+            "the simulator", lambda: [line for line in self.simulator.output().splitlines() if "http" in line]
+        )
         self.url = "http://" + first[0].split("http://")[1].split("/")[0].split()[0]
         self.start = start
         self.set(now)
@@ -337,7 +342,12 @@ def hourly(database, world, until, selector):
     first = world.start + HOUR - world.start % HOUR
     last = until - until % HOUR
     query = urllib.parse.urlencode(
-        {"query": f"sum by (outcome) (sum_over_time({ENTRIES}{selector}[1h]))", "start": first + HOUR, "end": last, "step": HOUR}
+        {
+            "query": f"sum by (outcome) (sum_over_time({ENTRIES}{selector}[1h]))",
+            "start": first + HOUR,
+            "end": last,
+            "step": HOUR,
+        }
     )
     answer = json.loads(fetch(f"{database.url}/api/v1/query_range?{query}"))
     found = collections.Counter()
@@ -349,11 +359,12 @@ def hourly(database, world, until, selector):
 
 def compare(what, database, world, until, selector='{job="cryptolens-exporter"}'):
     truth, found = world.truth(until), stored(database, world, until, selector)
-    wrong = []
-    for key in truth.keys() | found.keys():
-        for minute in truth[key].keys() | found[key].keys():
-            if truth[key][minute] != found[key][minute]:
-                wrong.append((key[0], sorted(key[1]), iso(minute), truth[key][minute], found[key][minute]))
+    wrong = [
+        (key[0], sorted(key[1]), iso(minute), truth[key][minute], found[key][minute])
+        for key in truth.keys() | found.keys()
+        for minute in truth[key].keys() | found[key].keys()
+        if truth[key][minute] != found[key][minute]
+    ]
     cells = sum(len(minutes) for minutes in truth.values())
     if wrong:
         raise Failure(f"{what}: {len(wrong)} of {cells} minutes are wrong, such as {sorted(wrong)[:3]}")
@@ -366,7 +377,9 @@ def compare(what, database, world, until, selector='{job="cryptolens-exporter"}'
     wrong = {key: (expected[key], hours[key]) for key in expected.keys() | hours.keys() if expected[key] != hours[key]}
     if wrong:
         raise Failure(f"{what}: {len(wrong)} hourly sums are wrong, such as {list(wrong.items())[:3]}")
-    check(what, cells > 1000 and len(expected) > 10, f"{cells} minutes of label sets and {len(expected)} hours are exact")
+    check(
+        what, cells > 1000 and len(expected) > 10, f"{cells} minutes of label sets and {len(expected)} hours are exact"
+    )
 
 
 def iso(at):
@@ -379,7 +392,9 @@ class Exporter:
     def __init__(self, binary, folder, world, targets, **settings):
         self.binary, self.port, self.world = binary, free_port(), world
         self.config = folder / "exporter.yml"
-        history = {"remote_write": [{"url": url, "name": name, "remote_timeout": "5s"} for name, url in targets.items()]}
+        history = {
+            "remote_write": [{"url": url, "name": name, "remote_timeout": "5s"} for name, url in targets.items()]
+        }
         document = {
             "api": {"url": f"{world.api.url}/api"},
             "since": iso(world.start),
@@ -429,7 +444,12 @@ class Exporter:
             pending = metrics["cryptolens_exporter_history_pending_samples"]
             waits = [value for labels, value in pending.items() if any(f'"{name}"' in labels for name in targets)]
             done.last = (dict(sealed), dict(pending))
-            return len(sealed) == len(LOGS) and min(sealed.values()) >= until and len(waits) == len(targets) and sum(waits) == 0
+            return (
+                len(sealed) == len(LOGS)
+                and min(sealed.values()) >= until
+                and len(waits) == len(targets)
+                and sum(waits) == 0
+            )
 
         try:
             wait_for("the history to be sealed and sent", done, 150)
@@ -474,7 +494,7 @@ def live(binary, folder, options):
                 )
                 dropped = exporter.metrics()["cryptolens_exporter_history_dropped_samples_total"]
                 check("nothing was dropped", sum(dropped.values()) == 0, dropped)
-                by_backfill(binary, folder, world, exporter, databases)
+                by_backfill(binary, folder, world, databases)
             finally:
                 exporter.stop()
                 flaky.__exit__()
@@ -524,6 +544,7 @@ def through_everything(exporter, world, databases, flaky, targets, folder, victo
 def run(binary, *arguments, code=0):
     done = subprocess.run(
         [str(part) for part in (binary, *arguments)],
+        check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "CRYPTOLENS_TOKEN": "token", "NO_PROXY": "*"},
@@ -534,7 +555,7 @@ def run(binary, *arguments, code=0):
     return done.stdout + done.stderr
 
 
-def by_backfill(binary, folder, world, exporter, databases):
+def by_backfill(binary, folder, world, databases):
     """The same, by a file for promtool, and to a target."""
     until = world.now - 3 * MINUTE
     until -= until % MINUTE
@@ -548,11 +569,21 @@ def by_backfill(binary, folder, world, exporter, databases):
         if not (TOOLS / f"promtool{suffix}").exists() or not (TOOLS / f"prometheus{suffix}").exists():
             continue
         storage = folder / f"blocks{suffix}"
-        promtool = [TOOLS / f"promtool{suffix}", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=360h"]
-        done = subprocess.run([str(part) for part in (*promtool, file, storage)], capture_output=True, text=True)
+        promtool = [
+            TOOLS / f"promtool{suffix}",
+            "tsdb",
+            "create-blocks-from",
+            "openmetrics",
+            "--max-block-duration=360h",
+        ]
+        done = subprocess.run(
+            [str(part) for part in (*promtool, file, storage)], check=False, capture_output=True, text=True
+        )
         if done.returncode:
             raise Failure(f"promtool{suffix}: {done.stderr}")
-        with prometheus(folder / f"pb{suffix}", f"prometheus{suffix}", f"promtool{suffix}", storage=storage) as database:
+        with prometheus(
+            folder / f"pb{suffix}", f"prometheus{suffix}", f"promtool{suffix}", storage=storage
+        ) as database:
             database.wait_until_ready()
             compare(f"blocks of promtool{suffix}", database, world, until)
     database = next(reversed(databases.values()))
@@ -564,7 +595,7 @@ def by_backfill(binary, folder, world, exporter, databases):
     check("without --to or an instance of its own there is no backfill", "--to" in refused, refused.strip()[:160])
 
 
-def bad_targets(binary, folder, options):
+def bad_targets(binary, folder, _):
     """Each trouble has one line in the log, and costs the others nothing."""
     if not (TOOLS / "prometheus-3").exists():
         return
@@ -573,14 +604,16 @@ def bad_targets(binary, folder, options):
     users.write_text('basic_auth_users: {me: "$2y$10$qRTBuFoULoYNA7AQ/F3ck.trZBPyjV64.oA4ZsSBCIWvXuvQlQTuu"}\n')
     begin = now - now % HOUR - 30 * HOUR
     with (
-        World(binary, begin, begin + 24 * HOUR, 2) as world,
+        World(binary, begin, begin + 14 * HOUR, 2) as world,
         prometheus(folder / "good", "prometheus-3", "good") as good,
         prometheus(folder / "off", "prometheus-3", "off", receiver=False) as off,
-        prometheus(folder / "short", "prometheus-3", "short", window=None) as short,
+        # It has newer samples of its own, so that all of these are too old for it.
+        prometheus(folder / "short", "prometheus-3", "short", window=None, scrapes=True) as short,
         prometheus(folder / "closed", "prometheus-3", "closed", web_config=users) as closed,
     ):
         for database in (good, off, short):
             database.wait_until_ready()
+        wait_for("samples of its own", lambda: short.query("up", time.time()))
         targets = {
             "good": good.write_url(),
             "nobody": f"http://127.0.0.1:{free_port()}/api/v1/write",
@@ -588,36 +621,63 @@ def bad_targets(binary, folder, options):
             "short": short.write_url(),
             "closed": closed.write_url(),
         }
-        # Something newer is there already, so that what comes is too old.
-        exporter = Exporter(binary, folder, world, targets, outbox_limit=2000)
+        exporter = Exporter(binary, folder, world, targets)
         exporter.start()
         try:
             exporter.sealed_and_sent(world.now - 3 * MINUTE, ["good"])
             compare("a good target beside bad ones", good, world, world.now - 3 * MINUTE)
-            lines = exporter.log().splitlines()
-            for name, word in (
-                ("nobody", "no connection"),
-                ("off", "--web.enable-remote-write-receiver"),
-                ("closed", "credentials"),
+            dropped = wait_for("refused samples", lambda: lost(exporter, "short"))
+            check("samples that are too old are counted", sum(dropped.values()) > 0, dropped)
+            for name, level, word in (
+                ("nobody", "warn", "no connection"),
+                ("off", "error", "--web.enable-remote-write-receiver"),
+                ("closed", "error", "credentials"),
+                ("short", "error", "out_of_order_time_window"),
             ):
-                own = [line for line in lines if f"receiver={name}" in line and "level=debug" not in line]
-                check(f"{name} has one line in the log", len(own) == 1 and word in own[0], own[:2])
-            full = [line for line in lines if "outbox" in line and "level=error" in line]
-            dropped = exporter.metrics()["cryptolens_exporter_history_dropped_samples_total"]
-            lost = {labels: value for labels, value in dropped.items() if 'reason="outbox_full"' in labels and value}
-            check("a full outbox is logged and counted", full and lost, f"{full[:1]} {lost}")
+                lines = [line for line in exporter.log().splitlines() if f"receiver={name}" in line]
+                check(
+                    f"{name} has one line in the log", len(lines) == 1 and level in lines[0] and word in lines[0], lines
+                )
         finally:
             exporter.stop()
         table = run(binary, "check", f"--config.file={exporter.config}", code=1)
+        text = " ".join(table.split())
         for name, word in (
-            ("history to good", "ok"),
-            ("history to nobody", "no connection"),
-            ("history to off", "404"),
-            ("history to short", "last hour"),
-            ("history to closed", "401"),
+            ("good", "ok"),
+            ("nobody", "no connection"),
+            ("off", "HTTP 404"),
+            ("short", "last hour only"),
+            ("closed", "HTTP 401"),
         ):
-            row = [line for line in table.splitlines() if name in line]
-            check(f"check: {name}", row and word in " ".join(table.split()), row[:1])
+            after = text.partition(f"history to {name} ")[2][:60]
+            check(f"check: history to {name}", word in after, after)
+        full_outbox(binary, folder / "full", world, targets["nobody"])
+
+
+def lost(exporter, target):
+    dropped = exporter.metrics()["cryptolens_exporter_history_dropped_samples_total"]
+    return {labels: value for labels, value in dropped.items() if f'target="{target}"' in labels and value}
+
+
+def full_outbox(binary, folder, world, url):
+    """A database that is down for long: the oldest samples are dropped, and the rest is counted on."""
+    folder.mkdir()
+    exporter = Exporter(binary, folder, world, {"nobody": url}, outbox_limit=500)
+    exporter.start()
+    try:
+        dropped = wait_for("a full outbox", lambda: lost(exporter, "nobody"))
+        check("a full outbox is counted", all("outbox_full" in labels for labels in dropped), dropped)
+        lines = [line for line in exporter.log().splitlines() if "outbox" in line and "error" in line]
+        check("and logged once", len(lines) == 1, lines)
+        truth = json.loads(fetch(f"{world.url}/simulator/truth"))
+
+        def counted():
+            rows = exporter.metrics()["cryptolens_exporter_rows_counted_total"]
+            return sum(rows.values()) == sum(truth[log]["rows"] for log in LOGS)
+
+        check("counting goes on", wait_for("all rows", counted), "all rows are counted")
+    finally:
+        exporter.stop()
 
 
 def main():

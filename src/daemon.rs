@@ -16,11 +16,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::{Account, ConfigError, Settings};
+use crate::config::{Account, ConfigError, HistorySettings, Settings};
 use crate::cryptolens::{ClientError, Product};
+use crate::history::HistoryOptions;
 use crate::ingest::{LogId, LogStatus, PollerSettings, follow_log, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
-use crate::outputs::otlp::{self, OtlpMetrics, OtlpSettings, OtlpSources};
+use crate::outputs::HistoryDeliveries;
+use crate::outputs::otlp::{self, OtlpHistorySettings, OtlpMetrics, OtlpSettings, OtlpSources};
+use crate::outputs::remote_write::{self, RemoteWriteSettings, RemoteWriteTarget};
 use crate::snapshot::{AccountStatus, Snapshots, Targets};
 use crate::supervisor::{SupervisedTask, Supervisor};
 use crate::tally::Limits;
@@ -101,7 +104,7 @@ pub async fn run_on(
         foreign: settings.foreign_ledger,
         limits: Limits::default(),
         configured: configured(&settings),
-        history: None,
+        history: history_options(&settings),
     })?;
     let view = ledger.view();
     let targets = targets(&settings, &clients, &Targets::default());
@@ -118,12 +121,14 @@ pub async fn run_on(
     );
 
     let sources = otlp_sources(&snapshots);
+    let deliveries = Arc::new(HistoryDeliveries::default());
+    snapshots.registry().register(Arc::clone(&deliveries) as _);
     let mut supervisor = Supervisor::default();
     let (requester, mut reloads) = web::reload_channel();
     let requester = settings.web.enable_lifecycle.then_some(requester);
     supervisor.start(vec![web_server(entrance, &settings, &snapshots, requester)]);
     started(Arc::downgrade(&snapshots));
-    supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets(), &sources));
+    supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets(), &sources, &deliveries));
     let result = loop {
         let asked_over_http = tokio::select! {
             request = signals.next() => match request {
@@ -138,10 +143,14 @@ pub async fn run_on(
         if let Some((fresh, fresh_clients)) = reload(&settings, &clients, &load, &whose) {
             let applied = async {
                 let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
-                let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources);
+                let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources, &deliveries);
                 supervisor.stop_changed(&wanted).await;
                 // If the ledger is down or held, its writer configures it as soon as it is up.
-                let _ = tokio::time::timeout(GRACE, ledger.configure(configured(&fresh), None)).await;
+                let _ = tokio::time::timeout(
+                    GRACE,
+                    ledger.configure(configured(&fresh), history_options(&fresh)),
+                )
+                .await;
                 snapshots.replace_targets(targets);
                 supervisor.start(wanted);
             };
@@ -256,6 +265,7 @@ fn tasks(
     ledger: &Ledger,
     targets: &Targets,
     otlp_sources: &OtlpSources,
+    deliveries: &Arc<HistoryDeliveries>,
 ) -> Vec<SupervisedTask> {
     let mut tasks = Vec::new();
     for (account, client) in settings.accounts.iter().zip(clients) {
@@ -283,7 +293,41 @@ fn tasks(
     let push =
         |push: &OtlpSettings| SupervisedTask::output("the otlp push", push.clone(), otlp_sources, otlp::run);
     tasks.extend(settings.otlp.as_ref().map(push));
+    tasks.extend(history_senders(settings, ledger, deliveries));
     tasks
+}
+
+/// A task for each target of the history.
+fn history_senders(
+    settings: &Settings,
+    ledger: &Ledger,
+    deliveries: &Arc<HistoryDeliveries>,
+) -> Vec<SupervisedTask> {
+    let HistorySettings { remote_write, otlp, window, labels, .. } = &settings.history;
+    let sources = (ledger.clone(), Arc::clone(deliveries));
+    let sender = |target: &RemoteWriteTarget| {
+        let name = format!("the history to {}", target.name);
+        let own = RemoteWriteSettings { target: target.clone(), labels: labels.clone(), window: *window };
+        SupervisedTask::output(name, own, &sources, remote_write::run)
+    };
+    let mut senders: Vec<SupervisedTask> = remote_write.iter().map(sender).collect();
+    if let Some(push) = settings.otlp.as_ref().filter(|_| *otlp) {
+        let own = OtlpHistorySettings { push: push.clone(), labels: labels.clone(), window: *window };
+        senders.push(SupervisedTask::output("the history by otlp", own, &sources, otlp::run_history));
+    }
+    senders
+}
+
+/// What the ledger keeps for the targets of the history; `None` without one.
+fn history_options(settings: &Settings) -> Option<HistoryOptions> {
+    let history = &settings.history;
+    let targets = history.target_names();
+    (!targets.is_empty()).then(|| HistoryOptions {
+        targets,
+        window: history.window,
+        outbox_limit: history.outbox_limit,
+        first_object_code: settings.objects_first_code,
+    })
 }
 
 fn otlp_sources(snapshots: &Arc<Snapshots>) -> OtlpSources {

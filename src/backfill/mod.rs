@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::FutureExt as _;
@@ -26,8 +25,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::cryptolens::{
-    Client, ClientError, ClientOptions, CountedRow, LogKind, LogVisitor, Product, Row as _, RowFilter, Rows,
-    Token,
+    Client, ClientError, ClientOptions, CountedRow, LogKind, LogVisitor, Product, RowFilter, Rows, Token,
 };
 use crate::history::{
     DropReason, HistoryFamily, HistorySample, HistorySeries, HistoryStart, MINUTE, MinuteCounts,
@@ -455,6 +453,3 @@ impl LogReading<'_> {
         counting.cover(R::LOG, from, to).map_err(BackfillError::Sort)
     }
 }
-
-/// How long a request may be tried again for.
-pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -228,8 +228,9 @@ impl Default for AgeClock {
 }
 
 impl AgeClock {
-    fn now(&self) -> i64 {
-        self.at(chrono::Utc::now().timestamp_millis())
+    /// The time that ages are judged by: `known`, unless that is ahead of the time that has passed.
+    fn now(&self, known: i64) -> i64 {
+        self.at(chrono::Utc::now().timestamp_millis()).min(known)
     }
 
     fn at(&self, wall: i64) -> i64 {
@@ -325,20 +326,21 @@ impl<R: SampleReceiver> Delivery<R> {
             let batch = outbox.oldest(&name, MOST_SAMPLES).await?;
             let Some(until) = batch.until() else { return Ok(()) };
             // Without a limit of tries there is no error.
-            if let Ok(counts) = self.deliver_all(batch.samples).await {
+            if let Ok(counts) = self.deliver_all(batch.samples, outbox.now_millis()).await {
                 outbox.acknowledge(&name, until, counts).await?;
             }
         }
     }
 
-    /// Delivers samples, however long it takes, and says what became of them. There is an error only
-    /// where the tries are limited.
+    /// Delivers samples, however long it takes, and says what became of them. `now` is the time, in Unix
+    /// milliseconds. There is an error only where the tries are limited.
     pub(super) async fn deliver_all(
         &mut self,
         samples: Vec<HistorySample>,
+        now: i64,
     ) -> Result<SampleCounts, DeliveryError> {
         let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
-        let oldest = self.deliveries.clock.now().saturating_sub(window);
+        let oldest = self.deliveries.clock.now(now).saturating_sub(window);
         let all = samples.len();
         let samples: Arc<[HistorySample]> =
             samples.into_iter().filter(|sample| sample.stamp >= oldest).collect();

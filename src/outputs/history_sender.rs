@@ -47,9 +47,10 @@ impl HistorySender {
     /// [`DeliveryError`] if the target takes none after a few tries. Some of the samples may have been
     /// taken.
     pub async fn send(&mut self, samples: Vec<HistorySample>) -> Result<SampleCounts, DeliveryError> {
+        let now = chrono::Utc::now().timestamp_millis();
         match &mut self.0 {
-            TargetSender::RemoteWrite(delivery) => delivery.deliver_all(samples).await,
-            TargetSender::Otlp(delivery) => delivery.deliver_all(samples).await,
+            TargetSender::RemoteWrite(delivery) => delivery.deliver_all(samples, now).await,
+            TargetSender::Otlp(delivery) => delivery.deliver_all(samples, now).await,
         }
     }
 
