@@ -268,6 +268,7 @@ fn tasks(
     deliveries: &Arc<HistoryDeliveries>,
 ) -> Vec<SupervisedTask> {
     let mut tasks = Vec::new();
+    let has_history = history_options(settings).is_some();
     for (account, client) in settings.accounts.iter().zip(clients) {
         let name = client.name();
         let Some(status) = targets.accounts.get(name) else { continue };
@@ -287,7 +288,13 @@ fn tasks(
                 since: account.since,
                 concurrency: settings.api.concurrency,
             };
-            tasks.push(log_poller(poller, client.clone(), ledger.clone(), Arc::clone(log_status)));
+            tasks.push(log_poller(
+                poller,
+                has_history,
+                client.clone(),
+                ledger.clone(),
+                Arc::clone(log_status),
+            ));
         }
     }
     let push =
@@ -373,15 +380,18 @@ fn products_poller(client: AccountClient, ledger: Ledger) -> SupervisedTask {
     })
 }
 
+/// A poller learns whether there is history when it opens its log, so it starts again if that changes.
 fn log_poller(
     settings: PollerSettings,
+    has_history: bool,
     client: AccountClient,
     ledger: Ledger,
     status: Arc<LogStatus>,
 ) -> SupervisedTask {
     let LogId { account, log } = settings.id.clone();
     let task = format!("the poller of log {log} of account {account}");
-    SupervisedTask::essential(task, (settings.clone(), client.clone()), move |shutdown| async move {
+    let key = (settings.clone(), has_history, client.clone());
+    SupervisedTask::essential(task, key, move |shutdown| async move {
         let api = Arc::clone(client.api());
         follow_log(settings, client.client().clone(), ledger, status, api, shutdown).await;
     })
