@@ -293,7 +293,9 @@ def cells(log, row):
     if log == "web_api":
         labels = {"product_id": str(row.get("productId") or 0), "outcome": outcome(row.get("state"))}
         yield ENTRIES, frozenset(labels.items()), 1
-        yield STATES, frozenset({**labels, "state": str(row.get("state"))}.items()), 1
+        state = row.get("state") or 0
+        shown = str(state) if 1000 <= state <= 8999 else "other"
+        yield STATES, frozenset({**labels, "state": shown}.items()), 1
     elif log == "events":
         product = str(row.get("productId") or 0)
         event = row.get("eventName") or "unnamed"

@@ -25,7 +25,8 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::cryptolens::{
-    Client, ClientError, ClientOptions, CountedRow, LogKind, LogVisitor, Product, RowFilter, Rows, Token,
+    Client, ClientError, ClientOptions, Concurrency, CountedRow, LogKind, LogVisitor, Product, RowFilter,
+    Rows, Token,
 };
 use crate::history::{
     DropReason, HistoryFamily, HistorySample, HistorySeries, HistoryStart, MINUTE, MinuteCounts,
@@ -57,6 +58,8 @@ pub struct LiveHistory {
 pub struct BackfillOptions {
     /// How the API is reached.
     pub client: ClientOptions,
+    /// The most requests under way.
+    pub concurrency: Concurrency,
     /// The access token.
     pub token: secrecy::SecretString,
     /// The name of the account.
@@ -206,7 +209,12 @@ async fn backfill(
     let mut counting = BackfillCounting::new(&options, order);
     for log in &options.logs {
         let progress = Progress::new(log.name(), None, Zone::UTC);
-        let reader = WindowReader { client: client.clone(), progress: progress.clone(), stop: stop.clone() };
+        let reader = WindowReader {
+            client: client.clone(),
+            concurrency: options.concurrency,
+            progress: progress.clone(),
+            stop: stop.clone(),
+        };
         let live = options.live.get(log).copied();
         let to = live.map_or(options.to, |live| live.from.min(options.to));
         let reading = LogReading { reader, from: options.from, to, live, counting: &mut counting };

@@ -126,6 +126,7 @@ fn options(
     let BackfillSettings { access, logs, history, .. } = settings;
     Ok(BackfillOptions {
         client: access.api.client_options(),
+        concurrency: access.api.concurrency,
         token: access.token.initial().clone(),
         account: access.name.to_string(),
         products: access.products,
