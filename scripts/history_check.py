@@ -108,7 +108,10 @@ class ApiForward(Forward):
         if self.server.down:
             self.reply(503, [], b"", self.server.now)
             return
-        self.reply(*self.forward(body), date=self.server.now)
+        now = self.server.now
+        self.reply(*self.forward(body), date=now)
+        if now == self.server.now:
+            self.server.answers[self.path.partition("?")[0]] += 1
 
     do_GET = do_POST  # noqa: N815
 
@@ -117,6 +120,8 @@ class Api(Proxy):
     def __init__(self, upstream, now):
         super().__init__(ApiForward)
         self.upstream, self.now, self.down = upstream, now, False
+        # Answers at the present time, by path.
+        self.answers = collections.Counter()
 
 
 class WriteForward(Forward):
@@ -242,9 +247,17 @@ class World:
         fetch(f"{self.url}/simulator/clock", "PUT", {"frozen": True, "at": now})
         self.now = now
 
-    def forward(self, seconds):
+    def forward(self, seconds, read=True):
+        """Sets the clock forward, and waits until each log was read at the new time. A running exporter follows the API's clock
+        from answer to answer, and takes a row that is more than ten minutes ahead of it for one with a wrong time."""
         self.set(self.now + seconds)
         self.api.now = self.now
+        self.api.answers.clear()
+        if read:
+            methods = ("GetWebAPILog", "GetEvents", "GetObjectLog")
+            wait_for(
+                "each log to be read", lambda: min(self.api.answers[f"/api/ai/{method}"] for method in methods) >= 2
+            )
 
     def rows(self, log):
         text = fetch(f"{self.url}/simulator/rows?log={log}")
@@ -510,36 +523,34 @@ def through_everything(exporter, world, databases, flaky, targets, folder, victo
     exporter.sealed_and_sent(world.now - 3 * MINUTE, targets)
     for _ in range(options.steps):
         world.forward(random.Random(world.now).randrange(20, 200))
-        time.sleep(1.2)
     # Rows that show up two hours late, twice for the same minutes.
     for _ in range(2):
         world.late_rows(20, 2 * HOUR)
         world.forward(90)
-        time.sleep(2.5)
     # The exporter is down for two hours.
     exporter.stop()
-    world.forward(2 * HOUR)
+    world.forward(2 * HOUR, read=False)
     exporter.start()
     exporter.kill_while_it_works(2)
-    # The API is down for half an hour.
-    time.sleep(1)
+    # The API is down.
+    world.forward(MINUTE)
     world.api.down = True
-    world.forward(30 * MINUTE)
+    world.forward(8 * MINUTE, read=False)
     time.sleep(2)
     world.api.down = False
+    world.forward(MINUTE)
     # The receivers are down, one of them for good: it starts again over its disk.
     flaky.down = True
     if "victoria" in databases:
         databases["victoria"].stop(signal.SIGKILL if options.long else signal.SIGTERM)
     for _ in range(options.steps):
         world.forward(5 * MINUTE)
-        time.sleep(1.2)
     world.late_rows(10, HOUR)
     exporter.kill_while_it_works(1)
     flaky.down = False
     if "victoria" in databases:
         databases["victoria"] = victoria_metrics(folder, victoria_port).wait_until_ready()
-    world.forward(10 * MINUTE)
+    world.forward(8 * MINUTE)
     exporter.sealed_and_sent(world.now - 3 * MINUTE, targets)
 
 
