@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
-use super::decode::{self, BodyError, Page, Product, Skeleton};
+use super::decode::{self, BodyError, CustomerCompany, LicenseKey, LicenseKeyPage, Page, Product, Skeleton};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, DecodeFault, TransportFault};
 use super::query::{PageQuery, RowFilter};
@@ -210,6 +210,32 @@ impl Client {
         let server_time = answer.server_time;
         let max_machines = answer.read(decode::max_machines)?;
         Ok(LicenseSeats { max_machines, server_time })
+    }
+
+    /// A license key. The call only reads and leaves no row in the log.
+    ///
+    /// # Errors
+    /// As [`Client::seats`].
+    pub async fn license_key(&self, product_id: i64, key: &str) -> Result<LicenseKey, ApiError> {
+        let form = [("ProductId", product_id.to_string()), ("Key", key.to_owned())];
+        self.post(Endpoint::GetKey, &form).await?.read(decode::one_license_key)
+    }
+
+    /// A page of the license keys of a product, from 1.
+    ///
+    /// # Errors
+    /// As [`Client::seats`].
+    pub async fn license_keys(&self, product_id: i64, page: i64) -> Result<LicenseKeyPage, ApiError> {
+        let form = [("ProductId", product_id.to_string()), ("Page", page.to_string())];
+        self.post(Endpoint::GetKeys, &form).await?.read(decode::license_keys)
+    }
+
+    /// The companies of the account's customers.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub async fn customers(&self) -> Result<Vec<CustomerCompany>, ApiError> {
+        self.post(Endpoint::GetCustomers, &[]).await?.read(decode::customers)
     }
 
     async fn post(&self, endpoint: Endpoint, form: &[(&str, String)]) -> Result<RawAnswer, ApiError> {

@@ -14,6 +14,7 @@
 //! wherever they give one.
 
 mod bounds;
+mod licenses;
 mod plain;
 mod scan;
 
@@ -26,6 +27,10 @@ use self::bounds::{Kept, MAX_PRODUCTS, MAX_TEXT, MAX_TYPED};
 use self::scan::{Broken, Scanner};
 use super::error::{ApiError, DecodeFault};
 use super::row::{Row, Slot};
+
+pub use self::licenses::{
+    CustomerCompany, LicenseKey, LicenseKeyPage, customers, license_keys, one_license_key,
+};
 
 /// The highest value that is accepted as an id. Programs that hold numbers as floats cannot tell a
 /// higher one from its neighbours, and a row with one would put the cursor beyond every other row.

@@ -11,6 +11,10 @@ pub enum Endpoint {
     GetProducts,
     /// Shows one license key, for its number of seats.
     GetKey,
+    /// Pages through the license keys of a product.
+    GetKeys,
+    /// Lists the vendor's customers, for the names of their companies.
+    GetCustomers,
 }
 
 impl Endpoint {
@@ -20,6 +24,8 @@ impl Endpoint {
             Endpoint::Log(log) => log.method(),
             Endpoint::GetProducts => "GetProducts",
             Endpoint::GetKey => "GetKey",
+            Endpoint::GetKeys => "GetKeys",
+            Endpoint::GetCustomers => "GetCustomers",
         }
     }
 
@@ -27,7 +33,8 @@ impl Endpoint {
     pub(super) const fn group(self) -> &'static str {
         match self {
             Endpoint::Log(_) => "ai",
-            Endpoint::GetProducts => "product",
+            Endpoint::GetProducts | Endpoint::GetKeys => "product",
+            Endpoint::GetCustomers => "customer",
             Endpoint::GetKey => "key",
         }
     }

@@ -24,7 +24,7 @@ mod web_api;
 
 pub use client::{Answered, BODY_CAP, Client, ClientError, ClientOptions, LicenseSeats};
 pub use concurrency::Concurrency;
-pub use decode::{Page, Product};
+pub use decode::{CustomerCompany, LicenseKey, LicenseKeyPage, Page, Product};
 pub use endpoint::Endpoint;
 pub(crate) use error::is_redirect;
 pub use error::{ApiError, DecodeFault, Retry, TransportFault};

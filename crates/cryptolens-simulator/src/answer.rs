@@ -13,13 +13,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::Shared;
 use crate::catalogue::{Catalogue, Key, PRODUCTS, Product};
 use crate::log::Log;
 use crate::method::Method;
 use crate::query::{BadParameter, PageQuery, Parameters, read_event};
 use crate::row::{Fields, Row, WebApiFields};
 use crate::store::{Direction, IdRange, View};
+use crate::{LicenseTerms, Shared};
 
 pub(crate) const UNABLE_TO_AUTHENTICATE: &str = "Unable to authenticate.";
 pub(crate) const ACCESS_DENIED: &str = "Access denied.";
@@ -37,6 +37,10 @@ const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>
 pub(crate) const REDIRECT_TARGET: &str = "/simulator/redirected";
 /// Stands for the index of a key that is not in the catalogue.
 const NO_KEY_INDEX: u32 = u32::MAX - 1;
+/// Keys on a page of GetKeys (V3/GetKeys).
+const KEYS_PER_PAGE: usize = 99;
+/// The id of the customer of the first key.
+const FIRST_CUSTOMER: i64 = 400;
 /// The longest time that a floating seat is held without a heartbeat.
 const LONGEST_LEASE: i64 = 3600;
 
@@ -146,6 +150,8 @@ fn understood(
     Ok(match method {
         Method::GetProducts => Reply::Body(products(&simulator.catalogue)),
         Method::RegisterEvent => Reply::Event(read_event(parameters)?),
+        Method::GetKeys => get_keys(simulator, parameters, now)?,
+        Method::GetCustomers => Reply::Body(customers(simulator)),
         _ => get_key(simulator, parameters, now)?,
     })
 }
@@ -267,14 +273,9 @@ fn get_key(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Repl
         return Err(BadParameter);
     };
     let licenses = simulator.licenses.lock().unwrap_or_else(PoisonError::into_inner);
-    let added = licenses.get(&(product_id, text.to_owned())).map(|seats| Key {
-        text: text.to_owned(),
-        product: 0,
-        machines: 0..0,
-        seats: *seats,
-        shift: 0,
-    });
+    let details = licenses.get(&(product_id, text.to_owned())).cloned();
     drop(licenses);
+    let added = details.as_ref().map(|license| added_key(text, license));
     if added.is_none() && PRODUCTS.iter().all(|product| product.id != product_id) {
         return Ok(Reply::Error(NO_PRODUCT));
     }
@@ -287,7 +288,10 @@ fn get_key(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Repl
     let seats = held_seats(simulator, index, interval, now);
     let with_metadata = parameters.flag("metadata")?;
     let signed = parameters.flag("sign")? && parameters.integer("signmethod")? == Some(1);
-    let license = license(simulator, product_id, index, key, &seats, now);
+    let mut license = license(simulator, product_id, index, key, &seats, now);
+    if let Some(details) = details {
+        details.write(&mut license, &simulator.catalogue);
+    }
     let license = if signed {
         // The vendor's SDKs decode this form. It has no signature: only the vendor can make one.
         Value::from(BASE64_STANDARD.encode(pascal_case(license.to_string().into_bytes())))
@@ -308,6 +312,87 @@ fn get_key(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Repl
         body["signature"] = "".into();
     }
     Ok(Reply::Body(body))
+}
+
+fn added_key(text: &str, license: &LicenseTerms) -> Key {
+    Key { text: text.to_owned(), product: 0, machines: 0..0, seats: license.seats, shift: 0 }
+}
+
+/// The license keys of a product, 99 on a page. The seats that are held are left out.
+fn get_keys(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Reply, BadParameter> {
+    let product_id = parameters.integer("productid")?.ok_or(BadParameter)?;
+    let Some(product) = PRODUCTS.iter().position(|product| product.id == product_id) else {
+        return Ok(Reply::Error(NO_PRODUCT));
+    };
+    let none = BTreeMap::new();
+    let catalogue = &simulator.catalogue;
+    let mut keys: Vec<Value> = catalogue
+        .keys_of(product)
+        .map(|index| license(simulator, product_id, index, catalogue.key(index), &none, now))
+        .collect();
+    let added = simulator.licenses.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((_, text), details) in added.iter().filter(|((product, _), _)| *product == product_id) {
+        let mut key = license(simulator, product_id, NO_KEY_INDEX, &added_key(text, details), &none, now);
+        details.write(&mut key, &simulator.catalogue);
+        keys.push(key);
+    }
+    drop(added);
+    let page = usize::try_from(parameters.integer("page")?.unwrap_or(1).max(1)).map_err(|_| BadParameter)?;
+    let (total, pages) = (keys.len(), keys.len().div_ceil(KEYS_PER_PAGE));
+    let keys: Vec<Value> =
+        keys.into_iter().skip((page - 1).saturating_mul(KEYS_PER_PAGE)).take(KEYS_PER_PAGE).collect();
+    Ok(Reply::Body(json!({
+        "licenseKeys": keys, "returned": keys.len(), "total": total, "pageCount": pages, "result": 0, "message": "",
+    })))
+}
+
+/// The customers of all keys: of the catalogue, and of added licenses.
+fn customers(simulator: &Shared) -> Value {
+    let mut customers: BTreeMap<i64, Value> = BTreeMap::new();
+    for index in PRODUCTS.iter().enumerate().flat_map(|(product, _)| simulator.catalogue.keys_of(product)) {
+        let customer = customer(&simulator.catalogue, i64::from(index) + FIRST_CUSTOMER, &company(index));
+        customers.insert(i64::from(index) + FIRST_CUSTOMER, customer);
+    }
+    let added = simulator.licenses.lock().unwrap_or_else(PoisonError::into_inner);
+    for (id, name) in added.values().filter_map(|license| license.customer.as_ref()) {
+        customers.insert(*id, customer(&simulator.catalogue, *id, name));
+    }
+    let customers: Vec<Value> = customers.into_values().collect();
+    json!({ "customers": customers, "result": 0, "message": "" })
+}
+
+/// A customer as the API gives it: a person of a company.
+pub(crate) fn customer(catalogue: &Catalogue, id: i64, company: &str) -> Value {
+    let person = catalogue.person(id);
+    let mail = person.to_lowercase().replace(' ', ".");
+    json!({
+        "id": id, "name": format!("{person} {id}"), "email": format!("{mail}-{id}@example.com"),
+        "companyName": company, "created": 1_600_000_000,
+    })
+}
+
+/// An invented company for a key of the catalogue.
+fn company(key: u32) -> String {
+    const FIRST: [&str; 12] = [
+        "Alder", "Birch", "Calder", "Dunmore", "Eastgate", "Fenwick", "Halden", "Kestrel", "Marlow", "Ostra",
+        "Rowan", "Vantage",
+    ];
+    const SECOND: [&str; 9] = [
+        "Shipyards",
+        "Design Studio",
+        "Interiors",
+        "Werke",
+        "Architects",
+        "Robotics",
+        "Civil",
+        "Structures",
+        "Metal",
+    ];
+    let (first, second) = (key as usize % FIRST.len(), key as usize / FIRST.len() % SECOND.len());
+    match key as usize / (FIRST.len() * SECOND.len()) {
+        0 => format!("{} {}", FIRST[first], SECOND[second]),
+        number => format!("{} {} {}", FIRST[first], SECOND[second], number + 1),
+    }
 }
 
 fn license(
@@ -336,7 +421,8 @@ fn license(
         "productId": product_id, "id": u64::from(index) + 1, "key": key.text,
         // Unix seconds, as in the signed form; whether the plain form has texts here is not documented.
         "created": created, "expires": created + 3650 * 86_400, "signDate": now, "period": 3650,
-        "notes": null, "block": false, "globalId": 100_000 + u64::from(index), "customer": null,
+        "notes": null, "block": false, "globalId": 100_000 + u64::from(index),
+        "customer": customer(&simulator.catalogue, i64::from(index) + FIRST_CUSTOMER, &company(index)),
         "activatedMachines": machines, "trialActivation": false, "maxNoOfMachines": key.seats,
         "allowedMachines": null, "dataObjects": [],
     });

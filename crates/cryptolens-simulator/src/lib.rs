@@ -55,7 +55,7 @@ use query::Parameters;
 use random::{Random, hash_of};
 use row::{Row, ordinary_members, ordinary_row};
 use store::{Direction, IdRange, LogStore, View};
-use traffic::{Generator, Plan};
+use traffic::{Generator, Plan, SpikeSpan};
 
 const EVENTS_PER_REQUEST: f64 = 1.0 / 3.0;
 const CHANGES_PER_REQUEST: f64 = 1.0 / 60.0;
@@ -81,8 +81,8 @@ struct Shared {
     objects: LogStore,
     faults: FaultSet,
     requests: Requests,
-    /// Seats of added licenses by product and key.
-    licenses: Mutex<BTreeMap<(i64, String), u32>>,
+    /// Added licenses by product and key.
+    licenses: Mutex<BTreeMap<(i64, String), LicenseTerms>>,
     spikes: AtomicU64,
 }
 
@@ -97,6 +97,49 @@ pub struct Spike {
     pub seconds: u32,
     /// About which part of the product's requests fails, 0 to 1; six failures a minute at least.
     pub failure_share: f64,
+}
+
+/// The terms of a license that a test adds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LicenseTerms {
+    /// The number of machines that it allows; 0 for no limit.
+    pub seats: u32,
+    /// When it expires, Unix seconds; far in the future if none is given.
+    pub expires: Option<i64>,
+    /// Whether the vendor blocked it.
+    pub blocked: bool,
+    /// The number of its customer, and the name of the company.
+    pub customer: Option<(i64, String)>,
+    /// Its number in the whole service.
+    pub global_id: Option<i64>,
+}
+
+impl LicenseTerms {
+    /// Puts the details into an answer.
+    fn write(&self, answer: &mut Value, catalogue: &Catalogue) {
+        if let Some(expires) = self.expires {
+            answer["expires"] = expires.into();
+        }
+        answer["block"] = self.blocked.into();
+        answer["customer"] = self
+            .customer
+            .as_ref()
+            .map_or(Value::Null, |(id, company)| answer::customer(catalogue, *id, company));
+        if let Some(id) = self.global_id {
+            answer["globalId"] = id.into();
+        }
+    }
+}
+
+/// A failure spike that follows from the seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedIncident {
+    /// The product whose activations fail.
+    pub product_id: i64,
+    /// The first second.
+    pub from: i64,
+    /// The second after the last.
+    pub to: i64,
 }
 
 /// Rows that are added all at once, with times of their own: events that an application registers
@@ -326,8 +369,27 @@ impl Simulator {
     /// Adds a license that the invented vendor does not have, or replaces one, for `GetKey`. `seats`
     /// is the number of machines that it allows; 0 for no limit.
     pub fn add_license(&self, product: i64, key: &str, seats: u32) {
+        self.add_license_with(product, key, LicenseTerms { seats, ..LicenseTerms::default() });
+    }
+
+    /// The same with more details, for `GetKeys` and `GetCustomers` too.
+    pub fn add_license_with(&self, product: i64, key: &str, license: LicenseTerms) {
         let mut licenses = self.shared.licenses.lock().unwrap_or_else(PoisonError::into_inner);
-        licenses.insert((product, key.to_owned()), seats);
+        licenses.insert((product, key.to_owned()), license);
+    }
+
+    /// The planned incidents that begin in a time, in order: each a product whose activations fail.
+    #[must_use]
+    pub fn planned_incidents(&self, from: i64, to: i64) -> Vec<PlannedIncident> {
+        let plan = |spike: SpikeSpan| PlannedIncident {
+            product_id: PRODUCTS[spike.product].id,
+            from: spike.from,
+            to: spike.to,
+        };
+        let mut planned: Vec<PlannedIncident> =
+            traffic::planned_spikes(self.shared.options.seed, from, to).into_iter().map(plan).collect();
+        planned.sort_by_key(|incident| incident.from);
+        planned
     }
 
     /// The number of requests so far, by method; `redirected` are those that followed a redirect.

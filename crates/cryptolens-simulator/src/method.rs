@@ -21,18 +21,24 @@ pub enum Method {
     GetProducts,
     /// One license key.
     GetKey,
+    /// The license keys of a product.
+    GetKeys,
+    /// The vendor's customers.
+    GetCustomers,
     /// Adds a row to the Events Log.
     RegisterEvent,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Method; 6] = [
+    pub const ALL: [Method; 8] = [
         Method::GetWebApiLog,
         Method::GetEvents,
         Method::GetObjectLog,
         Method::GetProducts,
         Method::GetKey,
+        Method::GetKeys,
+        Method::GetCustomers,
         Method::RegisterEvent,
     ];
 
@@ -44,13 +50,16 @@ impl Method {
             Method::GetObjectLog => "GetObjectLog",
             Method::GetProducts => "GetProducts",
             Method::GetKey => "GetKey",
+            Method::GetKeys => "GetKeys",
+            Method::GetCustomers => "GetCustomers",
             Method::RegisterEvent => "RegisterEvent",
         }
     }
 
     const fn group(self) -> &'static str {
         match self {
-            Method::GetProducts => "product",
+            Method::GetProducts | Method::GetKeys => "product",
+            Method::GetCustomers => "customer",
             Method::GetKey => "key",
             _ => "ai",
         }
@@ -87,7 +96,7 @@ impl fmt::Display for Method {
 /// The name of a method that the simulator does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no method {0:?}; there are GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, RegisterEvent"
+    "no method {0:?}; there are GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, RegisterEvent"
 )]
 pub struct UnknownMethod(String);
 

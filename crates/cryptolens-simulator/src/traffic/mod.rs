@@ -20,7 +20,7 @@ use crate::log::Log;
 use crate::random::{Random, hash_of, unit_of};
 use crate::row::{Fields, Row};
 use sessions::Sessions;
-pub(crate) use spikes::{SpikeSpan, spike_drafts};
+pub(crate) use spikes::{SpikeSpan, planned_spikes, spike_drafts};
 
 pub(crate) const DAY: i64 = 86_400;
 /// Lengths of a step, in seconds. Each divides a day.

@@ -38,6 +38,12 @@ fn planned(seed: u64, week: i64) -> impl Iterator<Item = SpikeSpan> {
     })
 }
 
+/// The planned spikes that begin in a time.
+pub(crate) fn planned_spikes(seed: u64, from: i64, to: i64) -> Vec<SpikeSpan> {
+    let spikes = (week_of(from)..=week_of(to)).flat_map(|week| planned(seed, week));
+    spikes.filter(|spike| (from..to).contains(&spike.from)).collect()
+}
+
 /// Weeks are counted from the first Monday of the Unix clock, 1970-01-05.
 fn week_of(time: i64) -> i64 {
     (time - 4 * DAY).div_euclid(7 * DAY)
