@@ -1,0 +1,175 @@
+//! Markdown as GitHub reads it, for tickets, chat and the body of a mail.
+//!
+//! A text of a log is escaped, so that it is neither a link nor a tag, and a `@` in it calls nobody.
+
+use super::words;
+use crate::report::document::{
+    Block, ChartBlock, Document, FigureBlock, FindingBlock, MethodBlock, Phrase, Prose, StepBlock, TableBlock,
+};
+
+/// The most columns of a sparkline.
+const WIDEST: usize = 100;
+const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The document.
+pub(super) fn markdown(document: &Document, top: usize) -> String {
+    let mut out = format!("# {}\n\n", escaped(&words::visible(&document.headline)));
+    let label = &document.period.label;
+    out += &format!(
+        "{} · {}. **{}** ({label})",
+        document.title,
+        escaped(&document.account),
+        words::period(document)
+    );
+    let lead = escaped(&document.lead);
+    out += &if lead.is_empty() { ".\n".to_owned() } else { format!(". {lead}\n") };
+    for block in &document.blocks {
+        out.push('\n');
+        match block {
+            Block::Figures(block) => figures(block, &mut out),
+            Block::Findings(block) => findings(block, &mut out),
+            Block::Chart(block) => chart(block, &mut out),
+            Block::Table(block) => table(block, top, &mut out),
+            Block::Steps(block) => steps(block, &mut out),
+            Block::Method(block) => method(block, &mut out),
+        }
+    }
+    out
+}
+
+fn figures(block: &FigureBlock, out: &mut String) {
+    *out += "| | | |\n|---|--:|---|\n";
+    for item in &block.items {
+        let value = words::shown(&item.value, item.kind);
+        *out += &format!("| {} | **{}** | {} |\n", item.label, escaped(&value), escaped(&item.note));
+    }
+}
+
+fn findings(block: &FindingBlock, out: &mut String) {
+    *out += &format!("## {}\n\n", escaped(&block.title));
+    for (number, item) in (1..).zip(&block.items) {
+        *out += &format!("{number}. **{}.** {}\n", item.label, prose(&item.text));
+    }
+}
+
+fn chart(block: &ChartBlock, out: &mut String) {
+    *out += &format!("## {}\n\n```\n", escaped(&block.title));
+    let each = block.x.len().div_ceil(WIDEST).max(1);
+    let merged = |values: &[u64]| -> Vec<u64> { values.chunks(each).map(|part| part.iter().sum()).collect() };
+    let mut all = vec![0; block.x.len()];
+    for series in &block.stack {
+        for (sum, value) in all.iter_mut().zip(&series.values) {
+            *sum += value.unwrap_or(0);
+        }
+    }
+    let all = merged(&all);
+    let highest = all.iter().copied().max().unwrap_or(0);
+    let first = block.stack.first().filter(|_| block.stack.len() > 1);
+    let label_width = first.map_or(3, |series| series.label.chars().count().max(3));
+    *out += &format!("{:label_width$}  {}\n", "all", sparkline(&all, highest));
+    if let Some(series) = first {
+        let values: Vec<u64> = series.values.iter().map(|value| value.unwrap_or(0)).collect();
+        *out += &format!("{:label_width$}  {}\n", series.label, sparkline(&merged(&values), highest));
+    }
+    *out += &format!("```\n\n{}\n", escaped(&block.alt));
+}
+
+fn sparkline(values: &[u64], highest: u64) -> String {
+    let level = |value: &u64| {
+        // Rounded up: what is not nothing is seen.
+        let level = (value * 8).div_ceil(highest.max(1));
+        usize::try_from(level).ok().and_then(|level| LEVELS.get(level)).copied().unwrap_or('█')
+    };
+    let line: String = values.iter().map(level).collect();
+    line.trim_end().to_owned()
+}
+
+fn table(block: &TableBlock, top: usize, out: &mut String) {
+    *out += &format!("## {}\n\n", escaped(&block.title));
+    let shown: Vec<usize> = (0..block.columns.len()).filter(|index| is_shown(block, *index)).collect();
+    let columns: Vec<_> = shown.iter().filter_map(|index| block.columns.get(*index)).collect();
+    let heads: Vec<&str> = columns.iter().map(|column| column.label).collect();
+    *out += &format!("| {} |\n|", heads.join(" | "));
+    for column in &columns {
+        *out += if column.kind.is_number() { "--:|" } else { "---|" };
+    }
+    out.push('\n');
+    for row in block.rows.iter().take(top) {
+        let cells = shown.iter().zip(&columns).filter_map(|(index, column)| Some((row.get(*index)?, column)));
+        let cells: Vec<String> =
+            cells.map(|(value, column)| escaped(&words::shown(value, column.kind))).collect();
+        *out += &format!("| {} |\n", cells.join(" | "));
+    }
+    let further = words::further(block.rows.len(), top);
+    for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
+        *out += &format!("\n{}\n", escaped(&note));
+    }
+}
+
+fn is_shown(block: &TableBlock, index: usize) -> bool {
+    block.columns.get(index).is_some_and(|column| !column.kind.is_drawn() && !column.is_under)
+}
+
+fn steps(block: &StepBlock, out: &mut String) {
+    *out += &format!("## {}\n\n", block.title);
+    for item in &block.items {
+        *out += &format!("- {}\n  ```sh\n  {}\n  ```\n", escaped(&item.text), item.command);
+    }
+}
+
+fn method(block: &MethodBlock, out: &mut String) {
+    *out += &format!("## {}\n\n", block.title);
+    for (name, text) in &block.items {
+        *out += &format!("- **{name}**: {}\n", escaped(text));
+    }
+}
+
+fn prose(prose: &Prose) -> String {
+    let phrase = |phrase: &Phrase| {
+        let text = words::of_phrase(phrase);
+        match phrase {
+            Phrase::Plain(_) => escaped(&text),
+            Phrase::Strong(_) => format!("**{}**", escaped(&text)),
+            Phrase::Code(_) => code(&text),
+        }
+    };
+    prose.0.iter().map(phrase).collect()
+}
+
+/// A span of code, whose fence is longer than any run of backticks in it.
+fn code(text: &str) -> String {
+    if !text.contains('`') {
+        return format!("`{}`", text.replace('|', "\\|"));
+    }
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    format!("{fence} {} {fence}", text.replace('|', "\\|"))
+}
+
+/// A text that is no markup.
+fn escaped(text: &str) -> String {
+    let text = crate::text::fit(text, usize::MAX);
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '#' => out.extend(['\\', c]),
+            // GitHub takes no escape for these.
+            '@' => out += "&#64;",
+            '&' => out += "&amp;",
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_log_is_markup() {
+        assert_eq!(escaped("a|b <img> [x](y) @all #1"), "a\\|b \\<img\\> \\[x\\](y) &#64;all \\#1");
+        assert_eq!(code("a `b` | c"), "`` a `b` \\| c ``");
+        assert_eq!(sparkline(&[0, 1, 100], 100), " ▁█");
+    }
+}

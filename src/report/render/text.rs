@@ -1,0 +1,415 @@
+//! Text for a terminal: no line is wider than the screen except commands, which are to be copied.
+//!
+//! Of a table that is too wide, the least important columns go first, then the longest texts are
+//! cut. Without colour there are no escape sequences at all.
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::axis::{as_f64, ticks};
+use super::words;
+use crate::report::document::{
+    Block, ChartBlock, Datum, Document, FigureBlock, FindingBlock, Level, MarkRole, Measure, MethodBlock,
+    Phrase, Prose, SeriesRole, StepBlock, TableBlock, Tone,
+};
+use crate::report::text::Screen;
+use crate::text::thousands;
+
+/// The columns of a screen that nobody describes.
+const USUAL_WIDTH: u16 = 80;
+/// Sentences are not worth reading on less.
+const LEAST_WIDTH: usize = 40;
+/// A text is not cut shorter than this.
+const LEAST_TEXT: usize = 8;
+/// Lines of a chart.
+const CHART_LINES: usize = 5;
+/// The upper end of a column, in eighths.
+const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The document.
+pub(super) fn text(document: &Document, screen: Screen, top: usize) -> String {
+    let width = usize::from(screen.width.unwrap_or(USUAL_WIDTH)).max(LEAST_WIDTH);
+    let mut writer = TextWriter { screen, width, top, out: String::new() };
+    writer.head(document);
+    for block in &document.blocks {
+        writer.out.push('\n');
+        match block {
+            Block::Figures(block) => writer.figures(block),
+            Block::Findings(block) => writer.findings(block),
+            Block::Chart(block) => writer.chart(block),
+            Block::Table(block) => writer.table(block),
+            Block::Steps(block) => writer.steps(block),
+            Block::Method(block) => writer.method(block),
+        }
+    }
+    writer.out
+}
+
+/// Writes block after block.
+struct TextWriter {
+    screen: Screen,
+    width: usize,
+    top: usize,
+    out: String,
+}
+
+impl TextWriter {
+    fn line(&mut self, line: &str) {
+        self.out.push_str(line.trim_end());
+        self.out.push('\n');
+    }
+
+    fn head(&mut self, document: &Document) {
+        let sign = words::sign(document.level);
+        let lines = wrapped(&words::visible(&document.headline), self.width - 2);
+        for (index, line) in lines.iter().enumerate() {
+            let line = self.screen.strong(line);
+            let lead = match (index, document.level) {
+                (0, Level::Problem) => self.screen.bad(sign),
+                (0, Level::Fine) => self.screen.good(sign),
+                (0, Level::Notice) => sign.to_owned(),
+                _ => " ".to_owned(),
+            };
+            self.line(&format!("{lead} {line}"));
+        }
+        let (title, account) = (document.title, words::visible(&document.account));
+        let (period, label) = (words::period(document), &document.period.label);
+        let scope = format!("{title} · {account}. {period} ({label}). {}", words::visible(&document.lead));
+        self.paragraph(&scope, 2, 2);
+    }
+
+    /// Wraps a text; the first line is indented by `first`, the others by `rest`.
+    fn paragraph(&mut self, text: &str, first: usize, rest: usize) {
+        let lines = wrapped(text, self.width - rest);
+        for (index, line) in lines.iter().enumerate() {
+            let indent = " ".repeat(if index == 0 { first } else { rest });
+            self.line(&format!("{indent}{line}"));
+        }
+    }
+
+    fn title(&mut self, title: &str) {
+        let title = cut(&words::visible(title), self.width);
+        let title = self.screen.strong(&title);
+        self.line(&title);
+    }
+
+    fn figures(&mut self, block: &FigureBlock) {
+        let values: Vec<String> =
+            block.items.iter().map(|item| words::shown(&item.value, item.kind)).collect();
+        let labels = block.items.iter().map(|item| item.label.width()).max().unwrap_or(0);
+        let numbers = values.iter().map(|value| value.width()).max().unwrap_or(0);
+        for (item, value) in block.items.iter().zip(&values) {
+            let label = padded(item.label, labels);
+            let gap = " ".repeat(numbers - value.width());
+            let shown = match item.tone {
+                Tone::Bad => self.screen.bad(value),
+                Tone::Good => self.screen.good(value),
+                Tone::None => self.screen.strong(value),
+            };
+            let indent = 2 + labels + 2 + numbers + 2;
+            let room = self.width.saturating_sub(indent).max(LEAST_TEXT);
+            let notes = wrapped(&words::visible(&item.note), room);
+            let first = notes.first().map_or("", String::as_str);
+            self.line(&format!("  {label}  {gap}{shown}  {first}"));
+            for note in notes.iter().skip(1) {
+                self.line(&format!("{}{note}", " ".repeat(indent)));
+            }
+        }
+    }
+
+    fn findings(&mut self, block: &FindingBlock) {
+        self.title(&block.title);
+        for (number, item) in (1..).zip(&block.items) {
+            self.paragraph(&format!("{number}. {}: {}", item.label, plain(&item.text)), 2, 5);
+        }
+    }
+
+    fn chart(&mut self, block: &ChartBlock) {
+        self.title(&block.title);
+        let columns = Columns::new(block, self.width.saturating_sub(10));
+        let highest = columns.highest().max(1);
+        for line in (0..CHART_LINES).rev() {
+            let (low, high) = (level(highest, line), level(highest, line + 1));
+            let label = thousands(i128::from(whole(high)));
+            let cells: String = columns.totals.iter().map(|(all, bad)| cell(*all, *bad, low, high)).collect();
+            let drawn: String = if self.screen.colour {
+                let paint = |c: char| match c {
+                    '▓' | '▒' => self.screen.bad(&c.to_string()),
+                    c => c.to_string(),
+                };
+                cells.trim_end().chars().map(paint).collect()
+            } else {
+                cells
+            };
+            self.line(&format!("{label:>8} {drawn}"));
+        }
+        let mut axis: Vec<char> = Vec::new();
+        // The widest label is `12:30` or `31 Oct`, with a blank on each side.
+        for tick in ticks(block, 8 * columns.each) {
+            let at = columns.of(tick.at);
+            if at >= axis.len() + usize::from(!axis.is_empty()) && at + tick.label.width() + 9 <= self.width {
+                axis.resize(at, ' ');
+                axis.extend(tick.label.chars());
+            }
+        }
+        self.line(&format!("         {}", axis.iter().collect::<String>()));
+        for mark in block.marks.iter().filter(|mark| mark.role != MarkRole::Refused) {
+            let at = 9 + columns.of(mark.at);
+            let label = words::visible(&mark.label);
+            if at + 2 + label.width() <= self.width {
+                self.line(&format!("{}↑ {label}", " ".repeat(at)));
+            } else {
+                let label = cut(&label, at.saturating_sub(1));
+                self.line(&format!("{}{label} ↑", " ".repeat(at.saturating_sub(label.width() + 1))));
+            }
+        }
+        let legend: Vec<String> = block
+            .stack
+            .iter()
+            .map(|series| match series.role {
+                SeriesRole::Bad => format!("▓ {}", series.label),
+                SeriesRole::Good | SeriesRole::Neutral | SeriesRole::Accent => format!("█ {}", series.label),
+            })
+            .collect();
+        self.line(&format!("  {}", legend.join("   ")));
+        if let Some(limit) = &block.limit {
+            self.paragraph(&words::visible(&limit.label), 2, 2);
+        }
+    }
+
+    fn table(&mut self, block: &TableBlock) {
+        self.title(&block.title);
+        let rows = || block.rows.iter().take(self.top);
+        let mut shown: Vec<usize> = (0..block.columns.len())
+            .filter(|index| {
+                block.columns.get(*index).is_some_and(|column| !column.kind.is_drawn() && !column.is_under)
+            })
+            .collect();
+        let text = |row: &[Datum], index: usize| {
+            let (value, column) = (row.get(index), block.columns.get(index));
+            value.zip(column).map(|(value, column)| words::shown(value, column.kind)).unwrap_or_default()
+        };
+        let width_of = |index: usize| {
+            let head = block.columns.get(index).map_or(0, |column| column.label.width());
+            rows().map(|row| text(row, index).width()).chain([head]).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = shown.iter().map(|index| width_of(*index)).collect();
+        let rank = |index: usize| block.columns.get(index).map_or(0, |column| column.rank);
+        let kind = |index: usize| block.columns.get(index).map_or(Measure::Text, |column| column.kind);
+        loop {
+            let needed = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len();
+            let texts =
+                |position: usize| shown.get(position).is_some_and(|index| kind(*index) == Measure::Text);
+            // How narrow it can be made by cutting texts a little: names stay readable at 18.
+            let narrow: Vec<usize> = widths
+                .iter()
+                .enumerate()
+                .map(|(position, width)| if texts(position) { (*width).min(18) } else { *width })
+                .collect();
+            if needed(&narrow) <= self.width {
+                break;
+            }
+            let least = shown.iter().enumerate().filter(|(_, index)| rank(**index) > 0);
+            let Some((position, _)) = least.max_by_key(|(_, index)| rank(**index)) else { break };
+            shown.remove(position);
+            widths.remove(position);
+        }
+        while widths.iter().sum::<usize>() + 2 * widths.len() > self.width {
+            let longest = shown
+                .iter()
+                .zip(widths.iter_mut())
+                .filter(|(index, width)| !kind(**index).is_number() && **width > LEAST_TEXT)
+                .max_by_key(|(index, width)| (kind(**index) == Measure::Text, **width));
+            let Some((_, width)) = longest else { break };
+            *width -= 1;
+        }
+        let aligned = |text: &str, index: usize, width: usize| {
+            let text = cut(text, width);
+            let gap = " ".repeat(width - text.width());
+            if kind(index).is_number() { format!("{gap}{text}") } else { format!("{text}{gap}") }
+        };
+        let mut lines = Vec::new();
+        let heads = shown.iter().zip(&widths).map(|(index, width)| {
+            aligned(block.columns.get(*index).map_or("", |column| column.label), *index, *width)
+        });
+        let head = heads.collect::<Vec<_>>().join("  ");
+        lines.push(self.screen.weak(head.trim_end()));
+        for (number, row) in rows().enumerate() {
+            let cells =
+                shown.iter().zip(&widths).map(|(index, width)| aligned(&text(row, *index), *index, *width));
+            let line = cells.collect::<Vec<_>>().join("  ");
+            let line = line.trim_end();
+            lines.push(if block.hot.contains(&number) { self.screen.bad(line) } else { line.to_owned() });
+        }
+        for line in lines {
+            self.line(&format!("  {line}"));
+        }
+        let further = words::further(block.rows.len(), self.top);
+        for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
+            self.paragraph(&words::visible(&note), 2, 2);
+        }
+    }
+
+    fn steps(&mut self, block: &StepBlock) {
+        self.title(block.title);
+        for item in &block.items {
+            self.paragraph(&words::visible(&item.text), 2, 2);
+            self.line(&format!("    $ {}", item.command));
+        }
+    }
+
+    fn method(&mut self, block: &MethodBlock) {
+        self.title(block.title);
+        for (name, text) in &block.items {
+            self.paragraph(&format!("{name}: {}", crate::text::fit(text, usize::MAX)), 2, 4);
+        }
+    }
+}
+
+/// The columns of a chart, merged until they fit.
+struct Columns {
+    /// Columns of the chart that one column of the screen stands for.
+    each: usize,
+    /// All of it, and the bad part; none outside of the log.
+    totals: Vec<(Option<u64>, u64)>,
+}
+
+impl Columns {
+    fn new(block: &ChartBlock, room: usize) -> Columns {
+        let each = block.x.len().div_ceil(room.max(1)).max(1);
+        let mut totals = vec![(None, 0); block.x.len().div_ceil(each)];
+        for series in &block.stack {
+            for (column, value) in series.values.iter().enumerate() {
+                let (Some(total), Some(value)) = (totals.get_mut(column / each), value) else { continue };
+                total.0 = Some(total.0.unwrap_or(0) + value);
+                if series.role == SeriesRole::Bad {
+                    total.1 += value;
+                }
+            }
+        }
+        Columns { each, totals }
+    }
+
+    fn highest(&self) -> u64 {
+        self.totals.iter().filter_map(|(all, _)| *all).max().unwrap_or(0)
+    }
+
+    /// The column of the screen for a fractional index of a column of the chart.
+    fn of(&self, at: f64) -> usize {
+        let column = (at.max(0.0) / as_f64(self.each)).floor();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 744")]
+        let column = column as usize;
+        column.min(self.totals.len().saturating_sub(1))
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "the height of a column on a screen")]
+fn level(highest: u64, line: usize) -> f64 {
+    highest as f64 * as_f64(line) / as_f64(CHART_LINES)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a count of a log")]
+fn whole(number: f64) -> i64 {
+    number.round() as i64
+}
+
+/// What stands between two heights of a column.
+fn cell(all: Option<u64>, bad: u64, low: f64, high: f64) -> char {
+    let Some(all) = all else { return ' ' };
+    #[allow(clippy::cast_precision_loss, reason = "the height of a column on a screen")]
+    let part = |number: u64| ((number as f64 - low) / (high - low)).clamp(0.0, 1.0);
+    let (filled, bad) = (part(all), part(bad));
+    match (filled, bad) {
+        (filled, _) if filled <= 0.0 => ' ',
+        (_, bad) if bad >= 0.75 => '▓',
+        (_, bad) if bad > 0.0 => '▒',
+        (filled, _) => {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8")]
+            let eighths = (filled * 8.0).ceil() as usize;
+            EIGHTHS.get(eighths).copied().unwrap_or('█')
+        }
+    }
+}
+
+fn plain(prose: &Prose) -> String {
+    prose.0.iter().map(|phrase: &Phrase| words::of_phrase(phrase)).collect()
+}
+
+/// A text filled up with blanks.
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// A text of at most this width, with an ellipsis where it was cut.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        let longer = format!("{kept}{c}");
+        if longer.width() + 1 > width {
+            break;
+        }
+        kept = longer;
+    }
+    kept.truncate(kept.trim_end().len());
+    kept.push('…');
+    kept
+}
+
+/// A text in lines of at most this width, broken at blanks; a word that is longer is cut in pieces.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.width() + 1 + word.width() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if format!("{line}{c}").width() > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_drawn_from_the_bottom_up() {
+        let of = |all, bad| {
+            (0..5).map(|line| cell(all, bad, level(10, line), level(10, line + 1))).collect::<String>()
+        };
+        assert_eq!(of(Some(10), 0), "█████");
+        assert_eq!(of(Some(5), 0), "██▄  ");
+        assert_eq!(of(Some(10), 3), "▓▒███");
+        assert_eq!(of(Some(1), 1), "▒    ");
+        assert_eq!(of(Some(0), 0), "     ");
+        assert_eq!(of(None, 0), "     ");
+    }
+
+    proptest! {
+        #[test]
+        fn wrapped_lines_fit_and_keep_every_letter(text in "\\PC{0,200}", width in 8_usize..60) {
+            let lines = wrapped(&text, width);
+            for line in &lines {
+                prop_assert!(line.width() <= width, "{line:?}");
+            }
+            let letters = |text: &str| text.split_whitespace().collect::<String>();
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+            prop_assert!(cut(&text, width).width() <= width);
+        }
+    }
+}

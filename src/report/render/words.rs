@@ -1,0 +1,168 @@
+//! Values of a document as words, the same in every format that people read.
+
+use std::borrow::Cow;
+
+use chrono::{Datelike as _, Timelike as _};
+
+use crate::report::document::{Datum, Document, Level, Measure, Moment, Phrase};
+use crate::report::window::local;
+use crate::text::{self, thousands};
+
+/// Stands for a value that is not known.
+pub(super) const NOTHING: &str = "–";
+/// The longest text of a log that is shown, in characters.
+const LONGEST: usize = 200;
+
+/// A value as words.
+pub(super) fn shown(value: &Datum, kind: Measure) -> String {
+    match (value, kind) {
+        (Datum::Nothing, _) => NOTHING.to_owned(),
+        (Datum::Whole(number), Measure::Duration) => duration(*number),
+        (Datum::Whole(number), Measure::Code) => number.to_string(),
+        (Datum::Whole(number), _) => thousands(*number),
+        (Datum::Fraction(number), Measure::Points) => signed(*number * 100.0, " pts"),
+        (Datum::Fraction(number), Measure::Change) => signed(*number * 100.0, "%"),
+        (Datum::Fraction(number), _) => percent(*number),
+        (Datum::Time(moment), _) => minute(*moment),
+        (Datum::Words(text), _) => visible(text).into_owned(),
+        (Datum::Trend { all, .. }, _) => joined(all),
+        (Datum::Levels(levels), _) => joined(levels),
+    }
+}
+
+fn joined<T: ToString>(numbers: &[T]) -> String {
+    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A text of a log in which everything can be seen, cut where it is very long.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if text.chars().nth(LONGEST).is_none() {
+        return text::fit(text, LONGEST);
+    }
+    Cow::Owned(format!("{}…", text::fit(text, LONGEST)))
+}
+
+/// The words of a phrase.
+pub(super) fn of_phrase(phrase: &Phrase) -> Cow<'_, str> {
+    let (Phrase::Plain(text) | Phrase::Strong(text) | Phrase::Code(text)) = phrase;
+    // Sentences are longer than names.
+    text::fit(text, usize::MAX)
+}
+
+/// As `5.7%`. What is not nothing is not shown as nothing, nor as everything.
+pub(in crate::report) fn percent(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio > 0.0 && ratio < 0.0005 => "<0.1%".to_owned(),
+        ratio if ratio < 1.0 && ratio >= 0.9995 => ">99.9%".to_owned(),
+        ratio => format!("{:.1}%", ratio * 100.0),
+    }
+}
+
+fn signed(number: f64, unit: &str) -> String {
+    let rounded = format!("{:.1}", number.abs());
+    let sign = match number {
+        _ if rounded == "0.0" => "±",
+        number if number < 0.0 => "−",
+        _ => "+",
+    };
+    format!("{sign}{rounded}{unit}")
+}
+
+/// As `52 min`, `2 h 19 min`, `3 d 10 h`: the two largest units, rounded down.
+pub(in crate::report) fn duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds % 86_400 / 3600, seconds % 3600 / 60);
+    let two = |large: i64, unit: &str, small: i64, small_unit: &str| match small {
+        0 => format!("{large} {unit}"),
+        small => format!("{large} {unit} {small} {small_unit}"),
+    };
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => two(hours, "h", minutes, "min"),
+        (days, hours, _) => two(days, "d", hours, "h"),
+    }
+}
+
+/// As `25 Nov 16:51`.
+pub(in crate::report) fn minute(moment: Moment) -> String {
+    local(moment.at, moment.zone).format("%-d %b %H:%M").to_string()
+}
+
+/// As `25 Nov 2026, 15:46 to 17:46 UTC`, or `1 to 31 October 2026, UTC` for whole days.
+pub(super) fn period(document: &Document) -> String {
+    let period = &document.period;
+    let zone = period.timezone;
+    let (from, to) = (local(period.from.at, zone), local(period.to.at, zone));
+    let last = local(period.to.at - 1, zone);
+    let is_midnight =
+        |time: chrono::NaiveDateTime| time.hour() == 0 && time.minute() == 0 && time.second() == 0;
+    if is_midnight(from) && is_midnight(to) {
+        return match (from.date(), last.date()) {
+            (first, last) if first == last => format!("{}, {zone}", first.format("%-d %B %Y")),
+            (first, last) if first.year() == last.year() && first.month() == last.month() => {
+                format!("{} to {}, {zone}", first.day(), last.format("%-d %B %Y"))
+            }
+            (first, last) => format!("{} to {}, {zone}", first.format("%-d %B %Y"), last.format("%-d %B %Y")),
+        };
+    }
+    if from.date() == to.date() {
+        return format!("{} to {} {zone}", from.format("%-d %b %Y, %H:%M"), to.format("%H:%M"));
+    }
+    let form = "%-d %b %Y, %H:%M";
+    format!("{} to {} {zone}", from.format(form), to.format(form))
+}
+
+/// The sign before a headline.
+pub(super) const fn sign(level: Level) -> &'static str {
+    match level {
+        Level::Fine => "✓",
+        Level::Notice => "!",
+        Level::Problem => "✗",
+    }
+}
+
+/// What is said where a table has more rows than are shown.
+pub(super) fn further(rows: usize, top: usize) -> Option<String> {
+    let further = rows.checked_sub(top).filter(|further| *further > 0)?;
+    let noun = if further == 1 { "row" } else { "rows" };
+    Some(format!(
+        "{} further {noun}; --top={rows} shows all.",
+        thousands(i64::try_from(further).unwrap_or(i64::MAX))
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_form_of_their_kind() {
+        for (value, kind, expected) in [
+            (Datum::Whole(284_402), Measure::Count, "284,402"),
+            (Datum::Whole(3349), Measure::Code, "3349"),
+            (Datum::Whole(59), Measure::Duration, "59 s"),
+            (Datum::Whole(3165), Measure::Duration, "52 min"),
+            (Datum::Whole(8340), Measure::Duration, "2 h 19 min"),
+            (Datum::Whole(3 * 86_400 + 36_000), Measure::Duration, "3 d 10 h"),
+            (Datum::Whole(86_400), Measure::Duration, "1 d"),
+            (Datum::Fraction(0.6296), Measure::Ratio, "63.0%"),
+            (Datum::Fraction(0.000_01), Measure::Ratio, "<0.1%"),
+            (Datum::Fraction(0.999_99), Measure::Ratio, ">99.9%"),
+            (Datum::Fraction(1.0), Measure::Ratio, "100.0%"),
+            (Datum::Fraction(-0.002), Measure::Points, "−0.2 pts"),
+            (Datum::Fraction(0.009), Measure::Change, "+0.9%"),
+            (Datum::Fraction(-0.000_01), Measure::Change, "±0.0%"),
+            (Datum::Nothing, Measure::Ratio, "–"),
+            (Datum::from("a\u{1b}[31m"), Measure::Text, "a\u{fffd}[31m"),
+        ] {
+            assert_eq!(shown(&value, kind), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_shown_are_counted() {
+        assert_eq!(further(20, 20), None);
+        assert_eq!(further(21, 20).as_deref(), Some("1 further row; --top=21 shows all."));
+    }
+}
