@@ -9,7 +9,7 @@ use crate::config::setting::{CommandName, Setting};
 use crate::config::{AccountAccess, Sources, table, value};
 use crate::daemon;
 use crate::report::options::{
-    LicenseFilter, Presentation, ReportAccess, ReportFormat, ReportedLog, TimeBounds,
+    IdentityLevel, LicenseFilter, Presentation, ReportAccess, ReportFormat, ReportedLog, TimeBounds,
 };
 use crate::report::{self, ReportTask};
 
@@ -94,6 +94,7 @@ pub(super) fn format(sources: &mut Sources<'_>) -> Option<ReportFormat> {
         ("csv", ReportFormat::Csv),
         ("html", ReportFormat::Html),
         ("svg", ReportFormat::Svg),
+        ("markdown", ReportFormat::Markdown),
     ];
     sources.get(&table::REPORT_FORMAT, |found, setting| value::one_of(found, setting, &formats))
 }
@@ -101,8 +102,11 @@ pub(super) fn format(sources: &mut Sources<'_>) -> Option<ReportFormat> {
 /// Who is shown, and where it goes.
 pub(super) fn presentation(sources: &mut Sources<'_>) -> Option<Presentation> {
     let output = sources.get(&table::OUTPUT, value::file_path);
-    let full_identities = sources.get(&table::IDENTITIES, |found, setting| {
-        value::one_of(found, setting, &[("masked", false), ("full", true)])
-    });
-    Some(Presentation { output, full_identities: full_identities? })
+    let levels = [
+        ("masked", IdentityLevel::Masked),
+        ("customers", IdentityLevel::Customers),
+        ("full", IdentityLevel::Full),
+    ];
+    let identities = sources.get(&table::IDENTITIES, |found, setting| value::one_of(found, setting, &levels));
+    Some(Presentation { output, identities: identities? })
 }

@@ -80,6 +80,15 @@ const LOGS_TO_READ: &[ChoiceRow] = &[
     choice("objects", "Who added, changed or deleted customers, products, licenses"),
 ];
 
+const REPORTS: &[ChoiceRow] = &[
+    choice("incident", "Is it failing, since when, who is hit, what changed before?"),
+    choice("customer", "What does the customer of a KEY see?"),
+    choice("changes", "Who changed what?"),
+    choice("web-api", "Activations, deactivations, key creation ... with their outcome"),
+    choice("events", "What apps register: features used, payments"),
+    choice("objects", "Who added, changed or deleted customers, products, licenses"),
+];
+
 const OTLP_ENDPOINT_EXPECTED: &str = "an http or https URL, such as http://localhost:4318";
 const OTLP_DURATION: ValueKind = ValueKind::Duration { least: Duration::from_millis(1), most: DAY };
 const OTLP_DURATION_EXPECTED: &str =
@@ -94,12 +103,19 @@ const fn choice(name: &'static str, help: &'static str) -> ChoiceRow {
 
 settings! {
     REPORT_LOG {
-        argument: "LOG",
-        kind: ValueKind::Choice(LOGS_TO_READ),
+        argument: "REPORT",
+        kind: ValueKind::Choice(REPORTS),
         default: DefaultValue::Is("web-api"),
         group: SettingGroup::Arguments,
         commands: &[Report],
-        summary: "Log to report on",
+        summary: "Question to answer, or log to count",
+    }
+    REPORT_CUSTOMER {
+        argument: "KEY",
+        default: DefaultValue::Is("none"),
+        group: SettingGroup::Arguments,
+        commands: &[Report],
+        summary: "For the customer report: the license key, its pseudonym or its last group",
     }
     AUDIT_WHAT {
         argument: "WHAT",
@@ -177,13 +193,26 @@ settings! {
         variable: "CRYPTOLENS_REPORT_SINCE",
         kind: WINDOW,
         value_name: "DURATION",
-        default: DefaultValue::Means("what --days says"),
+        default: DefaultValue::Means("what --days says; 2h for the incident report, 7d for the customer report"),
         example: "1h",
         group: SettingGroup::Time,
         commands: &[Report],
         summary: "How long to report on",
-        help: "A duration such as 1h or 90m up to now, or up to --to. Is not used with --from.",
+        help: "A duration such as 1h or 90m up to now, or up to --to; with --at to both sides of it. Is not used with --from.",
         expected: WINDOW_EXPECTED,
+    }
+    REPORT_AT {
+        flag: "at",
+        variable: "CRYPTOLENS_REPORT_AT",
+        value_name: "TIME",
+        default: DefaultValue::Means("now"),
+        example: "2026-10-06T12:37",
+        group: SettingGroup::Time,
+        commands: &[Report],
+        summary: "Moment of the incident, whose surroundings are looked at",
+        help: "For the incident report: --since before it and after it. Is written as --from is, and not used with --from and \
+               --to.",
+        expected: "a date or a time",
     }
     EXPORT_SINCE {
         flag: "since",
@@ -362,6 +391,37 @@ settings! {
         summary: "Outcome to report on",
         help: "For the web-api report. Entries with another outcome are left out of every number, so there is no ratio then.",
     }
+    REPORT_RESOURCE {
+        flag: "resource",
+        variable: "CRYPTOLENS_REPORT_RESOURCE",
+        kind: ValueKind::Choice(&[
+            choice("customer", ""),
+            choice("issued_license", ""),
+            choice("license_key", ""),
+            choice("license_issuance", ""),
+            choice("product", ""),
+            choice("data_object", ""),
+        ]),
+        value_name: "KIND",
+        default: DefaultValue::Means("all"),
+        example: "license_key",
+        group: SettingGroup::Entries,
+        commands: &[Report],
+        summary: "Only changes of this kind of object",
+        help: "For the changes report. One of: customer, issued_license, license_key, license_issuance, product, data_object.",
+    }
+    REPORT_USER {
+        flag: "user",
+        variable: "CRYPTOLENS_REPORT_USER",
+        value_name: "ID",
+        default: DefaultValue::Means("all"),
+        example: "22",
+        group: SettingGroup::Entries,
+        commands: &[Report],
+        summary: "Only changes by this user",
+        help: "For the changes report: the number of the user, as in the log.",
+        expected: "the number of a user, such as 22",
+    }
     AUDIT_MAX_MACHINES {
         flag: "max-machines",
         variable: "CRYPTOLENS_REPORT_MAX_MACHINES",
@@ -396,6 +456,7 @@ settings! {
             choice("csv", "For spreadsheets"),
             choice("html", "One page that needs nothing else"),
             choice("svg", "One chart"),
+            choice("markdown", "For tickets, chat and mail"),
         ]),
         value_name: "FORMAT",
         default: DefaultValue::Is("text"),
@@ -404,7 +465,32 @@ settings! {
         commands: &[Report, Audit],
         summary: "Format of the report",
         help: "One of: text (for the terminal), json (versioned, for programs), csv (for spreadsheets), html (one page that \
-               needs nothing else), svg (one chart of the web-api report, see --chart).",
+               needs nothing else), svg (one chart of the web-api report, see --chart), markdown (for tickets, chat and mail; \
+               the incident report).",
+    }
+    REPORT_TABLE {
+        flag: "table",
+        variable: "CRYPTOLENS_REPORT_TABLE",
+        value_name: "ID",
+        default: DefaultValue::Means("the first one"),
+        example: "customers",
+        group: SettingGroup::Presentation,
+        commands: &[Report],
+        summary: "Table or chart of --format=csv",
+        help: "For the incident report. list prints the ids. With the name of a directory as --output all of them are written.",
+        expected: "the id of a table or chart, or list",
+    }
+    REPORT_FAIL_ON {
+        flag: "fail-on",
+        variable: "CRYPTOLENS_REPORT_FAIL_ON",
+        kind: ValueKind::List,
+        value_name: "CONDITION",
+        example: "incident",
+        group: SettingGroup::Presentation,
+        commands: &[Report],
+        summary: "What ends the command with exit code 3",
+        help: "incident: one goes on at the end of the time. The report is written all the same.",
+        expected: "incident",
     }
     EXPORT_FORMAT {
         flag: "format",
@@ -459,7 +545,8 @@ settings! {
         group: SettingGroup::Presentation,
         commands: &[Report],
         summary: "Longest list of most failing names and machines",
-        help: "A number of rows; also for the audit trail in --format=text, which shows the newest.",
+        help: "A number of rows; also for the audit trail in --format=text, which shows the newest, and for the tables of the \
+               incident report in text, HTML and Markdown, which have 20 rows unless it is given.",
         expected: "a whole number from 0 on, such as 10",
     }
     OUTPUT {
@@ -480,14 +567,19 @@ settings! {
     IDENTITIES {
         flag: "identities",
         variable: "CRYPTOLENS_REPORT_IDENTITIES",
-        kind: ValueKind::Choice(&[choice("masked", "As pseudonyms"), choice("full", "As they are")]),
+        kind: ValueKind::Choice(&[
+            choice("masked", "As pseudonyms"),
+            choice("customers", "Companies by name, keys by their last group, people as pseudonyms"),
+            choice("full", "As they are"),
+        ]),
         value_name: "HOW",
         default: DefaultValue::Is("masked"),
         example: "full",
         group: SettingGroup::Presentation,
         commands: READING,
         summary: "How keys, machines, addresses and names of people are shown",
-        help: "One of: masked, full. Masked ones are pseudonyms such as key-3f2a91bc04d1: the same for the same access token, \
+        help: "One of: masked, customers, full. customers is for the incident report: it shows companies by their name, keys by \
+               their last group, and never a machine, a person or an address. Masked ones are pseudonyms such as key-3f2a91bc04d1: the same for the same access token, \
                so that they can be compared between reports, and not to be undone without it. Always shown: ids, times, states, \
                names of features and events, values and currencies; in JSON texts of the log true, false and null, the member \
                names that the API documents, and numbers and dates of members of a license such as MaxNoOfMachines and Expires.",
@@ -1523,9 +1615,9 @@ settings! {
         group: SettingGroup::Access,
         commands: &[Simulate],
         summary: "Method that the token may not call",
-        help: "One of: GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, RegisterEvent. Can be given several times, or \
-               with several methods between commas.",
-        expected: "GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey or RegisterEvent",
+        help: "One of: GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, RegisterEvent. Can be \
+               given several times, or with several methods between commas.",
+        expected: "GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers or RegisterEvent",
     }
     SIMULATE_KEY_LOCK {
         flag: "key-lock",
@@ -1832,7 +1924,9 @@ pub const COMMANDS: &[CommandRow] = &[
     CommandRow {
         name: Report,
         summary: "Answer once: how many requests fail, since when, and whose",
-        help: "Reads a log of one account, by default the last 30 days of the Web API Log, and shows what is in it: requests \
+        help: "report incident says whether requests fail more than usual, since when, which customers are locked out, what they \
+               have in common and what was changed before; exit code 3 if --fail-on holds. The others count a whole log: each \
+               reads a log of one account, by default the last 30 days of the Web API Log, and shows what is in it: requests \
                that succeed and fail, by day, hour, event type, product and state, with the keys, machines and names that fail \
                most. For the events log: events, features and values. For the objects log: who did what to which object. Needs \
                no exporter that ran before.",

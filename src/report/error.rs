@@ -55,6 +55,14 @@ pub enum ReportError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// The report was written, and a condition of `--fail-on` holds.
+    #[error("--fail-on={condition}: {headline}")]
+    FailOn {
+        /// The condition.
+        condition: &'static str,
+        /// The headline of the report, which names nobody.
+        headline: String,
+    },
     /// A chart or table could not be drawn.
     #[error("could not draw: {0}")]
     Draw(String),
@@ -75,10 +83,12 @@ pub enum PageFault {
 }
 
 impl ReportError {
-    /// 2 for bad usage or configuration, 1 for what failed at run time.
+    /// 2 for bad usage or configuration, 3 for a report that was written and a condition of
+    /// `--fail-on` that holds, 1 for what failed at run time.
     pub const fn exit_code(&self) -> u8 {
         match self {
             ReportError::Usage(_) | ReportError::Client(_) => 2,
+            ReportError::FailOn { .. } => 3,
             _ => 1,
         }
     }

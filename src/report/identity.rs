@@ -11,6 +11,8 @@ use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::options::IdentityLevel;
+
 /// 48 bits: with a million identities, two share a pseudonym with a chance of 1 in 500.
 const PSEUDONYM_BYTES: usize = 6;
 
@@ -44,6 +46,8 @@ impl Kind {
 #[derive(Clone)]
 pub(super) enum Identities {
     Full,
+    /// Keys by their last group, everything else as a pseudonym.
+    Customers(Box<hmac::Key>),
     Masked(Box<hmac::Key>),
 }
 
@@ -51,6 +55,23 @@ impl Identities {
     pub(super) fn masked(token: &SecretString) -> Identities {
         let token = token.expose_secret().as_bytes();
         Identities::Masked(Box::new(hmac::Key::new(hmac::HMAC_SHA256, token)))
+    }
+
+    pub(super) fn new(level: IdentityLevel, token: &SecretString) -> Identities {
+        match (level, Identities::masked(token)) {
+            (IdentityLevel::Full, _) => Identities::Full,
+            (IdentityLevel::Customers, Identities::Masked(key)) => Identities::Customers(key),
+            (_, masked) => masked,
+        }
+    }
+
+    /// The level that they were made for.
+    pub(super) const fn level(&self) -> IdentityLevel {
+        match self {
+            Identities::Full => IdentityLevel::Full,
+            Identities::Customers(_) => IdentityLevel::Customers,
+            Identities::Masked(_) => IdentityLevel::Masked,
+        }
     }
 
     /// True if identities are shown as they are.
@@ -62,12 +83,19 @@ impl Identities {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Identities::Full => "full",
+            Identities::Customers(_) => "customers",
             Identities::Masked(_) => "masked",
         }
     }
 
     pub(super) fn show(&self, kind: Kind, identity: &str) -> String {
-        let Identities::Masked(key) = self else { return identity.to_owned() };
+        let key = match self {
+            Identities::Full => return identity.to_owned(),
+            Identities::Customers(_) if kind == Kind::Key && last_group(identity).is_some() => {
+                return format!("…-{}", last_group(identity).unwrap_or_default());
+            }
+            Identities::Customers(key) | Identities::Masked(key) => key,
+        };
         let mut context = hmac::Context::with_key(key);
         context.update(kind.prefix().as_bytes());
         context.update(b"\0");
@@ -81,6 +109,15 @@ impl Identities {
         shown
     }
 
+    /// True if `typed` means this key: the whole key, as it is shown, or its last group.
+    pub(super) fn is_key(&self, typed: &str, key: &str) -> bool {
+        let typed = typed.trim();
+        let group = typed.trim_start_matches(['…', '.', '-']);
+        typed == key
+            || last_group(key).is_some_and(|last| last.eq_ignore_ascii_case(group))
+            || self.show(Kind::Key, key) == typed
+    }
+
     /// A user of the account: the number that the API gives users is shown, whatever else stands
     /// there is not.
     pub(super) fn user(&self, user: &str) -> String {
@@ -92,8 +129,8 @@ impl Identities {
     pub(super) fn json_text(&self, data: &str) -> String {
         match (self, serde_json::from_str(data)) {
             (Identities::Full, _) => data.to_owned(),
-            (Identities::Masked(_), Ok(value)) => self.json(value, false).to_string(),
-            (Identities::Masked(_), Err(_)) => self.show(Kind::Text, data),
+            (_, Ok(value)) => self.json(value, false).to_string(),
+            (_, Err(_)) => self.show(Kind::Text, data),
         }
     }
 
@@ -133,6 +170,13 @@ impl Identities {
     }
 }
 
+/// The last of several groups of a key, as `HCGXC`; none where it is the whole key or nearly so.
+fn last_group(key: &str) -> Option<&str> {
+    let (before, last) = key.rsplit_once('-')?;
+    let is_short = !last.is_empty() && last.len() <= 8 && before.len() >= last.len();
+    is_short.then_some(last)
+}
+
 /// Members of licenses and products whose numbers and dates say nothing about a person.
 const WITH_NUMBERS: [&str; 32] = [
     "AffectedObjectId",
@@ -170,18 +214,22 @@ const WITH_NUMBERS: [&str; 32] = [
 ];
 
 /// Members of the vendor's objects, and of what its SDKs send, whose values are masked.
-const WITHOUT_NUMBERS: [&str; 24] = [
+const WITHOUT_NUMBERS: [&str; 28] = [
+    "AllLicensesTimeLimited",
     "AllowedMachines",
     "ActivatedMachines",
+    "BlockExpiredLicenses",
     "CompanyName",
     "ContentType",
     "Customer",
     "DataObjects",
     "Description",
     "Email",
+    "FeatureDefinitions",
     "FriendlyName",
     "IP",
     "Is64Bit",
+    "IsPublic",
     "Key",
     "MachineCode",
     "Metadata",

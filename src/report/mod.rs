@@ -15,12 +15,18 @@
 //! reading, `record` the rows, `identity` the pseudonyms; each report has a folder or file of its
 //! own; `text`, `spreadsheet`, `chart`, `page` and `output` are what they share to show themselves.
 
+mod changes;
 mod chart;
 mod count;
+mod customer;
+mod detector;
+mod document;
 mod error;
 mod events;
 mod export;
 mod identity;
+mod incident;
+mod lookup;
 mod objects;
 pub mod options;
 mod output;
@@ -28,11 +34,14 @@ mod page;
 mod progress;
 mod read;
 mod record;
+mod render;
+mod request_chart;
 mod seats;
 mod session;
 mod source;
 mod spreadsheet;
 mod text;
+mod trail;
 mod web_api;
 mod window;
 pub mod zone;
@@ -49,11 +58,14 @@ pub(crate) use progress::Progress;
 pub(crate) use source::WindowReader;
 pub use window::is_moment;
 
+use document::Document;
 use options::{
-    AuditOptions, ExportOptions, LicenseFilter, ReportAccess, ReportFormat, ReportOptions, ReportedLog,
+    AuditOptions, ChangesOptions, CustomerOptions, DocumentOptions, ExportOptions, IdentityLevel,
+    IncidentOptions, LicenseFilter, ReportAccess, ReportFormat, ReportOptions, ReportedLog,
 };
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
+use render::Style;
 use session::ReportSession;
 use source::ReadingSummary;
 use window::Window;
@@ -63,6 +75,12 @@ use crate::cryptolens::{Outcome, Row, RowFilter};
 /// One answer that is asked for.
 #[derive(Debug, Clone)]
 pub enum ReportTask {
+    /// `report incident`
+    Incident(IncidentOptions),
+    /// `report changes`
+    Changes(ChangesOptions),
+    /// `report customer`
+    Customer(CustomerOptions),
     /// `report`
     Report(ReportOptions),
     /// `audit seats`
@@ -83,6 +101,9 @@ pub async fn run(
     let stop = CancellationToken::new();
     let mut work = pin!(async {
         match &task {
+            ReportTask::Incident(options) => incident::incident(options, access, stop.clone()).await,
+            ReportTask::Customer(options) => customer::customer(options, access, stop.clone()).await,
+            ReportTask::Changes(options) => changes::report_changes(options, access, stop.clone()).await,
             ReportTask::Report(options) => report(options, access, stop.clone()).await,
             ReportTask::AuditSeats(options) => audit_seats(options, access, stop.clone()).await,
             ReportTask::Export(options) => export_log(options, access, stop.clone()).await,
@@ -119,6 +140,8 @@ fn refuse_what_has_no_meaning(options: &ReportOptions) -> Result<(), ReportError
         ("--states", !options.states.is_empty() && !web_api),
         ("--outcome", options.outcome.is_some() && !web_api),
         ("--format=svg", options.format == ReportFormat::Svg && !web_api),
+        ("--format=markdown", options.format == ReportFormat::Markdown),
+        ("--identities=customers", options.presentation.identities == IdentityLevel::Customers),
         ("--product", options.license.product.is_some() && options.log == ReportedLog::Objects),
     ];
     match refused.into_iter().find(|(_, refused)| *refused) {
@@ -167,6 +190,7 @@ async fn report_web_api(
         ReportFormat::Json => json(&report),
         ReportFormat::Csv => web_api::csv(&report),
         ReportFormat::Html => web_api::html(&report, &heading),
+        ReportFormat::Markdown => Err(no_markdown()),
         ReportFormat::Svg => web_api::svg(&report, options.chart),
     }
 }
@@ -189,6 +213,7 @@ async fn report_events(
         ReportFormat::Json => json(&report),
         ReportFormat::Csv => report.csv(),
         ReportFormat::Html => report.html(&heading),
+        ReportFormat::Markdown => Err(no_markdown()),
         ReportFormat::Text | ReportFormat::Svg => Ok(report.text(&heading, session.screen)),
     }
 }
@@ -210,8 +235,76 @@ async fn report_objects(
         ReportFormat::Json => json(&report),
         ReportFormat::Csv => report.csv(),
         ReportFormat::Html => report.html(&heading),
+        ReportFormat::Markdown => Err(no_markdown()),
         ReportFormat::Text | ReportFormat::Svg => Ok(report.text(&heading, session.screen, options.top)),
     }
+}
+
+/// What shows no customer has no company to show.
+fn refuse_companies(identities: IdentityLevel) -> Result<(), ReportError> {
+    match identities {
+        IdentityLevel::Customers => Err(ReportError::Usage(
+            "--identities=customers has no meaning here; masked and full have".to_owned(),
+        )),
+        IdentityLevel::Masked | IdentityLevel::Full => Ok(()),
+    }
+}
+
+/// Where a document goes: one file or stream, or a directory of CSV files.
+struct DocumentOutput<'a> {
+    options: &'a DocumentOptions,
+    /// None for a directory.
+    output: Option<Output>,
+    private: bool,
+}
+
+impl<'a> DocumentOutput<'a> {
+    /// Fails where [`DocumentOutput::write`] would.
+    fn new(options: &'a DocumentOptions, private: bool) -> Result<DocumentOutput<'a>, ReportError> {
+        if options.format == ReportFormat::Svg {
+            return Err(ReportError::Usage(
+                "--format=svg has no meaning for this report; --format=html has its charts".to_owned(),
+            ));
+        }
+        if options.table.is_some() && options.format != ReportFormat::Csv {
+            return Err(ReportError::Usage("--table has no meaning without --format=csv".to_owned()));
+        }
+        let path = options.presentation.file();
+        let is_directory =
+            path.is_some_and(|path| path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/"));
+        if let Some(path) = path.filter(|_| is_directory && options.format == ReportFormat::Csv) {
+            std::fs::create_dir_all(path).map_err(|error| output::failed(path, error))?;
+            return Ok(DocumentOutput { options, output: None, private });
+        }
+        let output = Output::new(path, private)?;
+        Ok(DocumentOutput { options, output: Some(output), private })
+    }
+
+    async fn write(
+        &self,
+        document: &Document,
+        style: Style<'_>,
+        stop: &CancellationToken,
+    ) -> Result<(), ReportError> {
+        let interrupted = || ReportError::Interrupted;
+        if let Some(output) = &self.output {
+            let shown = render::render(document, self.options.format, style)?;
+            return stop.run_until_cancelled(output.write(shown.as_bytes())).await.ok_or_else(interrupted)?;
+        }
+        let Some(directory) = self.options.presentation.file() else { return Ok(()) };
+        for file in render::all_tables(document)? {
+            let output = Output::new(Some(&directory.join(&file.name)), self.private)?;
+            stop.run_until_cancelled(output.write(file.content.as_bytes()))
+                .await
+                .ok_or_else(interrupted)??;
+        }
+        Ok(())
+    }
+}
+
+/// The reports of version 1 have a page and no document.
+fn no_markdown() -> ReportError {
+    ReportError::Usage("--format=markdown has no meaning for this report".to_owned())
 }
 
 /// Reads the rows of a window from a log that can't be read backwards.
@@ -248,6 +341,7 @@ async fn audit_seats(
             "--format=svg has no meaning for an audit; html has the chart".to_owned(),
         ));
     }
+    refuse_companies(options.presentation.identities)?;
     let key = &options.key;
     let local_window = Window::new(&options.bounds, options.length, Utc::now())?;
     let session = ReportSession::new(access, &options.presentation, stop.clone())?;
@@ -305,6 +399,7 @@ async fn audit_seats(
         ReportFormat::Json => json(&audit)?,
         ReportFormat::Csv => seats::csv(&audit)?,
         ReportFormat::Html => seats::html(&audit, &window, &heading)?,
+        ReportFormat::Markdown => return Err(no_markdown()),
         ReportFormat::Text | ReportFormat::Svg => seats::text(&audit, &heading, session.screen),
     };
     stop.run_until_cancelled(output.write(shown.as_bytes())).await.ok_or(ReportError::Interrupted)?
@@ -318,6 +413,7 @@ async fn export_log(
     if options.log == ReportedLog::Objects && options.license.product.is_some() {
         return Err(ReportError::Usage("--product has no meaning for the objects log".to_owned()));
     }
+    refuse_companies(options.presentation.identities)?;
     let bounds = &options.bounds;
     let bounded = options.since.is_some() || bounds.from.is_some() || bounds.to.is_some();
     // With --to alone, from the beginning of all logs.

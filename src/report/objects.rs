@@ -109,10 +109,10 @@ struct ChangedObject {
 
 /// One field that was changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Change {
-    field: String,
-    old: Value,
-    new: Value,
+pub(super) struct Change {
+    pub(super) field: String,
+    pub(super) old: Value,
+    pub(super) new: Value,
 }
 
 /// The inputs for reading a row.
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The fields of `{field: [old, new]}`; none of anything else, which is a whole object.
-fn changes(data: &str, identities: &Identities) -> Vec<Change> {
+pub(super) fn changes(data: &str, identities: &Identities) -> Vec<Change> {
     let Ok(Value::Object(fields)) = serde_json::from_str(data) else {
         return Vec::new();
     };
@@ -225,7 +225,7 @@ fn action_row(first: String, actions: Actions) -> Vec<String> {
 }
 
 /// A text without its quotation marks unless there is nothing in them, anything else as JSON.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     value.as_str().filter(|text| !text.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
 }
 

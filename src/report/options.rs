@@ -104,14 +104,113 @@ pub struct LicenseFilter {
 pub struct Presentation {
     /// The file to write; none for standard output.
     pub output: Option<PathBuf>,
-    /// True to show keys, machines and people as they are, not as pseudonyms.
-    pub full_identities: bool,
+    /// How keys, machines, customers and people are shown.
+    pub identities: IdentityLevel,
 }
 
 impl Presentation {
     /// The file to write; none for standard output, which can also be written as `-`.
     pub(super) fn file(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
+}
+
+/// How keys, machines, customers and people are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityLevel {
+    /// As pseudonyms.
+    Masked,
+    /// Customers by the name of their company, keys by their last group; people and machines as
+    /// pseudonyms.
+    Customers,
+    /// As they are.
+    Full,
+}
+
+/// Options of `report incident`.
+#[derive(Debug, Clone)]
+pub struct IncidentOptions {
+    /// The middle of the period; none for one that ends now, or where `bounds` says.
+    pub at: Option<String>,
+    /// The length of the period, or how far it reaches to each side of `at`.
+    pub length: Duration,
+    /// From when to when.
+    pub bounds: TimeBounds,
+    /// Entries of one product or license only. The key may also be a pseudonym or a last group.
+    pub license: LicenseFilter,
+    /// How it is shown.
+    pub document: DocumentOptions,
+}
+
+/// Options of `report customer`.
+#[derive(Debug, Clone)]
+pub struct CustomerOptions {
+    /// The key: as a whole, its pseudonym, or its last group.
+    pub key: String,
+    /// The product, where several have such a key.
+    pub product: Option<i64>,
+    /// How long to report on, unless `bounds` says where to begin.
+    pub length: Duration,
+    /// From when to when.
+    pub bounds: TimeBounds,
+    /// How it is shown.
+    pub document: DocumentOptions,
+}
+
+/// Options of `report changes`.
+#[derive(Debug, Clone)]
+pub struct ChangesOptions {
+    /// The kind of object, as `license_key`; all if none.
+    pub resource: Option<String>,
+    /// The number of the user who made the changes; all if none.
+    pub user: Option<String>,
+    /// How long to report on, unless `bounds` says where to begin.
+    pub length: Duration,
+    /// From when to when.
+    pub bounds: TimeBounds,
+    /// How it is shown.
+    pub document: DocumentOptions,
+}
+
+/// How a report that is a document is shown.
+#[derive(Debug, Clone)]
+pub struct DocumentOptions {
+    /// The format.
+    pub format: ReportFormat,
+    /// The table or chart of CSV: an id, or `list`.
+    pub table: Option<String>,
+    /// The most rows of a table that people read.
+    pub top: usize,
+    /// What ends the command with exit code 3.
+    pub fail_on: Vec<FailOn>,
+    /// Who is shown, and where it goes.
+    pub presentation: Presentation,
+    /// The command line that was typed, without what names anybody.
+    pub command: String,
+    /// Flags that every further command needs to reach the same account, with a blank before each.
+    pub access_flags: String,
+}
+
+/// What ends a report with exit code 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailOn {
+    /// An incident.
+    Incident,
+    /// A missed objective.
+    Objective,
+    /// A refused seat.
+    Refusals,
+}
+
+impl FailOn {
+    /// The name, as it is typed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Incident => "incident",
+            Self::Objective => "objective",
+            Self::Refusals => "refusals",
+        }
     }
 }
 
@@ -168,6 +267,8 @@ pub enum ReportFormat {
     Csv,
     /// One page that needs nothing else.
     Html,
+    /// For tickets, chat and mail.
+    Markdown,
     /// One chart.
     Svg,
 }

@@ -43,6 +43,31 @@ log_row! {
 }
 
 log_row! {
+    /// A row of the Web API Log with the members that show who is hit by an incident.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(super) struct SeenRequest of WebApi at time {
+        product_id: i64 = "productId" as Int by product,
+        key: Option<String> = "key" as Text by given,
+        ip: Option<String> = "ip" as Text by given,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        state: Option<i64> = "state" as Int by as_is,
+        machine_code: Option<String> = "machineCode" as Text by given,
+    }
+}
+
+log_row! {
+    /// A row of the Web API Log with the members that a failure ratio needs.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(super) struct JudgedRequest of WebApi at time {
+        product_id: i64 = "productId" as Int by product,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        state: Option<i64> = "state" as Int by as_is,
+    }
+}
+
+log_row! {
     /// A row of the Events Log (vendor page V3/model/EventObject).
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
     #[serde(rename_all = "camelCase")]

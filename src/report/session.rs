@@ -22,6 +22,8 @@ pub(super) struct ReportSession {
     stop: CancellationToken,
     pub(super) account: String,
     pub(super) identities: Identities,
+    /// Pseudonyms whatever is shown, to recognise one that is typed.
+    pub(super) pseudonyms: Identities,
     pub(super) screen: Screen,
     /// Texts for states that the configuration names.
     pub(super) states: BTreeMap<u16, String>,
@@ -38,14 +40,15 @@ impl ReportSession {
         presentation: &Presentation,
         stop: CancellationToken,
     ) -> Result<ReportSession, ReportError> {
-        let identities =
-            if presentation.full_identities { Identities::Full } else { Identities::masked(&access.token) };
+        let pseudonyms = Identities::masked(&access.token);
+        let identities = Identities::new(presentation.identities, &access.token);
         Ok(ReportSession {
             client: Client::new(&access.client, Token::fixed(access.token))?,
             concurrency: access.concurrency,
             stop,
             account: access.account,
             identities,
+            pseudonyms,
             screen: screen(presentation),
             products: access.products,
             states: access.states,

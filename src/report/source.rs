@@ -66,6 +66,16 @@ pub(crate) struct ReadingSummary {
     pub(super) oldest: Option<i64>,
 }
 
+/// The answer to a question that only explains rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Explanation<T> {
+    Known(T),
+    /// The token may not ask.
+    Denied,
+    /// The API does not know what was asked about.
+    Unknown,
+}
+
 type Pages<R> = LogReader<FilteredClient, R, FewTries>;
 
 impl WindowReader {
@@ -165,6 +175,32 @@ impl WindowReader {
         };
         let failed = |error| ReportError::Api { endpoint: Endpoint::GetKey, error };
         self.unless_stopped(work).await?.map_err(failed)
+    }
+
+    /// Asks for something that explains rows. What the token may not see, or the API does not
+    /// know, is no error: the report says so.
+    pub(super) async fn asked<T, F>(
+        &self,
+        endpoint: Endpoint,
+        ask: impl Fn(Client) -> F,
+    ) -> Result<Explanation<T>, ReportError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let mut policy = FewTries::new(endpoint, self.progress.clone());
+        let work = async {
+            loop {
+                match ask(self.client.clone()).await {
+                    Ok(value) => return Ok(Explanation::Known(value)),
+                    Err(ApiError::Denied) => return Ok(Explanation::Denied),
+                    Err(ApiError::Api | ApiError::BadRequest { status: None }) => {
+                        return Ok(Explanation::Unknown);
+                    }
+                    Err(error) => policy.wait(error, Pause::Growing).await?,
+                }
+            }
+        };
+        self.unless_stopped(work).await?.map_err(|error| ReportError::Api { endpoint, error })
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, ReportError> {

@@ -124,7 +124,8 @@ pub fn is_moment(text: &str, zone: Zone) -> bool {
     moment("", text, zone).is_ok()
 }
 
-fn moment(flag: &str, text: &str, zone: Zone) -> Result<i64, ReportError> {
+/// A moment as a flag gives it.
+pub(super) fn moment(flag: &str, text: &str, zone: Zone) -> Result<i64, ReportError> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.timestamp());

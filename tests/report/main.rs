@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod customer;
 mod events;
 mod export;
+mod incident;
 mod objects;
 mod seats;
 mod stub;

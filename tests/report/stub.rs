@@ -1,6 +1,8 @@
 //! The simulator with handmade logs, in a runtime of its own, for tests that wait for a process.
 
-use cryptolens_simulator::{Fault, FaultKind, Log, Options, ReceivedRequest, Running, start};
+use cryptolens_simulator::{
+    Fault, FaultKind, LicenseTerms, Log, Method, Options, ReceivedRequest, Running, start,
+};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
@@ -14,6 +16,10 @@ pub(crate) struct Logs {
     pub(crate) objects: Vec<Value>,
     /// Product, key and number of seats of each license.
     pub(crate) licenses: Vec<(i64, &'static str, u32)>,
+    /// Product, key and details of each license that has some.
+    pub(crate) details: Vec<(i64, String, LicenseTerms)>,
+    /// Methods that the token may not call.
+    pub(crate) denied: Vec<Method>,
     /// Faults that hit one request each, with its number from 1.
     pub(crate) faults: Vec<(u64, Fault)>,
     /// Faults that hit every request from the one with this number on.
@@ -38,7 +44,8 @@ impl Stub {
         let from = logs.faults_from.iter().map(|(number, fault)| fault.clone().after(number - 1));
         let page = logs.page.map(|rows| Fault::new(FaultKind::CappedPage).value(rows));
         let faults = once.chain(from).chain(page).collect();
-        let options = Options { token: Some(TOKEN.to_owned()), faults, ..Options::empty() };
+        let denied = logs.denied.clone();
+        let options = Options { token: Some(TOKEN.to_owned()), faults, denied, ..Options::empty() };
         let running = runtime.block_on(start(options)).unwrap();
         for (log, rows) in
             [(Log::WebApi, &logs.requests), (Log::Events, &logs.events), (Log::Objects, &logs.objects)]
@@ -48,6 +55,9 @@ impl Stub {
         }
         for (product, key, seats) in &logs.licenses {
             running.simulator.add_license(*product, key, *seats);
+        }
+        for (product, key, license) in &logs.details {
+            running.simulator.add_license_with(*product, key, license.clone());
         }
         Stub { url: running.url(), logs, running, _runtime: runtime }
     }

@@ -1,0 +1,617 @@
+//! `report customer KEY`: what does this customer see?
+//!
+//! The requests of one key: the last success, failures by state, machines, seats, and the changes
+//! of the key. KEY is a whole key, its pseudonym or its last group. Memory grows with the requests
+//! of this key and with the number of distinct keys that are read past.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::count::of_length;
+use super::detector::{MinuteCount, NO_FREE_SEAT, Sighting};
+use super::document::{
+    Block, ChartMark, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level,
+    LookupState, MarkRole, Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock,
+    TableColumn,
+};
+use super::error::ReportError;
+use super::identity::Kind;
+use super::lookup::Lookup;
+use super::objects::{changes, plain};
+use super::options::{CustomerOptions, IdentityLevel, ReportAccess};
+use super::record::{ObjectRecord, SeenRequest};
+use super::render::{Style, words};
+use super::request_chart;
+use super::session::ReportSession;
+use super::source::{ReadingSummary, WindowReader};
+use super::text::counted;
+use super::trail::{SeenKey, Trail, counts};
+use super::window::{Window, local, rfc3339};
+use super::zone::Zone;
+use crate::cryptolens::object_name::{action, resource_type};
+use crate::cryptolens::{ApiError, LicenseKey, LogKind, Outcome, RowFilter, state_code};
+use crate::text::thousands;
+
+const SCHEMA: &str = "cryptolens-exporter/report/customer";
+/// Failures after the last success from which on a customer counts as locked out.
+const LOCKED_OUT: u64 = 2;
+
+/// Writes the report.
+pub(super) async fn customer(
+    options: &CustomerOptions,
+    access: ReportAccess,
+    stop: CancellationToken,
+) -> Result<(), ReportError> {
+    let window = Window::new(&options.bounds, options.length, Utc::now())?;
+    let shown = &options.document;
+    let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
+    let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
+    let source = session.source("Web API Log", Some(window), window.zone);
+    let material = read(options, &session, &source, window).await;
+    source.progress.done();
+    let report = CustomerReport { material: material?, session: &session, options };
+    let document = report.document();
+    let style = Style { screen: session.screen, top: shown.top, table: shown.table.as_deref() };
+    output.write(&document, style, &stop).await
+}
+
+struct CustomerMaterial {
+    trail: Trail,
+    seen: SeenKey,
+    reading: ReadingSummary,
+    /// Rows of the period of all keys.
+    rows_read: u64,
+    lookup: Lookup,
+    changes: Vec<ObjectRecord>,
+    is_live: bool,
+}
+
+async fn read(
+    options: &CustomerOptions,
+    session: &ReportSession,
+    source: &WindowReader,
+    window: Window,
+) -> Result<CustomerMaterial, ReportError> {
+    let filter = RowFilter { product_id: options.product, ..RowFilter::default() };
+    let is_live = window.to >= Utc::now().timestamp().saturating_sub(300);
+    let mut trail = Trail::new(window);
+    let mut known: HashMap<(i64, String), bool> = HashMap::new();
+    let mut rows_read = 0;
+    let add = |rows: Vec<SeenRequest>| {
+        for row in rows {
+            let Some(key) = row.key.as_deref() else { continue };
+            rows_read += u64::from(row.time.is_some_and(|time| window.contains(time)));
+            // A pseudonym costs a digest, so that each key is judged once.
+            let is_meant = match known.get(&(row.product_id, key.to_owned())) {
+                Some(is_meant) => *is_meant,
+                None => {
+                    let is_meant = session.pseudonyms.is_key(&options.key, key);
+                    known.insert((row.product_id, key.to_owned()), is_meant);
+                    is_meant
+                }
+            };
+            if is_meant {
+                trail.add(row);
+            }
+        }
+        None
+    };
+    let reading = source.newest_first(&filter, window.from, add).await?;
+    trail.sort();
+    let mut lookup = Lookup::default();
+    lookup.products(source, session).await?;
+    let seen = match trail.keys.as_slice() {
+        [seen] => seen.clone(),
+        [] => unseen(options, source, &mut lookup, &known).await?,
+        several => {
+            let name = |seen: &SeenKey| {
+                format!("{} of product {}", session.pseudonyms.show(Kind::Key, &seen.key), seen.product_id)
+            };
+            let candidates: BTreeSet<String> = several.iter().map(name).collect();
+            let candidates: Vec<String> = candidates.into_iter().collect();
+            return Err(ReportError::Usage(format!(
+                "KEY: {} keys are called like this: {}; give the pseudonym, or --product",
+                candidates.len(),
+                candidates.join(", ")
+            )));
+        }
+    };
+    lookup.licenses(source, seen.product_id, &[seen.key.as_str()]).await?;
+    lookup.companies(source, session.identities.level()).await?;
+    let license = lookup.license(seen.product_id, &seen.key).cloned();
+    let changes = read_changes(source, &mut lookup, window, license.as_ref()).await?;
+    Ok(CustomerMaterial { trail, seen, reading, rows_read, lookup, changes, is_live })
+}
+
+/// A key without a request in the period: known to the API, or bad usage.
+async fn unseen(
+    options: &CustomerOptions,
+    source: &WindowReader,
+    lookup: &mut Lookup,
+    known: &HashMap<(i64, String), bool>,
+) -> Result<SeenKey, ReportError> {
+    let unknown = || {
+        ReportError::Usage(format!(
+            "KEY: none of the {} keys of this time is called like this; a key without requests is looked up with --product \
+             and the whole key",
+            known.len()
+        ))
+    };
+    let product = options.product.ok_or_else(unknown)?;
+    lookup.licenses(source, product, &[options.key.as_str()]).await?;
+    lookup.license(product, &options.key).ok_or_else(unknown)?;
+    Ok(SeenKey { product_id: product, key: options.key.clone(), ..SeenKey::default() })
+}
+
+/// The changes of a license in the period.
+async fn read_changes(
+    source: &WindowReader,
+    lookup: &mut Lookup,
+    window: Window,
+    license: Option<&LicenseKey>,
+) -> Result<Vec<ObjectRecord>, ReportError> {
+    let Some(license) = license else { return Ok(Vec::new()) };
+    let ids: BTreeSet<i64> = [Some(license.id), license.global_id].into_iter().flatten().collect();
+    let filter = RowFilter::default();
+    let endpoint = LogKind::Objects.endpoint();
+    let mut changes = Vec::new();
+    let work = async {
+        let start = source.start::<ObjectRecord>(&filter, window.from).await?;
+        let add = |rows: Vec<ObjectRecord>| {
+            let is_near = |row: &ObjectRecord| {
+                row.created.is_some_and(|time| window.contains(time))
+                    && row.affected_object_id.is_some_and(|id| ids.contains(&id))
+            };
+            changes.extend(rows.into_iter().filter(is_near));
+            Ok(())
+        };
+        source.oldest_first(&filter, start, window.to, add).await
+    };
+    match work.await {
+        Ok(_) => lookup.set_state(endpoint, LookupState::Answered),
+        Err(ReportError::Api { error: ApiError::Denied, .. }) => {
+            lookup.set_state(endpoint, LookupState::Denied)
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(changes)
+}
+
+struct CustomerReport<'a> {
+    material: CustomerMaterial,
+    session: &'a ReportSession,
+    options: &'a CustomerOptions,
+}
+
+/// What the rows say of the customer now.
+struct Standing {
+    last_success: Option<Sighting>,
+    /// Failures after the last success.
+    failed_since: u64,
+    first_failure_since: Option<i64>,
+}
+
+impl CustomerReport<'_> {
+    fn window(&self) -> Window {
+        self.material.trail.window
+    }
+
+    fn zone(&self) -> Zone {
+        self.window().zone
+    }
+
+    fn rows(&self) -> &[Sighting] {
+        &self.material.trail.rows
+    }
+
+    fn license(&self) -> Option<&LicenseKey> {
+        self.material.lookup.license(self.material.seen.product_id, &self.material.seen.key)
+    }
+
+    fn level_of_identities(&self) -> IdentityLevel {
+        self.session.identities.level()
+    }
+
+    fn key(&self) -> String {
+        self.session.identities.show(Kind::Key, &self.material.seen.key)
+    }
+
+    /// The customer as far as the identities name one.
+    fn name(&self) -> String {
+        let lookup = &self.material.lookup;
+        let customer =
+            self.license().and_then(|license| lookup.customer(license, self.level_of_identities()));
+        customer.map_or_else(|| self.key(), |customer| format!("{customer} ({})", self.key()))
+    }
+
+    fn product(&self) -> String {
+        self.material.lookup.product_name(self.material.seen.product_id)
+    }
+
+    fn moment(&self, at: i64) -> Moment {
+        Moment { at, zone: self.zone() }
+    }
+
+    fn standing(&self) -> Standing {
+        let is_success = |row: &&Sighting| row.outcome == Outcome::Success;
+        let last_success = self.rows().iter().rev().find(is_success).copied();
+        let is_since = |row: &Sighting| {
+            last_success.as_ref().is_none_or(|success| (row.time, row.id) > (success.time, success.id))
+        };
+        let failures: Vec<&Sighting> =
+            self.rows().iter().filter(|row| row.outcome == Outcome::Failure && is_since(row)).collect();
+        Standing {
+            last_success,
+            failed_since: of_length(failures.len()),
+            first_failure_since: failures.first().map(|row| row.time),
+        }
+    }
+
+    fn document(&self) -> Document {
+        let window = self.window();
+        let label = words::duration(window.seconds());
+        let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
+        let mut document = Document::new(SCHEMA, "Customer report", period);
+        document.account.clone_from(&self.session.account);
+        document.scope.product_id = Some(self.material.seen.product_id);
+        document.scope.key = Some(self.key());
+        document.command.clone_from(&self.options.document.command);
+        let standing = self.standing();
+        let (_, judged) = counts(self.rows());
+        document.level = match standing.failed_since {
+            LOCKED_OUT.. => Level::Problem,
+            _ if judged.failed > 0 => Level::Notice,
+            _ => Level::Fine,
+        };
+        document.headline = self.headline(&standing, judged);
+        document.lead = format!("Product {}, {}.", self.material.seen.product_id, self.product());
+        self.evidence(&mut document);
+        document.blocks.push(self.figures(&standing, judged));
+        document.blocks.push(self.findings(&standing));
+        document.blocks.push(self.chart(&standing));
+        document.blocks.push(self.states());
+        document.blocks.push(self.machines());
+        document.blocks.extend(self.changes());
+        document.blocks.push(self.steps(&standing));
+        document.blocks.push(self.method());
+        document
+    }
+
+    fn headline(&self, standing: &Standing, judged: MinuteCount) -> String {
+        let (name, product, zone) = (self.name(), self.product(), self.zone());
+        let clock = |at: i64| words::minute(self.moment(at));
+        match (&standing.last_success, standing.failed_since) {
+            _ if self.rows().is_empty() => format!("{name} sent no request of {product} in this time"),
+            (None, LOCKED_OUT..) => {
+                format!(
+                    "{name} did not get through to {product}: all {} requests failed",
+                    thousands(i128::from(judged.failed))
+                )
+            }
+            (Some(row), failed @ LOCKED_OUT..) => format!(
+                "{name} is locked out of {product}: {} failures since the last success, {} {zone}",
+                thousands(i128::from(failed)),
+                clock(row.time)
+            ),
+            (Some(row), _) => format!(
+                "{name} got through to {product} at {} {zone}; {} of {} requests failed",
+                clock(row.time),
+                thousands(i128::from(judged.failed)),
+                thousands(i128::from(judged.all))
+            ),
+            (None, _) => format!("{name} had no success with {product} in this time"),
+        }
+    }
+
+    fn evidence(&self, document: &mut Document) {
+        let (trail, reading) = (&self.material.trail, &self.material.reading);
+        let read = &mut document.read;
+        read.rows = of_length(trail.rows.len());
+        (read.first_id, read.last_id, read.sha256) = trail.evidence();
+        read.oldest = trail.rows.first().map(|row| Moment { at: row.time, zone: self.zone() });
+        read.skipped = vec![("without_id", reading.without_id), ("without_time", trail.without_time)];
+        read.looked_up = self.material.lookup.states();
+    }
+
+    fn figures(&self, standing: &Standing, judged: MinuteCount) -> Block {
+        let last = standing.last_success.map(|row| self.moment(row.time));
+        let machines: BTreeSet<u32> = self.rows().iter().filter_map(|row| row.machine).collect();
+        let refused = self.rows().iter().filter(|row| row.state == NO_FREE_SEAT).count();
+        let mut items = vec![
+            FigureItem::new("last_success", "Last success", last.into(), Measure::Time),
+            FigureItem::new(
+                "failed_since",
+                "Failures since",
+                Datum::count(standing.failed_since),
+                Measure::Count,
+            )
+            .bad_if(standing.failed_since >= LOCKED_OUT),
+            FigureItem::new("failed", "Requests failed", Datum::count(judged.failed), Measure::Count)
+                .note(format!("of {}", thousands(i128::from(judged.all)))),
+            FigureItem::new("machines", "Machines", Datum::count(of_length(machines.len())), Measure::Count),
+        ];
+        let seats = self.license().and_then(|license| license.max_machines);
+        let refusals =
+            FigureItem::new("refusals", "No free seat", Datum::count(of_length(refused)), Measure::Count);
+        items.push(refusals.note(match seats {
+            Some(seats) if seats > 0 => {
+                format!("requests with retries; {}", counted(seats.unsigned_abs(), "seat", "seats"))
+            }
+            Some(_) => "requests with retries; seats without a limit".to_owned(),
+            None => "requests with retries".to_owned(),
+        }));
+        Block::Figures(FigureBlock { id: "figures", items })
+    }
+
+    fn findings(&self, standing: &Standing) -> Block {
+        let mut items = Vec::new();
+        let finding = |id, label, text: Prose, basis: &str| FindingItem {
+            id,
+            label,
+            text,
+            basis: basis.to_owned(),
+            facts: Vec::new(),
+        };
+        let text = match (standing.last_success, standing.first_failure_since) {
+            (Some(row), Some(first)) => Prose::default()
+                .plain("Last success at ")
+                .strong(words::minute(self.moment(row.time)))
+                .plain(format!(
+                    " (row {}, state {}); the first failure after it at {}.",
+                    row.id,
+                    row.state,
+                    words::minute(self.moment(first))
+                )),
+            (Some(row), None) => Prose::default()
+                .plain("Last success at ")
+                .strong(words::minute(self.moment(row.time)))
+                .plain(format!(" (row {}, state {}); nothing failed after it.", row.id, row.state)),
+            (None, _) => Prose::default().plain("No success in this time."),
+        };
+        items.push(finding("last", "Now", text, ""));
+        items.push(finding(
+            "license",
+            "License",
+            self.license_in_words(),
+            "GetKey leaves no row in the log.",
+        ));
+        if self.material.lookup.state(LogKind::Objects.endpoint()) == LookupState::Denied {
+            let text = Prose::default().plain("Changes are not known: the token may not call GetObjectLog.");
+            items.push(finding("changes", "Changes", text, ""));
+        }
+        Block::Findings(FindingBlock { id: "findings", title: "What is known".to_owned(), items })
+    }
+
+    fn license_in_words(&self) -> Prose {
+        let Some(license) = self.license() else {
+            let denied = self.material.lookup.denied();
+            let text = if denied.is_empty() { "The API does not know this key.".to_owned() } else { denied };
+            return Prose::default().plain(text);
+        };
+        let mut text = Prose::default();
+        if license.is_blocked {
+            text = text.strong("Blocked").plain(". ");
+        }
+        text = match license.expires {
+            Some(at) if at <= self.window().to => {
+                text.strong(format!("Expired on {}", local(at, self.zone()).format("%-d %B %Y"))).plain(". ")
+            }
+            Some(at) => text.plain(format!("Expires on {}. ", local(at, self.zone()).format("%-d %B %Y"))),
+            None => text,
+        };
+        let seats = match license.max_machines {
+            Some(seats) if seats > 0 => counted(seats.unsigned_abs(), "seat", "seats"),
+            _ => "No limit of seats".to_owned(),
+        };
+        let seen = &self.material.seen;
+        let kind = match (seen.is_floating, seen.is_node_locked) {
+            (true, _) => ", used as a floating license",
+            (false, true) => ", bound to machines",
+            (false, false) => "",
+        };
+        text.plain(format!("{seats}{kind}, by {}.", self.material.lookup.by))
+    }
+
+    fn chart(&self, standing: &Standing) -> Block {
+        let window = self.window();
+        let reading = &self.material.reading;
+        let begins = reading.oldest.filter(|_| reading.whole_log);
+        let mut block = request_chart::requests(&self.material.trail, self.rows(), &self.name(), begins);
+        block.alt =
+            format!("Column chart of {} requests.", thousands(i128::from(of_length(self.rows().len()))));
+        if let Some(first) = standing.first_failure_since.filter(|_| standing.failed_since >= LOCKED_OUT) {
+            let label =
+                format!("{} first failure without a success since", words::minute(self.moment(first)));
+            let at = request_chart::column(window, block.step, first);
+            block.marks.push(ChartMark { at, time: self.moment(first), role: MarkRole::Onset, label });
+        }
+        Block::Chart(block)
+    }
+
+    fn states(&self) -> Block {
+        let mut states: BTreeMap<u16, (u64, i64, i64)> = BTreeMap::new();
+        for row in self.rows() {
+            let entry = states.entry(row.state).or_insert((0, row.time, row.time));
+            entry.0 += 1;
+            entry.2 = row.time;
+        }
+        let mut rows: Vec<(u16, (u64, i64, i64))> = states.into_iter().collect();
+        let is_failure = |state: u16| state_code::classify(Some(i64::from(state))).1 == Outcome::Failure;
+        rows.sort_by_key(|(state, (requests, ..))| (!is_failure(*state), std::cmp::Reverse(*requests)));
+        let hot = (0..rows.len())
+            .filter(|index| rows.get(*index).is_some_and(|(state, _)| is_failure(*state)))
+            .collect();
+        let row = |(state, (requests, first, last)): (u16, (u64, i64, i64))| {
+            let (event_type, outcome) = state_code::classify(Some(i64::from(state)));
+            let text = self.session.states.get(&state).cloned();
+            vec![
+                Datum::Whole(i64::from(state)),
+                Datum::Words(text.unwrap_or_else(|| {
+                    format!("{}, {}", event_type.name().replace('_', " "), outcome.name())
+                })),
+                Datum::count(requests),
+                Datum::Time(self.moment(first)),
+                Datum::Time(self.moment(last)),
+            ]
+        };
+        Block::Table(TableBlock {
+            id: "states",
+            title: "What the requests were answered".to_owned(),
+            columns: vec![
+                TableColumn::new("state", "state", Measure::Code),
+                TableColumn::new("meaning", "meaning", Measure::Text),
+                TableColumn::new("requests", "requests", Measure::Count),
+                TableColumn::new("first", "first", Measure::Time).rank(2),
+                TableColumn::new("last", "last", Measure::Time).rank(1),
+            ],
+            rows: rows.into_iter().map(row).collect(),
+            hot,
+            omitted: 0,
+            note: String::new(),
+        })
+    }
+
+    fn machines(&self) -> Block {
+        #[derive(Default)]
+        struct MachineSoFar {
+            requests: u64,
+            failed: u64,
+            refused: u64,
+            last_success: Option<i64>,
+            last: i64,
+        }
+        let mut machines: BTreeMap<Option<u32>, MachineSoFar> = BTreeMap::new();
+        for row in self.rows() {
+            let machine = machines.entry(row.machine).or_default();
+            machine.requests += 1;
+            machine.failed += u64::from(row.has_failed());
+            machine.refused += u64::from(row.state == NO_FREE_SEAT);
+            if row.outcome == Outcome::Success {
+                machine.last_success = Some(row.time);
+            }
+            machine.last = row.time;
+        }
+        let mut rows: Vec<(Option<u32>, MachineSoFar)> = machines.into_iter().collect();
+        rows.sort_by_key(|(number, machine)| (std::cmp::Reverse(machine.failed + machine.refused), *number));
+        let row = |(number, machine): (Option<u32>, MachineSoFar)| {
+            let code = number.and_then(|number| self.material.trail.machine(number));
+            vec![
+                code.map_or_else(
+                    || Datum::from("no machine"),
+                    |code| Datum::Words(self.session.identities.show(Kind::Machine, code)),
+                ),
+                Datum::count(machine.requests),
+                Datum::count(machine.failed),
+                Datum::count(machine.refused),
+                machine.last_success.map(|at| self.moment(at)).into(),
+                Datum::Time(self.moment(machine.last)),
+            ]
+        };
+        let note = match self.level_of_identities() {
+            IdentityLevel::Full => String::new(),
+            IdentityLevel::Masked | IdentityLevel::Customers => {
+                "Machines are pseudonyms; --identities=full shows them.".to_owned()
+            }
+        };
+        Block::Table(TableBlock {
+            id: "machines",
+            title: format!("Machines ({})", rows.len()),
+            columns: vec![
+                TableColumn::new("machine", "machine", Measure::Text),
+                TableColumn::new("requests", "requests", Measure::Count).rank(2),
+                TableColumn::new("failed", "failed", Measure::Count).bar(),
+                TableColumn::new("refused", "no seat", Measure::Count).rank(1),
+                TableColumn::new("last_success", "last success", Measure::Time),
+                TableColumn::new("last", "last request", Measure::Time).rank(3),
+            ],
+            rows: rows.into_iter().map(row).collect(),
+            hot: Vec::new(),
+            omitted: 0,
+            note,
+        })
+    }
+
+    fn changes(&self) -> Option<Block> {
+        if self.material.changes.is_empty() {
+            return None;
+        }
+        let first = self.session.objects_first_code;
+        let row = |row: &ObjectRecord| {
+            let user = row.performed_by_user_id.as_deref().map(|user| self.session.identities.user(user));
+            let fields =
+                row.data.as_deref().map(|data| changes(data, &self.session.identities)).unwrap_or_default();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|change| format!("{} {} → {}", change.field, plain(&change.old), plain(&change.new)))
+                .collect();
+            vec![
+                row.created.map(|at| self.moment(at)).into(),
+                user.into(),
+                Datum::from(action(row.resource_action, first)),
+                Datum::Words(resource_type(row.resource_type, first).replace('_', " ")),
+                Datum::Words(fields.join(", ")),
+            ]
+        };
+        Some(Block::Table(TableBlock {
+            id: "changes",
+            title: "Changes of the license".to_owned(),
+            columns: vec![
+                TableColumn::new("time", "time", Measure::Time),
+                TableColumn::new("user", "user", Measure::Text),
+                TableColumn::new("action", "action", Measure::Text).rank(1),
+                TableColumn::new("resource", "resource", Measure::Text).rank(2),
+                TableColumn::new("changes", "changes", Measure::Text),
+            ],
+            rows: self.material.changes.iter().rev().map(row).collect(),
+            hot: Vec::new(),
+            omitted: 0,
+            note: "The Object Log keeps its rows for 30 days at least.".to_owned(),
+        }))
+    }
+
+    fn steps(&self, standing: &Standing) -> Block {
+        let access = &self.options.document.access_flags;
+        let product = self.material.seen.product_id;
+        let utc = |at: i64| rfc3339(at, Zone::UTC);
+        let at = standing.first_failure_since.unwrap_or(self.window().to - 1).min(self.window().to - 1);
+        let items = vec![StepItem {
+            text: "Is it this customer alone?".to_owned(),
+            command: format!(
+                "cryptolens-exporter report incident --at={} --product={product}{access}",
+                utc(at)
+            ),
+        }];
+        Block::Steps(StepBlock { id: "next", title: "Next", items })
+    }
+
+    fn method(&self) -> Block {
+        let (first, last, _) = self.material.trail.evidence();
+        let rows = of_length(self.rows().len());
+        let counted_rows = match first.zip(last) {
+            Some((first, last)) => format!(
+                "{} of the Web API Log, ids {first} to {last}, of {} of all keys in this time.",
+                counted(rows, "row", "rows"),
+                thousands(i128::from(self.material.rows_read))
+            ),
+            None => format!(
+                "0 of {} rows of the log are of this key.",
+                thousands(i128::from(self.material.rows_read))
+            ),
+        };
+        let mut items = vec![
+            ("Counted", counted_rows),
+            ("Locked out", "2 failures or more and no success since.".to_owned()),
+            (
+                "Not known",
+                "what the application showed, calls of GetKey, which leave no row, and a local license server.".to_owned(),
+            ),
+        ];
+        let denied = self.material.lookup.denied();
+        if !denied.is_empty() {
+            items.push(("Not allowed", denied));
+        }
+        Block::Method(MethodBlock { id: "method", title: "Method and limits", items })
+    }
+}

@@ -1,0 +1,890 @@
+//! Makes the document of `report incident` from what was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::story::{Incident, products};
+use super::{Material, Story};
+use crate::cryptolens::LogKind;
+use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
+use crate::report::count::of_length;
+use crate::report::detector::{Attribute, MinuteCount, NO_FREE_SEAT, Sighting, Threshold, in_common};
+use crate::report::document::{
+    Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, LookupState, MarkRole,
+    Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock, TableColumn,
+};
+use crate::report::identity::Kind;
+use crate::report::objects::{changes, plain};
+use crate::report::options::{IdentityLevel, IncidentOptions};
+use crate::report::record::ObjectRecord;
+use crate::report::render::words;
+use crate::report::request_chart as chart;
+use crate::report::session::ReportSession;
+use crate::report::text::counted;
+use crate::report::trail::counts;
+use crate::report::window::{Window, local, rfc3339};
+use crate::text::thousands;
+
+const SCHEMA: &str = "cryptolens-exporter/report/incident";
+/// "Now" is this long, in seconds.
+const NOW: i64 = 600;
+/// How long before the onset a change may explain it, in seconds.
+const CHANGED_BEFORE: i64 = 1800;
+
+/// The document.
+pub(super) fn document(material: &Material, session: &ReportSession, options: &IncidentOptions) -> Document {
+    let builder = Builder { material, session, options };
+    builder.document()
+}
+
+struct Builder<'a> {
+    material: &'a Material,
+    session: &'a ReportSession,
+    options: &'a IncidentOptions,
+}
+
+impl Builder<'_> {
+    fn window(&self) -> Window {
+        self.material.trail.window
+    }
+
+    fn story(&self) -> &Story {
+        &self.material.story
+    }
+
+    fn level_of_identities(&self) -> IdentityLevel {
+        self.session.identities.level()
+    }
+
+    fn document(&self) -> Document {
+        let window = self.window();
+        let label = words::duration(window.seconds());
+        let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
+        let mut document = Document::new(SCHEMA, "Incident report", period);
+        document.account.clone_from(&self.session.account);
+        document.scope.product_id = self.options.license.product;
+        document.scope.key = self.options.license.key.as_ref().and_then(|_| {
+            let key = self.material.trail.rows.first().and_then(|row| self.material.trail.key(row.key?));
+            key.map(|key| self.session.identities.show(Kind::Key, &key.key))
+        });
+        document.command.clone_from(&self.options.document.command);
+        document.level = self.level();
+        document.headline = self.headline();
+        document.lead = self.lead();
+        self.evidence(&mut document);
+        document.blocks.push(self.figures());
+        document.blocks.extend(self.findings());
+        document.blocks.push(self.chart());
+        document.blocks.extend(self.customers());
+        document.blocks.push(self.products());
+        document.blocks.extend(self.incidents());
+        document.blocks.extend(self.steps());
+        document.blocks.push(self.method());
+        document
+    }
+
+    fn level(&self) -> Level {
+        match &self.story().chosen {
+            Some(incident) if incident.is_ongoing && self.material.is_live => Level::Problem,
+            Some(_) => Level::Notice,
+            None => Level::Fine,
+        }
+    }
+
+    fn product(&self, product: Option<i64>) -> String {
+        product
+            .map_or_else(|| "all products".to_owned(), |product| self.material.lookup.product_name(product))
+    }
+
+    /// The product that the report is about.
+    fn subject(&self) -> Option<i64> {
+        match &self.story().chosen {
+            Some(incident) => incident.product,
+            None => self.options.license.product,
+        }
+    }
+
+    fn rows(&self) -> Vec<Sighting> {
+        self.material.trail.of_product(self.subject())
+    }
+
+    fn clock(&self, at: i64) -> String {
+        let time = local(at, self.window().zone);
+        let is_today = time.date() == local(self.window().to, self.window().zone).date();
+        time.format(if is_today { "%H:%M" } else { "%-d %b %H:%M" }).to_string()
+    }
+
+    fn second(&self, at: i64) -> String {
+        local(at, self.window().zone).format("%H:%M:%S").to_string()
+    }
+
+    fn headline(&self) -> String {
+        let zone = self.window().zone;
+        let Some(incident) = &self.story().chosen else { return self.headline_without_incident() };
+        let product = self.product(incident.product);
+        let (begin, end) = (self.clock(incident.onset()), self.clock(incident.to));
+        let length = words::duration(incident.to - incident.from);
+        let is_now = incident.is_ongoing && self.material.is_live;
+        let when = match (is_now, incident.is_cut) {
+            (true, true) => format!("for at least {length}"),
+            (true, false) => format!("since {begin} {zone}"),
+            (false, _) if incident.is_ongoing => format!("from {begin} to at least {end} {zone}"),
+            (false, _) => format!("from {begin} to {end} {zone}"),
+        };
+        let (hit, seen) = (incident.assessment.hit.len(), incident.seen());
+        if hit > 0 {
+            let verb = match (is_now, hit) {
+                (true, 1) => "has been",
+                (true, _) => "have been",
+                (false, 1) => "was",
+                (false, _) => "were",
+            };
+            let noun = if seen == 1 { "customer" } else { "customers" };
+            let of = match incident.product {
+                Some(product) => self.material.lookup.customers_of(product, seen),
+                None => noun.to_owned(),
+            };
+            return format!("{hit} of {seen} {of} {verb} locked out {when}");
+        }
+        let ratio =
+            MinuteCount { failed: incident.assessment.failed, all: incident.assessment.requests }.ratio();
+        let ratio = ratio.map(words::percent).unwrap_or_default();
+        let verb = if is_now { "has failed" } else { "failed" };
+        let subject = incident.product.map_or_else(|| "Everything together".to_owned(), |_| product);
+        format!("{subject} {verb} far more than usual {when}: {ratio} of requests")
+    }
+
+    fn headline_without_incident(&self) -> String {
+        let window = self.window();
+        let (requests, judged) = counts(&self.rows());
+        if requests == 0 {
+            return format!("No request in the {} to report on", words::duration(window.seconds()));
+        }
+        let (from, to, zone) = (self.clock(window.from), self.clock(window.to), window.zone);
+        let noun = if requests == 1 { "request" } else { "requests" };
+        let ratio = judged.ratio().map_or_else(|| "none".to_owned(), words::percent);
+        format!(
+            "No incident from {from} to {to} {zone}: {ratio} of {} {noun} failed",
+            thousands(i128::from(requests))
+        )
+    }
+
+    fn lead(&self) -> String {
+        let subject = self.subject().filter(|product| *product != 0);
+        let mut sentences = Vec::new();
+        if self.material.is_live {
+            sentences.push(format!("Read at {}.", self.second(self.window().to)));
+        }
+        let affected = products(&self.story().all);
+        match (subject, self.options.license.product) {
+            (Some(product), Some(_)) => sentences.push(format!("Product {product} only.")),
+            (Some(product), None) => {
+                let others = self.material.trail.products().len().saturating_sub(affected.len());
+                let rest = match (affected.len(), others) {
+                    (1, 0) => String::new(),
+                    (1, 1) => "; the other product is as usual".to_owned(),
+                    (1, others) => format!("; the other {others} products are as usual"),
+                    (affected, _) => format!("; {affected} products have incidents in this time"),
+                };
+                sentences.push(format!("Product {product}{rest}."));
+            }
+            (None, _) => {}
+        }
+        sentences.join(" ")
+    }
+
+    fn evidence(&self, document: &mut Document) {
+        let (trail, reading) = (&self.material.trail, &self.material.reading);
+        let (first, last, digest) = trail.evidence();
+        let read = &mut document.read;
+        read.rows = of_length(trail.rows.len());
+        (read.first_id, read.last_id, read.sha256) = (first, last, digest);
+        let zone = self.window().zone;
+        read.oldest = trail.rows.first().map(|row| Moment { at: row.time, zone });
+        read.skipped = vec![
+            ("without_id", reading.without_id),
+            ("without_time", trail.without_time),
+            ("met_again", reading.duplicates),
+        ];
+        read.looked_up = self.material.lookup.states();
+    }
+
+    fn usual(&self, product: Option<i64>) -> Option<f64> {
+        let usual = self.material.usual.of(product);
+        usual.ratio()
+    }
+
+    fn figures(&self) -> Block {
+        let window = self.window();
+        let rows = self.rows();
+        let recent: Vec<Sighting> = rows.iter().filter(|row| row.time >= window.to - NOW).copied().collect();
+        let (_, now) = counts(&recent);
+        let usual = self.usual(self.subject());
+        let usual_note = usual.map(|usual| format!("; usual {}", words::percent(usual))).unwrap_or_default();
+        let label = if self.material.is_live { "Failing now" } else { "Failing at the end" };
+        let ongoing = self.story().chosen.as_ref().is_some_and(|incident| incident.is_ongoing);
+        let mut items = vec![
+            FigureItem::new("failure_ratio_now", label, now.ratio().into(), Measure::Ratio)
+                .note(format!("of the last 10 min{usual_note}"))
+                .bad_if(ongoing),
+        ];
+        items[0].previous = usual.into();
+        let zone = window.zone;
+        match &self.story().chosen {
+            Some(incident) => {
+                let onset = self.second(incident.onset());
+                let (label, note) = match (incident.is_ongoing, incident.is_cut) {
+                    (true, true) => (
+                        "Since at least",
+                        format!("{onset} {zone}, no sign of an end; the begin is not in this time"),
+                    ),
+                    (true, false) => ("Since", format!("{onset} {zone}, no sign of an end")),
+                    (false, _) => ("Lasted", format!("{onset} to {} {zone}", self.second(incident.to))),
+                };
+                let length = incident.to - incident.onset();
+                items.push(
+                    FigureItem::new("since_seconds", label, Datum::Whole(length), Measure::Duration)
+                        .note(note),
+                );
+                let hit = of_length(incident.assessment.hit.len());
+                let note = match hit {
+                    0 => format!("of {} seen since; all got through again", incident.seen()),
+                    _ => format!("of {} seen since; none has got through", incident.seen()),
+                };
+                items.push(
+                    FigureItem::new("customers_hit", "Customers hit", Datum::count(hit), Measure::Count)
+                        .note(note)
+                        .bad_if(hit > 0),
+                );
+                let expected = usual.map(|usual| {
+                    #[allow(clippy::cast_precision_loss, reason = "a number of requests")]
+                    let expected = usual * incident.assessment.requests as f64;
+                    format!("{expected:.0} would be usual")
+                });
+                let failed = Datum::count(incident.assessment.failed);
+                items.push(
+                    FigureItem::new("failed", "Requests failed", failed, Measure::Count)
+                        .note(expected.unwrap_or_default()),
+                );
+            }
+            None => {
+                let (requests, judged) = counts(&rows);
+                items.push(
+                    FigureItem::new("customers_hit", "Customers hit", Datum::Whole(0), Measure::Count)
+                        .note("nobody is locked out in numbers that depart from chance"),
+                );
+                items.push(
+                    FigureItem::new("failed", "Requests failed", Datum::count(judged.failed), Measure::Count)
+                        .note(format!("of {}{usual_note}", thousands(i128::from(requests)))),
+                );
+            }
+        }
+        Block::Figures(FigureBlock { id: "figures", items })
+    }
+
+    fn findings(&self) -> Option<Block> {
+        let incident = self.story().chosen.as_ref()?;
+        let items = vec![
+            self.finding_onset(incident),
+            self.finding_who(incident),
+            self.finding_common(incident),
+            self.finding_changes(incident),
+        ];
+        let items = items.into_iter().flatten().collect();
+        Some(Block::Findings(FindingBlock { id: "findings", title: "What is known".to_owned(), items }))
+    }
+
+    fn finding_onset(&self, incident: &Incident) -> Option<FindingItem> {
+        let onset = incident.assessment.onset?;
+        let trail = &self.material.trail;
+        let before: Vec<Sighting> =
+            trail.of_product(incident.product).into_iter().filter(|row| row.time < onset.time).collect();
+        let (_, before) = counts(&before);
+        let ratio = |count: MinuteCount| count.ratio().map(|ratio| format!(" ({})", words::percent(ratio)));
+        let part = |count: MinuteCount| {
+            format!("{} of {}", thousands(i128::from(count.failed)), thousands(i128::from(count.all)))
+        };
+        let since = MinuteCount { failed: incident.assessment.failed, all: incident.assessment.requests };
+        let since_word = if incident.is_ongoing { "since" } else { "in it" };
+        let text =
+            Prose::default().plain("First failure at ").strong(self.second(onset.time)).plain(format!(
+                " (row {}, state {}). Before: {} requests failed{}; {since_word}: {}{}.",
+                onset.id,
+                onset.state,
+                part(before),
+                ratio(before).unwrap_or_default(),
+                part(since),
+                ratio(since).unwrap_or_default(),
+            ));
+        let threshold =
+            Threshold::of_minutes(crate::report::trail::steps(self.window().seconds(), 60)).value();
+        let mut facts = vec![
+            ("time", Datum::Time(Moment { at: onset.time, zone: self.window().zone })),
+            ("row_id", Datum::Whole(onset.id)),
+        ];
+        facts.push(("product_id", incident.product.map_or(Datum::Nothing, Datum::Whole)));
+        let basis = format!(
+            "Log-likelihood ratio {:.0}; {threshold:.0} or more is reported.",
+            incident.departure.score
+        );
+        Some(FindingItem { id: "onset", label: "Since when", text, basis, facts })
+    }
+
+    fn finding_who(&self, incident: &Incident) -> Option<FindingItem> {
+        let assessment = &incident.assessment;
+        let (hit, others) = (assessment.hit.len(), assessment.others.len());
+        let text = if hit == 0 {
+            Prose::default().strong("No key only fails").plain(format!(
+                ": each of the {} seen since then either got through again or failed once only.",
+                incident.seen()
+            ))
+        } else {
+            let verb = if hit == 1 { "fails" } else { "fail" };
+            let mut text = Prose::default()
+                .strong(format!("{hit} of {} keys {verb} every time", incident.seen()))
+                .plain(format!(", on {}.", counted(of_length(assessment.machines), "machine", "machines")));
+            if others > 0 {
+                let who =
+                    if others == 1 { "The other one".to_owned() } else { format!("The other {others}") };
+                text = text.plain(format!(" {who} got through or failed once only."));
+            }
+            text.plain(format!(
+                " {} of the {} failures come from {}.",
+                thousands(i128::from(assessment.failed_of_hit)),
+                thousands(i128::from(assessment.failed)),
+                if hit == 1 { "it".to_owned() } else { format!("these {hit}") }
+            ))
+        };
+        let facts =
+            vec![("hit", Datum::count(of_length(hit))), ("seen", Datum::count(of_length(incident.seen())))];
+        let basis = "Requests include retries: count customers, not requests.".to_owned();
+        Some(FindingItem { id: "who", label: "Who", text, basis, facts })
+    }
+
+    fn finding_common(&self, incident: &Incident) -> Option<FindingItem> {
+        let hit: Vec<u32> = incident.assessment.hit.iter().map(|hit| hit.key).collect();
+        if hit.is_empty() {
+            return None;
+        }
+        let attributes = self.attributes(incident, &hit);
+        let others = &incident.assessment.others;
+        let shared = in_common(&hit, others, &attributes);
+        let text = match &shared {
+            Some(shared) => {
+                let (of_hit, of_others) = (shared.of_hit, shared.of_others);
+                let whose = match (of_hit, hit.len()) {
+                    (1, 1) => "The key ".to_owned(),
+                    (some, all) if some == all => format!("All {all} keys "),
+                    (some, all) => format!("{some} of the {all} keys "),
+                };
+                let what = if hit.len() == 1 { &shared.attribute.one } else { &shared.attribute.several };
+                let rest = match (of_others, others.len()) {
+                    (0, 1) => "; the other one is not.".to_owned(),
+                    (0, all) => format!("; none of the other {all} is."),
+                    (some, all) => format!("; {some} of the other {all} too."),
+                };
+                Prose::default().plain(whose).strong(what.clone()).plain(rest)
+            }
+            None if others.is_empty() => {
+                Prose::default().plain("Every key that was seen is hit, so that nothing separates them.")
+            }
+            None => {
+                Prose::default().plain(format!("Nothing among {} attributes compared.", attributes.len()))
+            }
+        };
+        let lookup = &self.material.lookup;
+        let basis = if !lookup.by.is_empty() {
+            format!(
+                "By {} and the rows. Compared: expiry, block, seats, node-locked or floating, network.",
+                lookup.by
+            )
+        } else {
+            "By the rows alone: the token may call neither GetKeys nor GetKey. Compared: node-locked or floating, network."
+                .to_owned()
+        };
+        Some(FindingItem { id: "common", label: "In common", text, basis, facts: Vec::new() })
+    }
+
+    /// Everything that some of the keys have.
+    fn attributes(&self, incident: &Incident, hit: &[u32]) -> Vec<Attribute> {
+        let (trail, lookup) = (&self.material.trail, &self.material.lookup);
+        let onset = incident.onset();
+        let keys: Vec<u32> = incident.keys().collect();
+        let license = |key: u32| {
+            let seen = trail.key(key)?;
+            lookup.license(seen.product_id, &seen.key)
+        };
+        let with = |several: &str, one: &str, has: &dyn Fn(u32) -> bool| Attribute {
+            several: several.to_owned(),
+            one: one.to_owned(),
+            keys: keys.iter().copied().filter(|key| has(*key)).collect(),
+        };
+        let mut attributes = Vec::new();
+        if !lookup.by.is_empty() {
+            let is_expired =
+                |key| license(key).and_then(|license| license.expires).is_some_and(|at| at <= onset);
+            attributes.push(with("are past their expiry date", "is past its expiry date", &is_expired));
+            let is_blocked = |key| license(key).is_some_and(|license| license.is_blocked);
+            attributes.push(with("are blocked", "is blocked", &is_blocked));
+        }
+        let flag = |of: fn(&crate::report::trail::SeenKey) -> bool| move |key| trail.key(key).is_some_and(of);
+        attributes.push(with("are floating", "is floating", &flag(|seen| seen.is_floating)));
+        attributes.push(with(
+            "are node-locked",
+            "is node-locked",
+            &flag(|seen| seen.is_node_locked && !seen.is_floating),
+        ));
+        let seats: BTreeSet<i64> = hit.iter().filter_map(|key| license(*key)?.max_machines).collect();
+        for number in seats {
+            let words = match number {
+                number if number <= 0 => "without a limit of seats".to_owned(),
+                1 => "for 1 seat".to_owned(),
+                number => format!("for {number} seats"),
+            };
+            let has = |key| license(key).and_then(|license| license.max_machines) == Some(number);
+            attributes.push(with(&format!("are {words}"), &format!("is {words}"), &has));
+        }
+        let networks: BTreeMap<&str, usize> = hit
+            .iter()
+            .filter_map(|key| trail.key(*key))
+            .flat_map(|seen| seen.networks.iter().map(String::as_str))
+            .fold(BTreeMap::new(), |mut count, network| {
+                *count.entry(network).or_default() += 1;
+                count
+            });
+        // A network is an address as far as the log has it: shown in full reports only.
+        let most = networks.iter().max_by_key(|(network, count)| (**count, std::cmp::Reverse(**network)));
+        if let Some((network, _)) = most {
+            let shown = match self.level_of_identities() {
+                IdentityLevel::Full => format!("the network {network}.0/24"),
+                IdentityLevel::Masked | IdentityLevel::Customers => "one network (/24)".to_owned(),
+            };
+            let has = |key| trail.key(key).is_some_and(|seen| seen.networks.contains(*network));
+            attributes.push(with(&format!("are in {shown}"), &format!("is in {shown}"), &has));
+        }
+        attributes
+    }
+
+    fn finding_changes(&self, incident: &Incident) -> Option<FindingItem> {
+        let onset = incident.onset();
+        let near = self.near_changes(incident);
+        let state = self.material.lookup.state(LogKind::Objects.endpoint());
+        if state == LookupState::Denied {
+            let text = Prose::default().plain("Not known: the token may not call GetObjectLog.");
+            return Some(FindingItem {
+                id: "changes",
+                label: "Changed before",
+                text,
+                basis: String::new(),
+                facts: Vec::new(),
+            });
+        }
+        let of = incident
+            .product
+            .map_or_else(|| "the account".to_owned(), |product| format!("product {product} or these keys"));
+        let recent: Vec<&(i64, &ObjectRecord)> =
+            near.iter().filter(|(time, _)| onset - time <= CHANGED_BEFORE).collect();
+        let Some((time, row)) = recent.last().copied().copied() else {
+            let last = near.last().map(|(time, _)| {
+                format!(" The latest change before was {} earlier.", words::duration(onset - time))
+            });
+            let text = Prose::default().plain(format!(
+                "The Object Log has no change to {of} in the 30 min before.{}",
+                last.unwrap_or_default()
+            ));
+            return Some(FindingItem {
+                id: "changes",
+                label: "Changed before",
+                text,
+                basis: String::new(),
+                facts: Vec::new(),
+            });
+        };
+        let ago = onset - time;
+        let ago =
+            if ago < 600 { format!("{ago} s earlier") } else { format!("{} earlier", words::duration(ago)) };
+        let mut text = Prose::default().strong(ago).plain(format!(
+            ", at {}, {}",
+            self.second(time),
+            self.change_in_words(row)
+        ));
+        let fields =
+            row.data.as_deref().map(|data| changes(data, &self.session.identities)).unwrap_or_default();
+        for (index, change) in fields.iter().take(3).enumerate() {
+            text = text.plain(if index == 0 { ": " } else { ", " });
+            text = text.code(format!("{} {} → {}", change.field, plain(&change.old), plain(&change.new)));
+        }
+        if fields.len() > 3 {
+            text = text.plain(format!(" and {} more", fields.len() - 3));
+        }
+        text = text.plain(match near.len() {
+            1 => format!(". It is the only change to {of} in 24 h."),
+            all => format!(
+                ". It is the latest of {all} changes to {of} in 24 h, {} of them in the 30 min before.",
+                recent.len()
+            ),
+        });
+        let basis = format!(
+            "Object Log row {}. It fits in time; that it is the cause is for you to confirm.",
+            row.id
+        );
+        let facts = vec![
+            ("time", Datum::Time(Moment { at: time, zone: self.window().zone })),
+            ("row_id", Datum::Whole(row.id)),
+        ];
+        Some(FindingItem { id: "changes", label: "Changed before", text, basis, facts })
+    }
+
+    /// As `user 22 changed product 3349`.
+    fn change_in_words(&self, row: &ObjectRecord) -> String {
+        let first = self.session.objects_first_code;
+        let user = row.performed_by_user_id.as_deref();
+        let user = user.map_or_else(
+            || "somebody".to_owned(),
+            |user| match self.session.identities.user(user) {
+                number if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("user {number}"),
+                shown => shown,
+            },
+        );
+        let verb = match action(row.resource_action, first) {
+            "added" => "added",
+            "deleted" => "deleted",
+            "updated" => "changed",
+            _ => "touched",
+        };
+        let resource = match resource_type(row.resource_type, first) {
+            UNKNOWN => "an object".to_owned(),
+            name => name.replace('_', " "),
+        };
+        let id = row.affected_object_id.map(|id| format!(" {id}")).unwrap_or_default();
+        format!("{user} {verb} {resource}{id}")
+    }
+
+    /// Changes of the product or the keys in the day before the onset, in order of time. Where the
+    /// incident is of all products, every change may count.
+    fn near_changes(&self, incident: &Incident) -> Vec<(i64, &ObjectRecord)> {
+        let (trail, lookup) = (&self.material.trail, &self.material.lookup);
+        let first = self.session.objects_first_code;
+        let hit = incident.assessment.hit.iter().filter_map(|hit| trail.key(hit.key));
+        let licenses = hit.filter_map(|seen| lookup.license(seen.product_id, &seen.key));
+        let keys: BTreeSet<i64> =
+            licenses.flat_map(|license| [Some(license.id), license.global_id]).flatten().collect();
+        let is_near = |row: &&ObjectRecord| match (incident.product, resource_type(row.resource_type, first))
+        {
+            (None, _) => true,
+            (Some(product), "product") => row.affected_object_id == Some(product),
+            (Some(_), "license_key") => row.affected_object_id.is_some_and(|id| keys.contains(&id)),
+            _ => false,
+        };
+        let mut near: Vec<(i64, &ObjectRecord)> = self
+            .material
+            .changes
+            .iter()
+            .filter(is_near)
+            .filter_map(|row| Some((row.created?, row)))
+            .collect();
+        near.sort_by_key(|(time, row)| (*time, row.id));
+        near
+    }
+
+    fn chart(&self) -> Block {
+        let window = self.window();
+        let rows = self.rows();
+        let subject = self.product(self.subject());
+        let reading = &self.material.reading;
+        let begins = reading.oldest.filter(|_| reading.from_beginning || reading.whole_log);
+        let mut block = chart::requests(&self.material.trail, &rows, &subject, begins);
+        let step = block.step;
+        block.alt = match &self.story().chosen {
+            Some(incident) => {
+                let assessment = &incident.assessment;
+                let begin = self.clock(incident.onset());
+                let since = if incident.is_ongoing { "From then on" } else { "In the incident" };
+                format!(
+                    "Column chart of {} requests. The incident begins at {begin}. {since} {} of {} requests fail.",
+                    thousands(i128::from(of_length(rows.len()))),
+                    thousands(i128::from(assessment.failed)),
+                    thousands(i128::from(assessment.requests))
+                )
+            }
+            None => format!(
+                "Column chart of {} requests, without an interval that departs from the rest.",
+                thousands(i128::from(of_length(rows.len())))
+            ),
+        };
+        if let Some(incident) = &self.story().chosen {
+            let onset = incident.onset();
+            let near = self.near_changes(incident);
+            let changed = near.iter().rev().find(|(time, _)| onset - time <= CHANGED_BEFORE);
+            if let Some((time, row)) = changed.filter(|(time, _)| window.contains(*time)) {
+                let user = row.performed_by_user_id.as_deref();
+                let user = user.map(|user| format!(" by user {}", self.session.identities.user(user)));
+                let what =
+                    resource_type(row.resource_type, self.session.objects_first_code).replace('_', " ");
+                let words = format!("{what} changed{}", user.unwrap_or_default());
+                block.marks.push(chart::mark(window, step, *time, (MarkRole::Change, &words)));
+            }
+            if !incident.is_cut {
+                block.marks.push(chart::mark(window, step, onset, (MarkRole::Onset, "first failure")));
+            }
+            if !incident.is_ongoing {
+                block.marks.push(chart::mark(window, step, incident.to, (MarkRole::End, "end")));
+            }
+            let (from, to) = (chart::column(window, step, onset), chart::column(window, step, incident.to));
+            block.shade.push((from, to));
+        }
+        Block::Chart(block)
+    }
+
+    fn customers(&self) -> Option<Block> {
+        let incident = self.story().chosen.as_ref()?;
+        let (trail, lookup) = (&self.material.trail, &self.material.lookup);
+        let level = self.level_of_identities();
+        let zone = self.window().zone;
+        let day = |at: i64| local(at, zone).format("%Y-%m-%d").to_string();
+        let rows = incident.assessment.hit.iter().filter_map(|hit| {
+            let seen = trail.key(hit.key)?;
+            let license = lookup.license(seen.product_id, &seen.key);
+            Some(vec![
+                license.and_then(|license| lookup.customer(license, level)).into(),
+                Datum::Words(self.session.identities.show(Kind::Key, &seen.key)),
+                Datum::count(hit.failed),
+                Datum::count(of_length(hit.machines)),
+                hit.last_success.map(|at| Moment { at, zone }).into(),
+                Datum::Whole(i64::from(hit.state)),
+                license.and_then(|license| license.expires).map(day).into(),
+            ])
+        });
+        let rows: Vec<Vec<Datum>> = rows.collect();
+        let mut note = match level {
+            IdentityLevel::Full => String::new(),
+            IdentityLevel::Customers => "Machines, people and addresses are not shown.".to_owned(),
+            IdentityLevel::Masked => {
+                "Keys are pseudonyms; --identities=customers shows companies and the last group of each key."
+                    .to_owned()
+            }
+        };
+        if !lookup.by.is_empty() {
+            note = format!("Customer and expiry by {}. {note}", lookup.by);
+        }
+        let denied = lookup.denied();
+        let note = [note.trim(), denied.as_str()]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        Some(Block::Table(TableBlock {
+            id: "customers",
+            title: format!("Customers hit ({})", rows.len()),
+            columns: vec![
+                TableColumn::new("customer", "customer", Measure::Text),
+                TableColumn::new("key", "key", Measure::Code),
+                TableColumn::new("failed", "failed", Measure::Count).bar(),
+                TableColumn::new("machines", "machines", Measure::Count).rank(2),
+                TableColumn::new("last_success", "last success", Measure::Time).rank(1),
+                TableColumn::new("state", "state", Measure::Code).rank(4),
+                TableColumn::new("expires", "expires", Measure::Text).rank(3),
+            ],
+            rows,
+            hot: Vec::new(),
+            omitted: 0,
+            note,
+        }))
+    }
+
+    fn products(&self) -> Block {
+        let trail = &self.material.trail;
+        let affected: BTreeSet<Option<i64>> = products(&self.story().all);
+        let mut shown = Vec::new();
+        for product in trail.products() {
+            let rows = trail.of_product(Some(product));
+            let (requests, judged) = counts(&rows);
+            let (all, bad) = chart::trend(trail, &rows);
+            let row = vec![
+                Datum::Words(self.material.lookup.product_name(product)),
+                Datum::Whole(product),
+                Datum::count(requests),
+                Datum::count(judged.failed),
+                judged.ratio().into(),
+                self.usual(Some(product)).into(),
+                Datum::Trend { all, bad },
+            ];
+            shown.push((affected.contains(&Some(product)), judged.ratio(), row));
+        }
+        shown.sort_by(|one, other| {
+            let ratio = |row: &(bool, Option<f64>, Vec<Datum>)| row.1.unwrap_or(0.0);
+            other.0.cmp(&one.0).then(ratio(other).total_cmp(&ratio(one)))
+        });
+        let hot = (0..shown.len()).filter(|index| shown.get(*index).is_some_and(|row| row.0)).collect();
+        let weeks = self.material.usual.weeks;
+        let note = match weeks {
+            0 => {
+                "The log does not reach back to the same hours of the weeks before, so that usual is not known."
+            }
+            1 => "Usual: the same hours of the week before.",
+            _ => "Usual: the same hours of the two weeks before.",
+        };
+        Block::Table(TableBlock {
+            id: "products",
+            title: format!("All products in these {}", words::duration(self.window().seconds())),
+            columns: vec![
+                TableColumn::new("product", "product", Measure::Text),
+                TableColumn::new("product_id", "id", Measure::Code).under(),
+                TableColumn::new("requests", "requests", Measure::Count),
+                TableColumn::new("failed", "failed", Measure::Count),
+                TableColumn::new("failure_ratio", "failure ratio", Measure::Ratio),
+                TableColumn::new("usual", "usual", Measure::Ratio).rank(1),
+                TableColumn::new("trend", "over time", Measure::Trend),
+            ],
+            rows: shown.into_iter().map(|(_, _, row)| row).collect(),
+            hot,
+            omitted: 0,
+            note: note.to_owned(),
+        })
+    }
+
+    /// All incidents of the period, where there are several.
+    fn incidents(&self) -> Option<Block> {
+        let all = &self.story().all;
+        if all.len() < 2 {
+            return None;
+        }
+        let zone = self.window().zone;
+        let row = |incident: &Incident| {
+            let judged =
+                MinuteCount { failed: incident.assessment.failed, all: incident.assessment.requests };
+            vec![
+                Datum::Time(Moment { at: incident.onset(), zone }),
+                Datum::Whole(incident.to - incident.onset()),
+                Datum::Words(self.product(incident.product)),
+                incident.product.map_or(Datum::Nothing, Datum::Whole),
+                Datum::count(judged.failed),
+                judged.ratio().into(),
+                Datum::count(of_length(incident.assessment.hit.len())),
+            ]
+        };
+        Some(Block::Table(TableBlock {
+            id: "incidents",
+            title: "Incidents in this time".to_owned(),
+            columns: vec![
+                TableColumn::new("begin", "began", Measure::Time),
+                TableColumn::new("seconds", "lasted", Measure::Duration),
+                TableColumn::new("product", "product", Measure::Text),
+                TableColumn::new("product_id", "id", Measure::Code).under(),
+                TableColumn::new("failed", "failed", Measure::Count).bar(),
+                TableColumn::new("failure_ratio", "failure ratio", Measure::Ratio).rank(1),
+                TableColumn::new("customers", "customers hit", Measure::Count).rank(2),
+            ],
+            rows: all.iter().map(row).collect(),
+            hot: Vec::new(),
+            omitted: 0,
+            note: "The report is about one of them; --at=TIME chooses another.".to_owned(),
+        }))
+    }
+
+    fn steps(&self) -> Option<Block> {
+        let incident = self.story().chosen.as_ref()?;
+        let access = &self.options.document.access_flags;
+        let command = |rest: String| format!("cryptolens-exporter {rest}{access}");
+        let onset = incident.onset();
+        let utc = |at: i64| rfc3339(at, crate::report::zone::Zone::UTC);
+        let product =
+            incident.product.filter(|product| *product != 0).map(|product| format!(" --product={product}"));
+        let product = product.unwrap_or_default();
+        let mut items = Vec::new();
+        if incident.is_cut {
+            items.push(StepItem {
+                text: "It may have begun before this time. A longer one shows when:".to_owned(),
+                command: command(format!(
+                    "report incident --from={} --to={}{product}",
+                    utc(onset - 6 * 3600),
+                    utc(incident.to)
+                )),
+            });
+        }
+        items.push(StepItem {
+            text: "Every change of the hour before, by whom:".to_owned(),
+            command: command(format!("report changes --from={} --to={}", utc(onset - 3600), utc(onset + 1))),
+        });
+        if let Some(seen) = incident.assessment.hit.first().and_then(|hit| self.material.trail.key(hit.key)) {
+            // Short and safe to paste: the pseudonym, or the last group.
+            let key = match self.level_of_identities() {
+                IdentityLevel::Masked => self.session.pseudonyms.show(Kind::Key, &seen.key),
+                IdentityLevel::Customers | IdentityLevel::Full => {
+                    self.session.identities.show(Kind::Key, &seen.key).trim_start_matches("…-").to_owned()
+                }
+            };
+            items.push(StepItem {
+                text: "What one customer sees (a key of the table will do):".to_owned(),
+                command: command(format!("report customer {key} --from={}{product}", utc(onset - 86_400))),
+            });
+        }
+        items.push(StepItem {
+            text: "Has it ended? Exit code 3 while it lasts:".to_owned(),
+            command: command(format!(
+                "report incident --from={}{product} --fail-on=incident",
+                utc(onset - 3600)
+            )),
+        });
+        Some(Block::Steps(StepBlock { id: "next", title: "Next", items }))
+    }
+
+    fn method(&self) -> Block {
+        let trail = &self.material.trail;
+        let reading = &self.material.reading;
+        let (first, last, _) = trail.evidence();
+        let neither =
+            trail.rows.iter().filter(|row| row.is_in_no_ratio() && row.state != NO_FREE_SEAT).count();
+        let refused = trail.rows.iter().filter(|row| row.state == NO_FREE_SEAT).count();
+        let counted_rows = match first.zip(last) {
+            Some((first, last)) => format!(
+                "{} of the Web API Log, ids {first} to {last}, each once. A failure has third digit 2; {} neither success nor \
+                 failure and {} no free seat (state 2024), and in no ratio.",
+                counted(of_length(trail.rows.len()), "row", "rows"),
+                counted(of_length(neither), "row is", "rows are"),
+                counted(of_length(refused), "row found", "rows found"),
+            ),
+            None => format!(
+                "0 of {} rows of the Web API Log that were read are in this time.",
+                thousands(i128::from(reading.rows))
+            ),
+        };
+        let by = if self.window().seconds() <= 12 * 3600 {
+            "by minute"
+        } else {
+            "by ten minutes, refined to the minute"
+        };
+        let mut items = vec![
+            ("Counted", counted_rows),
+            (
+                "Incident",
+                format!(
+                    "per product, the interval whose failure ratio departs most from the rest of the time, {by}: at least twice \
+                     the ratio, 5 failures, and a log-likelihood ratio of {:.0}.",
+                    Threshold::of_minutes(crate::report::trail::steps(self.window().seconds(), 60)).value()
+                ),
+            ),
+            (
+                "Onset",
+                "the first failure in it of a key that has not succeeded since, within 2 min of the very first failure.".to_owned(),
+            ),
+            (
+                "Hit",
+                "a key with 2 failures or more since then and no success. Requests include retries: count customers, not requests."
+                    .to_owned(),
+            ),
+            (
+                "In common",
+                "what at least 90% of the keys that are hit have, and at most 10% of the others.".to_owned(),
+            ),
+            (
+                "Not known",
+                "what the applications showed, rows that the API reveals later, and keys on a local license server.".to_owned(),
+            ),
+        ];
+        let denied = self.material.lookup.denied();
+        if !denied.is_empty() {
+            items.push(("Not allowed", denied));
+        }
+        Block::Method(MethodBlock { id: "method", title: "Method and limits", items })
+    }
+}

@@ -1,0 +1,313 @@
+//! `report incident`: is it failing, since when, who is hit, what do they have in common, and what
+//! changed before?
+//!
+//! [`Trail`] holds the requests of the period, `story` what the detector says of them, and `build`
+//! makes the document. This file reads: the period itself, the same hours of the two weeks before
+//! for what is usual, the changes before the onset, and what explains keys and products.
+
+mod build;
+mod story;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::detector::MinuteCount;
+use super::document::{Document, LookupState};
+use super::error::ReportError;
+use super::identity::Kind;
+use super::lookup::Lookup;
+use super::options::{FailOn, IncidentOptions, ReportAccess};
+use super::record::{JudgedRequest, ObjectRecord, SeenRequest};
+use super::render::Style;
+use super::session::ReportSession;
+use super::source::{ReadingSummary, SLACK, WindowReader};
+use super::trail::{SeenKey, Trail};
+use super::window::{Window, moment};
+use crate::cryptolens::{ApiError, LogKind, RowFilter, state_code};
+use story::Story;
+
+const WEEK: i64 = 7 * 86_400;
+const DAY: i64 = 86_400;
+/// A longer period has too many requests to be kept, and is one for `report web-api`.
+const LONGEST: i64 = 7 * DAY;
+/// A period that ended this long ago is read forward from its beginning, in seconds.
+const LONG_AGO: i64 = 3600;
+/// How far the clock of the server may be ahead, in seconds.
+const AHEAD: i64 = 300;
+
+/// Everything that the document is made of.
+struct Material {
+    trail: Trail,
+    reading: ReadingSummary,
+    usual: Usual,
+    story: Story,
+    lookup: Lookup,
+    changes: Vec<ObjectRecord>,
+    /// False once the period is over.
+    is_live: bool,
+}
+
+/// Requests of the same hours of the weeks before, by product.
+#[derive(Debug, Clone, Default)]
+struct Usual {
+    by_product: BTreeMap<i64, MinuteCount>,
+    /// How many of the two weeks the log reaches back.
+    weeks: u32,
+}
+
+impl Usual {
+    fn of(&self, product: Option<i64>) -> MinuteCount {
+        let mut sum = MinuteCount::default();
+        for (id, count) in &self.by_product {
+            if product.is_none_or(|product| product == *id) {
+                sum.failed += count.failed;
+                sum.all += count.all;
+            }
+        }
+        sum
+    }
+}
+
+/// Writes the report.
+pub(super) async fn incident(
+    options: &IncidentOptions,
+    access: ReportAccess,
+    stop: CancellationToken,
+) -> Result<(), ReportError> {
+    let now = Utc::now().timestamp();
+    let window = window(options, now)?;
+    let shown = &options.document;
+    let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
+    let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
+    let source = session.source("Web API Log", Some(window), window.zone);
+    let material = read(options, &session, &source, window, now).await;
+    source.progress.done();
+    let material = material?;
+    let document = build::document(&material, &session, options);
+    let style = Style { screen: session.screen, top: shown.top, table: shown.table.as_deref() };
+    output.write(&document, style, &stop).await?;
+    fails_on(&document, options, &material.story)
+}
+
+/// The period that was asked for.
+fn window(options: &IncidentOptions, now: i64) -> Result<Window, ReportError> {
+    let zone = options.bounds.timezone;
+    let window = match options.at.as_deref() {
+        Some(text) => {
+            let at = moment("--at", text, zone)?;
+            if at > now {
+                return Err(ReportError::Usage(format!("--at: {text} is in the future")));
+            }
+            let reach = i64::try_from(options.length.as_secs()).unwrap_or(LONGEST);
+            let to = at.saturating_add(reach).min(now);
+            Window { from: at.saturating_sub(reach), to: to.max(at.saturating_add(1)), zone }
+        }
+        None => {
+            let now_time = chrono::DateTime::from_timestamp(now, 0).unwrap_or_else(Utc::now);
+            let window = Window::new(&options.bounds, options.length, now_time)?;
+            if window.from >= now {
+                return Err(ReportError::Usage("the time to report on is in the future".to_owned()));
+            }
+            Window { to: window.to.min(now), ..window }
+        }
+    };
+    if window.seconds() > LONGEST {
+        return Err(ReportError::Usage(format!(
+            "report incident looks at 7 days at most, and this is {}; report web-api --days=30 counts longer times",
+            super::window::span(std::time::Duration::from_secs(window.seconds().unsigned_abs()))
+        )));
+    }
+    Ok(window)
+}
+
+async fn read(
+    options: &IncidentOptions,
+    session: &ReportSession,
+    source: &WindowReader,
+    window: Window,
+    now: i64,
+) -> Result<Material, ReportError> {
+    let product = options.license.product;
+    let is_live = window.to.saturating_add(AHEAD) >= now;
+    let (mut trail, reading) = read_trail(source, product, window, (is_live, now)).await?;
+    let mut lookup = Lookup::default();
+    lookup.products(source, session).await?;
+    if let Some(product) = product.filter(|_| trail.rows.is_empty())
+        && lookup.knows_product(product) == Some(false)
+    {
+        return Err(ReportError::Usage(format!(
+            "--product: {product} is known neither to the log of this time nor to GetProducts"
+        )));
+    }
+    let mut filter = RowFilter { product_id: product, ..RowFilter::default() };
+    if let Some(typed) = options.license.key.as_deref() {
+        let number = chosen_key(&trail, session, typed)?;
+        trail.keep_key(number);
+        if let Some(seen) = trail.key(number) {
+            filter.product_id = Some(seen.product_id);
+            filter.key = Some(seen.key.clone());
+        }
+    }
+    let usual = read_usual(source, &filter, window).await?;
+    let at = options.at.as_deref().map(|text| moment("--at", text, window.zone)).transpose()?;
+    let story = Story::new(&trail, &usual, at);
+    let mut changes = Vec::new();
+    if let Some(incident) = &story.chosen {
+        let keys: Vec<&str> =
+            incident.keys().filter_map(|key| trail.key(key)).map(|seen| seen.key.as_str()).collect();
+        if let Some(product) = incident.product.or(product) {
+            lookup.licenses(source, product, &keys).await?;
+        }
+        lookup.companies(source, session.identities.level()).await?;
+        changes = read_changes(source, &mut lookup, incident.onset()).await?;
+    }
+    Ok(Material { trail, reading, usual, story, lookup, changes, is_live })
+}
+
+/// The requests of the period. One that ends now is read from the newest request back; one of long
+/// ago forward from its beginning, so that what came after it is not read.
+async fn read_trail(
+    source: &WindowReader,
+    product: Option<i64>,
+    window: Window,
+    (is_live, now): (bool, i64),
+) -> Result<(Trail, ReadingSummary), ReportError> {
+    let filter = RowFilter { product_id: product, ..RowFilter::default() };
+    // Rows of a server whose clock is ahead of this one are not to be lost.
+    let wide = Window { to: if is_live { window.to.saturating_add(AHEAD) } else { window.to }, ..window };
+    let mut trail = Trail::new(wide);
+    let mut add = |rows: Vec<SeenRequest>| rows.into_iter().for_each(|row| trail.add(row));
+    let reading = if window.to.saturating_add(LONG_AGO) >= now {
+        let each = |rows| {
+            add(rows);
+            None
+        };
+        source.newest_first(&filter, window.from, each).await?
+    } else {
+        let start = source.start::<SeenRequest>(&filter, window.from).await?;
+        let each = |rows| {
+            add(rows);
+            Ok(())
+        };
+        source.oldest_first(&filter, start, window.to, each).await?
+    };
+    trail.sort();
+    let newest = trail.rows.last().map_or(i64::MIN, |row| row.time);
+    trail.window.to = window.to.max(newest.saturating_add(1));
+    Ok((trail, reading))
+}
+
+/// The one key that was typed.
+fn chosen_key(trail: &Trail, session: &ReportSession, typed: &str) -> Result<u32, ReportError> {
+    let is_meant = |key: &str| session.pseudonyms.is_key(typed, key);
+    let found: Vec<(u32, &SeenKey)> =
+        (0_u32..).zip(&trail.keys).filter(|(_, seen)| is_meant(&seen.key)).collect();
+    match found.as_slice() {
+        [(number, _)] => Ok(*number),
+        [] => Err(ReportError::Usage("--key: the log of this time has no such key".to_owned())),
+        several => {
+            let candidates: BTreeSet<String> = several
+                .iter()
+                .map(|(_, seen)| {
+                    format!(
+                        "{} of product {}",
+                        session.pseudonyms.show(Kind::Key, &seen.key),
+                        seen.product_id
+                    )
+                })
+                .collect();
+            let candidates: Vec<String> = candidates.into_iter().collect();
+            Err(ReportError::Usage(format!(
+                "--key: {} keys end like this: {}",
+                candidates.len(),
+                candidates.join(", ")
+            )))
+        }
+    }
+}
+
+/// The same hours of the two weeks before.
+async fn read_usual(source: &WindowReader, filter: &RowFilter, window: Window) -> Result<Usual, ReportError> {
+    let week = |back: i64| Window { from: window.from - back * WEEK, to: window.to - back * WEEK, ..window };
+    let (one, two) = tokio::join!(read_week(source, filter, week(1)), read_week(source, filter, week(2)));
+    let mut usual = Usual::default();
+    for counts in [one?, two?].into_iter().flatten() {
+        usual.weeks += 1;
+        for (product, count) in counts {
+            let sum = usual.by_product.entry(product).or_default();
+            sum.failed += count.failed;
+            sum.all += count.all;
+        }
+    }
+    Ok(usual)
+}
+
+/// The requests of one window by product; none where the log does not reach back to it.
+async fn read_week(
+    source: &WindowReader,
+    filter: &RowFilter,
+    window: Window,
+) -> Result<Option<BTreeMap<i64, MinuteCount>>, ReportError> {
+    let start = source.start::<JudgedRequest>(filter, window.from).await?;
+    let mut counts: BTreeMap<i64, MinuteCount> = BTreeMap::new();
+    let add = |rows: Vec<JudgedRequest>| {
+        for row in rows.iter().filter(|row| row.time.is_some_and(|time| window.contains(time))) {
+            let (_, outcome) = state_code::classify(row.state);
+            if let Some(failed) = story::judged(row.state, outcome) {
+                counts.entry(row.product_id).or_default().add(failed);
+            }
+        }
+        Ok(())
+    };
+    let reading = source.oldest_first(filter, start, window.to, add).await?;
+    let begins_later = reading.from_beginning
+        && reading.oldest.is_none_or(|oldest| oldest > window.from.saturating_add(SLACK));
+    Ok((!begins_later).then_some(counts))
+}
+
+/// The rows of the Object Log of the day before the onset.
+async fn read_changes(
+    source: &WindowReader,
+    lookup: &mut Lookup,
+    onset: i64,
+) -> Result<Vec<ObjectRecord>, ReportError> {
+    let filter = RowFilter::default();
+    let endpoint = LogKind::Objects.endpoint();
+    let mut changes = Vec::new();
+    let begin = onset.saturating_sub(DAY);
+    let work = async {
+        let start = source.start::<ObjectRecord>(&filter, begin).await?;
+        let add = |rows: Vec<ObjectRecord>| {
+            let is_near =
+                |row: &ObjectRecord| row.created.is_some_and(|time| (begin..=onset).contains(&time));
+            changes.extend(rows.into_iter().filter(is_near));
+            Ok(())
+        };
+        source.oldest_first(&filter, start, onset, add).await
+    };
+    match work.await {
+        Ok(_) => lookup.set_state(endpoint, LookupState::Answered),
+        Err(ReportError::Api { error: ApiError::Denied, .. }) => {
+            lookup.set_state(endpoint, LookupState::Denied)
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(changes)
+}
+
+/// Exit code 3 where a condition of `--fail-on` holds.
+fn fails_on(document: &Document, options: &IncidentOptions, story: &Story) -> Result<(), ReportError> {
+    let holds = story.chosen.as_ref().is_some_and(|incident| incident.is_ongoing);
+    if options.document.fail_on.contains(&FailOn::Incident) && holds {
+        return Err(ReportError::FailOn {
+            condition: FailOn::Incident.name(),
+            headline: document.headline.clone(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! What explains the rows of a log: names of products, license keys and the companies behind them.
+//!
+//! Promises: a token that may not ask gets a report all the same, which says what it lacks; at most
+//! [`MOST_KEYS`] calls of GetKey are made, or as many of GetKeys as a product has pages, whichever
+//! is less; a company is asked for only where the identities of the report show it.
+
+use std::collections::BTreeMap;
+
+use super::document::LookupState;
+use super::error::ReportError;
+use super::options::IdentityLevel;
+use super::session::ReportSession;
+use super::source::{Explanation, WindowReader};
+use crate::cryptolens::{Endpoint, LicenseKey};
+
+/// The most calls of GetKey of one report.
+const MOST_KEYS: usize = 100;
+
+/// What was found out so far.
+#[derive(Debug, Default)]
+pub(super) struct Lookup {
+    products: BTreeMap<i64, String>,
+    licenses: BTreeMap<(i64, String), LicenseKey>,
+    companies: BTreeMap<i64, String>,
+    states: BTreeMap<&'static str, LookupState>,
+    /// The method that gave the licenses.
+    pub(super) by: &'static str,
+}
+
+impl Lookup {
+    /// Asks for the names of the products. Those of the configuration file win.
+    pub(super) async fn products(
+        &mut self,
+        source: &WindowReader,
+        session: &ReportSession,
+    ) -> Result<(), ReportError> {
+        let asked = source.asked(Endpoint::GetProducts, |client| async move { client.products().await });
+        let known = self.note(Endpoint::GetProducts, asked.await?).unwrap_or_default();
+        let configured = session.products.iter().cloned();
+        let named = known.into_iter().chain(configured).filter(|product| !product.name.is_empty());
+        self.products.extend(named.map(|product| (product.id, product.name)));
+        Ok(())
+    }
+
+    /// Asks for license keys of a product; the first of them matter most.
+    pub(super) async fn licenses(
+        &mut self,
+        source: &WindowReader,
+        product: i64,
+        keys: &[&str],
+    ) -> Result<(), ReportError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let ask = |page: i64| {
+            source.asked(
+                Endpoint::GetKeys,
+                move |client| async move { client.license_keys(product, page).await },
+            )
+        };
+        let most = keys.len().min(MOST_KEYS);
+        if let Some(first) = self.note(Endpoint::GetKeys, ask(1).await?) {
+            let pages = first.pages.unwrap_or(1);
+            self.keep(product, first.keys);
+            if usize::try_from(pages).is_ok_and(|pages| pages <= most.max(1)) {
+                for page in 2..=pages {
+                    let Some(next) = self.note(Endpoint::GetKeys, ask(page).await?) else { break };
+                    self.keep(product, next.keys);
+                }
+                self.by = "GetKeys";
+                return Ok(());
+            }
+        }
+        for key in keys.iter().take(most) {
+            if self.license(product, key).is_some() {
+                continue;
+            }
+            let asked = source.asked(Endpoint::GetKey, |client| {
+                let key = (*key).to_owned();
+                async move { client.license_key(product, &key).await }
+            });
+            match asked.await? {
+                Explanation::Known(license) => {
+                    self.states.insert(Endpoint::GetKey.name(), LookupState::Answered);
+                    self.by = "GetKey";
+                    self.keep(product, vec![license]);
+                }
+                Explanation::Unknown => {}
+                Explanation::Denied => {
+                    self.states.insert(Endpoint::GetKey.name(), LookupState::Denied);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the companies of the customers, if the identities show them.
+    pub(super) async fn companies(
+        &mut self,
+        source: &WindowReader,
+        level: IdentityLevel,
+    ) -> Result<(), ReportError> {
+        let is_needed = self.licenses.values().any(|license| license.customer_id.is_some());
+        if level == IdentityLevel::Masked || !is_needed {
+            return Ok(());
+        }
+        let asked = source.asked(Endpoint::GetCustomers, |client| async move { client.customers().await });
+        if let Some(customers) = self.note(Endpoint::GetCustomers, asked.await?) {
+            let named = customers.into_iter().filter(|customer| !customer.company.is_empty());
+            self.companies.extend(named.map(|customer| (customer.id, customer.company)));
+        }
+        Ok(())
+    }
+
+    fn note<T>(&mut self, endpoint: Endpoint, answer: Explanation<T>) -> Option<T> {
+        let (state, value) = match answer {
+            Explanation::Known(value) => (LookupState::Answered, Some(value)),
+            Explanation::Unknown => (LookupState::Answered, None),
+            Explanation::Denied => (LookupState::Denied, None),
+        };
+        self.states.insert(endpoint.name(), state);
+        value
+    }
+
+    fn keep(&mut self, product: i64, keys: Vec<LicenseKey>) {
+        self.licenses.extend(keys.into_iter().map(|license| ((product, license.key.clone()), license)));
+    }
+
+    /// The name of a product, or its number.
+    pub(super) fn product_name(&self, product: i64) -> String {
+        match (product, self.products.get(&product)) {
+            (0, _) => "no product".to_owned(),
+            (_, Some(name)) => name.clone(),
+            (_, None) => format!("product {product}"),
+        }
+    }
+
+    /// As `Meridian CAD customers`, or `customers of product 3349`.
+    pub(super) fn customers_of(&self, product: i64, number: usize) -> String {
+        let noun = if number == 1 { "customer" } else { "customers" };
+        match self.products.get(&product) {
+            Some(name) => format!("{name} {noun}"),
+            None => format!("{noun} of {}", self.product_name(product)),
+        }
+    }
+
+    /// Whether the API or the configuration knows a product; none where the API was not asked.
+    pub(super) fn knows_product(&self, product: i64) -> Option<bool> {
+        let is_known = self.products.contains_key(&product);
+        (is_known || self.state(Endpoint::GetProducts) == LookupState::Answered).then_some(is_known)
+    }
+
+    pub(super) fn license(&self, product: i64, key: &str) -> Option<&LicenseKey> {
+        self.licenses.get(&(product, key.to_owned()))
+    }
+
+    /// The company of a license, or the number of its customer.
+    pub(super) fn customer(&self, license: &LicenseKey, level: IdentityLevel) -> Option<String> {
+        let id = license.customer_id?;
+        let company = self.companies.get(&id).or(license.company.as_ref());
+        match company {
+            Some(company) if level != IdentityLevel::Masked => Some(company.clone()),
+            _ => Some(format!("customer {id}")),
+        }
+    }
+
+    pub(super) fn state(&self, endpoint: Endpoint) -> LookupState {
+        self.states.get(endpoint.name()).copied().unwrap_or(LookupState::NotAsked)
+    }
+
+    /// Takes what another question was answered.
+    pub(super) fn set_state(&mut self, endpoint: Endpoint, state: LookupState) {
+        self.states.insert(endpoint.name(), state);
+    }
+
+    /// The methods that explain rows, as a document shows them.
+    pub(super) fn states(&self) -> Vec<(&'static str, LookupState)> {
+        let usual = [Endpoint::GetProducts, Endpoint::GetKeys, Endpoint::GetCustomers];
+        let mut states: Vec<_> =
+            usual.iter().map(|endpoint| (endpoint.name(), self.state(*endpoint))).collect();
+        let others =
+            self.states.iter().filter(|(name, _)| usual.iter().all(|endpoint| endpoint.name() != **name));
+        states.extend(others.map(|(name, state)| (*name, *state)));
+        states
+    }
+
+    /// A sentence on what the token may not ask; empty if it may ask everything.
+    pub(super) fn denied(&self) -> String {
+        let denied = self.states.iter().filter(|(_, state)| **state == LookupState::Denied);
+        let names: Vec<&str> = denied.map(|(name, _)| *name).collect();
+        match names.as_slice() {
+            [] => String::new(),
+            names => format!(
+                "The token may not call {}, so what it would explain is missing here.",
+                names.join(", ")
+            ),
+        }
+    }
+}

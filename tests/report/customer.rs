@@ -1,0 +1,91 @@
+//! `report customer`: what one of the customers sees on the morning of `incident`.
+
+use serde_json::Value;
+
+use super::incident::{ONSET, block, item, key, logs, requests};
+use super::stub::{Logs, Stub};
+use super::{run, shown, told};
+
+const MORNING: [&str; 2] = ["--from=2026-01-05T08:00", "--to=2026-01-05T10:00"];
+
+fn with<'a>(key: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    ["report", "customer", key].into_iter().chain(MORNING).chain(more.iter().copied()).collect()
+}
+
+fn report(stub: &Stub, key: &str, more: &[&str]) -> Value {
+    serde_json::from_str(&shown(stub, &with(key, &[&["--format=json"], more].concat()))).unwrap()
+}
+
+#[test]
+fn a_customer_who_is_locked_out_is_shown_as_one() {
+    let stub = Stub::start(logs());
+    let report = report(&stub, "HCGXC", &[]);
+    let rows = requests();
+    let of_key = |row: &&Value| row["key"] == key(0) && row["productId"] == 3349;
+    let since = rows.iter().filter(of_key).filter(|row| row["time"].as_i64().unwrap() >= ONSET).count();
+    let last = rows.iter().filter(of_key).rfind(|row| row["state"] == 2014).unwrap();
+    assert_eq!(report["level"], "problem");
+    assert_eq!(item(&report, "figures", "failed_since")["value"], since);
+    let now = item(&report, "findings", "last")["text"].as_str().unwrap();
+    assert!(now.contains(&format!("row {}", last["id"])), "{now}");
+    let license = item(&report, "findings", "license")["text"].as_str().unwrap();
+    assert_eq!(license, "Expired on 6 December 2025. 5 seats, used as a floating license, by GetKeys.");
+    let states = block(&report, "states")["rows"].as_array().unwrap();
+    assert_eq!(states[0]["state"], 2020, "failures first");
+}
+
+#[test]
+fn a_customer_who_gets_through_is_no_problem() {
+    let stub = Stub::start(logs());
+    let report = report(&stub, &key(9), &[]);
+    assert!(report["level"] != "problem", "{report}");
+    assert!(
+        report["headline"].as_str().unwrap().contains("got through to Meridian CAD at 5 Jan 09:5"),
+        "{report}"
+    );
+}
+
+#[test]
+fn nobody_is_named_below_the_level_that_names_them() {
+    let stub = Stub::start(logs());
+    for format in ["text", "html", "markdown", "json", "csv"] {
+        for (level, company) in [("masked", false), ("customers", true)] {
+            let shown = shown(&stub, &with("HCGXC", &["--format", format, "--identities", level]));
+            for secret in ["CANARY-", "CNARY-", "canary", "198.18."] {
+                assert!(!shown.contains(secret), "{secret} in {format}, {level}");
+            }
+            assert_eq!(shown.contains("Vantage Shipyards"), company && format != "csv", "{format}, {level}");
+        }
+        let full = shown(&stub, &with("HCGXC", &["--format", format, "--identities=full", "--top=5"]));
+        assert!(format == "csv" || full.contains("canary-machine-0"), "{format}");
+    }
+}
+
+#[test]
+fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
+    let stub = Stub::start(logs());
+    let message = told(&stub, &with("NOONE", &[]), 2);
+    assert!(message.contains("KEY: none of the 18 keys of this time is called like this"), "{message}");
+    let message = told(&stub, &with("SAME5", &[]), 2);
+    assert!(message.contains("KEY: 3 keys are called like this: key-"), "{message}");
+    assert!(told(&stub, &["report", "customer"], 2).contains("the customer report needs a KEY"));
+    assert!(
+        told(&stub, &["report", "incident", "HCGXC"], 2)
+            .contains("a KEY has no meaning for the incident report")
+    );
+    // A key that the API knows and the log of this time does not.
+    let quiet = Stub::start(Logs { requests: Vec::new(), ..logs() });
+    let text = shown(&quiet, &with(&key(0), &["--product=3349"]));
+    assert!(text.contains("sent no request of Meridian CAD in this time"), "{text}");
+}
+
+#[test]
+fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
+    use cryptolens_simulator::Method;
+    let denied = vec![Method::GetProducts, Method::GetKeys, Method::GetKey, Method::GetObjectLog];
+    let stub = Stub::start(Logs { denied, ..logs() });
+    let output = run(&stub, &with("HCGXC", &[]));
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("The token may not call"), "{text}");
+}

@@ -1,0 +1,370 @@
+//! `report incident`: a morning on which five expired licenses are locked out, because somebody
+//! changed a product two minutes before.
+
+use cryptolens_simulator::{LicenseTerms, Method};
+use serde_json::{Value, json};
+
+use super::stub::{Logs, Stub};
+use super::{MONDAY, assert_golden, command, run, shown, told};
+
+const HOUR: i64 = 3600;
+const WEEK: i64 = 7 * 86_400;
+/// Monday, 08:00 UTC: the two hours of the report begin.
+const FROM: i64 = MONDAY + 8 * HOUR;
+/// 09:07:15: the first failure.
+pub(crate) const ONSET: i64 = FROM + 67 * 60 + 15;
+/// Keys of Meridian CAD; the first five expired before.
+const KEYS: usize = 17;
+const HIT: usize = 5;
+
+const MORNING: [&str; 4] = ["report", "incident", "--from=2026-01-05T08:00", "--to=2026-01-05T10:00"];
+
+const GROUPS: [&str; KEYS] = [
+    "HCGXC", "KYTFE", "TKLKP", "QKCII", "EOYAS", "AAAAB", "AAAAC", "AAAAD", "AAAAE", "AAAAF", "AAAAG",
+    "AAAAH", "AAAAI", "AAAAJ", "AAAAK", "SAME5", "SAME5",
+];
+const COMPANIES: [&str; HIT] =
+    ["Vantage Shipyards", "Ostra Design Studio", "Birch Interiors", "Marlow Werke", "Kestrel Architects"];
+
+pub(crate) fn key(number: usize) -> String {
+    format!("CNARY-K{number:04}-MIDDL-{}", GROUPS[number])
+}
+
+fn request(id: i64, time: i64, product: i64, key_number: usize, state: i64) -> Value {
+    json!({
+        "id": id, "productId": product, "key": key(key_number), "time": time, "state": state,
+        "ip": format!("198.18.{key_number}.0"), "machineCode": format!("canary-machine-{key_number}"),
+        "friendlyName": format!("CANARY-{key_number}@example.com"), "floatingExpires": time + 600,
+    })
+}
+
+/// Every key asks every four minutes. Another product fails now and then, as always.
+pub(crate) fn requests() -> Vec<Value> {
+    let mut times = Vec::new();
+    for (weeks, length) in [(2, 2 * HOUR), (1, 2 * HOUR), (0, 2 * HOUR)] {
+        let begin = FROM - weeks * WEEK;
+        for number in 0..KEYS {
+            let offset = i64::try_from(number).unwrap() * 14;
+            // The first keys ask at the onset and then every four minutes.
+            let phase = (67 * 60 + 15 + offset) % 240;
+            for time in (begin + phase..begin + length).step_by(240) {
+                let locked_out = weeks == 0 && number < HIT && time >= ONSET;
+                let now_and_then = (time / 60 + i64::try_from(number).unwrap()) % 37 == 0;
+                let state = if locked_out || (now_and_then && number >= HIT) { 2020 } else { 2014 };
+                times.push((time, 3349, number, state));
+            }
+        }
+        for time in (begin + 7..begin + length).step_by(90) {
+            times.push((time, 3350, 16, if time % 1260 < 90 { 2020 } else { 2010 }));
+        }
+    }
+    times.sort_unstable();
+    (5001..)
+        .zip(times)
+        .map(|(id, (time, product, number, state))| request(id, time, product, number, state))
+        .collect()
+}
+
+fn objects() -> Vec<Value> {
+    let change = |id: i64, time: i64, resource: i64, object: i64, data: &str| {
+        json!({
+            "id": id, "created": time, "resourceType": resource, "resourceAction": 2, "affectedObjectId": object,
+            "objectOwnerUserId": 18, "performedByUserId": "22", "data": data,
+        })
+    };
+    vec![
+        change(70, ONSET - 40 * HOUR, 5, 3349, r#"{"Description":["","canary-person"]}"#),
+        change(71, ONSET - 1000, 5, 4021, r#"{"Description":["","canary-person"]}"#),
+        change(72, ONSET - 139, 5, 3349, r#"{"BlockExpiredLicenses":[false,true]}"#),
+        change(73, ONSET + 60, 5, 3349, r#"{"Description":["","canary-person"]}"#),
+    ]
+}
+
+pub(crate) fn logs() -> Logs {
+    let license = |number: usize| {
+        let expires = if number < HIT { MONDAY - 86_400 * 30 } else { MONDAY + 86_400 * 300 };
+        let company =
+            COMPANIES.get(number).map_or_else(|| format!("Company {number}"), |name| (*name).to_owned());
+        let id = 479 + i64::try_from(number).unwrap();
+        let license = LicenseTerms {
+            seats: 5,
+            expires: Some(expires),
+            customer: Some((id, company)),
+            ..LicenseTerms::default()
+        };
+        (3349, key(number), license)
+    };
+    Logs {
+        requests: requests(),
+        objects: objects(),
+        details: (0..KEYS).map(license).collect(),
+        ..Logs::default()
+    }
+}
+
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    MORNING.into_iter().chain(more.iter().copied()).collect()
+}
+
+fn report(stub: &Stub, more: &[&str]) -> Value {
+    serde_json::from_str(&shown(stub, &with(&[&["--format=json"], more].concat()))).unwrap()
+}
+
+pub(crate) fn block<'a>(report: &'a Value, id: &str) -> &'a Value {
+    report["blocks"].as_array().unwrap().iter().find(|block| block["id"] == id).unwrap_or(&Value::Null)
+}
+
+pub(crate) fn item<'a>(report: &'a Value, list: &str, id: &str) -> &'a Value {
+    block(report, list)["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["id"] == id)
+        .unwrap_or(&Value::Null)
+}
+
+#[test]
+fn every_format_shows_the_morning() {
+    let stub = Stub::start(logs());
+    for (format, file) in [
+        ("text", "incident.txt"),
+        ("html", "incident.html"),
+        ("markdown", "incident.md"),
+        ("json", "incident.json"),
+        ("csv", "incident.csv"),
+    ] {
+        let arguments = with(&["--identities=customers", "--format", format]);
+        let first = shown(&stub, &arguments);
+        assert_golden(file, &first);
+        assert_eq!(first, shown(&stub, &arguments), "{format}: a finished period gives the same bytes");
+        assert!(first.len() < 512 * 1024);
+    }
+}
+
+/// The numbers of the report are those of the log.
+#[test]
+fn the_numbers_are_those_of_the_log() {
+    let stub = Stub::start(logs());
+    let report = report(&stub, &[]);
+    let rows = requests();
+    let since: Vec<&Value> = rows
+        .iter()
+        .filter(|row| row["productId"] == 3349 && row["time"].as_i64().unwrap() >= ONSET)
+        .collect();
+    let failed = since.iter().filter(|row| row["state"] == 2020).count();
+    let first = since.iter().find(|row| row["state"] == 2020).unwrap();
+    let in_time = rows.iter().filter(|row| row["time"].as_i64().unwrap() >= FROM).count();
+
+    assert_eq!((report["schema_version"].as_i64(), report["level"].as_str()), (Some(2), Some("notice")));
+    assert_eq!(
+        report["headline"],
+        "5 of 17 Meridian CAD customers were locked out from 09:07 to at least 10:00 UTC"
+    );
+    assert_eq!(report["read"]["rows"], in_time);
+    assert_eq!(item(&report, "figures", "customers_hit")["value"], HIT);
+    assert_eq!(item(&report, "figures", "failed")["value"], failed);
+    assert_eq!(item(&report, "figures", "since_seconds")["value"], FROM + 2 * HOUR - ONSET);
+    let onset = item(&report, "findings", "onset");
+    assert_eq!((&onset["row_id"], &onset["product_id"]), (&first["id"], &json!(3349)));
+    assert_eq!(onset["time"], "2026-01-05T09:07:15Z");
+    let common = item(&report, "findings", "common")["text"].as_str().unwrap();
+    assert_eq!(common, "All 5 keys are past their expiry date; none of the other 12 is.");
+    let changes = item(&report, "findings", "changes");
+    assert_eq!(changes["row_id"], 72);
+    assert_eq!(
+        changes["text"],
+        "139 s earlier, at 09:04:56, user 22 changed product 3349: BlockExpiredLicenses false → true. It is the only change \
+         to product 3349 or these keys in 24 h."
+    );
+    let customers = block(&report, "customers")["rows"].as_array().unwrap();
+    assert_eq!(customers.len(), HIT);
+    let of_hit: i64 = customers.iter().map(|row| row["failed"].as_i64().unwrap()).sum();
+    let rows_of_hit =
+        |row: &&&Value| (0..HIT).any(|number| row["key"] == key(number)) && row["state"] == 2020;
+    assert_eq!(usize::try_from(of_hit).unwrap(), since.iter().filter(rows_of_hit).count());
+    let products = block(&report, "products")["rows"].as_array().unwrap();
+    assert_eq!(products[0]["product"], "Meridian CAD");
+    assert!(products[0]["usual"].as_f64().unwrap() < 0.05 && products[1]["usual"].as_f64().unwrap() > 0.0);
+    let chart = block(&report, "requests");
+    let sum =
+        |series: &Value| series["values"].as_array().unwrap().iter().filter_map(Value::as_u64).sum::<u64>();
+    let charted: u64 = chart["stack"].as_array().unwrap().iter().map(sum).sum();
+    assert_eq!(charted, products[0]["requests"].as_u64().unwrap());
+    // The digest is that of the documented lines.
+    let mut lines = String::new();
+    for row in rows.iter().filter(|row| row["time"].as_i64().unwrap() >= FROM) {
+        lines += &format!("{}:{}\n", row["id"], row["state"]);
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, lines.as_bytes());
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(report["read"]["sha256"], digest);
+}
+
+#[test]
+fn nobody_is_named_below_the_level_that_names_them() {
+    let stub = Stub::start(logs());
+    for format in ["text", "html", "markdown", "json", "csv"] {
+        for (level, companies) in [("masked", false), ("customers", true)] {
+            let shown = shown(&stub, &with(&["--format", format, "--identities", level]));
+            for secret in ["CANARY-", "CNARY-", "canary", "198.18."] {
+                assert!(!shown.contains(secret), "{secret} in {format}, {level}");
+            }
+            assert_eq!(shown.contains("Vantage Shipyards"), companies, "{format}, {level}");
+            assert_eq!(shown.contains("-HCGXC"), companies, "{format}, {level}");
+        }
+        let full = shown(&stub, &with(&["--format", format, "--identities=full"]));
+        assert!(full.contains(&key(0)) && full.contains("Vantage Shipyards"), "{format}");
+    }
+}
+
+#[test]
+fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
+    let denied =
+        [Method::GetProducts, Method::GetKeys, Method::GetKey, Method::GetCustomers, Method::GetObjectLog];
+    let stub = Stub::start(Logs { denied: denied.to_vec(), ..logs() });
+    let report = report(&stub, &["--identities=customers"]);
+    assert_eq!(
+        report["headline"],
+        "5 of 17 customers of product 3349 were locked out from 09:07 to at least 10:00 UTC"
+    );
+    for method in ["GetProducts", "GetKeys", "GetKey", "GetObjectLog"] {
+        assert_eq!(report["read"]["looked_up"][method], "denied", "{method}");
+    }
+    let changes = item(&report, "findings", "changes")["text"].as_str().unwrap();
+    assert_eq!(changes, "Not known: the token may not call GetObjectLog.");
+    let note = block(&report, "customers")["note"].as_str().unwrap();
+    assert!(note.contains("may not call GetKey, GetKeys, GetObjectLog, GetProducts"), "{note}");
+
+    // With GetKey alone, each key is asked for.
+    let stub = Stub::start(Logs { denied: vec![Method::GetKeys], ..logs() });
+    let common = self::report(&stub, &[]);
+    let common = item(&common, "findings", "common")["text"].as_str().unwrap();
+    assert_eq!(common, "All 5 keys are past their expiry date; none of the other 12 is.");
+}
+
+/// An incident that goes on is exit code 3 where that is asked for, and the report is written.
+#[test]
+fn exit_codes_say_how_it_went() {
+    let stub = Stub::start(logs());
+    let output = run(&stub, &with(&["--fail-on=incident"]));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("5 of 17 Meridian CAD customers"));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("--fail-on=incident: 5 of 17"), "{stderr}");
+
+    let quiet =
+        ["report", "incident", "--from=2026-01-05T08:00", "--to=2026-01-05T09:00", "--fail-on=incident"];
+    let text = shown(&stub, &quiet);
+    assert!(text.starts_with("✓ No incident from 08:00 to 09:00 UTC: "), "{text}");
+    let empty = shown(&stub, &["report", "incident", "--from=2020-01-01", "--to=2020-01-02"]);
+    assert!(empty.contains("No request in the 1 d to report on") && empty.contains("0 of "), "{empty}");
+}
+
+#[test]
+fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
+    let stub = Stub::start(logs());
+    for (more, expected) in [
+        (&["--product=99"][..], "--product: 99 is known neither to the log of this time nor to GetProducts"),
+        (&["--key=NOONE"], "--key: the log of this time has no such key"),
+        (&["--key=SAME5"], "--key: 3 keys end like this: key-"),
+        (&["--timezone=Mars/Olympus"], "--timezone"),
+        (&["--format=svg"], "--format=svg has no meaning for this report"),
+        (&["--table=customers"], "--table has no meaning without --format=csv"),
+        (
+            &["--format=csv", "--table=nothing"],
+            "expected list or one of figures, requests, customers, products",
+        ),
+        (&["--states=2014"], "--states has no meaning for the incident report"),
+        (&["--at=2026-01-05"], "both say where report begins"),
+        (&["--fail-on=rain"], "expected incident"),
+    ] {
+        let message = told(&stub, &with(more), 2);
+        assert!(message.contains(expected), "{more:?}: {message}");
+    }
+    for (arguments, expected) in [
+        (&["report", "incident", "--at=2999-01-01"][..], "--at: 2999-01-01 is in the future"),
+        (
+            &["report", "incident", "--from=2999-01-01", "--to=2999-01-02"],
+            "the time to report on is in the future",
+        ),
+        (&["report", "incident", "--since=30d"], "report incident looks at 7 days at most"),
+        (&["report", "web-api", "--at=2026-01-01"], "--at has no meaning for the web-api report"),
+        (
+            &["report", "objects", "--format=markdown"],
+            "--format=markdown has no meaning for the objects report",
+        ),
+        (
+            &["report", "--identities=customers"],
+            "--identities=customers has no meaning for the web-api report",
+        ),
+    ] {
+        let message = told(&stub, arguments, 2);
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
+}
+
+/// Whole keys, pseudonyms and last groups mean the same key.
+#[test]
+fn a_key_is_known_by_each_of_its_names() {
+    let stub = Stub::start(logs());
+    let masked = report(&stub, &[]);
+    let pseudonym = block(&masked, "customers")["rows"][0]["key"].as_str().unwrap().to_owned();
+    let whole =
+        (0..HIT).map(key).find(|key| report(&stub, &[&format!("--key={key}")])["scope"]["key"] == pseudonym);
+    let whole = whole.expect("the pseudonym stands for one of the keys");
+    let group = whole.rsplit('-').next().unwrap();
+    let by_group = report(&stub, &[&format!("--key={group}")]);
+    let by_pseudonym = report(&stub, &[&format!("--key={pseudonym}")]);
+    assert_eq!(by_group, by_pseudonym);
+    assert!(by_group["read"]["rows"].as_u64().unwrap() < 60);
+    assert!(!by_group["command"].as_str().unwrap().contains(group), "a key is not repeated");
+}
+
+/// Every command that is printed runs as it is.
+#[test]
+fn every_printed_step_runs() {
+    let stub = Stub::start(logs());
+    let report = report(&stub, &["--timezone=Africa/Abidjan"]);
+    let steps = block(&report, "next")["items"].as_array().unwrap();
+    assert!(steps.len() >= 2);
+    for step in steps {
+        let line = step["command"].as_str().unwrap();
+        let arguments: Vec<&str> = line.strip_prefix("cryptolens-exporter ").unwrap().split(' ').collect();
+        let output = command(&stub, &arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn each_table_is_a_file_in_a_directory() {
+    let stub = Stub::start(logs());
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("--output={}/tables/", directory.path().display());
+    assert_eq!(shown(&stub, &with(&["--format=csv", &path])), "");
+    let mut names: Vec<String> = std::fs::read_dir(directory.path().join("tables"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["customers.csv", "figures.csv", "products.csv", "requests.csv"]);
+    let listed = shown(&stub, &with(&["--format=csv", "--table=list"]));
+    assert_eq!(listed, "figures\nrequests\ncustomers\nproducts\n");
+}
+
+/// `--at` looks at both sides of a moment; a longer zone name does not change what is found.
+#[test]
+fn the_surroundings_of_a_moment_are_found_in_any_zone() {
+    let stub = Stub::start(logs());
+    let arguments = [
+        "report",
+        "incident",
+        "--at=2026-01-05T10:20",
+        "--since=1h",
+        "--timezone=Europe/Stockholm",
+        "--format=json",
+    ];
+    let report: Value = serde_json::from_str(&shown(&stub, &arguments)).unwrap();
+    assert_eq!(item(&report, "findings", "onset")["time"], "2026-01-05T10:07:15+01:00");
+    assert_eq!(report["period"]["timezone"], "Europe/Stockholm");
+}
