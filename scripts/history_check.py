@@ -215,6 +215,8 @@ def victoria_metrics(folder, port=None):
         f"-storageDataPath={folder / 'victoria'}",
         f"-httpListenAddr=127.0.0.1:{port}",
         "-retentionPeriod=60d",
+        # Without it a sample that is sent twice counts twice.
+        "-dedup.minScrapeInterval=1ms",
         "-search.latencyOffset=0s",
         "-search.maxPointsPerTimeseries=1000000",
         "-search.maxSamplesPerQuery=1000000000",
