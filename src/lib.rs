@@ -13,6 +13,7 @@
 //! - [`tally`] counts rows into families, purely; its family table is the one source of what a
 //!   family is.
 //! - [`history`] counts rows by the minute in which they happened.
+//! - [`usage`] counts distinct license keys and machines by day, without their identity.
 //! - [`ledger`] keeps counts and positions together, in one transaction.
 //! - [`snapshot`] joins what is committed with what the process knows of itself.
 //! - [`outputs`] encodes a snapshot: text, OpenMetrics, protobuf, OTLP.
@@ -51,6 +52,7 @@ pub mod tally;
 mod task;
 mod text;
 mod text_file;
+pub mod usage;
 
 /// Version and commit, as `--version` prints them.
 pub const VERSION: &str =

@@ -46,7 +46,7 @@ fn login_hint(status: &u16) -> &'static str {
     if *status == 401 { "; see --username and --password-file" } else { "" }
 }
 
-/// What is asked, and how.
+/// The URL that is asked, and the way to ask it.
 struct HealthcheckSettings {
     url: Url,
     trusted: TrustedServer,

@@ -42,7 +42,7 @@ pub async fn run(command: CommandName, flags: &FlagValues) -> Result<(), Command
     }
 }
 
-/// What requests have to pass. A web configuration file that cannot be used is bad usage.
+/// The checks of requests. A web configuration file that cannot be used is bad usage.
 fn front_door(settings: &Web) -> Result<Arc<FrontDoor>, CommandFailure> {
     let door = web::front_door(settings.config_file.as_deref());
     door.map_err(|error| CommandFailure::usage(format_args!("--web.config.file: {error}")))

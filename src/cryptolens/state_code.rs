@@ -145,6 +145,17 @@ pub fn classify(raw: Option<i64>) -> (EventType, Outcome) {
     (event_type, outcome)
 }
 
+/// The state of a floating activation that found no free seat.
+pub const NO_FREE_SEAT: i64 = 2024;
+
+/// True if a row with this state shows that its license key and its machine are in use: a validation, an
+/// activation, a deactivation or a data object request that succeeded. Administration, such as the
+/// creation of a key, does not.
+pub fn shows_use(raw: Option<i64>) -> bool {
+    use EventType::{Activation, DataObject, Deactivation, Validation};
+    matches!(classify(raw), (Validation | Activation | Deactivation | DataObject, Outcome::Success))
+}
+
 /// Codes with a meaning that a vendor source confirms, with that meaning. Exported at 0 for every
 /// known product.
 pub const DESCRIBED: [(u16, &str); 11] = [
@@ -228,5 +239,13 @@ mod tests {
         for outcome in Outcome::ALL {
             assert_eq!(Outcome::from_name(outcome.name()), Some(outcome));
         }
+    }
+
+    #[test]
+    fn use_is_a_success_of_four_methods() {
+        let used: Vec<i64> = (0..10_000).filter(|state| shows_use(Some(*state))).collect();
+        let expected = [1010, 2010, 6010, 8010].into_iter().flat_map(|first| first..first + 10);
+        assert_eq!(used, expected.collect::<Vec<_>>());
+        assert!(!shows_use(None) && !shows_use(Some(NO_FREE_SEAT)));
     }
 }

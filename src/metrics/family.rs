@@ -1,4 +1,4 @@
-//! What a metric family is: its name, type, labels, persistence and help text.
+//! The definition of a metric family: its name, type, labels, persistence and help text.
 
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq)]

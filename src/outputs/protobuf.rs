@@ -45,10 +45,10 @@ pub struct ProtoLabel {
 /// `Exemplar`.
 #[derive(Clone, PartialEq, Message)]
 pub struct ProtoExemplar {
-    /// What it points to.
+    /// The labels that name the row.
     #[prost(message, repeated, tag = "1")]
     pub label: Vec<ProtoLabel>,
-    /// What it added.
+    /// The increment of that row.
     #[prost(double, optional, tag = "2")]
     pub value: Option<f64>,
 }

@@ -98,7 +98,7 @@ fn normal(value: &str) -> String {
     if number.is_nan() { "nan".to_owned() } else { format!("{number:?}") }
 }
 
-/// What a line of a text format says, and what follows the value.
+/// The series and the value of a line in a text format, and the text after the value.
 fn line(line: &str) -> (SeriesName, String, &str) {
     let end = line.find(['{', ' ']).unwrap();
     let (name, mut rest) = line.split_at(end);

@@ -1,5 +1,5 @@
-//! What every output shows: an immutable value of what is committed, and of what the process knows of
-//! itself, without a word of any format.
+//! The source of every output: an immutable value of the committed counts and of the state of the
+//! process, in no format.
 //!
 //! Promises: the committed part comes from one commit, is there as soon as the ledger could be read,
 //! and shares with the part before it every chunk of points that did not change; the process part is of

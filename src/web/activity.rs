@@ -1,4 +1,4 @@
-//! What one connection is doing, and until when it may go on without the next request.
+//! The state of one connection, and the time until which it may stay without the next request.
 //!
 //! Hyper can limit how long a request header takes, but its timer also runs on a connection that is
 //! kept alive between two requests, so that both would have the same limit. This module separates

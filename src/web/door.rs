@@ -1,4 +1,4 @@
-//! What a request has to pass before it reaches a page: rate limit, then credentials.
+//! The checks of a request before it reaches a page: rate limit, then credentials.
 //!
 //! The rules come from the file of `--web.config.file`. It, the certificates and the keys are read
 //! again every two seconds, and a change takes effect when two readings in a row agree: a file that

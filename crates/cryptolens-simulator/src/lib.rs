@@ -148,9 +148,9 @@ pub struct PlannedIncident {
 pub struct Batch {
     /// How many; 100,000 at most. Their ids are the next ones, in a row.
     pub rows: u32,
-    /// What their times differ from now, in seconds: below 0 for the past.
+    /// The difference of their times from now, in seconds; below 0 for the past.
     pub time_offset: i64,
-    /// How many seconds from now they become visible; the time does not matter for that.
+    /// The seconds from now until they become visible, whatever their times are.
     pub visible_in: u32,
     /// Over how many more seconds they become visible, in no order.
     pub spread: u32,

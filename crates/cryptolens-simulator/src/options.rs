@@ -44,9 +44,9 @@ pub struct Options {
     pub denied: Vec<Method>,
     /// Whether the token has a key lock: GetWebAPILog then needs ProductId and Key.
     pub key_lock: bool,
-    /// What goes wrong from the beginning.
+    /// The faults from the beginning.
     pub faults: Vec<Fault>,
-    /// How personal and secret texts look.
+    /// The form of personal and secret texts.
     pub identities: Identities,
 }
 

@@ -1,5 +1,5 @@
-//! What a client that missed nothing would have counted: the simulator's own books, for tests to
-//! compare with.
+//! The expected counts: those of a client that missed nothing, from the simulator's own rows. Tests
+//! compare with them.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -356,8 +356,8 @@ async fn a_receiver_that_hangs_does_not_keep_the_process() {
     tokio::time::timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
 }
 
-/// What a push that failed had in memory is given back before the next one begins: the values, and
-/// the connection with the body in it.
+/// A push that failed frees its memory before the next one begins: the values, and the connection
+/// with the body in it.
 #[tokio::test]
 async fn pushes_to_a_receiver_that_hangs_do_not_add_up_in_memory() {
     let receiver = Receiver::start(&vec![Reply::Never; 20]).await;

@@ -81,9 +81,9 @@ impl Happens {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What happens.
+    /// The kind of the fault.
     pub kind: FaultKind,
-    /// How likely it is for one request, 0 to 1.
+    /// The probability for one request, 0 to 1.
     #[serde(default = "always")]
     pub probability: f64,
     /// The number that the kind takes, for instance an HTTP status; see [`FaultKind::help`].

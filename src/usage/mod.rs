@@ -1,0 +1,19 @@
+//! Usage: how many distinct license keys and machines were seen by day, without their identity.
+//!
+//! A row becomes a [`Member`], a keyed hash of 40 bits. Members are kept in a [`UsageSet`] per
+//! product, day and [`UsageSubject`], and [`UsageDays`] counts the union of the sets of a
+//! [`UsageWindow`].
+//!
+//! Promises: a set is a function of its members alone, so that its bytes do not depend on the order
+//! in which rows arrive, on repeats, on page cuts or on merges. Its count never falls while members
+//! are added. No key, machine code or name is kept. This module knows no HTTP, no SQL and no clock.
+
+mod days;
+mod estimate;
+mod member;
+mod set;
+mod sketch;
+
+pub use days::{UsageDay, UsageDays, UsageSetKey, UsageSubject, UsageWindow};
+pub use member::{Member, UsageSecret, UsageSecretError, license_key, machine_code};
+pub use set::{UnreadableUsageSet, UsageSet};
