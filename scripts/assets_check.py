@@ -405,8 +405,6 @@ def catalogue():
             names = [row[1] + suffix for suffix in ("_bucket", "_count", "_sum")] if row[2] == "histogram" else [row[1]]
             for name in names:
                 families[name] = labels | ({"le"} if name.endswith("_bucket") else set())
-    # Until the task that sends the history brings it.
-    families.setdefault("cryptolens_exporter_history_last_success_timestamp_seconds", TARGET_LABELS | {"target"})
     return families
 
 

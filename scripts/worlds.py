@@ -84,8 +84,8 @@ class Alertmanager(Server):
 class Prometheus(Server):
     """With the command line of the compose file, and its configuration but for the addresses."""
 
-    def __init__(self, folder, targets, alertmanager, rules, scrape_interval=None):
-        self.port = free_port()
+    def __init__(self, folder, targets, alertmanager, rules, scrape_interval=None, port=None):
+        self.port = port or free_port()
         self.folder = folder
         place = folder / "etc" / "prometheus"
         (place / "rules").mkdir(parents=True)
@@ -208,9 +208,14 @@ def otlp_receiver():
             server.shutdown()
 
 
+def history_to(port, address):
+    """Flags by which an exporter writes its history to the Prometheus on a port, as the instance that is scraped."""
+    return (f"--history.remote-write.url=http://127.0.0.1:{port}/api/v1/write", f"--history.labels=instance={address}")
+
+
 @contextlib.contextmanager
-def demo(binary):
-    """(address, page) of a demo that has counted its month, and pushes by OpenTelemetry too."""
+def demo(binary, prometheus_port):
+    """(address, page) of a demo that has counted its month, pushes by OpenTelemetry, and writes its history to a Prometheus."""
     port = free_port()
     with (
         otlp_receiver() as endpoint,
@@ -219,6 +224,7 @@ def demo(binary):
             "demo",
             f"--web.listen-address=127.0.0.1:{port}",
             f"--otlp.endpoint={endpoint}",
+            *history_to(prometheus_port, f"127.0.0.1:{port}"),
             env={"OTEL_METRIC_EXPORT_INTERVAL": "5000"},
         ) as process,
     ):
@@ -235,17 +241,26 @@ class World:
     simulate: tuple = ("--requests-per-minute=60", "--history=10m")
     serve: tuple = ()
     account: dict = dataclasses.field(default_factory=dict)
+    # Reads the simulator of another world, as a replica of its exporter.
+    replica_of: str = ""
+    writes_history: bool = False
 
-    def start(self, stack, binary, folder):
+    def start(self, stack, binary, folder, prometheus_port):
         self.binary, self.stack = binary, stack
         self.folder = folder / self.name
         self.folder.mkdir()
         port, self.port = free_port(), free_port()
-        self.api = f"http://127.0.0.1:{port}"
         self.address = f"127.0.0.1:{self.port}"
-        stack.enter_context(Process(binary, "simulate", f"--listen-address=127.0.0.1:{port}", *self.simulate))
-        wait_for(f"the simulator of {self.name}", lambda: fetch(f"{self.api}/simulator"))
-        config = {"accounts": [{"name": self.name, "token_file": "token", "since": "all", **self.account}]}
+        if self.replica_of:
+            self.api = WORLDS[self.replica_of].api
+        else:
+            self.api = f"http://127.0.0.1:{port}"
+            stack.enter_context(Process(binary, "simulate", f"--listen-address=127.0.0.1:{port}", *self.simulate))
+            wait_for(f"the simulator of {self.name}", lambda: fetch(f"{self.api}/simulator"))
+        if self.writes_history:
+            self.serve = (*self.serve, *history_to(prometheus_port, self.address))
+        account = {"name": self.replica_of or self.name, "token_file": "token", "since": "all", **self.account}
+        config = {"accounts": [account]}
         self.new_token()
         (self.folder / "config.yml").write_text(json.dumps(config))
         self.serve_again()
@@ -298,13 +313,25 @@ NOBODY = "http://127.0.0.1:1"
 BUSY = ("--requests-per-minute=600", "--history=1m", "--late-fraction=0")
 WORLDS = {
     "spike": World("spike", BUSY),
-    "burning": World("burning", BUSY),
+    "burning": World("burning", BUSY, (f"--history.remote-write.url={NOBODY}/api/v1/write",)),
     "crowded": World(
         "crowded",
         (*BUSY[:2], "--late-fraction=0.1", "--late-max=10s"),
         account={"products": [{"id": 3349, "name": "named otherwise"}]},
     ),
-    "quiet": World("quiet", ("--requests-per-minute=600", "--history=3h"), ("--poll.interval.objects=1d",)),
+    "quiet": World(
+        "quiet",
+        ("--requests-per-minute=600", "--history=3h"),
+        ("--poll.interval.objects=1d",),
+        writes_history=True,
+    ),
+    # Began later than the other, and so has counted less.
+    "quiet-replica": World(
+        "quiet-replica",
+        account={"since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))},
+        replica_of="quiet",
+        writes_history=True,
+    ),
     "behind": World("behind", ("--requests-per-minute=1", "--history=60d", "--fault=slow:2500")),
     "refused": World("refused", (*BUSY, "--fault=unable_to_authenticate")),
     "unpaid": World("unpaid", (*BUSY, "--fault=no_subscription")),
