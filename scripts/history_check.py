@@ -374,7 +374,7 @@ def hourly(database, world, until, selector):
     return found, first, last
 
 
-def compare(what, database, world, until, selector='{job="cryptolens-exporter"}'):
+def compare(what, database, world, until, selector='{job="cryptolens-exporter"}', least=1000):
     truth, found = world.truth(until), stored(database, world, until, selector)
     wrong = [
         (key[0], sorted(key[1]), iso(minute), truth[key][minute], found[key][minute])
@@ -394,9 +394,7 @@ def compare(what, database, world, until, selector='{job="cryptolens-exporter"}'
     wrong = {key: (expected[key], hours[key]) for key in expected.keys() | hours.keys() if expected[key] != hours[key]}
     if wrong:
         raise Failure(f"{what}: {len(wrong)} hourly sums are wrong, such as {list(wrong.items())[:3]}")
-    check(
-        what, cells > 1000 and len(expected) > 10, f"{cells} minutes of label sets and {len(expected)} hours are exact"
-    )
+    check(what, cells > least, f"{cells} minutes of label sets and {len(expected)} hours are exact")
 
 
 def iso(at):
@@ -619,7 +617,8 @@ def bad_targets(binary, folder, _):
     users.write_text('basic_auth_users: {me: "$2y$10$qRTBuFoULoYNA7AQ/F3ck.trZBPyjV64.oA4ZsSBCIWvXuvQlQTuu"}\n')
     begin = now - now % HOUR - 30 * HOUR
     with (
-        World(binary, begin, begin + 14 * HOUR, 2) as world,
+        # Every sample that is refused costs two requests, so there are few.
+        World(binary, begin, begin + 3 * HOUR, 2) as world,
         prometheus(folder / "good", "prometheus-3", "good") as good,
         prometheus(folder / "off", "prometheus-3", "off", receiver=False) as off,
         # It has newer samples of its own, so that all of these are too old for it.
@@ -640,7 +639,7 @@ def bad_targets(binary, folder, _):
         exporter.start()
         try:
             exporter.sealed_and_sent(world.now - 3 * MINUTE, ["good"])
-            compare("a good target beside bad ones", good, world, world.now - 3 * MINUTE)
+            compare("a good target beside bad ones", good, world, world.now - 3 * MINUTE, least=100)
             dropped = wait_for("refused samples", lambda: lost(exporter, "short"))
             check("samples that are too old are counted", sum(dropped.values()) > 0, dropped)
             for name, level, word in (
@@ -677,7 +676,7 @@ def lost(exporter, target):
 def full_outbox(binary, folder, world, url):
     """A database that is down for long: the oldest samples are dropped, and the rest is counted on."""
     folder.mkdir()
-    exporter = Exporter(binary, folder, world, {"nobody": url}, outbox_limit=500)
+    exporter = Exporter(binary, folder, world, {"nobody": url}, outbox_limit=100)
     exporter.start()
     try:
         dropped = wait_for("a full outbox", lambda: lost(exporter, "nobody"))
@@ -697,11 +696,11 @@ def full_outbox(binary, folder, world, url):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--long", action="store_true", help="more days, more kills")
+    parser.add_argument("--long", action="store_true", help="more days, more kills, and targets that refuse")
     parser.add_argument("binary", type=pathlib.Path)
     options = parser.parse_args()
     options.days, options.rate, options.kills, options.steps = (20, 12, 8, 12) if options.long else (2, 10, 3, 4)
-    parts = [live, bad_targets]
+    parts = [live, bad_targets] if options.long else [live]
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:
             part(options.binary.resolve(), pathlib.Path(folder), options)
