@@ -640,7 +640,7 @@ def bad_targets(binary, folder, _):
         try:
             exporter.sealed_and_sent(world.now - 3 * MINUTE, ["good"])
             compare("a good target beside bad ones", good, world, world.now - 3 * MINUTE, least=100)
-            dropped = wait_for("refused samples", lambda: lost(exporter, "short"))
+            dropped = wait_for("refused samples", lambda: lost(exporter, "short"), 400)
             check("samples that are too old are counted", sum(dropped.values()) > 0, dropped)
             for name, level, word in (
                 ("nobody", "warn", "no connection"),
