@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat};
 use cryptolens_simulator::{
     Identities, License, Log, Options, Simulator, SimulatorError, SoldProduct, Spike,
 };
@@ -35,6 +36,9 @@ use crate::web::{Entrance, FrontDoor, ListenError};
 
 /// Enough for graphs that live, and a history that is read in seconds.
 const REQUESTS_PER_MINUTE: f64 = 15.0;
+
+/// The simulator plans some incidents for each week.
+const FORTNIGHT: i64 = 14 * 24 * 3600;
 
 const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -242,9 +246,9 @@ fn spike_text(product: SoldProduct, urls: &DemoUrls) -> String {
     format!(
         "\n\
          A spike begins: for {SPIKE_MINUTES} minutes, most activations of {name} fail. CryptolensFailureSpike fires\n\
-         within three minutes where a Prometheus has the rules. Who is hit, and with which state:\n\
+         within three minutes where a Prometheus has the rules. Since when, who is hit, and what they have in common:\n\
          \u{20}  {}\n\n",
-        urls.command(&format!("report --since=1h --product={id} --outcome=failure")),
+        urls.command(&format!("report incident --product={id} --identities=customers")),
     )
 }
 
@@ -311,7 +315,12 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
     let served: u64 = LogKind::ALL.into_iter().map(served).sum();
     let counted = requests + events + changes;
     let License { product, key } = simulator.crowded_license();
-    let report = urls.command("report --days=7");
+    let incident = urls.command(&match latest_incident(simulator) {
+        Some((product, began)) => {
+            format!("report incident --product={product} --at={began} --identities=customers")
+        }
+        None => "report incident".to_owned(),
+    });
     let audit = urls.command(&format!("audit seats --product={product} --key={key} --hours=168"));
     let DemoUrls { exporter, telemetry_path, simulator, .. } = urls;
     Some(format!(
@@ -324,7 +333,7 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
          \u{20}  {simulator}/   the simulator, and how to make it misbehave\n\
          \n\
          Ask the same logs, in another terminal:\n\
-         \u{20}  {report}\n\
+         \u{20}  {incident}\n\
          \u{20}  {audit}\n\
          \n\
          Traffic goes on. A spike of failures begins in {} minutes, then every {}, and lasts {SPIKE_MINUTES}. Ctrl-C ends\n\
@@ -333,6 +342,15 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
         FIRST_SPIKE.as_secs() / 60,
         SPIKE_EVERY.as_secs() / 60,
     ))
+}
+
+/// The product and the beginning of the latest incident in the history, as `--at` takes it.
+fn latest_incident(simulator: &Simulator) -> Option<(i64, String)> {
+    let now = simulator.now();
+    let planned = simulator.planned_incidents(now.saturating_sub(FORTNIGHT), now);
+    let incident = planned.into_iter().rfind(|incident| incident.to < now)?;
+    let began = DateTime::from_timestamp(incident.from, 0)?;
+    Some((incident.product_id, began.to_rfc3339_opts(SecondsFormat::Secs, true)))
 }
 
 #[cfg(test)]
