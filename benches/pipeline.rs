@@ -1,9 +1,10 @@
 //! How fast the pipeline is, for docs/performance.md: `cargo bench --bench pipeline [--
-//! catch-up|count|scrape]`.
+//! catch-up|latency|count|scrape|start]`.
 //!
 //! Each figure is the median of several runs, and what is compared runs in turn, so that a busy
 //! machine disturbs both sides alike. `ROWS` sets how many rows are caught up, about; 1,000,000 if
-//! not set.
+//! not set. The clients that the exporter is compared with ask for one page after the other, and do
+//! nothing with it but find its last id.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on ends")]
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
@@ -11,14 +12,13 @@
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cryptolens_exporter::cryptolens::{
-    Client, ClientOptions, EventRow, LogKind, PageQuery, Row as _, Rows, Token, WebApiRow, decode,
-};
+use cryptolens_exporter::cryptolens::{EventRow, LogKind, Row as _, Rows, WebApiRow, decode};
 use cryptolens_exporter::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin, PageStatistics};
 use cryptolens_exporter::ledger::{ForeignLedger, Ledger, LedgerAddress, LedgerOptions};
 use cryptolens_exporter::snapshot::{AccountStatus, Snapshots, Targets};
@@ -40,11 +40,17 @@ fn main() {
     if wants("catch-up") {
         runtime.block_on(catch_up(rows));
     }
+    if wants("latency") {
+        runtime.block_on(latency());
+    }
     if wants("count") {
         runtime.block_on(count());
     }
     if wants("scrape") {
         runtime.block_on(scrape());
+    }
+    if wants("start") {
+        runtime.block_on(start());
     }
 }
 
@@ -96,11 +102,12 @@ struct StandIn {
 }
 
 impl StandIn {
-    async fn start(rows: u64) -> StandIn {
+    async fn start(rows: u64, more: &[&str]) -> StandIn {
         let rate = format!("--requests-per-minute={}", rows as f64 / (DAYS * 24 * 60) as f64);
         let history = format!("--history={DAYS}d");
-        let mut process =
-            Process::start(&["simulate", "--listen-address=127.0.0.1:0", "--seed=7", &history, &rate]);
+        let mut arguments = vec!["simulate", "--listen-address=127.0.0.1:0", "--seed=7", &history, &rate];
+        arguments.extend(more);
+        let mut process = Process::start(&arguments);
         let mut line = String::new();
         BufReader::new(process.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().last().unwrap().to_owned();
@@ -115,95 +122,161 @@ impl StandIn {
         StandIn { _process: process, url }
     }
 
-    fn client(&self) -> Client {
-        let options = ClientOptions {
-            url: format!("{}/api", self.url).parse().unwrap(),
-            timeout: Duration::from_secs(30),
-            ca_pem: None,
-            proxy: None,
-        };
-        Client::new(&options, Token::fixed(TOKEN.to_owned().into())).unwrap()
+    /// Requests for pages of the Web API Log so far.
+    async fn requests(&self) -> u64 {
+        let text =
+            reqwest::get(format!("{}/simulator/requests", self.url)).await.unwrap().text().await.unwrap();
+        let counts: BTreeMap<String, u64> = serde_json::from_str(&text).unwrap();
+        counts.get("GetWebAPILog").copied().unwrap_or(0)
+    }
+}
+
+/// A client on a bare socket, which asks for one page after the other and finds the last id of each.
+struct RawClient {
+    stream: BufReader<TcpStream>,
+    host: String,
+    body: Vec<u8>,
+}
+
+impl RawClient {
+    fn new(stand_in: &StandIn) -> RawClient {
+        let host = stand_in.url.trim_start_matches("http://").to_owned();
+        let stream = TcpStream::connect(&host).unwrap();
+        stream.set_nodelay(true).unwrap();
+        RawClient { stream: BufReader::with_capacity(64 * 1024, stream), host, body: Vec::new() }
     }
 
-    /// The ids to ask after, from the first page to the empty one, and the number of rows.
-    async fn cursors(&self) -> (Vec<i64>, usize) {
-        let client = self.client();
-        let (mut cursors, mut rows) = (vec![0], 0);
+    /// Reads one page into `body`.
+    fn page(&mut self, after: i64) {
+        let form = format!("token={TOKEN}&Limit={PAGE}&StartingAfter={after}");
+        let (host, length) = (&self.host, form.len());
+        let request = format!(
+            "POST /api/ai/GetWebAPILog HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+        );
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut line, mut length) = (String::new(), None);
+        while self.stream.read_line(&mut line).unwrap() > 2 {
+            if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = Some(text.trim().parse().unwrap());
+            }
+            line.clear();
+        }
+        self.body.resize(length.expect("a body whose length is said"), 0);
+        self.stream.read_exact(&mut self.body).unwrap();
+    }
+
+    /// The last id of the page that was read; `None` for an empty one.
+    fn last_id(&self) -> Option<i64> {
+        let at = memchr::memmem::rfind(&self.body, b"{\"id\":")? + 6;
+        let digits = self.body[at..].iter().take_while(|byte| byte.is_ascii_digit());
+        Some(digits.fold(0, |id, digit| id * 10 + i64::from(digit - b'0')))
+    }
+
+    /// Reads the log to its end. Returns the number of pages.
+    fn read(&mut self) -> u64 {
+        let (mut after, mut pages) = (0, 0);
         loop {
-            let starting_after = *cursors.last().unwrap();
-            let query = PageQuery::after(starting_after, PAGE);
-            let page = client.page::<WebApiRow>(query).await.unwrap();
-            let Some(last) = page.rows.last() else { return (cursors, rows) };
-            rows += page.rows.len();
-            cursors.push(last.id());
+            self.page(after);
+            pages += 1;
+            let Some(last) = self.last_id() else { return pages };
+            after = last;
         }
     }
 }
 
-/// A client that knows which pages there are, and throws them away.
-struct BareClient {
-    http: reqwest::Client,
-    url: String,
+/// The exporter, from its start until it has counted and committed the whole log: how long that
+/// took, and the process.
+fn caught_up(stand_in: &StandIn, ledger: &std::path::Path, concurrency: u8) -> (f64, Process) {
+    let api = format!("--api.url={}/api", stand_in.url);
+    let storage = format!("--storage.path={}", ledger.display());
+    let concurrency = format!("--api.concurrency={concurrency}");
+    let began = Instant::now();
+    let mut exporter = Process::start(&[
+        "serve",
+        &api,
+        &storage,
+        &concurrency,
+        "--web.listen-address=127.0.0.1:0",
+        "--since=all",
+        "--logs=web_api",
+    ]);
+    // The log is read to its end, or the process would stop at a full pipe.
+    let mut lines = BufReader::new(exporter.child.stderr.take().unwrap()).lines();
+    let caught = lines.by_ref().map_while(Result::ok).any(|line| line.contains("caught up"));
+    assert!(caught, "the exporter ended");
+    (began.elapsed().as_secs_f64(), exporter)
 }
 
-impl BareClient {
-    fn new(stand_in: &StandIn) -> BareClient {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        BareClient { http, url: format!("{}/api/ai/GetWebAPILog", stand_in.url) }
-    }
-
-    async fn page(&self, after: i64) -> bytes::Bytes {
-        let form = format!("token={TOKEN}&Limit={PAGE}&StartingAfter={after}");
-        let request = self.http.post(&self.url).header("content-type", "application/x-www-form-urlencoded");
-        request.body(form).send().await.unwrap().bytes().await.unwrap()
-    }
-}
-
-/// Catching up from nothing, from the start of the process to the end of the first pass, against a
-/// bare client that asks for the same pages one after the other.
+/// Catching up from nothing without latency, from the start of the process to the end of the first
+/// poll.
 async fn catch_up(rows: u64) {
-    let stand_in = StandIn::start(rows).await;
-    let (cursors, rows) = stand_in.cursors().await;
-    let bare = BareClient::new(&stand_in);
-    let (mut fetched, mut caught_up, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let stand_in = StandIn::start(rows, &[]).await;
+    let mut bare = RawClient::new(&stand_in);
+    let pages = bare.read();
+    let (mut fetched, mut times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut resident, mut peak) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let began = Instant::now();
-        for after in &cursors {
-            bare.page(*after).await;
-        }
+        bare.read();
         let fetching = began.elapsed().as_secs_f64();
-
         let ledger = tempfile::tempdir().unwrap();
-        let api = format!("--api.url={}/api", stand_in.url);
-        let storage = format!("--storage.path={}", ledger.path().display());
-        let began = Instant::now();
-        let mut exporter = Process::start(&[
-            "serve",
-            &api,
-            &storage,
-            "--web.listen-address=127.0.0.1:0",
-            "--since=all",
-            "--logs=web_api",
-        ]);
-        // The log is read to its end, or the process would stop at a full pipe.
-        let mut lines = BufReader::new(exporter.child.stderr.take().unwrap()).lines();
-        let caught = lines.by_ref().map_while(Result::ok).any(|line| line.contains("caught up"));
-        let reading = began.elapsed().as_secs_f64();
-        assert!(caught, "the exporter ended");
+        let (reading, exporter) = caught_up(&stand_in, ledger.path(), 4);
         fetched.push(fetching);
-        caught_up.push(reading);
+        times.push(reading);
         ratios.push(reading / fetching);
         peak.push(exporter.peak_memory());
         resident.push(resident_memory(&exporter));
     }
-    row("rows of the Web API Log caught up", &format!("{rows} in {} pages", cursors.len()));
-    row("a bare client fetches and drops the same pages in", &format!("{:.2} s", median(fetched)));
-    row("the exporter has counted and committed them after", &format!("{:.2} s", median(caught_up)));
+    row("pages of the Web API Log caught up", &pages.to_string());
+    row("a bare socket client has read them after", &format!("{:.2} s", median(fetched)));
+    row("the exporter has counted and committed them after", &format!("{:.2} s", median(times)));
     row("times the bare client's, median of the runs", &format!("{:.2}", median(ratios)));
-    let megabytes = |bytes: Vec<u64>| format!("{:.0} MB", median(bytes) as f64 / 1e6);
-    row("resident memory after it", &megabytes(resident));
-    row("resident memory at its most", &megabytes(peak));
+    row("resident memory after it", &megabytes(median(resident)));
+    row("resident memory at its most", &megabytes(median(peak)));
+}
+
+/// Catching up where each request takes 100 ms longer.
+async fn latency() {
+    let stand_in = StandIn::start(200_000, &["--fault=slow:100"]).await;
+    let before = stand_in.requests().await;
+    let began = Instant::now();
+    RawClient::new(&stand_in).read();
+    let one = began.elapsed().as_secs_f64();
+    let requests = stand_in.requests().await - before;
+    row("100 ms a request: one after the other", &format!("{one:.1} s, {requests} requests"));
+    for concurrency in [1, 4, 8] {
+        let before = stand_in.requests().await;
+        let ledger = tempfile::tempdir().unwrap();
+        let (took, _exporter) = caught_up(&stand_in, ledger.path(), concurrency);
+        let asked = stand_in.requests().await - before;
+        row(
+            &format!("the exporter with --api.concurrency={concurrency}"),
+            &format!(
+                "{took:.1} s, {:.2} of the time, {:.2} of the requests",
+                took / one,
+                asked as f64 / requests as f64
+            ),
+        );
+    }
+    for concurrency in [1, 4, 8] {
+        let api = format!("--api.url={}/api", stand_in.url);
+        let concurrency_flag = format!("--api.concurrency={concurrency}");
+        let began = Instant::now();
+        let mut report =
+            Process::start(&["report", "web-api", "--days=40", "--format=json", &api, &concurrency_flag]);
+        let mut text = String::new();
+        report.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(report.child.wait().unwrap().success());
+        let took = began.elapsed().as_secs_f64();
+        row(
+            &format!("report with --api.concurrency={concurrency}"),
+            &format!("{took:.1} s, {:.2} of the time", took / one),
+        );
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
 }
 
 fn resident_memory(process: &Process) -> u64 {
@@ -214,9 +287,11 @@ fn resident_memory(process: &Process) -> u64 {
 
 /// Parsing a page of 1,000 rows and counting them, on one core, without network and ledger.
 async fn count() {
-    let stand_in = StandIn::start(20_000).await;
-    let (cursors, _) = stand_in.cursors().await;
-    let body = BareClient::new(&stand_in).page(cursors[cursors.len() / 2]).await;
+    let stand_in = StandIn::start(20_000, &[]).await;
+    let mut client = RawClient::new(&stand_in);
+    client.page(0);
+    client.page(client.last_id().unwrap());
+    let body = client.body;
     let limits = Limits::default();
     let committed = AccountTally::default();
     let mut products = Products::default();
@@ -254,6 +329,35 @@ async fn count() {
 /// Label sets of each account: as many as the limit of a family lets in, and some more.
 const LABEL_SETS: usize = 1940;
 
+/// Rows with so many label sets, with ids from `first` on.
+fn update_of(first: i64, sets: usize) -> LogUpdate {
+    let rows: Vec<EventRow> = (first..)
+        .zip(0..sets)
+        .map(|(id, set)| EventRow {
+            product_id: 3349,
+            time: Some(1_800_000_000),
+            event_name: format!("event {}", set % 40),
+            feature_name: format!("feature {}", set / 40),
+            ..EventRow::with_id(id)
+        })
+        .collect();
+    let last = rows.last().map_or(first, |row| row.id);
+    LogUpdate {
+        counted: rows.iter().map(|row| row.id).collect(),
+        rows: Rows::Events(rows),
+        read_at: 1_800_000_000,
+        statistics: PageStatistics::default(),
+        floor: last,
+        cursor: last,
+        watermark: 1_800_000_000,
+        without_id: None,
+        newest_entry: Some(1_800_000_000),
+        poll_end: Some(1_800_000_000),
+        seal_until: None,
+        more_follows: false,
+    }
+}
+
 /// GET /metrics of pages of about 2,000 and 20,000 series over a kept connection, client included, right
 /// after a commit that touches one series and with nothing new, plain and compressed.
 async fn scrape() {
@@ -283,32 +387,8 @@ async fn scrape_accounts(accounts: usize) {
     let mut id = 0;
     let store = ledger.clone();
     let mut commit = async move |account: usize, sets: usize| {
-        let rows: Vec<EventRow> = (0..sets)
-            .map(|set| {
-                id += 1;
-                EventRow {
-                    product_id: 3349,
-                    time: Some(1_800_000_000),
-                    event_name: format!("event {}", set % 40),
-                    feature_name: format!("feature {}", set / 40),
-                    ..EventRow::with_id(id)
-                }
-            })
-            .collect();
-        let record = LogUpdate {
-            counted: rows.iter().map(|row| row.id).collect(),
-            rows: Rows::Events(rows),
-            read_at: 1_800_000_000,
-            statistics: PageStatistics::default(),
-            floor: id,
-            cursor: id,
-            watermark: 1_800_000_000,
-            without_id: None,
-            newest_entry: Some(1_800_000_000),
-            poll_end: Some(1_800_000_000),
-            seal_until: None,
-            more_follows: false,
-        };
+        let record = update_of(id + 1, sets);
+        id += i64::try_from(sets).unwrap();
         let (log, epoch) = &epochs[account];
         store.submit(log, *epoch, record).await.unwrap().done().await.unwrap();
     };
@@ -359,4 +439,89 @@ async fn scrape_accounts(accounts: usize) {
     let _ = server.await;
     drop(ledger);
     tokio::task::spawn_blocking(move || writer.join()).await.unwrap().unwrap();
+}
+
+/// From the start of the process to the end of the first scrape, with a ledger of about 20,000
+/// series.
+async fn start() {
+    const ACCOUNTS: usize = 10;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{nobody}/api");
+    let names: Vec<Arc<str>> = (1..=ACCOUNTS).map(|number| format!("account-{number}").into()).collect();
+    let (ledger, writer) = Ledger::start(LedgerOptions {
+        directory: folder.path().to_owned(),
+        address: LedgerAddress::of(&url.parse().unwrap()),
+        foreign: ForeignLedger::Refuse,
+        limits: Limits::default(),
+        configured: names.iter().map(|name| (Arc::clone(name), Vec::new())).collect(),
+        history: None,
+    })
+    .unwrap();
+    for account in &names {
+        let log = LogId { account: Arc::clone(account), log: LogKind::Events };
+        let origin = Origin { id: 0, mark: 0, since: "now".to_owned() };
+        let epoch = ledger.begin(&log, origin).await.unwrap().epoch;
+        let update = update_of(1, LABEL_SETS);
+        ledger.submit(&log, epoch, update).await.unwrap().done().await.unwrap();
+    }
+    drop(ledger);
+    tokio::task::spawn_blocking(move || writer.join()).await.unwrap().unwrap();
+
+    let config = folder.path().join("config.yml");
+    let accounts: String = (1..=ACCOUNTS)
+        .map(|number| {
+            format!(
+                "  - {{ name: account-{number}, token_file: {}/token-{number} }}\n",
+                folder.path().display()
+            )
+        })
+        .collect();
+    std::fs::write(&config, format!("accounts:\n{accounts}")).unwrap();
+    for number in 1..=ACCOUNTS {
+        std::fs::write(folder.path().join(format!("token-{number}")), format!("{TOKEN}{number}")).unwrap();
+    }
+    let (mut times, mut series, mut resident) = (Vec::new(), 0, Vec::new());
+    for _ in 0..RUNS {
+        let arguments = [
+            "serve".to_owned(),
+            format!("--config.file={}", config.display()),
+            format!("--api.url={url}"),
+            format!("--storage.path={}", folder.path().display()),
+            format!("--web.listen-address={free}"),
+            "--logs=events".to_owned(),
+        ];
+        let began = Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cryptolens-exporter"));
+        let child = command.args(&arguments).stderr(Stdio::null()).spawn().unwrap();
+        let process = Process { child };
+        let page = loop {
+            if let Some(page) = scrape_once(&free.to_string()) {
+                break page;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not serve");
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        series = page.lines().filter(|line| !line.starts_with('#')).count();
+        resident.push(resident_memory(&process));
+    }
+    row(
+        &format!("start to the end of the first scrape, {series} series"),
+        &format!("{:.0} ms", median(times)),
+    );
+    row("resident memory after it", &megabytes(median(resident)));
+}
+
+/// One scrape over a bare socket; `None` if nobody listens, or the page is not there yet.
+fn scrape_once(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let is_page =
+        answer.starts_with("HTTP/1.1 200") && answer.contains("cryptolens_event_log_entries_total{");
+    is_page.then_some(answer)
 }

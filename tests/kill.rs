@@ -3,7 +3,8 @@
 //! what the rows say.
 //!
 //! A run is random. It prints its seed; `KILL_TEST_SEED` repeats the rows, the faults and the
-//! moments of the kills, as far as a machine can repeat moments.
+//! moments of the kills, as far as a machine can repeat moments. `KILL_TEST_CONCURRENCY` sets how
+//! many requests are under way for each log while it catches up; 8 if not set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -142,6 +143,8 @@ impl<'a> Killer<'a> {
         let mut command = serve(&self.url, self.storage);
         command.args(["--since=all", "--poll.interval=1s", "--api.timeout=1s"]);
         command.arg(format!("--poll.overlap={}s", OVERLAP.as_secs()));
+        let concurrency = std::env::var("KILL_TEST_CONCURRENCY").unwrap_or_else(|_| "8".to_owned());
+        command.arg(format!("--api.concurrency={concurrency}"));
         command
     }
 

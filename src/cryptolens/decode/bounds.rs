@@ -47,6 +47,10 @@ impl<R: Row> Kept<R> {
         let Page { rows, without_id } = &mut self.page;
         match (&self.stopped, element) {
             (None, Some(row)) => {
+                if rows.is_empty() {
+                    // Growing would copy the rows of a full page twice.
+                    rows.reserve_exact(self.most / 2);
+                }
                 rows.push(row);
                 self.texts = self.texts.saturating_add(texts);
                 if rows.len() >= self.most || self.texts > MAX_TEXTS {

@@ -3,11 +3,12 @@
 //!
 //! Promises: it gives a page only where the scanner of [`super::scan`] gives the same one, and
 //! leaves everything else to it: it is a shortcut and decides nothing. It copies nothing but the
-//! texts that are kept, and looks at each byte once.
+//! texts that are kept, and looks at each byte once, eight of them at a time.
 
 use memchr::memchr2;
 
 use super::bounds::{Kept, MAX_TEXT};
+use super::words::{self, KnownBytes};
 use super::{Envelope, RowSoFar, list_rank};
 use crate::cryptolens::row::{Row, Slot};
 
@@ -75,9 +76,20 @@ impl PlainValue<'_> {
 }
 
 /// The names of the members that rows had at each place, and where their values go.
-struct Names<'a, R> {
-    /// Each name as it is written, from the opening quote to the colon.
-    known: Vec<(&'a [u8], Option<Slot<R>>)>,
+struct Names<R> {
+    /// Each name as it is written, from the byte behind the value before to the byte before the
+    /// value.
+    known: Vec<(KnownBytes, Option<Slot<R>>)>,
+}
+
+/// What stands at a place of a row.
+enum Member<R> {
+    /// A member that the row type keeps.
+    Kept(Slot<R>),
+    /// Another member.
+    Skipped,
+    /// The end of the row.
+    End,
 }
 
 /// The rest of a body.
@@ -118,34 +130,49 @@ impl<'a> PlainReader<'a> {
         Some(name)
     }
 
-    /// The name of the member of a row at this place: where its value goes.
+    /// The name of the member of a row at this place, with the comma before it; or the end of the
+    /// row.
     #[inline]
-    fn slot<R: Row>(&mut self, names: &mut Names<'a, R>, place: usize) -> Option<Option<Slot<R>>> {
-        self.peek()?;
+    fn member<R: Row>(&mut self, names: &mut Names<R>, place: usize) -> Option<Member<R>> {
         if let Some((known, slot)) = names.known.get(place)
-            && let Some(rest) = self.rest.strip_prefix(*known)
+            && let Some(rest) = known.strip_from(self.rest)
         {
             self.rest = rest;
-            return Some(*slot);
+            return Some(slot.map_or(Member::Skipped, Member::Kept));
         }
+        self.other_member(names, place)
+    }
+
+    /// As [`PlainReader::member`], where the name is not the one that was there on the row before.
+    fn other_member<R: Row>(&mut self, names: &mut Names<R>, place: usize) -> Option<Member<R>> {
         let before = self.rest;
+        match self.peek()? {
+            b'}' => {
+                self.take(b'}')?;
+                return Some(Member::End);
+            }
+            b',' if place > 0 => self.take(b',')?,
+            _ if place > 0 => return None,
+            _ => {}
+        }
         let name = self.name()?;
         let slot = R::slot(std::str::from_utf8(name).ok()?);
         let written = before.get(..before.len() - self.rest.len())?;
-        match names.known.get_mut(place) {
-            Some(known) => *known = (written, slot),
-            None if place < MOST_NAMES => names.known.push((written, slot)),
-            None => {}
+        if let Some(written) = KnownBytes::new(written) {
+            match names.known.get_mut(place) {
+                Some(known) => *known = (written, slot),
+                None if place < MOST_NAMES => names.known.push((written, slot)),
+                None => {}
+            }
         }
-        Some(slot)
+        Some(slot.map_or(Member::Skipped, Member::Kept))
     }
 
     /// A text whose opening quote is consumed.
     #[inline]
     fn quoted(&mut self) -> Option<PlainValue<'a>> {
         // Most texts are short, and a call of memchr costs as much as some ten bytes.
-        let near = self.rest.iter().take(16).position(|byte| matches!(byte, b'"' | b'\\'));
-        let end = match near {
+        let end = match words::quote_or_backslash(self.rest) {
             Some(end) => end,
             None => memchr2(b'"', b'\\', self.rest)?,
         };
@@ -186,27 +213,23 @@ impl<'a> PlainReader<'a> {
         }
     }
 
+    /// A whole number, or `null`.
+    #[inline]
+    fn int_or_null(&mut self) -> Option<Option<i64>> {
+        match self.rest {
+            [b'0'..=b'9', ..] => self.int().map(Some),
+            _ => self.value()?.int(),
+        }
+    }
+
     /// A whole number of at most 18 digits, as JSON writes it.
     #[inline]
     fn int(&mut self) -> Option<i64> {
-        const MOST_DIGITS: usize = 18;
         let (is_negative, digits) = match self.rest {
             [b'-', digits @ ..] => (true, digits),
             digits => (false, digits),
         };
-        let mut number = 0_i64;
-        let mut length = 0;
-        for byte in digits {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            if length == MOST_DIGITS {
-                return None;
-            }
-            number = number * 10 + i64::from(digit);
-            length += 1;
-        }
+        let (number, length) = words::digits(digits)?;
         let starts_with_zero = digits.first() == Some(&b'0');
         if length == 0 || (starts_with_zero && (length > 1 || is_negative)) {
             return None;
@@ -218,7 +241,7 @@ impl<'a> PlainReader<'a> {
     /// A list of rows.
     fn rows<R: Row>(&mut self, limit: u16) -> Option<Kept<R>> {
         let mut kept = Kept::new(limit);
-        let mut names = Names { known: Vec::new() };
+        let mut names = Names { known: Vec::with_capacity(MOST_NAMES) };
         self.take(b'[')?;
         if self.peek()? == b']' {
             self.take(b']')?;
@@ -236,36 +259,49 @@ impl<'a> PlainReader<'a> {
         }
     }
 
-    fn row<R: Row>(&mut self, names: &mut Names<'a, R>) -> Option<RowSoFar<R>> {
+    #[inline]
+    fn row<R: Row>(&mut self, names: &mut Names<R>) -> Option<RowSoFar<R>> {
         let mut row = RowSoFar::new();
         self.take(b'{')?;
-        if self.peek()? == b'}' {
-            self.take(b'}')?;
-            return Some(row);
-        }
         for place in 0.. {
-            let slot = self.slot(names, place)?;
-            let value = self.value()?;
-            match slot {
-                None => {}
-                Some(Slot::Int(set)) => set(&mut row.row, value.int()?),
-                Some(Slot::Id) => {
-                    if let Some(id) = value.int()? {
+            match self.member(names, place)? {
+                Member::End => return Some(row),
+                Member::Skipped => self.skip()?,
+                Member::Kept(Slot::Int(set)) => set(&mut row.row, self.int_or_null()?),
+                Member::Kept(Slot::Id) => {
+                    if let Some(id) = self.int_or_null()? {
                         row.set_id(id);
                     }
                 }
-                Some(Slot::Text(set)) => {
-                    let text = value.text()?;
+                Member::Kept(Slot::Text(set)) => {
+                    let text = self.value()?.text()?;
                     row.texts += text.as_ref().map_or(0, String::len);
                     set(&mut row.row, text);
                 }
             }
-            match self.next()? {
-                b',' => {}
-                b'}' => return Some(row),
-                _ => return None,
-            }
         }
         None
+    }
+
+    /// A value that is not kept.
+    #[inline]
+    fn skip(&mut self) -> Option<()> {
+        let [first, text @ ..] = self.rest else { return None };
+        if *first != b'"' {
+            return self.skip_bare(*first);
+        }
+        match words::quote_or_backslash(text) {
+            Some(end) if text.get(end) == Some(&b'"') => {
+                self.rest = text.get(end + 1..)?;
+                Some(())
+            }
+            _ => self.value().map(drop),
+        }
+    }
+
+    /// As [`PlainReader::skip`], for what is no text.
+    #[inline]
+    fn skip_bare(&mut self, first: u8) -> Option<()> {
+        if let b'0'..=b'9' = first { self.int().map(drop) } else { self.value().map(drop) }
     }
 }
