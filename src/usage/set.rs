@@ -6,6 +6,7 @@
 //! 1.2 % for 100,000 and more. Both are functions of the members alone: the members of an exact set
 //! have the 40 bits that the sketch looks at.
 
+use super::estimate;
 use super::member::Member;
 use super::sketch::{REGISTERS, Sketch};
 
@@ -85,7 +86,7 @@ impl UsageSet {
         match &self.0 {
             Members::Exact(members) => count_of(members.len()),
             // A sketch has more members than any exact set.
-            Members::Sketch(sketch) => sketch.estimate().max(count_of(MOST_EXACT) + 1),
+            Members::Sketch(sketch) => estimate::members(&sketch.states()).max(count_of(MOST_EXACT) + 1),
         }
     }
 

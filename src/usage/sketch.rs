@@ -5,7 +5,6 @@
 //! seen, and whether each of the two levels below it was. So it is a function of the set of levels
 //! that were seen, whatever their order.
 
-use super::estimate;
 use super::member::Member;
 
 /// The number of registers.
@@ -110,15 +109,15 @@ impl Sketch {
         changes
     }
 
-    /// The estimated number of members.
-    pub(super) fn estimate(&self) -> u64 {
+    /// The number of registers in each state, by their values.
+    pub(super) fn states(&self) -> [u32; STATES] {
         let mut registers = [0_u32; STATES];
         for register in &self.0 {
             if let Some(count) = registers.get_mut(usize::from(register.value())) {
                 *count += 1;
             }
         }
-        estimate::members(&registers)
+        registers
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
