@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::member::Member;
+use super::member::UsageMember;
 use super::set::UsageSet;
 use crate::cryptolens::{Outcome, state_code};
 use crate::tally::label::ProductLabel;
@@ -134,7 +134,13 @@ impl UsageDays {
 
     /// Adds a member that was seen at a time, in Unix seconds. Returns true if a set changes: not
     /// for one that is known, and not for a day that is no longer kept.
-    pub fn add(&mut self, time: i64, product: ProductLabel, subject: UsageSubject, member: Member) -> bool {
+    pub fn add(
+        &mut self,
+        time: i64,
+        product: ProductLabel,
+        subject: UsageSubject,
+        member: UsageMember,
+    ) -> bool {
         let day = UsageDay::of(time);
         day >= self.oldest_kept() && self.sets.entry((day, product, subject)).or_default().insert(member)
     }
@@ -203,8 +209,8 @@ mod tests {
     const MIDNIGHT: i64 = 20_000 * SECONDS;
     const PRODUCT: ProductLabel = ProductLabel::Id(7);
 
-    fn member(number: u64) -> Member {
-        Member::new(number).unwrap()
+    fn member(number: u64) -> UsageMember {
+        UsageMember::new(number).unwrap()
     }
 
     fn add(days: &mut UsageDays, time: i64, number: u64) -> bool {

@@ -22,15 +22,15 @@ const SHORTEST_SECRET: usize = 32;
 
 /// A license key or a machine in a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Member(u64);
+pub struct UsageMember(u64);
 
-impl Member {
+impl UsageMember {
     /// The largest value.
     pub(super) const MAX: u64 = (1 << BITS) - 1;
 
     /// The member with this value; `None` if it has more than 40 bits.
-    pub fn new(value: u64) -> Option<Member> {
-        (value <= Member::MAX).then_some(Member(value))
+    pub fn new(value: u64) -> Option<UsageMember> {
+        (value <= UsageMember::MAX).then_some(UsageMember(value))
     }
 
     /// The value, of 40 bits.
@@ -88,24 +88,24 @@ impl UsageSecret {
     }
 
     /// The member that a license key is; `None` for an empty one.
-    pub fn license_key(&self, key: &str) -> Option<Member> {
+    pub fn license_key(&self, key: &str) -> Option<UsageMember> {
         self.member(b'k', &license_key(key))
     }
 
     /// The member that a machine is; `None` for an empty code.
-    pub fn machine(&self, code: &str) -> Option<Member> {
+    pub fn machine(&self, code: &str) -> Option<UsageMember> {
         self.member(b'm', &machine_code(code))
     }
 
     /// `kind` keeps a key and a machine with the same text apart.
-    fn member(&self, kind: u8, text: &str) -> Option<Member> {
+    fn member(&self, kind: u8, text: &str) -> Option<UsageMember> {
         if text.is_empty() {
             return None;
         }
         let mut hasher = SipHasher24::new_with_key(&self.0);
         hasher.write(&[kind]);
         hasher.write(text.as_bytes());
-        Member::new(hasher.finish() >> (u64::BITS - BITS))
+        UsageMember::new(hasher.finish() >> (u64::BITS - BITS))
     }
 }
 
@@ -183,8 +183,11 @@ mod tests {
         assert_ne!(one.license_key("ABC"), secret(2).license_key("ABC"));
         assert_eq!((one.license_key(" \n"), one.machine("floating: \t")), (None, None));
         assert_eq!(
-            (Member::new(Member::MAX).map(Member::get), Member::new(Member::MAX + 1)),
-            (Some(Member::MAX), None)
+            (
+                UsageMember::new(UsageMember::MAX).map(UsageMember::get),
+                UsageMember::new(UsageMember::MAX + 1)
+            ),
+            (Some(UsageMember::MAX), None)
         );
     }
 

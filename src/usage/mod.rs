@@ -1,6 +1,6 @@
 //! Usage: how many distinct license keys and machines were seen by day, without their identity.
 //!
-//! A row becomes a [`Member`], a keyed hash of 40 bits. Members are kept in a [`UsageSet`] per
+//! A row becomes a [`UsageMember`], a keyed hash of 40 bits. Members are kept in a [`UsageSet`] per
 //! product, day and [`UsageSubject`], and [`UsageDays`] counts the union of the sets of a
 //! [`UsageWindow`].
 //!
@@ -15,5 +15,5 @@ mod set;
 mod sketch;
 
 pub use days::{UsageDay, UsageDays, UsageSetKey, UsageSubject, UsageWindow};
-pub use member::{Member, UsageSecret, UsageSecretError, license_key, machine_code};
+pub use member::{UsageMember, UsageSecret, UsageSecretError, license_key, machine_code};
 pub use set::{UnreadableUsageSet, UsageSet};

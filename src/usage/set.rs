@@ -7,7 +7,7 @@
 //! have the 40 bits that the sketch looks at.
 
 use super::estimate;
-use super::member::Member;
+use super::member::UsageMember;
 use super::sketch::{REGISTERS, Sketch};
 
 /// The most members that are kept exactly: as many as fit into less than the bytes of a sketch.
@@ -22,7 +22,7 @@ pub struct UsageSet(Members);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Members {
     /// In ascending order.
-    Exact(Vec<Member>),
+    Exact(Vec<UsageMember>),
     /// At least 820 members.
     Sketch(Sketch),
 }
@@ -40,7 +40,7 @@ impl Default for UsageSet {
 
 impl UsageSet {
     /// Adds a member. Returns true if the set changes.
-    pub fn insert(&mut self, member: Member) -> bool {
+    pub fn insert(&mut self, member: UsageMember) -> bool {
         match &mut self.0 {
             Members::Sketch(sketch) => sketch.insert(member),
             Members::Exact(members) => {
@@ -115,9 +115,9 @@ impl UsageSet {
         }
         let (members, rest) = bytes.as_chunks::<MEMBER_BYTES>();
         let member = |[a, b, c, d, e]: &[u8; MEMBER_BYTES]| {
-            Member::new(u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]))
+            UsageMember::new(u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]))
         };
-        let members: Option<Vec<Member>> = members.iter().map(member).collect();
+        let members: Option<Vec<UsageMember>> = members.iter().map(member).collect();
         let members =
             members.filter(|members| members.len() <= MOST_EXACT && members.is_sorted_by(|a, b| a < b));
         let members = members.filter(|_| rest.is_empty()).ok_or(UnreadableUsageSet)?;
@@ -125,15 +125,15 @@ impl UsageSet {
     }
 }
 
-impl Extend<Member> for UsageSet {
-    fn extend<T: IntoIterator<Item = Member>>(&mut self, members: T) {
+impl Extend<UsageMember> for UsageSet {
+    fn extend<T: IntoIterator<Item = UsageMember>>(&mut self, members: T) {
         members.into_iter().for_each(|member| {
             self.insert(member);
         });
     }
 }
 
-fn sketch_of(members: &[Member]) -> Sketch {
+fn sketch_of(members: &[UsageMember]) -> Sketch {
     let mut sketch = Sketch::new();
     members.iter().for_each(|member| {
         sketch.insert(*member);
@@ -155,24 +155,25 @@ mod tests {
     use crate::usage::UsageSecret;
 
     /// Members that are spread like hashes.
-    fn spread(number: u64) -> Member {
+    fn spread(number: u64) -> UsageMember {
         let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        Member::new((mixed ^ (mixed >> 32)) >> 24).unwrap()
+        UsageMember::new((mixed ^ (mixed >> 32)) >> 24).unwrap()
     }
 
-    fn set(members: impl IntoIterator<Item = Member>) -> UsageSet {
+    fn set(members: impl IntoIterator<Item = UsageMember>) -> UsageSet {
         let mut set = UsageSet::default();
         set.extend(members);
         set
     }
 
     /// Members of some hundred to two thousand, some of them in one register.
-    fn members() -> impl Strategy<Value = Vec<Member>> {
-        let anywhere = 0..=Member::MAX;
+    fn members() -> impl Strategy<Value = Vec<UsageMember>> {
+        let anywhere = 0..=UsageMember::MAX;
         let crowded = (0_u64..3, 0_u32..29, any::<u64>())
             .prop_map(|(place, zeros, rest)| place << 28 | ((1 << 27 | (rest & ((1 << 27) - 1))) >> zeros));
-        let member = prop_oneof![5 => anywhere, 1 => crowded].prop_map(|value| Member::new(value).unwrap());
+        let member =
+            prop_oneof![5 => anywhere, 1 => crowded].prop_map(|value| UsageMember::new(value).unwrap());
         prop_oneof![
             1 => prop::collection::vec(member.clone(), 0..100),
             2 => prop::collection::vec(member.clone(), 780..860),
@@ -247,7 +248,7 @@ mod tests {
             let truth = BTreeSet::from_iter(&members).len();
             prop_assert_eq!(matches!(expected.0, Members::Exact(_)), truth <= MOST_EXACT);
 
-            let mut shuffled: Vec<Member> = members.iter().chain(members.iter().step_by(3)).copied().collect();
+            let mut shuffled: Vec<UsageMember> = members.iter().chain(members.iter().step_by(3)).copied().collect();
             shuffled.sort_by_key(|member| member.get().wrapping_mul(order | 1));
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(shuffled.len() + 1)).collect();
             cuts.extend([0, shuffled.len()]);

@@ -5,7 +5,7 @@
 //! seen, and whether each of the two levels below it was. So it is a function of the set of levels
 //! that were seen, whatever their order.
 
-use super::member::Member;
+use super::member::UsageMember;
 
 /// The number of registers.
 pub(super) const REGISTERS: usize = 4096;
@@ -74,7 +74,7 @@ impl Register {
 }
 
 /// Place and level of a member.
-pub(super) fn placed(member: Member) -> (usize, u8) {
+pub(super) fn placed(member: UsageMember) -> (usize, u8) {
     let place = usize::try_from(member.get() >> LEVEL_BITS).unwrap_or_default();
     let rest = member.get() & ((1 << LEVEL_BITS) - 1);
     let zeros = rest.leading_zeros() - (u64::BITS - LEVEL_BITS);
@@ -91,7 +91,7 @@ impl Sketch {
     }
 
     /// Adds a member. Returns true if the sketch changes.
-    pub(super) fn insert(&mut self, member: Member) -> bool {
+    pub(super) fn insert(&mut self, member: UsageMember) -> bool {
         let (place, level) = placed(member);
         let Some(register) = self.0.get_mut(place) else { return false };
         let before = std::mem::replace(register, register.with_level(level));
@@ -141,11 +141,11 @@ mod tests {
 
     #[test]
     fn a_level_is_one_more_than_the_zeros_after_the_place() {
-        let at = |value| placed(Member::new(value).unwrap());
+        let at = |value| placed(UsageMember::new(value).unwrap());
         assert_eq!(at(0), (0, 29));
         assert_eq!(at(1), (0, 28));
         assert_eq!(at(1 << 27), (0, 1));
-        assert_eq!(at(Member::MAX), (4095, 1));
+        assert_eq!(at(UsageMember::MAX), (4095, 1));
         assert_eq!(at(5 << 28 | 1 << 26), (5, 2));
     }
 
