@@ -1,5 +1,5 @@
 //! How fast the pipeline is, for docs/performance.md: `cargo bench --bench pipeline [--
-//! catch-up|latency|count|scrape|start]`.
+//! catch-up|history|latency|count|scrape|start]`.
 //!
 //! Each figure is the median of several runs, and what is compared runs in turn, so that a busy
 //! machine disturbs both sides alike. `ROWS` sets how many rows are caught up, about; 1,000,000 if
@@ -39,6 +39,9 @@ fn main() {
     println!("| what | measured |\n|---|---|");
     if wants("catch-up") {
         runtime.block_on(catch_up(rows));
+    }
+    if wants("history") {
+        runtime.block_on(history(rows));
     }
     if wants("latency") {
         runtime.block_on(latency());
@@ -186,12 +189,17 @@ impl RawClient {
 
 /// The exporter, from its start until it has counted and committed the whole log: how long that
 /// took, and the process.
-fn caught_up(stand_in: &StandIn, ledger: &std::path::Path, concurrency: u8) -> (f64, Process) {
+fn caught_up(
+    stand_in: &StandIn,
+    ledger: &std::path::Path,
+    concurrency: u8,
+    more: &[&str],
+) -> (f64, Process) {
     let api = format!("--api.url={}/api", stand_in.url);
     let storage = format!("--storage.path={}", ledger.display());
     let concurrency = format!("--api.concurrency={concurrency}");
     let began = Instant::now();
-    let mut exporter = Process::start(&[
+    let arguments = [
         "serve",
         &api,
         &storage,
@@ -199,12 +207,15 @@ fn caught_up(stand_in: &StandIn, ledger: &std::path::Path, concurrency: u8) -> (
         "--web.listen-address=127.0.0.1:0",
         "--since=all",
         "--logs=web_api",
-    ]);
+    ];
+    let mut exporter = Process::start(&[&arguments, more].concat());
     // The log is read to its end, or the process would stop at a full pipe.
     let mut lines = BufReader::new(exporter.child.stderr.take().unwrap()).lines();
     let caught = lines.by_ref().map_while(Result::ok).any(|line| line.contains("caught up"));
     assert!(caught, "the exporter ended");
-    (began.elapsed().as_secs_f64(), exporter)
+    let seconds = began.elapsed().as_secs_f64();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    (seconds, exporter)
 }
 
 /// Catching up from nothing without latency, from the start of the process to the end of the first
@@ -220,7 +231,7 @@ async fn catch_up(rows: u64) {
         bare.read();
         let fetching = began.elapsed().as_secs_f64();
         let ledger = tempfile::tempdir().unwrap();
-        let (reading, exporter) = caught_up(&stand_in, ledger.path(), 4);
+        let (reading, exporter) = caught_up(&stand_in, ledger.path(), 4, &[]);
         fetched.push(fetching);
         times.push(reading);
         ratios.push(reading / fetching);
@@ -247,7 +258,7 @@ async fn latency() {
     for concurrency in [1, 4, 8] {
         let before = stand_in.requests().await;
         let ledger = tempfile::tempdir().unwrap();
-        let (took, _exporter) = caught_up(&stand_in, ledger.path(), concurrency);
+        let (took, _exporter) = caught_up(&stand_in, ledger.path(), concurrency, &[]);
         let asked = stand_in.requests().await - before;
         row(
             &format!("the exporter with --api.concurrency={concurrency}"),
@@ -277,6 +288,63 @@ async fn latency() {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.0} MB", bytes as f64 / 1e6)
+}
+
+/// Catching up with history off and on, in turn, where history is sent to a sink on this machine.
+async fn history(rows: u64) {
+    let stand_in = StandIn::start(rows, &[]).await;
+    let sink = Sink::start().await;
+    let (mut off, mut on, mut ratios, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let ledger = tempfile::tempdir().unwrap();
+        let (seconds, exporter) = caught_up(&stand_in, ledger.path(), 4, &[]);
+        drop(exporter);
+        let target = format!("--history.remote-write.url=http://{}/api/v1/write", sink.address);
+        let before = sink.bytes();
+        let ledger = tempfile::tempdir().unwrap();
+        let (with_history, exporter) = caught_up(&stand_in, ledger.path(), 4, &[&target]);
+        // What waits is sent meanwhile, and memory is at its most when all of it is.
+        let mut received = 0;
+        while sink.bytes() > received {
+            received = sink.bytes();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        assert!(sink.bytes() > before, "no history was sent");
+        off.push(seconds);
+        on.push(with_history);
+        ratios.push(with_history / seconds);
+        peak.push(exporter.peak_memory());
+    }
+    row("rows caught up, history off", &format!("{:.2} s", median(off)));
+    row("the same with history on", &format!("{:.2} s", median(on)));
+    row("times without it, median of the runs", &format!("{:.2}", median(ratios)));
+    row("resident memory at its most, history on", &format!("{:.0} MB", median(peak) as f64 / 1e6));
+}
+
+/// A receiver of remote write that takes everything and keeps nothing.
+struct Sink {
+    address: std::net::SocketAddr,
+    bytes: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Sink {
+    async fn start() -> Sink {
+        let bytes = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = Arc::clone(&bytes);
+        let take = move |body: bytes::Bytes| {
+            counted.fetch_add(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            async { axum::http::StatusCode::NO_CONTENT }
+        };
+        let router = axum::Router::new().fallback(axum::routing::post(take));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Sink { address, bytes }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(std::sync::atomic::Ordering::Relaxed)
+    }
 }
 
 fn resident_memory(process: &Process) -> u64 {
