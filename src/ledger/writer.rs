@@ -227,26 +227,31 @@ impl<O: Observer> Writer<O> {
     }
 
     pub(super) fn serve(&mut self, first: Request) {
-        let (pages, other) = self.gather(first);
+        let (pages, others) = self.gather(first);
         if !pages.is_empty() {
             self.pages(pages);
         }
-        match other {
-            Some(Request::Open { log, reply }) => answer(reply, self.open_log(&log)),
-            Some(Request::Begin { log, origin, reply }) => answer(reply, self.begin(&log, &origin)),
-            Some(Request::Products { account, products, reply }) => {
+        others.into_iter().for_each(|other| self.serve_other(other));
+    }
+
+    fn serve_other(&mut self, request: Request) {
+        match request {
+            Request::Open { log, reply } => answer(reply, self.open_log(&log)),
+            Request::Begin { log, origin, reply } => answer(reply, self.begin(&log, &origin)),
+            Request::Products { account, products, reply } => {
                 answer(reply, self.products(&account, products));
             }
-            Some(Request::Configure { configured, history, reply }) => {
+            Request::Configure { configured, history, reply } => {
                 answer(reply, self.configure(configured, history));
             }
-            Some(Request::OldestChunks { target, at_most, reply }) => {
+            Request::OldestChunks { target, at_most, reply } => {
                 answer(reply, self.oldest_chunks(&target, at_most));
             }
-            Some(Request::Acknowledge { target, until, counts, reply }) => {
+            Request::Acknowledge { target, until, counts, reply } => {
                 answer(reply, self.acknowledge(&target, until, &counts));
             }
-            Some(Request::Page(_)) | None => {}
+            // Pages are gathered, never among the others.
+            Request::Page(_) => {}
         }
     }
 
@@ -320,19 +325,28 @@ impl<O: Observer> Writer<O> {
     /// Pages share a transaction if they are there already, or are said to follow at once: most of
     /// what one page adds to the window of a log that is catching up, the next one takes away
     /// again.
-    fn gather(&mut self, first: Request) -> (Vec<PageRequest>, Option<Request>) {
+    ///
+    /// A sender of history asks many times a second, and waits until they are committed: it would make
+    /// many small transactions of a few large ones. Any other request ends the gathering.
+    fn gather(&mut self, first: Request) -> (Vec<PageRequest>, Vec<Request>) {
         let began = Instant::now();
-        let mut pages = Vec::new();
+        let (mut pages, mut others) = (Vec::new(), Vec::new());
+        let mut more_follows = false;
         let mut next = Some(first);
         while let Some(request) = next {
-            let more_follows = match request {
+            let is_senders = matches!(request, Request::OldestChunks { .. } | Request::Acknowledge { .. });
+            match request {
                 Request::Page(page) => {
-                    let more_follows = page.record.more_follows;
+                    more_follows = page.record.more_follows;
                     pages.push(page);
-                    more_follows
                 }
-                other => return (pages, Some(other)),
-            };
+                other => {
+                    others.push(other);
+                    if !is_senders || !more_follows {
+                        break;
+                    }
+                }
+            }
             let is_full = || pages.len() >= BATCH_PAGES || began.elapsed() >= BATCH_TIME;
             next = None;
             while !is_full() {
@@ -343,7 +357,7 @@ impl<O: Observer> Writer<O> {
                 std::thread::sleep(BATCH_PAUSE);
             }
         }
-        (pages, None)
+        (pages, others)
     }
 
     fn open(&mut self) -> Result<(), OpenError> {
