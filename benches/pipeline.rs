@@ -189,12 +189,7 @@ impl RawClient {
 
 /// The exporter, from its start until it has counted and committed the whole log: how long that
 /// took, and the process.
-fn caught_up(
-    stand_in: &StandIn,
-    ledger: &std::path::Path,
-    concurrency: u8,
-    more: &[&str],
-) -> (f64, Process) {
+fn caught_up(stand_in: &StandIn, ledger: &std::path::Path, concurrency: u8, more: &[&str]) -> (f64, Process) {
     let api = format!("--api.url={}/api", stand_in.url);
     let storage = format!("--storage.path={}", ledger.display());
     let concurrency = format!("--api.concurrency={concurrency}");
