@@ -556,7 +556,7 @@ impl<'de, R: Row> Visitor<'de> for EnvelopeSeed<R> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        enum Member {
+        enum EnvelopeMember {
             List(u8),
             Result,
             Message,
@@ -565,21 +565,21 @@ impl<'de, R: Row> Visitor<'de> for EnvelopeSeed<R> {
         let mut envelope = Envelope::EMPTY;
         while let Some(member) = map.next_key_seed(NameSeed(|name: &str| {
             if name.eq_ignore_ascii_case("result") {
-                Member::Result
+                EnvelopeMember::Result
             } else if name.eq_ignore_ascii_case("message") {
-                Member::Message
+                EnvelopeMember::Message
             } else {
-                list_rank(name).map_or(Member::Other, Member::List)
+                list_rank(name).map_or(EnvelopeMember::Other, EnvelopeMember::List)
             }
         }))? {
             match member {
-                Member::List(rank) => {
+                EnvelopeMember::List(rank) => {
                     let list = map.next_value_seed(Lenient(List::<R>(self.limit, PhantomData)))?;
                     envelope.take_list(rank, list);
                 }
-                Member::Result => envelope.result = map.next_value_seed(Lenient(Int))?,
-                Member::Message => envelope.message = map.next_value_seed(Lenient(OnlyText))?,
-                Member::Other => {
+                EnvelopeMember::Result => envelope.result = map.next_value_seed(Lenient(Int))?,
+                EnvelopeMember::Message => envelope.message = map.next_value_seed(Lenient(OnlyText))?,
+                EnvelopeMember::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
