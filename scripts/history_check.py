@@ -250,15 +250,16 @@ class World:
         self.now = now
 
     def forward(self, seconds, read=True):
-        """Sets the clock forward, and waits until each log was read at the new time. A running exporter follows the API's clock
-        from answer to answer, and takes a row that is more than ten minutes ahead of it for one with a wrong time."""
+        """Sets the clock forward, and waits until each log was read at the new time. A running exporter takes
+        the time of the API from the median of the last nine answers of a log, so five of them have to be new: it takes a row
+        that is more than ten minutes ahead of that for one with a wrong time."""
         self.set(self.now + seconds)
         self.api.now = self.now
         self.api.answers.clear()
         if read:
             methods = ("GetWebAPILog", "GetEvents", "GetObjectLog")
             wait_for(
-                "each log to be read", lambda: min(self.api.answers[f"/api/ai/{method}"] for method in methods) >= 2
+                "each log to be read", lambda: min(self.api.answers[f"/api/ai/{method}"] for method in methods) >= 5
             )
 
     def rows(self, log):

@@ -144,7 +144,7 @@ mod tests {
             (&table::SIMULATE_FIRST_ID, "0"),
             (&table::SIMULATE_LATE_FRACTION, "2"),
             (&table::SIMULATE_LATE_MAX, "2d"),
-            (&table::SIMULATE_DENY, "GetKeys"),
+            (&table::SIMULATE_DENY, "GetNothing"),
             (&table::SIMULATE_FAULT, "boom"),
         ] {
             let error = parse(&[(setting, text)]).unwrap_err();

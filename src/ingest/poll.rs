@@ -274,7 +274,9 @@ impl Poll {
         session.largest_page = session.largest_page.max(page.listed);
         let full = page.full || page.listed >= session.largest_page.max(1);
 
-        let no_id = session.meet_without_id(page.without_id.iter().map(|before| before.unwrap_or(asked)));
+        // As for rows with an id: what lies below the floor was met before. A guessed page may begin there.
+        let without_id = page.without_id.iter().map(|before| before.unwrap_or(asked));
+        let no_id = session.meet_without_id(without_id.filter(|before| *before >= position.floor()));
         let mut statistics = PageStatistics { no_id, duplicate: page.repeated, ..PageStatistics::default() };
         let floor_before = position.floor();
         let ids: Vec<i64> = page.rows.iter().map(Row::id).collect();

@@ -902,7 +902,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let connection = open(folder.path()).unwrap().connection;
-        connection.pragma_update(None, "user_version", 4).unwrap();
+        connection.pragma_update(None, "user_version", 5).unwrap();
         drop(connection);
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "a damaged number");
     }

@@ -403,7 +403,7 @@ async fn the_wait_that_a_throttling_server_asks_for_holds_for_guesses_too() {
         let limited = ApiError::RateLimited { retry_after: Some(Duration::from_secs(30)) };
         world.scripted = std::iter::repeat_n((Err(limited), None), 8).collect();
     });
-    running.after(MINUTE).await;
+    running.after(2 * MINUTE).await;
     assert!(running.kept() == all(5000));
     let requests = running.fake.requests();
     let longest = requests.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap();
