@@ -753,11 +753,19 @@ async fn a_flag_wins_over_its_variable_and_a_port_alone_is_heard_at_both_familie
 async fn the_commands_that_the_demo_prints_run_as_they_stand() {
     let demo = command(&["demo", "--web.listen-address=127.0.0.1:0", "--seed=1"]);
     let exporter = Exporter::start(demo).await;
-    let printed = eventually("the commands", async || {
-        let output = exporter.process.output();
-        output.contains("Ctrl-C").then_some(output)
-    })
-    .await;
+    // It counts a month first, which may take minutes on a busy machine: as long as it goes on, so does
+    // the wait.
+    let printed = loop {
+        let seen = exporter.process.log().len();
+        let output = eventually("the commands, or progress", async || {
+            let output = exporter.process.output();
+            (output.contains("Ctrl-C") || exporter.process.log().len() > seen).then_some(output)
+        })
+        .await;
+        if let Some((summary, _)) = output.split_once("Traffic goes on") {
+            break summary.to_owned();
+        }
+    };
     let lines: Vec<&str> =
         printed.lines().map(str::trim).filter(|line| line.starts_with("CRYPTOLENS_TOKEN=")).collect();
     assert_eq!(lines.len(), 2, "{printed}");
