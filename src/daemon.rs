@@ -329,7 +329,7 @@ fn history_senders(
 fn history_options(settings: &Settings) -> Option<HistoryOptions> {
     let history = &settings.history;
     let targets = history.target_names();
-    (!targets.is_empty()).then(|| HistoryOptions {
+    (!targets.is_empty()).then_some(HistoryOptions {
         targets,
         window: history.window,
         outbox_limit: history.outbox_limit,

@@ -315,13 +315,16 @@ pub(super) fn limit(
     }))
 }
 
+/// A chunk of the outbox: its number, its account, and its packed samples.
+type StoredChunk = (i64, Arc<str>, Vec<u8>);
+
 /// The chunks of the outbox from a number on, with the accounts that they belong to: enough of them for
 /// `at_most` samples.
 pub(super) fn chunks_from(
     connection: &Connection,
     chunk: i64,
     at_most: u64,
-) -> Result<Vec<(i64, Arc<str>, Vec<u8>)>, StoreError> {
+) -> Result<Vec<StoredChunk>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT chunk, account, samples, data FROM history_out JOIN log ON log.id = history_out.log
          WHERE chunk >= ?1 ORDER BY chunk",

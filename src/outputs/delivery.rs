@@ -350,7 +350,7 @@ impl<R: SampleReceiver> Delivery<R> {
             count(&mut counts, DropReason::TooOld, too_old);
             self.log_too_old(too_old);
         }
-        let mut pieces = VecDeque::from([0..samples.len()]);
+        let mut pieces = std::iter::once(0..samples.len()).collect::<VecDeque<_>>();
         while let Some(piece) = pieces.pop_front() {
             if piece.is_empty() {
                 continue;

@@ -29,20 +29,23 @@ pub(super) const fn step_name(step: i64) -> &'static str {
     }
 }
 
-/// Counts rows in equal steps; those before `oldest` are not known.
+/// Rows by step; `None` where the log does not reach back.
+type StepCounts = Vec<Option<u64>>;
+
+/// Rows that failed, succeeded, and are in no ratio, in equal steps; those before `oldest` are not known.
 pub(super) fn series(
     trail: &Trail,
     rows: &[Sighting],
     step: i64,
     oldest: Option<i64>,
-) -> (Vec<Option<u64>>, Vec<Option<u64>>, Vec<Option<u64>>) {
+) -> (StepCounts, StepCounts, StepCounts) {
     let window = trail.window;
     let columns = steps(window.seconds(), step);
     let is_known = |column: usize| {
         let end = window.from + step * (i64::try_from(column).unwrap_or(0) + 1);
         oldest.is_none_or(|oldest| end > oldest)
     };
-    let empty: Vec<Option<u64>> = (0..columns).map(|column| is_known(column).then_some(0)).collect();
+    let empty: StepCounts = (0..columns).map(|column| is_known(column).then_some(0)).collect();
     let (mut failed, mut succeeded, mut other) = (empty.clone(), empty.clone(), empty);
     for row in rows {
         let column = usize::try_from((row.time - window.from) / step).unwrap_or(usize::MAX);

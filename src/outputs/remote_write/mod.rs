@@ -2,7 +2,7 @@
 //! HTTP.
 //!
 //! Version 2.0 is not used: a receiver that does not know it answers 204 and stores nothing. How
-//! samples are delivered, and what becomes of those that are refused, is for [`super::delivery`]. This
+//! samples are delivered, and what becomes of those that are refused, is for `outputs::delivery`. This
 //! module knows no configuration file, and nothing of where the samples come from.
 
 mod client;

@@ -152,11 +152,13 @@ impl MemoryOutbox {
     async fn is_empty(&self) {
         let empty = async {
             loop {
-                let state = self.state.lock().unwrap();
-                if state.done == u64::try_from(state.samples.len()).unwrap() {
+                let is_empty = {
+                    let state = self.state.lock().unwrap();
+                    state.done == u64::try_from(state.samples.len()).unwrap()
+                };
+                if is_empty {
                     return;
                 }
-                drop(state);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -326,7 +326,7 @@ fn stacked(block: &ChartBlock, column: usize) -> Vec<(f64, f64, SeriesRole)> {
 }
 
 fn label(tick: &Tick, index: usize, frame: &Frame) -> Markup {
-    let class = if index % 2 == 0 { "s-weak" } else { "s-weak minor" };
+    let class = if index.is_multiple_of(2) { "s-weak" } else { "s-weak minor" };
     let x = frame.x(tick.at).clamp(LEFT + 12.0, RIGHT - 14.0);
     html! {
         text class=(class) fill="#57606a" x=(px(x)) y=(px(BOTTOM + 17.0)) text-anchor="middle" { (tick.label) }

@@ -1,4 +1,4 @@
-//! The renderers: each writes a [`Document`](super::document::Document) in one format, and knows no
+//! The renderers: each writes a [`Document`] in one format, and knows no
 //! report.
 //!
 //! Promises of all: every number of a document is the same in every format; a text of a log cannot

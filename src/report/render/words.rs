@@ -53,7 +53,7 @@ pub(super) fn of_phrase(phrase: &Phrase) -> Cow<'_, str> {
 pub(in crate::report) fn percent(ratio: f64) -> String {
     match ratio {
         ratio if ratio > 0.0 && ratio < 0.0005 => "<0.1%".to_owned(),
-        ratio if ratio < 1.0 && ratio >= 0.9995 => ">99.9%".to_owned(),
+        ratio if (0.9995..1.0).contains(&ratio) => ">99.9%".to_owned(),
         ratio => format!("{:.1}%", ratio * 100.0),
     }
 }
