@@ -569,7 +569,7 @@ class Shown:
 
     def bars(self, panel, since, until, step=HOUR):
         """{start: value} of the one series of a graph, with bars of so many seconds that start at multiples of it."""
-        text, _ = self.query(panel, step=step)
+        text, _ = self.query(panel, span=until - since, step=step)
         made = {}
         for one in self.prometheus.query_range(text, -(-since // step) * step, until // step * step, step):
             made.update((int(at), float(value)) for at, value in one["values"])
