@@ -376,6 +376,8 @@ def hourly(database, world, until, selector):
 
 
 def compare(what, database, world, until, selector='{job="cryptolens-exporter"}', least=1000):
+    # Of a minute that `until` cuts, the sample has all rows.
+    until -= until % MINUTE
     truth, found = world.truth(until), stored(database, world, until, selector)
     wrong = [
         (key[0], sorted(key[1]), iso(minute), truth[key][minute], found[key][minute])

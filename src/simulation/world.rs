@@ -103,7 +103,7 @@ impl Kind {
             Flaw::SealedByRowTimes => &[Kind::Steady],
             Flaw::LateMarkMissing => &[Kind::Backdated, Kind::StalledWriter],
             Flaw::HistoryAfterCommit => &[Kind::FailingCommits],
-            Flaw::GuessByUse => &[Kind::GrowingBacklog, Kind::Everything],
+            Flaw::GuessByUse => &[Kind::Timeouts, Kind::GrowingBacklog, Kind::Everything],
         }
     }
 
