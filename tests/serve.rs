@@ -381,12 +381,19 @@ async fn sighup_takes_a_good_configuration_and_keeps_the_old_one_for_a_bad_one()
     exporter.until("the end of account one", |page| page.value(UP, &one).is_none().then_some(())).await;
 }
 
+/// Waits until the token is refused. The first page and the newest id are asked for together, so that there
+/// may be two refusals.
+async fn until_refused(exporter: &Exporter, labels: &[(&str, &str)]) {
+    let refused = [labels, &[("method", "GetWebAPILog"), ("result", "auth")]].concat();
+    exporter.until("a refusal", |page| (page.value(REQUESTS, &refused) >= Some(1.0)).then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_token_in_the_file_cures_a_refusal() {
     let world = World::new(Options { token: Some(TOKEN.to_owned()), ..Options::empty() }).await;
     world.append(1..=3, HOUR);
     let exporter = Exporter::start(world.with_accounts(&["one"])).await;
-    exporter.until_value(REQUESTS, &[("method", "GetWebAPILog"), ("result", "auth")], 1.0).await;
+    until_refused(&exporter, &[]).await;
     // Asked again by itself only after minutes, longer than anything is waited for here.
     world.write_token("one", TOKEN);
     until_counted(&exporter, 3.0).await;
@@ -451,11 +458,7 @@ async fn one_failure_leaves_the_others_polling() {
     world.write_token("good", TOKEN);
     world.simulator().set_faults(vec![Fault::new(FaultKind::Hang).endpoint(Method::GetEvents)]);
     let exporter = Exporter::start(command).await;
-    // The first page and the newest id are asked for together, so that there may be two refusals.
-    let refused = [("account", "bad"), ("method", "GetWebAPILog"), ("result", "auth")];
-    exporter
-        .until("a refused token", |page| (page.value(REQUESTS, &refused) >= Some(1.0)).then_some(()))
-        .await;
+    until_refused(&exporter, &[("account", "bad")]).await;
     for (ids, rows) in [(1..=3, 3.0), (4..=6, 6.0)] {
         world.append(ids, 0);
         for log in [Log::WebApi, Log::Objects] {
