@@ -258,23 +258,12 @@ impl TypedValueParser for AnyText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Environment, SourceLevel, Sources};
-
-    struct EmptyEnvironment;
-
-    impl Environment for EmptyEnvironment {
-        fn var(&self, _: &str) -> Option<String> {
-            None
-        }
-
-        fn read_file(&self, _: &std::path::Path) -> std::io::Result<String> {
-            Err(std::io::ErrorKind::NotFound.into())
-        }
-    }
+    use crate::config::{SourceLevel, Sources, Variables};
 
     fn typed(line: &[&str], setting: &Setting) -> Option<String> {
         let CommandLine::Run(parsed) = parse(["x"].iter().chain(line)).unwrap() else { panic!("no command") };
-        let sources = Sources::without_file(&parsed.flags, &EmptyEnvironment);
+        let variables = Variables::default();
+        let sources = Sources::without_file(&parsed.flags, &variables);
         sources.at(SourceLevel::Flag, setting).map(|found| found.text)
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use cryptolens_simulator::{
-    Identities, License, Log, Options, Simulator, SimulatorError, SoldProduct, Spike,
+    InventedTexts, License, Log, Options, Simulator, SimulatorError, SoldProduct, Spike,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -147,7 +147,7 @@ async fn serve(demo: DemoSettings, door: Arc<FrontDoor>) -> Result<(), DemoError
     let options = Options {
         start: world.start,
         requests_per_minute: REQUESTS_PER_MINUTE,
-        identities: Identities::Lifelike,
+        identities: InventedTexts::Lifelike,
         ..Options::new(world.seed)
     };
     let running = cryptolens_simulator::start(options).await?;

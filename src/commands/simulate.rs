@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
-use cryptolens_simulator::{Identities, Options};
+use cryptolens_simulator::{InventedTexts, Options};
 
 use super::failure::CommandFailure;
 use crate::config::setting::Setting;
@@ -56,7 +56,7 @@ fn options(sources: &mut Sources<'_>) -> Option<(SocketAddr, Options)> {
         denied: denied.unwrap_or_default(),
         key_lock: key_lock?,
         faults: faults.unwrap_or_default(),
-        identities: Identities::Canaries,
+        identities: InventedTexts::Canaries,
     };
     Some((address?, options))
 }
@@ -83,26 +83,15 @@ mod tests {
     use cryptolens_simulator::{Fault, FaultKind, Method};
 
     use super::*;
-    use crate::config::Environment;
-
-    struct EmptyEnvironment;
-
-    impl Environment for EmptyEnvironment {
-        fn var(&self, _: &str) -> Option<String> {
-            None
-        }
-
-        fn read_file(&self, _: &std::path::Path) -> std::io::Result<String> {
-            Err(std::io::ErrorKind::NotFound.into())
-        }
-    }
+    use crate::config::Variables;
 
     fn parse(typed: &[(&Setting, &str)]) -> Result<Options, String> {
         let mut flags = FlagValues::default();
         for (setting, text) in typed {
             flags.insert(setting, vec![(*text).to_owned()]);
         }
-        let mut sources = Sources::without_file(&flags, &EmptyEnvironment);
+        let variables = Variables::default();
+        let mut sources = Sources::without_file(&flags, &variables);
         let options = options(&mut sources);
         sources.finish(options).map(|(_, options)| options).map_err(|error| error.to_string())
     }

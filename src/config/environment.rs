@@ -60,3 +60,26 @@ pub(super) fn reason(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+/// An environment of these variables, without a file or a name.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Variables(std::collections::BTreeMap<&'static str, &'static str>);
+
+#[cfg(test)]
+impl From<&[(&'static str, &'static str)]> for Variables {
+    fn from(variables: &[(&'static str, &'static str)]) -> Variables {
+        Variables(variables.iter().copied().collect())
+    }
+}
+
+#[cfg(test)]
+impl Environment for Variables {
+    fn var(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn read_file(&self, _: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}

@@ -129,31 +129,15 @@ fn is_label_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::io;
-    use std::path::Path;
-
     use super::*;
-    use crate::config::{Environment, FlagValues};
-
-    struct Variables(BTreeMap<&'static str, &'static str>);
-
-    impl Environment for Variables {
-        fn var(&self, name: &str) -> Option<String> {
-            self.0.get(name).map(|value| (*value).to_owned())
-        }
-
-        fn read_file(&self, _: &Path) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
+    use crate::config::{FlagValues, Variables};
 
     fn resolved(typed: &[&str]) -> Result<(Vec<(String, String)>, bool), String> {
         let mut flags = FlagValues::default();
         if !typed.is_empty() {
             flags.insert(&table::HISTORY_LABELS, typed.iter().map(|text| (*text).to_owned()).collect());
         }
-        let variables = Variables(BTreeMap::new());
+        let variables = Variables::default();
         let mut sources = Sources::without_file(&flags, &variables);
         let labels = labels(&mut sources);
         sources.finish(labels).map_err(|error| error.to_string())

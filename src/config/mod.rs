@@ -44,6 +44,8 @@ use url::Url;
 
 pub use account::{Account, AccountName, BadAccountName};
 pub use ca_file::CaFile;
+#[cfg(test)]
+pub(crate) use environment::Variables;
 pub use environment::{Environment, SystemEnvironment};
 pub use history::HistorySettings;
 pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};

@@ -225,25 +225,9 @@ fn warn_of_preferences(sources: &Sources<'_>, warnings: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::io;
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Environment;
+    use crate::config::Variables;
     use crate::config::sources::FlagValues;
-
-    struct Variables(BTreeMap<&'static str, &'static str>);
-
-    impl Environment for Variables {
-        fn var(&self, name: &str) -> Option<String> {
-            self.0.get(name).map(|value| (*value).to_owned())
-        }
-
-        fn read_file(&self, _: &Path) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
 
     fn resolved(
         flag: Option<&str>,
@@ -253,7 +237,7 @@ mod tests {
         if let Some(flag) = flag {
             flags.insert(&table::OTLP_ENDPOINT, vec![flag.to_owned()]);
         }
-        let variables = Variables(variables.iter().copied().collect());
+        let variables = Variables::from(variables);
         let mut sources = Sources::without_file(&flags, &variables);
         let mut warnings = Vec::new();
         let settings = resolve(&mut sources, &mut warnings);

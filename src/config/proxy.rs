@@ -113,28 +113,13 @@ fn is_address(entry: &str, address: IpAddr, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::io;
-    use std::path::Path;
-
     use super::*;
-
-    struct Variables(BTreeMap<&'static str, &'static str>);
-
-    impl Environment for Variables {
-        fn var(&self, name: &str) -> Option<String> {
-            self.0.get(name).map(|value| (*value).to_owned())
-        }
-
-        fn read_file(&self, _: &Path) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
+    use crate::config::Variables;
 
     const HTTPS: &str = "https://api.example.com/api";
 
     fn chosen(url: &str, variables: &[(&'static str, &'static str)]) -> ProxyChoice {
-        choose(&Url::parse(url).unwrap(), &Variables(variables.iter().copied().collect()))
+        choose(&Url::parse(url).unwrap(), &Variables::from(variables))
     }
 
     fn unusable(url: &str, variables: &[(&'static str, &'static str)]) -> Option<&'static str> {

@@ -1023,7 +1023,7 @@ fn a_migration_that_is_killed_leaves_the_old_ledger() {
 
 /// The outcome for a ledger with one changed byte.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+enum FlipOutcome {
     /// The byte means nothing: all is as it was.
     Unharmed,
     /// Noticed, and moved aside.
@@ -1031,7 +1031,7 @@ enum Outcome {
 }
 
 /// Flips a byte, starts, and looks. Panics if it is silently wrong, refuses to start, or stands still.
-fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> Outcome {
+fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> FlipOutcome {
     let folder = folder();
     let path = folder.path().join("ledger.db");
     let mut bytes = std::fs::read(original).unwrap();
@@ -1085,10 +1085,10 @@ fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> Outcome {
         assert_eq!(now.products, before.products, "{}: silently wrong", what());
         assert_eq!(cursors.len(), 3, "{}", what());
         assert_eq!(aside, 0);
-        Outcome::Unharmed
+        FlipOutcome::Unharmed
     } else {
         assert_eq!((committed.resets, aside), (1, 1), "{}", what());
-        Outcome::MovedAside
+        FlipOutcome::MovedAside
     }
 }
 
@@ -1107,8 +1107,8 @@ fn flip_all(every: usize) -> (usize, usize) {
         let bit = 1 << (at % 8);
         for mask in [0xff, bit] {
             match flip(&path, at, mask, &committed) {
-                Outcome::Unharmed => unharmed += 1,
-                Outcome::MovedAside => aside += 1,
+                FlipOutcome::Unharmed => unharmed += 1,
+                FlipOutcome::MovedAside => aside += 1,
             }
         }
     }

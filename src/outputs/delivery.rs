@@ -257,7 +257,7 @@ pub(super) async fn deliver<R: SampleReceiver, O: Outbox>(
     deliveries: Arc<HistoryDeliveries>,
     shutdown: CancellationToken,
 ) {
-    let mut delivery = Delivery::new(receiver, window, deliveries);
+    let mut delivery = SampleDelivery::new(receiver, window, deliveries);
     let work = async {
         let mut changed = outbox.changed();
         let mut waits = Backoff::API.waits();
@@ -281,7 +281,7 @@ pub(super) async fn deliver<R: SampleReceiver, O: Outbox>(
 }
 
 /// The delivery to one target.
-pub(super) struct Delivery<R> {
+pub(super) struct SampleDelivery<R> {
     pub(super) receiver: R,
     window: Duration,
     deliveries: Arc<HistoryDeliveries>,
@@ -298,9 +298,9 @@ pub(super) struct Delivery<R> {
     logged: BTreeMap<DropReason, Instant>,
 }
 
-impl<R: SampleReceiver> Delivery<R> {
-    fn new(receiver: R, window: Duration, deliveries: Arc<HistoryDeliveries>) -> Delivery<R> {
-        Delivery {
+impl<R: SampleReceiver> SampleDelivery<R> {
+    fn new(receiver: R, window: Duration, deliveries: Arc<HistoryDeliveries>) -> SampleDelivery<R> {
+        SampleDelivery {
             receiver,
             window,
             deliveries,
@@ -315,8 +315,8 @@ impl<R: SampleReceiver> Delivery<R> {
 
     /// A delivery that gives up after so many tries of a request, and at once where another try makes no
     /// sense: for somebody who waits at a terminal.
-    pub(super) fn impatient(receiver: R, window: Duration, tries: u32) -> Delivery<R> {
-        Delivery { most_tries: Some(tries), ..Delivery::new(receiver, window, Arc::default()) }
+    pub(super) fn impatient(receiver: R, window: Duration, tries: u32) -> SampleDelivery<R> {
+        SampleDelivery { most_tries: Some(tries), ..SampleDelivery::new(receiver, window, Arc::default()) }
     }
 
     /// Delivers everything that waits.

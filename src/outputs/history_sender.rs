@@ -2,7 +2,7 @@
 
 use crate::history::{HistorySample, SampleCounts};
 
-use super::delivery::{Delivery, DeliveryError, SampleReceiver as _};
+use super::delivery::{DeliveryError, SampleDelivery, SampleReceiver as _};
 use super::otlp::{HistoryPusher, OtlpClientError, OtlpHistorySettings};
 use super::remote_write::{RemoteWriteSettings, RemoteWriter};
 
@@ -13,8 +13,8 @@ const TRIES: u32 = 5;
 pub struct HistorySender(TargetSender);
 
 enum TargetSender {
-    RemoteWrite(Box<Delivery<RemoteWriter>>),
-    Otlp(Box<Delivery<HistoryPusher>>),
+    RemoteWrite(Box<SampleDelivery<RemoteWriter>>),
+    Otlp(Box<SampleDelivery<HistoryPusher>>),
 }
 
 impl std::fmt::Debug for HistorySender {
@@ -29,7 +29,7 @@ impl HistorySender {
     pub fn remote_write(settings: RemoteWriteSettings) -> HistorySender {
         let RemoteWriteSettings { target, labels, window } = settings;
         let writer = RemoteWriter::new(target, labels);
-        HistorySender(TargetSender::RemoteWrite(Box::new(Delivery::impatient(writer, window, TRIES))))
+        HistorySender(TargetSender::RemoteWrite(Box::new(SampleDelivery::impatient(writer, window, TRIES))))
     }
 
     /// A sender to the receiver of the push.
@@ -38,7 +38,11 @@ impl HistorySender {
     /// [`OtlpClientError`].
     pub fn otlp(settings: &OtlpHistorySettings) -> Result<HistorySender, OtlpClientError> {
         let pusher = HistoryPusher::new(settings)?;
-        Ok(HistorySender(TargetSender::Otlp(Box::new(Delivery::impatient(pusher, settings.window, TRIES)))))
+        Ok(HistorySender(TargetSender::Otlp(Box::new(SampleDelivery::impatient(
+            pusher,
+            settings.window,
+            TRIES,
+        )))))
     }
 
     /// Sends samples, oldest first, and says what became of them.

@@ -17,7 +17,7 @@ use super::document::{
     TableColumn,
 };
 use super::error::ReportError;
-use super::identity::Kind;
+use super::identity::IdentityKind;
 use super::lookup::Lookup;
 use super::objects::{changes, plain};
 use super::options::{CustomerOptions, IdentityLevel, ReportAccess};
@@ -31,7 +31,7 @@ use super::trail::{SeenKey, Trail, counts};
 use super::window::{Window, local, rfc3339};
 use super::zone::Zone;
 use crate::cryptolens::object_name::{action, resource_type};
-use crate::cryptolens::{ApiError, LicenseKey, LogKind, Outcome, RowFilter, state_code};
+use crate::cryptolens::{LicenseKey, LogKind, Outcome, RowFilter, state_code};
 use crate::text::thousands;
 
 const SCHEMA: &str = "cryptolens-exporter/report/customer";
@@ -107,7 +107,11 @@ async fn read(
         [] => unseen(options, source, &mut lookup, &known).await?,
         several => {
             let name = |seen: &SeenKey| {
-                format!("{} of product {}", session.pseudonyms.show(Kind::Key, &seen.key), seen.product_id)
+                format!(
+                    "{} of product {}",
+                    session.pseudonyms.show(IdentityKind::Key, &seen.key),
+                    seen.product_id
+                )
             };
             let candidates: BTreeSet<String> = several.iter().map(name).collect();
             let candidates: Vec<String> = candidates.into_iter().collect();
@@ -120,8 +124,19 @@ async fn read(
     };
     lookup.licenses(source, seen.product_id, &[seen.key.as_str()]).await?;
     lookup.companies(source, session.identities.level()).await?;
-    let license = lookup.license(seen.product_id, &seen.key).cloned();
-    let changes = read_changes(source, &mut lookup, window, license.as_ref()).await?;
+    let license = lookup.license(seen.product_id, &seen.key);
+    let ids: Option<Vec<i64>> =
+        license.map(|license| [Some(license.id), license.global_id].into_iter().flatten().collect());
+    let changes = match ids {
+        Some(ids) => {
+            let is_of_license = |row: &ObjectRecord| {
+                row.created.is_some_and(|time| window.contains(time))
+                    && row.affected_object_id.is_some_and(|id| ids.contains(&id))
+            };
+            lookup.changes(source, window.from, window.to, is_of_license).await?
+        }
+        None => Vec::new(),
+    };
     Ok(CustomerMaterial { trail, seen, reading, rows_read, lookup, changes, is_live })
 }
 
@@ -143,40 +158,6 @@ async fn unseen(
     lookup.licenses(source, product, &[options.key.as_str()]).await?;
     lookup.license(product, &options.key).ok_or_else(unknown)?;
     Ok(SeenKey { product_id: product, key: options.key.clone(), ..SeenKey::default() })
-}
-
-/// The changes of a license in the period.
-async fn read_changes(
-    source: &WindowReader,
-    lookup: &mut Lookup,
-    window: Window,
-    license: Option<&LicenseKey>,
-) -> Result<Vec<ObjectRecord>, ReportError> {
-    let Some(license) = license else { return Ok(Vec::new()) };
-    let ids: BTreeSet<i64> = [Some(license.id), license.global_id].into_iter().flatten().collect();
-    let filter = RowFilter::default();
-    let endpoint = LogKind::Objects.endpoint();
-    let mut changes = Vec::new();
-    let work = async {
-        let start = source.start::<ObjectRecord>(&filter, window.from).await?;
-        let add = |rows: Vec<ObjectRecord>| {
-            let is_near = |row: &ObjectRecord| {
-                row.created.is_some_and(|time| window.contains(time))
-                    && row.affected_object_id.is_some_and(|id| ids.contains(&id))
-            };
-            changes.extend(rows.into_iter().filter(is_near));
-            Ok(())
-        };
-        source.oldest_first(&filter, start, window.to, add).await
-    };
-    match work.await {
-        Ok(_) => lookup.set_state(endpoint, LookupState::Answered),
-        Err(ReportError::Api { error: ApiError::Denied, .. }) => {
-            lookup.set_state(endpoint, LookupState::Denied)
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(changes)
 }
 
 struct CustomerReport<'a> {
@@ -215,7 +196,7 @@ impl CustomerReport<'_> {
     }
 
     fn key(&self) -> String {
-        self.session.identities.show(Kind::Key, &self.material.seen.key)
+        self.session.identities.show(IdentityKind::Key, &self.material.seen.key)
     }
 
     /// The customer as far as the identities name one.
@@ -500,7 +481,7 @@ impl CustomerReport<'_> {
             vec![
                 code.map_or_else(
                     || Datum::from("no machine"),
-                    |code| Datum::Words(self.session.identities.show(Kind::Machine, code)),
+                    |code| Datum::Words(self.session.identities.show(IdentityKind::Machine, code)),
                 ),
                 Datum::count(machine.requests),
                 Datum::count(machine.failed),

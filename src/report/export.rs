@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ReportError;
-use super::identity::{Identities, Kind};
+use super::identity::{Identities, IdentityKind};
 use super::options::ExportFormat;
 use super::output::{self, Output};
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
@@ -44,7 +44,7 @@ pub(super) trait Exported: Row + Serialize {
     fn cells(self) -> Vec<Cell>;
 }
 
-fn mask(text: &mut Option<String>, kind: Kind, identities: &Identities) {
+fn mask(text: &mut Option<String>, kind: IdentityKind, identities: &Identities) {
     if let Some(text) = text {
         *text = identities.show(kind, text);
     }
@@ -66,10 +66,10 @@ impl Exported for RequestRecord {
     ];
 
     fn mask(&mut self, identities: &Identities) {
-        mask(&mut self.key, Kind::Key, identities);
-        mask(&mut self.ip, Kind::Address, identities);
-        mask(&mut self.machine_code, Kind::Machine, identities);
-        mask(&mut self.friendly_name, Kind::Name, identities);
+        mask(&mut self.key, IdentityKind::Key, identities);
+        mask(&mut self.ip, IdentityKind::Address, identities);
+        mask(&mut self.machine_code, IdentityKind::Machine, identities);
+        mask(&mut self.friendly_name, IdentityKind::Name, identities);
     }
 
     fn cells(self) -> Vec<Cell> {
@@ -104,8 +104,8 @@ impl Exported for EventRecord {
     ];
 
     fn mask(&mut self, identities: &Identities) {
-        mask(&mut self.key, Kind::Key, identities);
-        mask(&mut self.machine_code, Kind::Machine, identities);
+        mask(&mut self.key, IdentityKind::Key, identities);
+        mask(&mut self.machine_code, IdentityKind::Machine, identities);
         self.metadata = self.metadata.as_deref().map(|metadata| identities.json_text(metadata));
     }
 

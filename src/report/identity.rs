@@ -18,7 +18,7 @@ const PSEUDONYM_BYTES: usize = 6;
 
 /// The kind of thing that an identity names; the pseudonym begins with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum IdentityKind {
     Key,
     Machine,
     Name,
@@ -28,16 +28,16 @@ pub(super) enum Kind {
     Field,
 }
 
-impl Kind {
+impl IdentityKind {
     const fn prefix(self) -> &'static str {
         match self {
-            Kind::Key => "key",
-            Kind::Machine => "machine",
-            Kind::Name => "name",
-            Kind::Address => "ip",
-            Kind::User => "user",
-            Kind::Text => "text",
-            Kind::Field => "field",
+            IdentityKind::Key => "key",
+            IdentityKind::Machine => "machine",
+            IdentityKind::Name => "name",
+            IdentityKind::Address => "ip",
+            IdentityKind::User => "user",
+            IdentityKind::Text => "text",
+            IdentityKind::Field => "field",
         }
     }
 }
@@ -88,10 +88,10 @@ impl Identities {
         }
     }
 
-    pub(super) fn show(&self, kind: Kind, identity: &str) -> String {
+    pub(super) fn show(&self, kind: IdentityKind, identity: &str) -> String {
         let key = match self {
             Identities::Full => return identity.to_owned(),
-            Identities::Customers(_) if kind == Kind::Key && last_group(identity).is_some() => {
+            Identities::Customers(_) if kind == IdentityKind::Key && last_group(identity).is_some() => {
                 return format!("…-{}", last_group(identity).unwrap_or_default());
             }
             Identities::Customers(key) | Identities::Masked(key) => key,
@@ -115,14 +115,14 @@ impl Identities {
         let group = typed.trim_start_matches(['…', '.', '-']);
         typed == key
             || last_group(key).is_some_and(|last| last.eq_ignore_ascii_case(group))
-            || self.show(Kind::Key, key) == typed
+            || self.show(IdentityKind::Key, key) == typed
     }
 
     /// A user of the account: the number that the API gives users is shown, whatever else stands
     /// there is not.
     pub(super) fn user(&self, user: &str) -> String {
         let is_id = user.bytes().all(|byte| byte.is_ascii_digit()) && user.parse::<i32>().is_ok();
-        if is_id { user.to_owned() } else { self.show(Kind::User, user) }
+        if is_id { user.to_owned() } else { self.show(IdentityKind::User, user) }
     }
 
     /// A text of JSON, with what may name anybody in it shown as every identity is.
@@ -130,7 +130,7 @@ impl Identities {
         match (self, serde_json::from_str(data)) {
             (Identities::Full, _) => data.to_owned(),
             (_, Ok(value)) => self.json(value, false).to_string(),
-            (_, Err(_)) => self.show(Kind::Text, data),
+            (_, Err(_)) => self.show(IdentityKind::Text, data),
         }
     }
 
@@ -143,7 +143,7 @@ impl Identities {
         let shown = if keeps_numbers || is_one_of(&WITHOUT_NUMBERS) {
             name.to_owned()
         } else {
-            self.show(Kind::Field, name)
+            self.show(IdentityKind::Field, name)
         };
         (shown, self.json(value, keeps_numbers))
     }
@@ -157,9 +157,9 @@ impl Identities {
             Value::String(text) if text.is_empty() || (keeps_numbers && is_date(&text)) => {
                 Value::String(text)
             }
-            Value::String(text) => Value::String(self.show(Kind::Text, &text)),
+            Value::String(text) => Value::String(self.show(IdentityKind::Text, &text)),
             Value::Number(number) if !keeps_numbers => {
-                Value::String(self.show(Kind::Text, &number.to_string()))
+                Value::String(self.show(IdentityKind::Text, &number.to_string()))
             }
             Value::Array(items) => items.into_iter().map(|item| self.json(item, keeps_numbers)).collect(),
             Value::Object(fields) => {
@@ -259,13 +259,13 @@ mod tests {
     fn pseudonyms_are_stable_distinct_and_bound_to_the_token() {
         let one = Identities::masked(&SecretString::from("one"));
         let other = Identities::masked(&SecretString::from("other"));
-        let shown = one.show(Kind::Name, "alice@example.com");
+        let shown = one.show(IdentityKind::Name, "alice@example.com");
         assert!(shown.starts_with("name-") && shown.len() == 17, "{shown}");
-        assert_eq!(shown, one.show(Kind::Name, "alice@example.com"));
-        assert_ne!(shown, one.show(Kind::Name, "bob@example.com"));
-        assert_ne!(shown, other.show(Kind::Name, "alice@example.com"));
-        assert_ne!(one.show(Kind::Key, "x")[4..], one.show(Kind::Name, "x")[5..]);
-        assert_eq!(Identities::Full.show(Kind::Name, "alice"), "alice");
+        assert_eq!(shown, one.show(IdentityKind::Name, "alice@example.com"));
+        assert_ne!(shown, one.show(IdentityKind::Name, "bob@example.com"));
+        assert_ne!(shown, other.show(IdentityKind::Name, "alice@example.com"));
+        assert_ne!(one.show(IdentityKind::Key, "x")[4..], one.show(IdentityKind::Name, "x")[5..]);
+        assert_eq!(Identities::Full.show(IdentityKind::Name, "alice"), "alice");
     }
 
     #[test]

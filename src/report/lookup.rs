@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use super::document::LookupState;
 use super::error::ReportError;
 use super::options::IdentityLevel;
+use super::record::ObjectRecord;
 use super::session::ReportSession;
 use super::source::{Explanation, WindowReader};
-use crate::cryptolens::{Endpoint, LicenseKey};
+use crate::cryptolens::{ApiError, Endpoint, LicenseKey, LogKind, RowFilter};
 
 /// The most calls of GetKey of one report.
 const MOST_KEYS: usize = 100;
@@ -169,9 +170,32 @@ impl Lookup {
         self.states.get(endpoint.name()).copied().unwrap_or(LookupState::NotAsked)
     }
 
-    /// Takes what another question was answered.
-    pub(super) fn set_state(&mut self, endpoint: Endpoint, state: LookupState) {
-        self.states.insert(endpoint.name(), state);
+    /// The rows of the Object Log from `begin` to `end` that are wanted; none if the token may not
+    /// ask for them.
+    pub(super) async fn changes(
+        &mut self,
+        source: &WindowReader,
+        begin: i64,
+        end: i64,
+        is_wanted: impl Fn(&ObjectRecord) -> bool,
+    ) -> Result<Vec<ObjectRecord>, ReportError> {
+        let filter = RowFilter::default();
+        let mut changes = Vec::new();
+        let work = async {
+            let start = source.start::<ObjectRecord>(&filter, begin).await?;
+            let add = |rows: Vec<ObjectRecord>| {
+                changes.extend(rows.into_iter().filter(|row| is_wanted(row)));
+                Ok(())
+            };
+            source.oldest_first(&filter, start, end, add).await
+        };
+        let state = match work.await {
+            Ok(_) => LookupState::Answered,
+            Err(ReportError::Api { error: ApiError::Denied, .. }) => LookupState::Denied,
+            Err(error) => return Err(error),
+        };
+        self.states.insert(LogKind::Objects.endpoint().name(), state);
+        Ok(changes)
     }
 
     /// The methods that explain rows, as a document shows them.

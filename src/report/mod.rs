@@ -173,7 +173,11 @@ async fn report_web_api(
         account: session.account.clone(),
         filter: web_api::ShownFilter {
             product_id: options.license.product,
-            key: options.license.key.as_deref().map(|key| session.identities.show(identity::Kind::Key, key)),
+            key: options
+                .license
+                .key
+                .as_deref()
+                .map(|key| session.identities.show(identity::IdentityKind::Key, key)),
             states: options.states.clone(),
             outcome: outcome.map(Outcome::name),
         },

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::backoff::SEEDED;
 use crate::ingest::flaw::{Flaw, OF_THE_LEDGER};
 use crate::reader::TimestampPair;
-use world::{Kind, Outcome, World};
+use world::{World, WorldKind, WorldOutcome};
 
 /// Unix seconds at which each world begins.
 pub(crate) const BEGINNING: i64 = 1_700_000_000;
@@ -61,7 +61,7 @@ fn set_skew(skew: i64) {
 }
 
 /// Runs one world.
-fn run(kind: Kind, seed: u64, flaw: Option<Flaw>) -> Outcome {
+fn run(kind: WorldKind, seed: u64, flaw: Option<Flaw>) -> WorldOutcome {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -82,8 +82,8 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// The kind of world that a seed stands for.
-fn kind_of(seed: u64) -> Kind {
-    Kind::ALL[usize::try_from(seed).unwrap() % Kind::ALL.len()]
+fn kind_of(seed: u64) -> WorldKind {
+    WorldKind::ALL[usize::try_from(seed).unwrap() % WorldKind::ALL.len()]
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn every_world_is_counted_exactly_once() {
     let (first, seeds) = match number("SIMULATION_SEED") {
         Some(seed) => (seed, 1),
         None => {
-            let all = BY_DEFAULT * u64::try_from(Kind::ALL.len()).unwrap();
+            let all = BY_DEFAULT * u64::try_from(WorldKind::ALL.len()).unwrap();
             let seeds =
                 number("SIMULATION_SEEDS").unwrap_or(if seconds.is_some() { u64::MAX / 2 } else { all });
             (number("SIMULATION_FIRST").unwrap_or(0), seeds)
@@ -115,7 +115,7 @@ fn every_world_is_counted_exactly_once() {
 
 #[test]
 fn one_seed_is_one_world() {
-    for seed in 0..u64::try_from(Kind::ALL.len()).unwrap() {
+    for seed in 0..u64::try_from(WorldKind::ALL.len()).unwrap() {
         let (one, other) = (run(kind_of(seed), seed, None), run(kind_of(seed), seed, None));
         assert_eq!((one.requests, one.rows, one.kills), (other.requests, other.rows, other.kills), "{seed}");
     }
@@ -125,7 +125,7 @@ fn one_seed_is_one_world() {
 #[test]
 fn each_wrong_rule_is_found() {
     for flaw in Flaw::ALL {
-        let kinds = Kind::that_show(flaw);
+        let kinds = WorldKind::that_show(flaw);
         let found = (0..10_000_u64).find(|seed| {
             let kind = kinds[usize::try_from(*seed).unwrap() % kinds.len()];
             run(kind, *seed, Some(flaw)).fault.is_some()

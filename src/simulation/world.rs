@@ -30,7 +30,7 @@ use crate::reader::PageSource;
 /// The named worlds. Each has requests that take a while and restarts now and then, beside what it
 /// is named for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum WorldKind {
     Steady,
     BurstAfterQuiet,
     BurstAfterTrickle,
@@ -62,58 +62,58 @@ pub(super) enum Kind {
     Everything,
 }
 
-impl Kind {
-    pub(super) const ALL: [Kind; 24] = [
-        Kind::Steady,
-        Kind::BurstAfterQuiet,
-        Kind::BurstAfterTrickle,
-        Kind::StalledWriter,
-        Kind::GrowingBacklog,
-        Kind::Backdated,
-        Kind::FutureTimes,
-        Kind::ClockJumps,
-        Kind::EmptyAnswers,
-        Kind::LaggingReplica,
-        Kind::AlternatingReplicas,
-        Kind::FrozenReplica,
-        Kind::NewestInOneReplica,
-        Kind::Failures,
-        Kind::Timeouts,
-        Kind::Restarts,
-        Kind::FailingCommits,
-        Kind::Gaps,
-        Kind::CappedPages,
-        Kind::BrokenPromise,
-        Kind::NoOverlap,
-        Kind::RowsWithoutId,
-        Kind::RepeatedRows,
-        Kind::Everything,
+impl WorldKind {
+    pub(super) const ALL: [WorldKind; 24] = [
+        WorldKind::Steady,
+        WorldKind::BurstAfterQuiet,
+        WorldKind::BurstAfterTrickle,
+        WorldKind::StalledWriter,
+        WorldKind::GrowingBacklog,
+        WorldKind::Backdated,
+        WorldKind::FutureTimes,
+        WorldKind::ClockJumps,
+        WorldKind::EmptyAnswers,
+        WorldKind::LaggingReplica,
+        WorldKind::AlternatingReplicas,
+        WorldKind::FrozenReplica,
+        WorldKind::NewestInOneReplica,
+        WorldKind::Failures,
+        WorldKind::Timeouts,
+        WorldKind::Restarts,
+        WorldKind::FailingCommits,
+        WorldKind::Gaps,
+        WorldKind::CappedPages,
+        WorldKind::BrokenPromise,
+        WorldKind::NoOverlap,
+        WorldKind::RowsWithoutId,
+        WorldKind::RepeatedRows,
+        WorldKind::Everything,
     ];
 
     /// Worlds in which a wrong rule can lose or double a row.
-    pub(super) fn that_show(flaw: Flaw) -> &'static [Kind] {
+    pub(super) fn that_show(flaw: Flaw) -> &'static [WorldKind] {
         match flaw {
-            Flaw::FloorByRowTimes => &[Kind::StalledWriter, Kind::Backdated],
-            Flaw::EmptyPageMovesFloor => &[Kind::EmptyAnswers, Kind::AlternatingReplicas],
-            Flaw::ShortPageMovesFloor => &[Kind::Steady, Kind::StalledWriter],
-            Flaw::PageByReceipt | Flaw::WitnessBySending => &[Kind::Timeouts, Kind::Everything],
-            Flaw::BrokenChain => &[Kind::BurstAfterQuiet, Kind::BurstAfterTrickle],
-            Flaw::NewestIsFinal => &[Kind::NewestInOneReplica],
-            Flaw::SeenLost => &[Kind::Restarts],
-            Flaw::SealedByRowTimes => &[Kind::Steady],
-            Flaw::LateMarkMissing => &[Kind::Backdated, Kind::StalledWriter],
-            Flaw::HistoryAfterCommit => &[Kind::FailingCommits],
-            Flaw::GuessByUse => &[Kind::Timeouts, Kind::GrowingBacklog, Kind::Everything],
+            Flaw::FloorByRowTimes => &[WorldKind::StalledWriter, WorldKind::Backdated],
+            Flaw::EmptyPageMovesFloor => &[WorldKind::EmptyAnswers, WorldKind::AlternatingReplicas],
+            Flaw::ShortPageMovesFloor => &[WorldKind::Steady, WorldKind::StalledWriter],
+            Flaw::PageByReceipt | Flaw::WitnessBySending => &[WorldKind::Timeouts, WorldKind::Everything],
+            Flaw::BrokenChain => &[WorldKind::BurstAfterQuiet, WorldKind::BurstAfterTrickle],
+            Flaw::NewestIsFinal => &[WorldKind::NewestInOneReplica],
+            Flaw::SeenLost => &[WorldKind::Restarts],
+            Flaw::SealedByRowTimes => &[WorldKind::Steady],
+            Flaw::LateMarkMissing => &[WorldKind::Backdated, WorldKind::StalledWriter],
+            Flaw::HistoryAfterCommit => &[WorldKind::FailingCommits],
+            Flaw::GuessByUse => &[WorldKind::Timeouts, WorldKind::GrowingBacklog, WorldKind::Everything],
         }
     }
 
-    fn is(self, kinds: &[Kind]) -> bool {
-        self == Kind::Everything || kinds.contains(&self)
+    fn is(self, kinds: &[WorldKind]) -> bool {
+        self == WorldKind::Everything || kinds.contains(&self)
     }
 }
 
 /// The end of a world.
-pub(super) struct Outcome {
+pub(super) struct WorldOutcome {
     /// The fault; `None` if each row was counted as promised.
     pub(super) fault: Option<String>,
     pub(super) rows: u64,
@@ -132,7 +132,7 @@ struct Entry {
 
 /// The log, its replicas, and the faults of requests.
 struct Server {
-    kind: Kind,
+    kind: WorldKind,
     random: ChaCha8Rng,
     entries: Vec<Entry>,
     replicas: usize,
@@ -153,13 +153,13 @@ impl Server {
 
     /// How long a request takes to the server and back, in milliseconds.
     fn latency(&mut self, calm: bool) -> (u64, u64) {
-        let slow = !calm && self.kind.is(&[Kind::Timeouts]) && self.chance(0.25);
+        let slow = !calm && self.kind.is(&[WorldKind::Timeouts]) && self.chance(0.25);
         let most = if slow { self.overlap * 700 + 1000 } else { 400 };
         (self.random.random_range(0..most), self.random.random_range(0..most))
     }
 
     fn failure(&mut self) -> Option<ApiError> {
-        let often = if self.kind.is(&[Kind::Failures]) { 0.25 } else { 0.01 };
+        let often = if self.kind.is(&[WorldKind::Failures]) { 0.25 } else { 0.01 };
         if !self.chance(often) {
             return None;
         }
@@ -178,14 +178,14 @@ impl Server {
     /// The rows that a replica shows at a time (in milliseconds) after an id.
     fn shows(&mut self, query: PageQuery, now: u64) -> (Vec<(i64, i64)>, Vec<Option<i64>>) {
         let replica = match self.kind {
-            Kind::AlternatingReplicas => usize::try_from(self.requests).unwrap() % self.replicas,
+            WorldKind::AlternatingReplicas => usize::try_from(self.requests).unwrap() % self.replicas,
             // Single questions are mostly answered by the replica that is ahead, pages by another.
-            Kind::NewestInOneReplica if query.limit == 2 => 0,
-            Kind::NewestInOneReplica => usize::from(!self.chance(0.03)),
+            WorldKind::NewestInOneReplica if query.limit == 2 => 0,
+            WorldKind::NewestInOneReplica => usize::from(!self.chance(0.03)),
             _ => self.random.random_range(0..self.replicas),
         };
         let calm = now >= self.calm_from;
-        if !calm && self.kind.is(&[Kind::EmptyAnswers]) && self.chance(0.2) {
+        if !calm && self.kind.is(&[WorldKind::EmptyAnswers]) && self.chance(0.2) {
             return (Vec::new(), Vec::new());
         }
         let limit = usize::from(query.limit).min(self.cap);
@@ -197,7 +197,7 @@ impl Server {
         };
         let without_id = rows.iter().filter(|(id, _)| self.without_id.contains(id)).map(|(id, _)| Some(*id));
         let without_id: Vec<Option<i64>> = without_id.collect();
-        if self.kind.is(&[Kind::RepeatedRows]) && self.chance(0.2) && rows.len() < limit {
+        if self.kind.is(&[WorldKind::RepeatedRows]) && self.chance(0.2) && rows.len() < limit {
             rows.extend(rows.first().copied());
         }
         (rows, without_id)
@@ -270,7 +270,7 @@ fn milliseconds(time: Duration) -> u64 {
 
 /// A world that has not run yet.
 pub(super) struct World {
-    kind: Kind,
+    kind: WorldKind,
     random: ChaCha8Rng,
     overlap: u64,
     limit: u16,
@@ -281,9 +281,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(kind: Kind, mut random: ChaCha8Rng) -> World {
+    pub(super) fn new(kind: WorldKind, mut random: ChaCha8Rng) -> World {
         let overlap = match kind {
-            Kind::NoOverlap => 0,
+            WorldKind::NoOverlap => 0,
             _ => [10, 30, 60][random.random_range(0..3)],
         };
         let limit = [3, 4, 6, 10, 30][random.random_range(0..5)];
@@ -291,14 +291,14 @@ impl World {
         let replicas = entries.first().map_or(1, |entry| entry.visible.len());
         let last = entries.iter().flat_map(|entry| entry.visible.iter().copied()).max().unwrap_or(0);
         let last_visible = last / 1000 + 1;
-        let without_id = if kind.is(&[Kind::RowsWithoutId]) {
+        let without_id = if kind.is(&[WorldKind::RowsWithoutId]) {
             entries.iter().map(|entry| entry.id).filter(|_| random.random_bool(0.1)).collect()
         } else {
             BTreeSet::new()
         };
         // A real cap counts rows without an id too, which come on top of it here: not both in one
         // world.
-        let capped = kind.is(&[Kind::CappedPages]) && without_id.is_empty();
+        let capped = kind.is(&[WorldKind::CappedPages]) && without_id.is_empty();
         let cap = if capped { random.random_range(1..=usize::from(limit)) } else { 1000 };
         let server = Server {
             kind,
@@ -316,13 +316,13 @@ impl World {
     }
 
     /// Runs until everything is visible and all could have been read in calm, then compares.
-    pub(super) async fn run(mut self, flaw: Option<Flaw>) -> Outcome {
+    pub(super) async fn run(mut self, flaw: Option<Flaw>) -> WorldOutcome {
         let entries = self.server.entries.clone();
         let promised = promised(&entries, self.overlap * 1000);
         let without_id = self.server.without_id.clone();
         let calm_from = self.last_visible + 2 * self.overlap;
         // A clock that was ahead sealed minutes of the future, and rows of the future are stamped by it.
-        let ahead = if self.kind.is(&[Kind::ClockJumps]) { 6000 } else { 0 };
+        let ahead = if self.kind.is(&[WorldKind::ClockJumps]) { 6000 } else { 0 };
         let end = Duration::from_secs(calm_from + 12 * self.overlap + 1200 + ahead);
         let server = Arc::new(Mutex::new(self.server));
         let api = Api { server: Arc::clone(&server), token: Token::fixed("token".to_owned().into()) };
@@ -338,10 +338,10 @@ impl World {
             let ledger = InlineLedger::open_with(options, failing.clone());
             let now = elapsed().as_secs();
             let calm = now >= calm_from;
-            if self.kind.is(&[Kind::ClockJumps]) {
+            if self.kind.is(&[WorldKind::ClockJumps]) {
                 set_skew(if calm { 0 } else { self.random.random_range(-4000..4000) });
             }
-            if self.kind.is(&[Kind::FailingCommits]) && !calm && self.random.random_bool(0.5) {
+            if self.kind.is(&[WorldKind::FailingCommits]) && !calm && self.random.random_bool(0.5) {
                 let counter =
                     if self.random.random_bool(0.5) { &failing.before_commit } else { &failing.after_commit };
                 counter.store(self.random.random_range(1..4), Ordering::SeqCst);
@@ -371,7 +371,7 @@ impl World {
                     () = receive => {}
                 }
             });
-            let often = if self.kind.is(&[Kind::Restarts]) { 3 * self.overlap + 20 } else { 900 };
+            let often = if self.kind.is(&[WorldKind::Restarts]) { 3 * self.overlap + 20 } else { 900 };
             // Killed after a while, or in the middle of what it does when it is next woken.
             let lives =
                 if calm { end } else { Duration::from_millis(self.random.random_range(1..often * 1000)) };
@@ -417,14 +417,14 @@ impl World {
             }
         }
         let requests = server.lock().unwrap().requests;
-        Outcome { fault, rows: u64::try_from(entries.len()).unwrap(), requests, kills }
+        WorldOutcome { fault, rows: u64::try_from(entries.len()).unwrap(), requests, kills }
     }
 }
 
 /// The minute of each row, where it depends on no clock: a row of the future is filed under the minute
 /// when it was read.
-fn minutes(kind: Kind, entries: &[Entry]) -> BTreeMap<i64, i64> {
-    if kind.is(&[Kind::FutureTimes, Kind::ClockJumps]) {
+fn minutes(kind: WorldKind, entries: &[Entry]) -> BTreeMap<i64, i64> {
+    if kind.is(&[WorldKind::FutureTimes, WorldKind::ClockJumps]) {
         return BTreeMap::new();
     }
     entries.iter().map(|entry| (entry.id, minute_of(BEGINNING + entry.time))).collect()
@@ -464,16 +464,17 @@ fn promised(entries: &[Entry], overlap: u64) -> BTreeSet<i64> {
 }
 
 /// The rows of a world, by id.
-fn entries(kind: Kind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
+fn entries(kind: WorldKind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
     let replicas = match kind {
-        Kind::LaggingReplica | Kind::AlternatingReplicas | Kind::FrozenReplica | Kind::Everything => {
-            random.random_range(2..4)
-        }
-        Kind::NewestInOneReplica => 2,
+        WorldKind::LaggingReplica
+        | WorldKind::AlternatingReplicas
+        | WorldKind::FrozenReplica
+        | WorldKind::Everything => random.random_range(2..4),
+        WorldKind::NewestInOneReplica => 2,
         _ => 1,
     };
     let count = random.random_range(1..160_usize);
-    let from_the_start = kind == Kind::NewestInOneReplica;
+    let from_the_start = kind == WorldKind::NewestInOneReplica;
     let begins = if from_the_start { 0 } else { random.random_range(0..200_u64) };
     let (mut id, mut second) = (0_i64, begins);
     // Since then, and until then, the log writer writes nothing.
@@ -483,17 +484,17 @@ fn entries(kind: Kind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
     let thaw = freeze + random.random_range(0..=overlap) * 1000;
     let mut entries = Vec::with_capacity(count);
     for number in 0..count {
-        let wide = kind.is(&[Kind::Gaps]) && random.random_bool(0.3);
+        let wide = kind.is(&[WorldKind::Gaps]) && random.random_bool(0.3);
         id += if wide { random.random_range(1..1_000_000_i64) } else { random.random_range(1..4_i64) };
         second += match kind {
-            Kind::BurstAfterQuiet => {
+            WorldKind::BurstAfterQuiet => {
                 if number == count / 2 {
                     1500
                 } else {
                     u64::from(random.random_bool(0.05))
                 }
             }
-            Kind::BurstAfterTrickle => {
+            WorldKind::BurstAfterTrickle => {
                 if number < count / 4 {
                     random.random_range(5..40_u64)
                 } else {
@@ -501,24 +502,27 @@ fn entries(kind: Kind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
                 }
             }
             // A backlog, so that the newest id is asked for while it is read.
-            Kind::NewestInOneReplica if number < count * 3 / 4 => 0,
-            Kind::NewestInOneReplica => random.random_range(1..=overlap / 2),
-            Kind::GrowingBacklog => u64::from(random.random_bool(0.5)),
+            WorldKind::NewestInOneReplica if number < count * 3 / 4 => 0,
+            WorldKind::NewestInOneReplica => random.random_range(1..=overlap / 2),
+            WorldKind::GrowingBacklog => u64::from(random.random_bool(0.5)),
             _ => random.random_range(0..20_u64),
         };
         let mut shown = second;
-        if kind.is(&[Kind::StalledWriter]) && (stall..stall_ends).contains(&second) {
+        if kind.is(&[WorldKind::StalledWriter]) && (stall..stall_ends).contains(&second) {
             shown = stall_ends + random.random_range(0..5_u64);
         }
-        let most =
-            if kind == Kind::BrokenPromise && random.random_bool(0.1) { overlap * 20 + 60 } else { overlap };
+        let most = if kind == WorldKind::BrokenPromise && random.random_bool(0.1) {
+            overlap * 20 + 60
+        } else {
+            overlap
+        };
         let mut visible: Vec<u64> = (0..replicas)
             .map(|_| {
                 let late = if random.random_bool(0.4) { random.random_range(0..=most * 1000) } else { 0 };
                 shown * 1000 + late
             })
             .collect();
-        if kind.is(&[Kind::FrozenReplica])
+        if kind.is(&[WorldKind::FrozenReplica])
             && let Some(frozen) = visible.last_mut()
             && (freeze..thaw).contains(frozen)
         {
@@ -526,18 +530,18 @@ fn entries(kind: Kind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
         }
         let time = i64::try_from(second).unwrap();
         let time = match kind {
-            Kind::Backdated => {
+            WorldKind::Backdated => {
                 time - i64::from(random.random_bool(0.4)) * random.random_range(0..400_000_i64)
             }
-            Kind::FutureTimes => {
+            WorldKind::FutureTimes => {
                 time + i64::from(random.random_bool(0.4)) * random.random_range(0..40_000_i64)
             }
-            Kind::Everything => time + random.random_range(-50_000..50_000_i64),
+            WorldKind::Everything => time + random.random_range(-50_000..50_000_i64),
             _ => time,
         };
         entries.push(Entry { id, time, visible });
     }
-    if kind == Kind::NewestInOneReplica {
+    if kind == WorldKind::NewestInOneReplica {
         // The other replica shows a row as late as is promised.
         for number in count * 3 / 4..count {
             let above = entries.get(number + 1).map_or(u64::MAX / 2, |above| above.visible[0]);

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::options::Identities;
+use crate::options::InventedTexts;
 use crate::random::{Random, hash_of};
 
 /// The share of floating sessions in the traffic. All other methods share the rest.
@@ -21,7 +21,7 @@ const MEAN_SESSION_SECONDS: f64 = 15_600.0;
 
 /// Every personal or secret text of the simulator contains one of these: friendly names, license
 /// keys, machine codes, addresses (of the range for benchmarks, RFC 2544), names and passwords. A
-/// client must not show any of them. With [`Identities::Lifelike`], only addresses contain one.
+/// client must not show any of them. With [`InventedTexts::Lifelike`], only addresses contain one.
 pub const CANARIES: [&str; 5] = ["CANARY-", "CNARY-", "canary-", "198.18.", "198.19."];
 
 /// The machine of a row that records none.
@@ -124,7 +124,7 @@ pub(crate) struct Catalogue {
     keys: Vec<Key>,
     keys_by_product: Vec<Range<u32>>,
     attendance: Vec<f64>,
-    identities: Identities,
+    identities: InventedTexts,
 }
 
 impl Catalogue {
@@ -134,7 +134,7 @@ impl Catalogue {
             keys: Vec::new(),
             keys_by_product: Vec::new(),
             attendance: Vec::new(),
-            identities: Identities::Canaries,
+            identities: InventedTexts::Canaries,
         };
         for (index, product) in PRODUCTS.iter().enumerate() {
             let first = catalogue.keys.len() as u32;
@@ -151,9 +151,9 @@ impl Catalogue {
     }
 
     /// The same catalogue with other personal texts. Only they differ, and no count with them.
-    pub(crate) fn with_identities(mut self, identities: Identities) -> Self {
+    pub(crate) fn with_identities(mut self, identities: InventedTexts) -> Self {
         self.identities = identities;
-        if identities == Identities::Lifelike {
+        if identities == InventedTexts::Lifelike {
             for (number, key) in (0_u64..).zip(&mut self.keys) {
                 let mut random = Random::for_stream(&[self.seed, 0x4e7, number]);
                 key.text.replace_range(..CANARY_GROUP.len(), &key_group(&mut random));
@@ -248,8 +248,8 @@ impl Catalogue {
     pub(crate) fn machine_code(&self, machine: u32) -> Option<String> {
         let hash = hash_of(&[self.seed, 0xc0de, u64::from(machine)]);
         (machine != NO_MACHINE).then(|| match self.identities {
-            Identities::Canaries => format!("canary-{hash:016x}"),
-            Identities::Lifelike => format!("{hash:016x}"),
+            InventedTexts::Canaries => format!("canary-{hash:016x}"),
+            InventedTexts::Lifelike => format!("{hash:016x}"),
         })
     }
 
@@ -264,8 +264,8 @@ impl Catalogue {
         let pick = |shift: u32, count: usize| (hash >> shift) as usize % count;
         let person = PEOPLE[pick(8, PEOPLE.len())];
         let prefix = match self.identities {
-            Identities::Canaries => "CANARY-",
-            Identities::Lifelike => "",
+            InventedTexts::Canaries => "CANARY-",
+            InventedTexts::Lifelike => "",
         };
         match hash % 100 {
             0..15 => None,
@@ -277,8 +277,8 @@ impl Catalogue {
     /// The name of a person in the data of the Object Log.
     pub(crate) fn person(&self, object: i64) -> String {
         match self.identities {
-            Identities::Canaries => PERSON_CANARY.to_owned(),
-            Identities::Lifelike => {
+            InventedTexts::Canaries => PERSON_CANARY.to_owned(),
+            InventedTexts::Lifelike => {
                 let hash = hash_of(&[self.seed, 0x9e5, object.unsigned_abs()]);
                 let first = PEOPLE[hash as usize % PEOPLE.len()];
                 let last = SURNAMES[(hash >> 16) as usize % SURNAMES.len()];
@@ -290,8 +290,8 @@ impl Catalogue {
     /// The secret of a product.
     pub(crate) fn password(&self, product: &Product) -> String {
         match self.identities {
-            Identities::Canaries => format!("{PASSWORD_CANARY}-{}", product.id),
-            Identities::Lifelike => {
+            InventedTexts::Canaries => format!("{PASSWORD_CANARY}-{}", product.id),
+            InventedTexts::Lifelike => {
                 format!("{:016x}", hash_of(&[self.seed, 0x9a55, product.id.unsigned_abs()]))
             }
         }
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn lifelike_texts_carry_no_canary_and_change_no_count() {
         let canaries = Catalogue::new(3, 12.0);
-        let lifelike = Catalogue::new(3, 12.0).with_identities(Identities::Lifelike);
+        let lifelike = Catalogue::new(3, 12.0).with_identities(InventedTexts::Lifelike);
         let texts = (0..200).flat_map(|machine| {
             let texts = [lifelike.machine_code(machine), lifelike.friendly_name(machine)];
             let person = lifelike.person(i64::from(machine));

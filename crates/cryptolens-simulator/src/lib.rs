@@ -44,7 +44,7 @@ pub use catalogue::CANARIES;
 pub use faults::{Fault, FaultError, FaultKind, kinds_help};
 pub use log::Log;
 pub use method::{Method, UnknownMethod};
-pub use options::{Identities, Options};
+pub use options::{InventedTexts, Options};
 pub use server::{Running, SimulatorError, run, start};
 pub use truth::Truth;
 

@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How the personal and secret texts of the invented vendor look. The counts of a seed are the same
 /// for both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Identities {
+pub enum InventedTexts {
     /// Each contains one of [`crate::CANARIES`], so that a test finds whatever leaks.
     #[default]
     Canaries,
@@ -47,7 +47,7 @@ pub struct Options {
     /// The faults from the beginning.
     pub faults: Vec<Fault>,
     /// The form of personal and secret texts.
-    pub identities: Identities,
+    pub identities: InventedTexts,
 }
 
 impl Options {
@@ -66,7 +66,7 @@ impl Options {
             denied: Vec::new(),
             key_lock: false,
             faults: Vec::new(),
-            identities: Identities::default(),
+            identities: InventedTexts::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::report::document::{
     Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, LookupState, MarkRole,
     Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock, TableColumn,
 };
-use crate::report::identity::Kind;
+use crate::report::identity::IdentityKind;
 use crate::report::objects::{changes, plain};
 use crate::report::options::{IdentityLevel, IncidentOptions};
 use crate::report::record::ObjectRecord;
@@ -64,7 +64,7 @@ impl Builder<'_> {
         document.scope.product_id = self.options.license.product;
         document.scope.key = self.options.license.key.as_ref().and_then(|_| {
             let key = self.material.trail.rows.first().and_then(|row| self.material.trail.key(row.key?));
-            key.map(|key| self.session.identities.show(Kind::Key, &key.key))
+            key.map(|key| self.session.identities.show(IdentityKind::Key, &key.key))
         });
         document.command.clone_from(&self.options.document.command);
         document.level = self.level();
@@ -465,18 +465,14 @@ impl Builder<'_> {
     }
 
     fn finding_changes(&self, incident: &Incident) -> Option<FindingItem> {
+        let finding =
+            |text, basis, facts| FindingItem { id: "changes", label: "Changed before", text, basis, facts };
         let onset = incident.onset();
         let near = self.near_changes(incident);
         let state = self.material.lookup.state(LogKind::Objects.endpoint());
         if state == LookupState::Denied {
             let text = Prose::default().plain("Not known: the token may not call GetObjectLog.");
-            return Some(FindingItem {
-                id: "changes",
-                label: "Changed before",
-                text,
-                basis: String::new(),
-                facts: Vec::new(),
-            });
+            return Some(finding(text, String::new(), Vec::new()));
         }
         let of = incident
             .product
@@ -491,13 +487,7 @@ impl Builder<'_> {
                 "The Object Log has no change to {of} in the 30 min before.{}",
                 last.unwrap_or_default()
             ));
-            return Some(FindingItem {
-                id: "changes",
-                label: "Changed before",
-                text,
-                basis: String::new(),
-                facts: Vec::new(),
-            });
+            return Some(finding(text, String::new(), Vec::new()));
         };
         let ago = onset - time;
         let ago =
@@ -531,7 +521,7 @@ impl Builder<'_> {
             ("time", Datum::Time(Moment { at: time, zone: self.window().zone })),
             ("row_id", Datum::Whole(row.id)),
         ];
-        Some(FindingItem { id: "changes", label: "Changed before", text, basis, facts })
+        Some(finding(text, basis, facts))
     }
 
     /// As `user 22 changed product 3349`.
@@ -646,7 +636,7 @@ impl Builder<'_> {
             let license = lookup.license(seen.product_id, &seen.key);
             Some(vec![
                 license.and_then(|license| lookup.customer(license, level)).into(),
-                Datum::Words(self.session.identities.show(Kind::Key, &seen.key)),
+                Datum::Words(self.session.identities.show(IdentityKind::Key, &seen.key)),
                 Datum::count(hit.failed),
                 Datum::count(of_length(hit.machines)),
                 hit.last_success.map(|at| Moment { at, zone }).into(),
@@ -808,10 +798,13 @@ impl Builder<'_> {
         if let Some(seen) = incident.assessment.hit.first().and_then(|hit| self.material.trail.key(hit.key)) {
             // Short and safe to paste: the pseudonym, or the last group.
             let key = match self.level_of_identities() {
-                IdentityLevel::Masked => self.session.pseudonyms.show(Kind::Key, &seen.key),
-                IdentityLevel::Customers | IdentityLevel::Full => {
-                    self.session.identities.show(Kind::Key, &seen.key).trim_start_matches("…-").to_owned()
-                }
+                IdentityLevel::Masked => self.session.pseudonyms.show(IdentityKind::Key, &seen.key),
+                IdentityLevel::Customers | IdentityLevel::Full => self
+                    .session
+                    .identities
+                    .show(IdentityKind::Key, &seen.key)
+                    .trim_start_matches("…-")
+                    .to_owned(),
             };
             items.push(StepItem {
                 text: "What one customer sees (a key of the table will do):".to_owned(),

@@ -14,9 +14,9 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::detector::MinuteCount;
-use super::document::{Document, LookupState};
+use super::document::Document;
 use super::error::ReportError;
-use super::identity::Kind;
+use super::identity::IdentityKind;
 use super::lookup::Lookup;
 use super::options::{FailOn, IncidentOptions, ReportAccess};
 use super::record::{JudgedRequest, ObjectRecord, SeenRequest};
@@ -25,7 +25,7 @@ use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK, WindowReader};
 use super::trail::{SeenKey, Trail};
 use super::window::{Window, moment};
-use crate::cryptolens::{ApiError, LogKind, RowFilter, state_code};
+use crate::cryptolens::{RowFilter, state_code};
 use story::Story;
 
 const WEEK: i64 = 7 * 86_400;
@@ -161,7 +161,11 @@ async fn read(
             lookup.licenses(source, product, &keys).await?;
         }
         lookup.companies(source, session.identities.level()).await?;
-        changes = read_changes(source, &mut lookup, incident.onset()).await?;
+        // Of the day before the onset.
+        let onset = incident.onset();
+        let begin = onset.saturating_sub(DAY);
+        let is_near = |row: &ObjectRecord| row.created.is_some_and(|time| (begin..=onset).contains(&time));
+        changes = lookup.changes(source, begin, onset, is_near).await?;
     }
     Ok(Material { trail, reading, usual, story, lookup, changes, is_live })
 }
@@ -213,7 +217,7 @@ fn chosen_key(trail: &Trail, session: &ReportSession, typed: &str) -> Result<u32
                 .map(|(_, seen)| {
                     format!(
                         "{} of product {}",
-                        session.pseudonyms.show(Kind::Key, &seen.key),
+                        session.pseudonyms.show(IdentityKind::Key, &seen.key),
                         seen.product_id
                     )
                 })
@@ -265,36 +269,6 @@ async fn read_week(
     let begins_later = reading.from_beginning
         && reading.oldest.is_none_or(|oldest| oldest > window.from.saturating_add(SLACK));
     Ok((!begins_later).then_some(counts))
-}
-
-/// The rows of the Object Log of the day before the onset.
-async fn read_changes(
-    source: &WindowReader,
-    lookup: &mut Lookup,
-    onset: i64,
-) -> Result<Vec<ObjectRecord>, ReportError> {
-    let filter = RowFilter::default();
-    let endpoint = LogKind::Objects.endpoint();
-    let mut changes = Vec::new();
-    let begin = onset.saturating_sub(DAY);
-    let work = async {
-        let start = source.start::<ObjectRecord>(&filter, begin).await?;
-        let add = |rows: Vec<ObjectRecord>| {
-            let is_near =
-                |row: &ObjectRecord| row.created.is_some_and(|time| (begin..=onset).contains(&time));
-            changes.extend(rows.into_iter().filter(is_near));
-            Ok(())
-        };
-        source.oldest_first(&filter, start, onset, add).await
-    };
-    match work.await {
-        Ok(_) => lookup.set_state(endpoint, LookupState::Answered),
-        Err(ReportError::Api { error: ApiError::Denied, .. }) => {
-            lookup.set_state(endpoint, LookupState::Denied)
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(changes)
 }
 
 /// Exit code 3 where a condition of `--fail-on` holds.

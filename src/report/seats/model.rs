@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::history::{Action, History, SeatEntry};
-use crate::report::identity::{Identities, Kind};
+use crate::report::identity::{Identities, IdentityKind};
 use crate::report::source::ReadingSummary;
 use crate::report::window::{ShownWindow, rfc3339};
 
@@ -156,7 +156,7 @@ impl Audit {
             account: context.account.clone(),
             window: history.window.shown(),
             product_id: context.product_id,
-            key: context.identities.show(Kind::Key, context.key),
+            key: context.identities.show(IdentityKind::Key, context.key),
             identities: context.identities.name(),
             seats: Seats { limit, source: context.limit_source },
             read: ShownSeatsReading {
@@ -201,8 +201,8 @@ impl Audit {
                 .holders
                 .iter()
                 .map(|(machine, seat)| Holder {
-                    machine: context.identities.show(Kind::Machine, machine),
-                    friendly_name: show(Kind::Name, &seat.name),
+                    machine: context.identities.show(IdentityKind::Machine, machine),
+                    friendly_name: show(IdentityKind::Name, &seat.name),
                     since: time(seat.since),
                     expires: time(seat.expires),
                     overdraft: seat.overdraft,
@@ -219,8 +219,8 @@ impl Audit {
                 .map(|entry: &SeatEntry| Line {
                     time: time(entry.time),
                     action: entry.action.name(),
-                    machine: show(Kind::Machine, &entry.machine),
-                    friendly_name: show(Kind::Name, &entry.name),
+                    machine: show(IdentityKind::Machine, &entry.machine),
+                    friendly_name: show(IdentityKind::Name, &entry.name),
                     expires: entry.expires.map(time),
                     overdraft: entry.overdraft,
                     used: entry.used,

@@ -13,7 +13,7 @@ use super::tally::{QUARTER, WebApiTally, largest_first};
 use crate::cryptolens::state_code::{DESCRIBED, classify};
 use crate::cryptolens::{EventType, Outcome, Product};
 use crate::report::count::{Counts, ShownCounts, of_length, ratio};
-use crate::report::identity::{Identities, Kind};
+use crate::report::identity::{Identities, IdentityKind};
 use crate::report::source::{ReadingSummary, SLACK};
 use crate::report::window::{ShownWindow, Window, local, rfc3339};
 
@@ -245,8 +245,8 @@ impl WebApiReport {
                 .collect(),
             states: states(tally, context.described),
             keys: keys(tally, context.identities, all_outcomes),
-            machines: identified(Kind::Machine, &tally.machines),
-            friendly_names: identified(Kind::Name, &tally.names),
+            machines: identified(IdentityKind::Machine, &tally.machines),
+            friendly_names: identified(IdentityKind::Name, &tally.names),
         }
     }
 
@@ -361,7 +361,7 @@ fn keys(tally: &WebApiTally, identities: &Identities, all_outcomes: bool) -> Key
     let (failing, only_failing) = failing(tally.keys.values());
     let notable = |(key, counts): (Box<str>, Counts)| {
         let share = ratio(counts.requests(), requests).filter(|share| *share > NOTABLE_SHARE)?;
-        Some(NotableKey { key: identities.show(Kind::Key, &key), share, counts: counts.into() })
+        Some(NotableKey { key: identities.show(IdentityKind::Key, &key), share, counts: counts.into() })
     };
     Keys {
         requests,
@@ -377,7 +377,7 @@ fn keys(tally: &WebApiTally, identities: &Identities, all_outcomes: bool) -> Key
 
 fn identified<S: std::hash::BuildHasher>(
     counts: &std::collections::HashMap<Box<str>, Counts, S>,
-    kind: Kind,
+    kind: IdentityKind,
     context: &WebApiContext<'_>,
     all_outcomes: bool,
 ) -> Identified {
