@@ -81,6 +81,8 @@ impl SessionState {
     pub fn resume(&mut self, position: &Position, without_id: RowsWithoutId, now: Duration) {
         self.without_id = without_id;
         self.witnesses.add(now, position.cursor());
+        // After a failed commit the rest of a backlog may be as long as it was.
+        self.answered = None;
     }
 
     /// Records an answer that showed `id` and is no page of a poll.
@@ -274,8 +276,11 @@ impl Poll {
         session.largest_page = session.largest_page.max(page.listed);
         let full = page.full || page.listed >= session.largest_page.max(1);
 
-        // As for rows with an id: what lies below the floor was met before. A guessed page may begin there.
-        let without_id = page.without_id.iter().map(|before| before.unwrap_or(asked));
+        // As for rows with an id: what lies below the floor was met before. A guessed page may begin
+        // there, and so does a poll whose floor the API refuses to be asked after.
+        let is_above = page.rows.first().is_some_and(|row| row.id() > position.floor());
+        let first = if is_above { asked.max(position.floor()) } else { asked };
+        let without_id = page.without_id.iter().map(|before| before.unwrap_or(first));
         let no_id = session.meet_without_id(without_id.filter(|before| *before >= position.floor()));
         let mut statistics = PageStatistics { no_id, duplicate: page.repeated, ..PageStatistics::default() };
         let floor_before = position.floor();
@@ -329,7 +334,9 @@ impl Poll {
             session.without_id = session.without_id.split_off(&position.floor());
             session.unreadable = session.unreadable.split_off(&position.floor());
         }
-        session.witnesses.forget_before(exchange.sent.monotonic);
+        // Pages of strands are used after pages that were sent later than they were, by far less than
+        // an overlap.
+        session.witnesses.forget_before(exchange.sent.monotonic.saturating_sub(session.overlap));
 
         self.at = end.unwrap_or(self.at);
         let complete = !is_guess && (highest.is_none() || (!full && self.at > self.cursor_before));

@@ -15,7 +15,7 @@ use super::batch::{Batch, Direction, Disorder, ReadPage};
 use super::clock::TimestampPair;
 use super::fetch::{Fetched, PeekedRow, fetch};
 use super::source::PageSource;
-use super::strands::{GuessFailure, LogEnd, PageOutline, Question, Strands};
+use super::strands::{LogEnd, PageOutline, Question, QuestionFailure, Strands};
 use crate::cryptolens::{ApiError, PageQuery, Row};
 use crate::task::join;
 
@@ -91,7 +91,14 @@ impl<R: Row> Guesses<R> {
 
     /// The next page, if it is there already.
     pub(super) fn take(&mut self) -> Option<ReadPage<R>> {
-        self.strands.take().map(|(_, page)| page)
+        let position = self.strands.position();
+        let (asked, mut page) = self.strands.take()?;
+        if asked != position {
+            // What stands before the first row stands behind a row on the page that came this far,
+            // too.
+            page.batch.without_id.retain(Option::is_some);
+        }
+        Some(page)
     }
 
     /// Sends what is to be asked for now. Returns the number of requests.
@@ -169,10 +176,10 @@ impl<R: Row> Guesses<R> {
                     Landing::Position(Ok(ReadPage { batch, exchange, asked, is_guess: false }))
                 }
                 Err(error) => {
-                    let is_first = self.strands.position_failed(is_throttling(&error));
+                    let is_news = self.strands.position_failed(QuestionFailure::of(&error));
                     match error {
                         // It was sent before the wait that the server asked for.
-                        ApiError::RateLimited { .. } if !is_first => {
+                        ApiError::RateLimited { .. } if !is_news => {
                             Landing::Guess { shown: None, wait: None }
                         }
                         error => Landing::Position(Err(error)),
@@ -181,9 +188,7 @@ impl<R: Row> Guesses<R> {
             };
         }
         match (result, outline) {
-            (Ok(mut batch), Some(outline)) if outline.last > place => {
-                // What stands before the first row stands behind a row on the page below, too.
-                batch.without_id.retain(Option::is_some);
+            (Ok(batch), Some(outline)) if outline.last > place => {
                 let shown = batch.rows.iter().map(Row::id).max();
                 self.strands.keep(place, outline, ReadPage { batch, exchange, asked, is_guess: true }, took);
                 Landing::Guess { shown, wait: None }
@@ -197,11 +202,10 @@ impl<R: Row> Guesses<R> {
                 Landing::Guess { shown: None, wait: None }
             }
             (Err(error), _) => {
-                let throttled = is_throttling(&error);
-                let failure = if throttled { GuessFailure::Throttled } else { GuessFailure::Other };
-                let is_first = self.strands.failed(place, failure);
-                let asks_to_wait = matches!(error, ApiError::RateLimited { retry_after: Some(_) });
-                Landing::Guess { shown: None, wait: (is_first && asks_to_wait).then_some(error) }
+                let failure = QuestionFailure::of(&error);
+                let is_news = self.strands.failed(place, failure);
+                let must_wait = is_news && failure == QuestionFailure::Throttled { asks_to_wait: true };
+                Landing::Guess { shown: None, wait: must_wait.then_some(error) }
             }
         }
     }
@@ -217,9 +221,16 @@ impl<R: Row> Guesses<R> {
     }
 }
 
-/// True if fewer requests may help.
-fn is_throttling(error: &ApiError) -> bool {
-    matches!(error, ApiError::RateLimited { .. } | ApiError::Timeout)
+impl QuestionFailure {
+    fn of(error: &ApiError) -> QuestionFailure {
+        match error {
+            ApiError::RateLimited { retry_after } => {
+                QuestionFailure::Throttled { asks_to_wait: retry_after.is_some() }
+            }
+            ApiError::Timeout => QuestionFailure::Throttled { asks_to_wait: false },
+            _ => QuestionFailure::Other,
+        }
+    }
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -267,7 +267,7 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
         loop {
             // What is there already comes first, so that strands go on while kept pages are read.
             while let Some(arrival) = guesses.arrived().await {
-                if let Some(page) = self.land(guesses, arrival, position, ahead) {
+                if let Some(page) = self.land(guesses, arrival, position, ahead).await {
                     return page;
                 }
             }
@@ -276,7 +276,7 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
             }
             self.send(guesses);
             let arrival = guesses.next().await;
-            if let Some(page) = self.land(guesses, arrival, position, ahead) {
+            if let Some(page) = self.land(guesses, arrival, position, ahead).await {
                 return page;
             }
         }
@@ -294,9 +294,9 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
         }
     }
 
-    /// Takes what happened to a request. `Some` if the page behind the position is there, or if
-    /// another try must wait.
-    fn land(
+    /// Takes what happened to a request. `Some` if the page behind the position is there, or
+    /// another try must be made for it.
+    async fn land(
         &mut self,
         guesses: &mut Guesses<R>,
         arrival: Arrival<R>,
@@ -321,7 +321,11 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
             Landing::Guess { shown, wait } => {
                 self.policy.guess_ended(took, error.as_ref());
                 ShownIds::add(&mut self.shown.highest, shown, received);
-                wait.map(Err)
+                if let Some(error) = wait {
+                    // Whether the server refuses the position too, its own answer says.
+                    let _ = self.policy.wait(error, Pause::Growing).await;
+                }
+                None
             }
             Landing::Newest(newest) => {
                 self.policy.guess_ended(took, error.as_ref());

@@ -102,11 +102,14 @@ pub(super) enum LogEnd {
     Unknown,
 }
 
-/// Why a guess got no page.
+/// Why a question got no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GuessFailure {
+pub(super) enum QuestionFailure {
     /// The server asked for fewer requests, or did not answer in time.
-    Throttled,
+    Throttled {
+        /// It said for how long nothing is to be asked.
+        asks_to_wait: bool,
+    },
     /// Anything else.
     Other,
 }
@@ -177,6 +180,8 @@ pub(super) struct Strands<P> {
     sent: u64,
     /// Answers to questions with lower numbers say nothing about the number that is allowed now.
     reduced_at: u64,
+    /// Questions with lower numbers were sent before the last wait that the server asked for.
+    waited_at: u64,
     answers_since_event: usize,
     pace: Pace,
     #[cfg(test)]
@@ -217,6 +222,7 @@ impl<P> Strands<P> {
             failed: BTreeSet::new(),
             sent: 0,
             reduced_at: 0,
+            waited_at: 0,
             answers_since_event: 0,
             pace: Pace::default(),
             #[cfg(test)]
@@ -488,18 +494,14 @@ impl<P> Strands<P> {
         }
     }
 
-    /// A guess got no answer. True if it is the first sign of throttling since the number of
-    /// questions was reduced last.
-    pub(super) fn failed(&mut self, asked: i64, failure: GuessFailure) -> bool {
+    /// A guess got no answer. True if it says something new about throttling.
+    pub(super) fn failed(&mut self, asked: i64, failure: QuestionFailure) -> bool {
         let number = self.landed(asked, None);
-        match failure {
-            GuessFailure::Throttled => self.reduce(number),
-            GuessFailure::Other => {
-                self.failures += 1;
-                self.failed.insert(asked);
-                false
-            }
+        if failure == QuestionFailure::Other {
+            self.failures += 1;
+            self.failed.insert(asked);
         }
+        self.is_news(number, failure)
     }
 
     /// The page behind the position, which was asked for `took` milliseconds ago, is read; it goes
@@ -512,11 +514,26 @@ impl<P> Strands<P> {
         }
     }
 
-    /// The question for the page behind the position failed. True if it is the first sign of
-    /// throttling since the number of questions was reduced last.
-    pub(super) fn position_failed(&mut self, is_throttled: bool) -> bool {
+    /// The question for the page behind the position failed. True if it says something new about
+    /// throttling.
+    pub(super) fn position_failed(&mut self, failure: QuestionFailure) -> bool {
         let number = self.landed(self.position, None);
-        is_throttled && self.reduce(number)
+        self.is_news(number, failure)
+    }
+
+    /// Takes note of throttling. False for what was sent before the last time: before the wait if
+    /// this asks for one, else before the number of questions was reduced.
+    fn is_news(&mut self, number: u64, failure: QuestionFailure) -> bool {
+        let QuestionFailure::Throttled { asks_to_wait } = failure else { return false };
+        let is_first = self.reduce(number);
+        if !asks_to_wait {
+            return is_first;
+        }
+        let is_first = number > self.waited_at;
+        if is_first {
+            self.waited_at = self.sent;
+        }
+        is_first
     }
 
     /// The next page that is there already, with the place that it was asked after.

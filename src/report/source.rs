@@ -95,13 +95,12 @@ impl WindowReader {
             let ahead = ReadAhead::Guesses { until: Some(oldest.saturating_sub(SLACK)) };
             let page = pages.page(progression.last, ahead);
             let page = self.unless_stopped(page).await?.map_err(failed::<R>)?;
-            let Some(rows) = progression.accept(page)? else { break };
-            let newest = rows.iter().filter_map(Row::time).max();
+            let Some(NewRows { rows, times }) = progression.accept(page)? else { break };
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
             if let Some(further) = each(rows) {
                 oldest = oldest.min(further);
             }
-            if newest.is_some_and(|time| time < oldest.saturating_sub(SLACK)) {
+            if times.is_some_and(|(_, newest)| newest < oldest.saturating_sub(SLACK)) {
                 break;
             }
         }
@@ -126,10 +125,9 @@ impl WindowReader {
             let ahead = ReadAhead::Guesses { until: (end < i64::MAX).then_some(end) };
             let page = pages.page(progression.last, ahead);
             let page = self.unless_stopped(page).await?.map_err(failed::<R>)?;
-            let Some(rows) = progression.accept(page)? else { break };
-            let oldest = rows.iter().filter_map(Row::time).min();
+            let Some(NewRows { rows, times }) = progression.accept(page)? else { break };
             self.progress.forward(rows.len(), rows.last().and_then(Row::time));
-            if oldest.is_some_and(|time| time > end) {
+            if times.is_some_and(|(oldest, _)| oldest > end) {
                 break;
             }
             each(rows)?;
@@ -277,6 +275,15 @@ impl RetryPolicy for FewTries {
     }
 }
 
+/// The rows of a page that were not handed over before.
+#[derive(Debug)]
+struct NewRows<R> {
+    rows: Vec<R>,
+    /// The oldest and the newest time on the whole page. A guessed page may have a single new row,
+    /// whose time alone says nothing about where the window ends.
+    times: Option<(i64, i64)>,
+}
+
 /// Where a reading has come to.
 #[derive(Debug, Clone, Copy)]
 struct Progression {
@@ -284,17 +291,19 @@ struct Progression {
     direction: Direction,
     /// The id of the last row; 0 before the first, as the API counts 0 as absent.
     last: i64,
+    /// Rows without an id that were met behind the last row.
+    behind_last: u64,
     summary: ReadingSummary,
 }
 
 impl Progression {
     fn new(endpoint: Endpoint, direction: Direction, last: i64) -> Progression {
-        Progression { endpoint, direction, last, summary: ReadingSummary::default() }
+        Progression { endpoint, direction, last, behind_last: 0, summary: ReadingSummary::default() }
     }
 
     /// The rows of a page that are new, or `None` at the end of the log: after a page without any
     /// element, because a short one is no sign of the end.
-    fn accept<R: Row>(&mut self, page: ReadPage<R>) -> Result<Option<Vec<R>>, ReportError> {
+    fn accept<R: Row>(&mut self, page: ReadPage<R>) -> Result<Option<NewRows<R>>, ReportError> {
         let ReadPage { batch, asked, .. } = page;
         if batch.listed == 0 {
             self.summary.whole_log = true;
@@ -306,20 +315,31 @@ impl Progression {
         }
         let mut rows = batch.rows;
         // The rows between the id that was asked after and the last one are read again on purpose.
+        let times = rows.iter().filter_map(Row::time);
+        let times = times.clone().min().zip(times.max());
         let unasked = rows.iter().filter(|row| !self.direction.is_beyond(row.id(), asked)).count();
         rows.retain(|row| self.direction.is_beyond(row.id(), self.last));
         let Some(last) = rows.last() else {
             // Nothing but rows from before: asking again would give the same for ever.
             return Err(ReportError::Pages { endpoint, fault: PageFault::Order });
         };
+        // Each belongs to the row before it. Those of rows that were handed over were met with them, but
+        // what stands behind the last one may be cut off by the end of its page.
+        let behind = |id: i64| {
+            of_length(batch.without_id.iter().filter(|before| before.unwrap_or(asked) == id).count())
+        };
+        let is_new = |before: &&Option<i64>| self.direction.is_beyond(before.unwrap_or(asked), self.last);
+        let without_id = of_length(batch.without_id.iter().filter(is_new).count())
+            + behind(self.last).saturating_sub(self.behind_last);
+        self.behind_last = behind(last.id());
         self.last = last.id();
         let summary = &mut self.summary;
         summary.oldest = rows.iter().filter_map(Row::time).chain(summary.oldest).min();
         summary.pages += 1;
         summary.rows += of_length(rows.len());
         summary.duplicates += of_length(unasked) + batch.repeated;
-        summary.without_id += of_length(batch.without_id.len());
-        Ok(Some(rows))
+        summary.without_id += without_id;
+        Ok(Some(NewRows { rows, times }))
     }
 }
 
@@ -354,7 +374,7 @@ mod tests {
         ids: &[i64],
     ) -> Result<Option<Vec<i64>>, PageFault> {
         match progression.accept(page_after(asked, progression.direction, ids, 0)) {
-            Ok(rows) => Ok(rows.map(|rows| rows.iter().map(Row::id).collect())),
+            Ok(new) => Ok(new.map(|new| new.rows.iter().map(Row::id).collect())),
             Err(ReportError::Pages { fault, .. }) => Err(fault),
             Err(error) => panic!("{error}"),
         }
@@ -382,6 +402,34 @@ mod tests {
         assert_eq!(accepted(&mut progression, &[4, 6]), Ok(Some(vec![4, 6])));
         assert_eq!(accepted_after(&mut progression, 4, &[6, 7]), Ok(Some(vec![7])));
         assert_eq!((progression.summary.rows, progression.summary.duplicates), (3, 0));
+    }
+
+    #[test]
+    fn rows_without_an_id_that_a_guessed_page_has_again_are_counted_once() {
+        let mut progression = Progression::new(LogKind::WebApi.endpoint(), Direction::OldestFirst, 0);
+        for (asked, ids, without_id) in [
+            (0, &[1, 2, 3][..], &[Some(1), Some(3)][..]),
+            // It begins in the page before, and shows one more behind the row that ended that one.
+            (1, &[2, 3, 4], &[Some(3), Some(3)]),
+            (4, &[5], &[None, Some(5)]),
+            (5, &[6], &[None]),
+        ] {
+            let mut page = page_after(asked, Direction::OldestFirst, ids, 0);
+            page.batch.without_id = without_id.to_vec();
+            progression.accept(page).unwrap();
+        }
+        assert_eq!(progression.summary.without_id, 5);
+    }
+
+    #[test]
+    fn one_new_row_with_a_wrong_time_ends_no_reading() {
+        let mut progression = Progression::new(LogKind::WebApi.endpoint(), Direction::OldestFirst, 3);
+        let mut page = page_after(1, Direction::OldestFirst, &[2, 3, 4], 0);
+        for (row, time) in page.batch.rows.iter_mut().zip([100, 101, 999_999]) {
+            row.time = Some(time);
+        }
+        let new = progression.accept(page).unwrap().unwrap();
+        assert_eq!((new.rows.len(), new.times), (1, Some((100, 999_999))));
     }
 
     #[test]

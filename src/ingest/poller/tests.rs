@@ -135,8 +135,8 @@ impl PageSource for Fake {
             if world.refuses_gone && query.starting_after > 0 && query.starting_after < oldest {
                 return (Err(ApiError::BadRequest { status: None }), None, 0);
             }
-            let after = world.rows.iter().filter(|(id, _)| *id > query.starting_after);
-            let rows: Vec<_> = after.take(query.limit.into()).copied().collect();
+            let after = world.rows.partition_point(|(id, _)| *id <= query.starting_after);
+            let rows: Vec<_> = world.rows.iter().skip(after).take(query.limit.into()).copied().collect();
             if rows.iter().any(|(id, _)| world.oversized == Some(*id)) {
                 return (Err(ApiError::Decode(DecodeFault::TooLarge)), None, 0);
             }
@@ -379,6 +379,20 @@ async fn a_backlog_is_read_by_several_requests_at_a_time_and_news_by_one() {
     running.after(MINUTE).await;
     assert!(running.kept() == all(21_000));
     assert_eq!(running.fake.world(|world| world.peak_under_way), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_many_overlaps_is_read_with_few_requests() {
+    // Eight pages a second: five overlaps long.
+    const PAGES: i64 = 2400;
+    let latency = Duration::from_secs(1);
+    let running = Running::with_concurrency(World { rows: old(PAGES * 100), latency, ..World::default() }, 8);
+    running.after(7 * MINUTE).await;
+    assert!(running.kept() == all(PAGES * 100));
+    // What was read in the first overlap is read again.
+    let requests = running.fake.requests().len();
+    assert!(requests <= 2400 * 12 / 10 + 600, "{requests} requests for {PAGES} pages");
     running.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! A whole reading with several requests under way, against a log with gaps and uneven density on a
 //! server that fails now and then, must hand over what one request after the other does.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -21,6 +22,8 @@ const FIRST: i64 = 1_700_000_000;
 #[derive(Debug, Clone)]
 struct World {
     ids: Vec<i64>,
+    /// Those of the ids that cannot be read.
+    nameless: BTreeSet<i64>,
     /// Rows that become visible only while the log is read, each after so many requests.
     late: Vec<(usize, i64)>,
     /// How often a request fails, in percent.
@@ -29,6 +32,8 @@ struct World {
     empty: u32,
     /// A server's own largest page.
     cap: usize,
+    /// Ids that are no row's are refused with a wait of minutes.
+    refuses_others: bool,
     seed: u64,
 }
 
@@ -44,7 +49,7 @@ impl PageSource for Server {
         peek: impl FnOnce(R) + Send,
     ) -> Result<Answered<Page<R>>, ApiError> {
         let sent = Instant::now();
-        let (wait, failure, ids) = {
+        let (wait, failure, ids, without_id) = {
             let (world, random, requests) = &mut *self.world.lock().unwrap();
             *requests += 1;
             let shown = world.late.extract_if(.., |(after, _)| *after <= *requests);
@@ -61,6 +66,10 @@ impl PageSource for Server {
                 let which = random.random_range(0..errors.len());
                 errors[which].clone()
             });
+            let is_other =
+                query.starting_after > 0 && world.ids.binary_search(&query.starting_after).is_err();
+            let refusal = ApiError::RateLimited { retry_after: Some(Duration::from_secs(120)) };
+            let failure = failure.or_else(|| (world.refuses_others && is_other).then_some(refusal));
             let limit = usize::from(query.limit).min(world.cap);
             let empty = world.empty > 0 && random.random_ratio(world.empty, 100) && query.starting_after > 0;
             let mut ids: Vec<i64> = match query.newest_first {
@@ -74,7 +83,17 @@ impl PageSource for Server {
                 }
             };
             ids.dedup();
-            (random.random_range(50..150), failure, ids)
+            let mut without_id = Vec::new();
+            let mut before = None;
+            for id in &ids {
+                if world.nameless.contains(id) {
+                    without_id.push(before);
+                } else {
+                    before = Some(*id);
+                }
+            }
+            ids.retain(|id| !world.nameless.contains(id));
+            (random.random_range(50..150), failure, ids, without_id)
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
         if let Some(failure) = failure {
@@ -84,7 +103,7 @@ impl PageSource for Server {
             peek(row(*last));
         }
         tokio::task::yield_now().await;
-        let value = Page { rows: ids.into_iter().map(row).collect(), without_id: Vec::new() };
+        let value = Page { rows: ids.into_iter().map(row).collect(), without_id };
         Ok(Answered { value, server_time: None, sent, received: Instant::now() })
     }
 }
@@ -97,7 +116,7 @@ fn row<R: Row>(id: i64) -> R {
     row
 }
 
-/// Tries for ever, soon.
+/// Tries for ever, soon; gives up where the server asks for a wait.
 struct Patient;
 
 impl RetryPolicy for Patient {
@@ -107,20 +126,23 @@ impl RetryPolicy for Patient {
 
     fn guess_ended(&mut self, _: Duration, _: Option<&ApiError>) {}
 
-    async fn wait(&mut self, _: ApiError, _: Pause) -> Result<(), ApiError> {
+    async fn wait(&mut self, error: ApiError, _: Pause) -> Result<(), ApiError> {
+        if matches!(error, ApiError::RateLimited { retry_after: Some(_) }) {
+            return Err(error);
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
         Ok(())
     }
 }
 
 /// Reads the log to its end. Returns the ids in the order in which they came, how many requests
-/// were made, and how long it took.
+/// were made, how long it took, and how many rows without an id were met.
 fn read(
     world: &World,
     direction: Direction,
     concurrency: u8,
     flaw: Option<StrandFlaw>,
-) -> (Vec<i64>, usize, Duration) {
+) -> (Vec<i64>, usize, Duration, usize) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -133,8 +155,18 @@ fn read(
                 .with_concurrency(Concurrency::new(concurrency).unwrap());
         reader.flaw = flaw;
         let (mut position, mut ids) = (0, Vec::new());
+        // By the row before, as a poll counts them.
+        let mut nameless: BTreeMap<i64, usize> = BTreeMap::new();
         loop {
             let page = reader.page(position, ReadAhead::Guesses { until: None }).await.unwrap();
+            let mut behind: BTreeMap<i64, usize> = BTreeMap::new();
+            for before in &page.batch.without_id {
+                *behind.entry(before.unwrap_or(page.asked)).or_default() += 1;
+            }
+            for (id, rows) in behind {
+                let met = nameless.entry(id).or_default();
+                *met = rows.max(*met);
+            }
             let is_new = |id: &i64| direction.is_beyond(*id, position);
             let new: Vec<i64> = page.batch.rows.iter().map(Row::id).filter(is_new).collect();
             if let Some(last) = new.last() {
@@ -145,7 +177,7 @@ fn read(
             ids.extend(new);
         }
         let requests = server.world.lock().unwrap().2;
-        (ids, requests, began.elapsed())
+        (ids, requests, began.elapsed(), nameless.into_values().sum())
     })
 }
 
@@ -157,8 +189,9 @@ fn world() -> impl Strategy<Value = World> {
         prop_oneof![Just(0_u32), Just(5), Just(30)],
         prop_oneof![3 => Just(1000_usize), 1 => 1..10_usize],
         any::<u64>(),
+        prop_oneof![Just(0_u32), Just(10)],
     )
-        .prop_map(|(gaps, late, failing, cap, seed)| {
+        .prop_map(|(gaps, late, failing, cap, seed, nameless)| {
             let mut id = 0;
             let ids: Vec<i64> = gaps
                 .into_iter()
@@ -167,8 +200,15 @@ fn world() -> impl Strategy<Value = World> {
                     id
                 })
                 .collect();
-            let late = late.into_iter().filter(|(_, id)| !ids.contains(id)).collect();
-            World { ids, late, failing, empty: 0, cap, seed }
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            // A page of which no id can be read ends a reading.
+            let mut nameless: BTreeSet<i64> =
+                ids.iter().copied().filter(|_| random.random_ratio(nameless, 100)).collect();
+            nameless.retain(|id| cap >= 10 && id % 2 == 0 && !ids.contains(&(id - 2)));
+            // A late row would come between a row and what stands behind it.
+            let is_late = |id: i64| nameless.is_empty() && !ids.contains(&id);
+            let late = late.into_iter().filter(|(_, id)| is_late(*id)).collect();
+            World { ids, nameless, late, failing, empty: 0, cap, refuses_others: false, seed }
         })
 }
 
@@ -184,8 +224,10 @@ proptest! {
         newest_first in any::<bool>(),
     ) {
         let direction = if newest_first { Direction::NewestFirst } else { Direction::OldestFirst };
-        let (read, _, _) = read(&world, direction, concurrency, None);
+        let (read, _, _, nameless) = read(&world, direction, concurrency, None);
+        prop_assert_eq!(nameless, world.nameless.len());
         let mut expected = world.ids.clone();
+        expected.retain(|id| !world.nameless.contains(id));
         if newest_first {
             expected.reverse();
         }
@@ -200,18 +242,38 @@ proptest! {
 }
 
 fn even(rows: i64) -> World {
-    World { ids: (1..=rows).collect(), late: Vec::new(), failing: 0, empty: 0, cap: 1000, seed: 7 }
+    World {
+        ids: (1..=rows).collect(),
+        nameless: BTreeSet::new(),
+        late: Vec::new(),
+        failing: 0,
+        empty: 0,
+        cap: 1000,
+        refuses_others: false,
+        seed: 7,
+    }
 }
 
 #[test]
 fn eight_requests_at_a_time_are_about_eight_times_as_fast() {
     for direction in [Direction::OldestFirst, Direction::NewestFirst] {
         let world = even(2000);
-        let (one, one_requests, one_took) = read(&world, direction, 1, None);
-        let (eight, requests, took) = read(&world, direction, 8, None);
+        let (one, one_requests, one_took, _) = read(&world, direction, 1, None);
+        let (eight, requests, took, _) = read(&world, direction, 8, None);
         assert_eq!(one, eight);
         let (time, asked) = (took.as_millis() * 100 / one_took.as_millis(), requests * 100 / one_requests);
         assert!(time <= 16 && asked <= 120, "{direction:?}: {time} % of the time, {asked} % of the requests");
+    }
+}
+
+#[test]
+fn the_waits_that_guesses_are_asked_for_end_no_reading() {
+    for direction in [Direction::OldestFirst, Direction::NewestFirst] {
+        let ids: Vec<i64> = (1..=1500).map(|row| row * 1000).collect();
+        let world = World { ids: ids.clone(), refuses_others: true, ..even(0) };
+        let mut read = read(&world, direction, 8, None).0;
+        read.sort_unstable();
+        assert_eq!(read, ids);
     }
 }
 

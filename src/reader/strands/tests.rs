@@ -6,6 +6,8 @@ use std::collections::BinaryHeap;
 
 use super::*;
 
+const THROTTLED: QuestionFailure = QuestionFailure::Throttled { asks_to_wait: false };
+
 /// A small generator (splitmix64), so that a world is the same everywhere.
 struct Random(u64);
 
@@ -154,14 +156,14 @@ fn read(world: &World, concurrency: usize, seed: u64, flaw: Option<StrandFlaw>) 
         if is_refused {
             reading.refusals += 1;
             if is_position {
-                strands.position_failed(true);
+                strands.position_failed(THROTTLED);
             } else {
-                strands.failed(asked, GuessFailure::Throttled);
+                strands.failed(asked, THROTTLED);
             }
             continue;
         }
         if world.refuses && asked != 0 && world.ids.binary_search(&asked).is_err() {
-            strands.failed(asked, GuessFailure::Other);
+            strands.failed(asked, QuestionFailure::Other);
             continue;
         }
         let page = world.page(asked);
@@ -293,4 +295,19 @@ fn each_wrong_rule_loses_rows_in_some_world() {
         });
         assert!(caught, "{flaw:?}");
     }
+}
+
+#[test]
+fn a_wait_that_is_asked_for_is_news_also_where_the_number_was_reduced_before() {
+    const ASKS: QuestionFailure = QuestionFailure::Throttled { asks_to_wait: true };
+    let mut strands: Strands<()> = Strands::new(0, 8, LogEnd::Unknown);
+    for at in [100, 200, 300] {
+        strands.keep(at, PageOutline { first: at + 1, last: at + 10, listed: 10, left: None }, (), 100);
+    }
+    while strands.next().is_some() {}
+    assert!(strands.under_way() > 1);
+    let asked: Vec<i64> = strands.flights.keys().copied().filter(|asked| *asked != 0).collect();
+    assert!(strands.failed(asked[0], THROTTLED), "it reduces the number");
+    assert!(strands.position_failed(ASKS), "sent before that, but nothing was waited for yet");
+    assert!(asked.get(1).is_none_or(|asked| !strands.failed(*asked, ASKS)), "sent before the wait");
 }
