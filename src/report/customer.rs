@@ -129,8 +129,11 @@ async fn read(
         license.map(|license| [Some(license.id), license.global_id].into_iter().flatten().collect());
     let changes = match ids {
         Some(ids) => {
+            let first = session.objects_first_code;
+            // Objects of other kinds have numbers of their own, which may be the same.
             let is_of_license = |row: &ObjectRecord| {
                 row.created.is_some_and(|time| window.contains(time))
+                    && resource_type(row.resource_type, first) == "license_key"
                     && row.affected_object_id.is_some_and(|id| ids.contains(&id))
             };
             lookup.changes(source, window.from, window.to, is_of_license).await?

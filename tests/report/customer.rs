@@ -1,6 +1,7 @@
 //! `report customer`: what one of the customers sees on the morning of `incident`.
 
-use serde_json::Value;
+use cryptolens_simulator::LicenseTerms;
+use serde_json::{Value, json};
 
 use super::incident::{ONSET, block, item, key, logs, requests};
 use super::stub::{Logs, Stub};
@@ -88,4 +89,25 @@ fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("The token may not call"), "{text}");
+}
+
+/// A product may have the number that a key has, and is another object.
+#[test]
+fn the_changes_of_the_license_are_those_of_no_other_object() {
+    let change = |id: i64, resource: i64, field: &str| {
+        json!({
+            "id": id, "created": ONSET - 600, "resourceType": resource, "resourceAction": 2,
+            "affectedObjectId": 77, "performedByUserId": "22", "data": format!(r#"{{"{field}":[1,2]}}"#),
+        })
+    };
+    let license = LicenseTerms { seats: 5, global_id: Some(77), ..LicenseTerms::default() };
+    let stub = Stub::start(Logs {
+        objects: vec![change(1, 5, "Period"), change(2, 3, "F1"), change(3, 1, "F2")],
+        details: vec![(3349, key(0), license)],
+        ..logs()
+    });
+    let report = report(&stub, "HCGXC", &[]);
+    let changes = block(&report, "changes")["rows"].as_array().unwrap();
+    let of: Vec<_> = changes.iter().map(|row| (&row["resource"], &row["changes"])).collect();
+    assert_eq!(of, [(&json!("license key"), &json!("F1 1 → 2"))]);
 }
