@@ -32,10 +32,32 @@ enum NamedReport {
     Changes,
 }
 
+impl NamedReport {
+    const fn name(self) -> &'static str {
+        match self {
+            NamedReport::Log(log) => log.name(),
+            NamedReport::Incident => "incident",
+            NamedReport::Customer => "customer",
+            NamedReport::Changes => "changes",
+        }
+    }
+
+    /// Flags of other reports, which this one has no use for.
+    const fn refused(self) -> &'static [&'static [&'static Setting]] {
+        match self {
+            NamedReport::Log(_) => &[OF_INCIDENT, OF_CHANGES, &[&table::REPORT_TABLE]],
+            NamedReport::Incident => &[OF_LOGS, OF_CHANGES],
+            NamedReport::Customer => &[OF_LOGS, OF_INCIDENT, OF_CHANGES, &[&table::KEY]],
+            NamedReport::Changes => &[OF_LOGS, OF_INCIDENT, &[&table::PRODUCT, &table::KEY]],
+        }
+    }
+}
+
 /// Flags that only some reports have.
 const OF_LOGS: &[&Setting] =
     &[&table::REPORT_DAYS, &table::STATES, &table::OUTCOME, &table::NO_COMPARISON, &table::CHART];
-const OF_DOCUMENTS: &[&Setting] = &[&table::REPORT_AT, &table::REPORT_TABLE, &table::REPORT_FAIL_ON];
+const OF_INCIDENT: &[&Setting] = &[&table::REPORT_AT, &table::REPORT_FAIL_ON];
+const OF_CHANGES: &[&Setting] = &[&table::REPORT_RESOURCE, &table::REPORT_USER];
 /// Flags that another command needs to reach the same account.
 const OF_ACCESS: &[&Setting] = &[
     &table::CONFIG_FILE,
@@ -51,24 +73,20 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     let mut sources = Sources::with_file(flags, &SystemEnvironment)?;
     let report = sources.get(&table::REPORT_LOG, |found, setting| {
         let logs = [ReportedLog::WebApi, ReportedLog::Events, ReportedLog::Objects];
-        let mut reports: Vec<(&str, NamedReport)> =
-            logs.iter().map(|log| (log.name(), NamedReport::Log(*log))).collect();
-        reports.push(("incident", NamedReport::Incident));
-        reports.push(("customer", NamedReport::Customer));
-        reports.push(("changes", NamedReport::Changes));
+        let documents = [NamedReport::Incident, NamedReport::Customer, NamedReport::Changes];
+        let reports = logs.map(NamedReport::Log).into_iter().chain(documents);
+        let reports: Vec<(&str, NamedReport)> = reports.map(|report| (report.name(), report)).collect();
         value::one_of(found, setting, &reports)
     });
-    let (name, refused) = match report {
-        Some(NamedReport::Log(log)) => (log.name(), OF_DOCUMENTS),
-        Some(NamedReport::Incident) => ("incident", OF_LOGS),
-        Some(NamedReport::Customer) => ("customer", OF_LOGS),
-        Some(NamedReport::Changes) => ("changes", OF_LOGS),
-        None => ("", &[][..]),
-    };
+    let (name, refused) = report.map_or(("", &[][..]), |report| (report.name(), report.refused()));
     // A variable may be set for another report.
-    if let Some(setting) = refused.iter().find(|setting| sources.at(SourceLevel::Flag, setting).is_some()) {
+    let is_typed = |setting: &Setting| sources.at(SourceLevel::Flag, setting).is_some();
+    if let Some(setting) = refused.iter().copied().flatten().find(|setting| is_typed(setting)) {
         let flag = setting.typed_name();
         return Err(CommandFailure::usage(format_args!("{flag} has no meaning for the {name} report")));
+    }
+    if is_typed(&table::REPORT_AT) && is_typed(&table::TO) {
+        return Err(CommandFailure::usage("--to has no meaning with --at, which looks at both sides of a moment"));
     }
     let customer_key = sources.at(SourceLevel::Flag, &table::REPORT_CUSTOMER);
     match (report, &customer_key) {

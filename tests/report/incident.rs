@@ -275,7 +275,9 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
             "expected list or one of figures, requests, customers, products",
         ),
         (&["--states=2014"], "--states has no meaning for the incident report"),
-        (&["--at=2026-01-05"], "both say where report begins"),
+        (&["--user=22"], "--user has no meaning for the incident report"),
+        (&["--resource=product"], "--resource has no meaning for the incident report"),
+        (&["--at=2026-01-05"], "--to has no meaning with --at"),
         (&["--fail-on=rain"], "expected incident"),
     ] {
         let message = told(&stub, &with(more), 2);
@@ -286,6 +288,10 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
         (
             &["report", "incident", "--from=2999-01-01", "--to=2999-01-02"],
             "the time to report on is in the future",
+        ),
+        (
+            &["report", "incident", "--at=2026-01-05", "--from=2026-01-04"],
+            "both say where report begins",
         ),
         (&["report", "incident", "--since=30d"], "report incident looks at 7 days at most"),
         (&["report", "web-api", "--at=2026-01-01"], "--at has no meaning for the web-api report"),

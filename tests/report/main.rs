@@ -66,6 +66,30 @@ fn ended_at(stub: &Stub, args: &[&str], requests: u64, signal: rustix::process::
     child.wait_with_output().unwrap()
 }
 
+/// What no report uses, it does not take.
+#[test]
+fn flags_of_another_report_are_refused() {
+    let stub = Stub::start(stub::Logs::default());
+    let of_logs = ["--days=1", "--states=2020", "--outcome=failure", "--no-comparison", "--chart=daily"];
+    let of_incident = ["--at=2026-01-05", "--fail-on=incident"];
+    let of_changes = ["--resource=product", "--user=22"];
+    let refused: [(&[&str], &str, &[&[&str]]); 6] = [
+        (&["web-api"], "web-api", &[&of_incident, &of_changes, &["--table=states"]]),
+        (&["events"], "events", &[&of_incident, &of_changes, &["--table=states"]]),
+        (&["objects"], "objects", &[&of_incident, &of_changes, &["--table=states", "--product=3349"]]),
+        (&["incident"], "incident", &[&of_logs, &of_changes]),
+        (&["customer", "HCGXC"], "customer", &[&of_logs, &of_incident, &of_changes, &["--key=HCGXC"]]),
+        (&["changes"], "changes", &[&of_logs, &of_incident, &["--product=3349", "--key=HCGXC"]]),
+    ];
+    for (report, name, flags) in refused {
+        for flag in flags.iter().copied().flatten() {
+            let message = told(&stub, &[&["report"], report, &[flag]].concat(), 2);
+            let typed = flag.split('=').next().unwrap();
+            assert!(message.contains(&format!("{typed} has no meaning for the {name} report")), "{message}");
+        }
+    }
+}
+
 fn assert_golden(name: &str, actual: &str) {
     let path = Path::new("tests/report/golden").join(name);
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
