@@ -24,7 +24,7 @@ pub(super) struct Lookup {
     licenses: BTreeMap<(i64, String), LicenseKey>,
     companies: BTreeMap<i64, String>,
     states: BTreeMap<&'static str, LookupState>,
-    /// The method that gave the licenses.
+    /// The methods that gave the licenses; empty if none was asked or none knew any.
     pub(super) by: &'static str,
 }
 
@@ -50,7 +50,7 @@ impl Lookup {
         product: i64,
         keys: &[&str],
     ) -> Result<(), ReportError> {
-        if keys.is_empty() {
+        if keys.iter().all(|key| self.license(product, key).is_some()) {
             return Ok(());
         }
         let ask = |page: i64| {
@@ -71,6 +71,9 @@ impl Lookup {
                 self.by = "GetKeys";
                 return Ok(());
             }
+            if keys.iter().any(|key| self.license(product, key).is_some()) {
+                self.by = "GetKeys";
+            }
         }
         for key in keys.iter().take(most) {
             if self.license(product, key).is_some() {
@@ -80,17 +83,12 @@ impl Lookup {
                 let key = (*key).to_owned();
                 async move { client.license_key(product, &key).await }
             });
-            match asked.await? {
-                Explanation::Known(license) => {
-                    self.states.insert(Endpoint::GetKey.name(), LookupState::Answered);
-                    self.by = "GetKey";
-                    self.keep(product, vec![license]);
-                }
-                Explanation::Unknown => {}
-                Explanation::Denied => {
-                    self.states.insert(Endpoint::GetKey.name(), LookupState::Denied);
-                    break;
-                }
+            if let Some(license) = self.note(Endpoint::GetKey, asked.await?) {
+                self.by = if self.by.starts_with("GetKeys") { "GetKeys and GetKey" } else { "GetKey" };
+                self.keep(product, vec![license]);
+            }
+            if self.state(Endpoint::GetKey) == LookupState::Denied {
+                break;
             }
         }
         Ok(())

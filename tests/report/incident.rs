@@ -242,6 +242,31 @@ fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
     assert_eq!(common, "All 5 keys are past their expiry date; none of the other 12 is.");
 }
 
+/// A product with more pages than keys that are asked about: the first page, then each other key.
+#[test]
+fn a_section_names_the_methods_that_it_is_made_of() {
+    // 17 keys are seen, and 18 pages of 99 are too many. The first page ends after `CNARY-K0009`.
+    let license = |number: usize| (3349, format!("D-{number:04}"), LicenseTerms::default());
+    let many = || (0..1800).map(license);
+    let basis = |logs: Logs| {
+        let report = report(&Stub::start(logs), &[]);
+        item(&report, "findings", "common")["basis"].as_str().unwrap().to_owned()
+    };
+    let details = || logs().details.into_iter().chain(many()).collect();
+    let by_pages = basis(Logs { details: details(), denied: vec![Method::GetKey], ..logs() });
+    assert!(by_pages.starts_with("By GetKeys and the rows. Compared: expiry,"), "{by_pages}");
+    let first: Vec<_> = (0..98).map(|number| (3349, format!("A-{number:04}"), LicenseTerms::default())).collect();
+    let details = logs().details.into_iter().chain(many()).chain(first).collect();
+    let by_both = basis(Logs { details, ..logs() });
+    assert!(by_both.starts_with("By GetKeys and GetKey and the rows. Compared: expiry,"), "{by_both}");
+    // The token may ask, and nobody knows these keys.
+    let by_rows = basis(Logs { details: Vec::new(), denied: vec![Method::GetKeys], ..logs() });
+    assert!(by_rows.starts_with("By the rows alone. Compared: node-locked"), "{by_rows}");
+    let denied = vec![Method::GetKeys, Method::GetKey];
+    let by_rows = basis(Logs { denied, ..logs() });
+    assert!(by_rows.starts_with("By the rows alone: the token may call neither"), "{by_rows}");
+}
+
 /// An incident that goes on is exit code 3 where that is asked for, and the report is written.
 #[test]
 fn exit_codes_say_how_it_went() {

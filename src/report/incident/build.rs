@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::story::{Incident, products};
 use super::{Material, Story};
-use crate::cryptolens::LogKind;
+use crate::cryptolens::{Endpoint, LogKind};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::report::count::of_length;
 use crate::report::detector::{Attribute, MinuteCount, NO_FREE_SEAT, Sighting, Threshold, in_common};
@@ -392,14 +392,19 @@ impl Builder<'_> {
             }
         };
         let lookup = &self.material.lookup;
+        let is_denied = |endpoint| lookup.state(endpoint) == LookupState::Denied;
         let basis = if !lookup.by.is_empty() {
             format!(
                 "By {} and the rows. Compared: expiry, block, seats, node-locked or floating, network.",
                 lookup.by
             )
         } else {
-            "By the rows alone: the token may call neither GetKeys nor GetKey. Compared: node-locked or floating, network."
-                .to_owned()
+            let reason = if is_denied(Endpoint::GetKeys) && is_denied(Endpoint::GetKey) {
+                ": the token may call neither GetKeys nor GetKey"
+            } else {
+                ""
+            };
+            format!("By the rows alone{reason}. Compared: node-locked or floating, network.")
         };
         Some(FindingItem { id: "common", label: "In common", text, basis, facts: Vec::new() })
     }
