@@ -267,6 +267,15 @@ fn a_section_names_the_methods_that_it_is_made_of() {
     assert!(by_rows.starts_with("By the rows alone: the token may call neither"), "{by_rows}");
 }
 
+#[test]
+fn licenses_are_compared_with_those_that_are_known() {
+    let details = logs().details.into_iter().take(HIT + 3).collect();
+    let report = report(&Stub::start(Logs { details, ..logs() }), &[]);
+    let common = item(&report, "findings", "common")["text"].as_str().unwrap();
+    let expected = "All 5 keys are past their expiry date; none of the other 3 whose license is known is.";
+    assert_eq!(common, expected);
+}
+
 /// An incident that goes on is exit code 3 where that is asked for, and the report is written.
 #[test]
 fn exit_codes_say_how_it_went() {

@@ -16,6 +16,8 @@ pub(in crate::report) struct Attribute {
     pub(in crate::report) one: String,
     /// The keys that have it.
     pub(in crate::report) keys: BTreeSet<u32>,
+    /// The keys of which it is known whether they have it; none where it is known of all.
+    pub(in crate::report) known: Option<BTreeSet<u32>>,
 }
 
 /// An attribute that separates those who are hit from the others.
@@ -26,10 +28,13 @@ pub(in crate::report) struct SharedAttribute<'a> {
     pub(in crate::report) of_hit: usize,
     /// Other keys that have it.
     pub(in crate::report) of_others: usize,
+    /// Other keys that it is compared with.
+    pub(in crate::report) compared: usize,
 }
 
 /// The attribute that separates best; of equals the first. None where nobody else was seen:
-/// everything would be in common.
+/// everything would be in common. Other keys of which nothing is known are not compared with, and a
+/// key that is hit does not have what is not known of it.
 pub(in crate::report) fn in_common<'a>(
     hit: &[u32],
     others: &[u32],
@@ -41,12 +46,17 @@ pub(in crate::report) fn in_common<'a>(
     let mut best: Option<(f64, SharedAttribute<'a>)> = None;
     for attribute in attributes {
         let of = |keys: &[u32]| keys.iter().filter(|key| attribute.keys.contains(key)).count();
+        let is_known = |key: &&u32| attribute.known.as_ref().is_none_or(|known| known.contains(key));
+        let compared = others.iter().filter(is_known).count();
+        if compared == 0 {
+            continue;
+        }
         let (of_hit, of_others) = (of(hit), of(others));
-        let (part_of_hit, part_of_others) = (part(of_hit, hit.len()), part(of_others, others.len()));
+        let (part_of_hit, part_of_others) = (part(of_hit, hit.len()), part(of_others, compared));
         let separates = part_of_hit >= LEAST_OF_HIT && part_of_others <= MOST_OF_OTHERS;
         let margin = part_of_hit - part_of_others;
         if separates && best.as_ref().is_none_or(|(highest, _)| margin > *highest) {
-            best = Some((margin, SharedAttribute { attribute, of_hit, of_others }));
+            best = Some((margin, SharedAttribute { attribute, of_hit, of_others, compared }));
         }
     }
     best.map(|(_, shared)| shared)
@@ -64,7 +74,8 @@ mod tests {
     use super::*;
 
     fn attribute(name: &str, keys: &[u32]) -> Attribute {
-        Attribute { several: name.to_owned(), one: name.to_owned(), keys: keys.iter().copied().collect() }
+        let keys = keys.iter().copied().collect();
+        Attribute { several: name.to_owned(), one: name.to_owned(), keys, known: None }
     }
 
     #[test]
@@ -84,6 +95,21 @@ mod tests {
         assert_eq!(in_common(&[], &others, &attributes), None);
     }
 
+    #[test]
+    fn keys_of_which_nothing_is_known_are_not_compared_with() {
+        let (hit, others) = ([1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+        let with = |known: &[u32], keys: &[u32]| Attribute {
+            known: Some(known.iter().copied().collect()),
+            ..attribute("expired", keys)
+        };
+        let expired = [with(&[1, 2, 3, 4, 5], &[1, 2, 3])];
+        let shared = in_common(&hit, &others, &expired).unwrap();
+        assert_eq!((shared.of_hit, shared.of_others, shared.compared), (3, 0, 2));
+        // One of two is no tenth, though it is one of ten.
+        assert_eq!(in_common(&hit, &others, &[with(&[1, 2, 3, 4, 5], &[1, 2, 3, 4])]), None);
+        assert_eq!(in_common(&hit, &others, &[with(&[1, 2, 3], &[1, 2, 3])]), None);
+    }
+
     proptest! {
         #[test]
         fn what_is_in_common_keeps_both_bounds(
@@ -93,7 +119,7 @@ mod tests {
             let others: Vec<u32> = (0..60).filter(|key| !hit.contains(key)).collect();
             let hit: Vec<u32> = hit.into_iter().collect();
             let attributes: Vec<Attribute> = sets.into_iter()
-                .map(|keys| Attribute { several: String::new(), one: String::new(), keys }).collect();
+                .map(|keys| Attribute { several: String::new(), one: String::new(), keys, known: None }).collect();
             if let Some(shared) = in_common(&hit, &others, &attributes) {
                 prop_assert!(shared.of_hit * 10 >= hit.len() * 9 && shared.of_others * 10 <= others.len());
             }

@@ -377,10 +377,11 @@ impl Builder<'_> {
                     (some, all) => format!("{some} of the {all} keys "),
                 };
                 let what = if hit.len() == 1 { &shared.attribute.one } else { &shared.attribute.several };
-                let rest = match (of_others, others.len()) {
-                    (0, 1) => "; the other one is not.".to_owned(),
-                    (0, all) => format!("; none of the other {all} is."),
-                    (some, all) => format!("; {some} of the other {all} too."),
+                let known = if shared.compared < others.len() { " whose license is known" } else { "" };
+                let rest = match (of_others, shared.compared) {
+                    (0, 1) => format!("; the other one{known} is not."),
+                    (0, all) => format!("; none of the other {all}{known} is."),
+                    (some, all) => format!("; {some} of the other {all}{known} too."),
                 };
                 Prose::default().plain(whose).strong(what.clone()).plain(rest)
             }
@@ -422,14 +423,21 @@ impl Builder<'_> {
             several: several.to_owned(),
             one: one.to_owned(),
             keys: keys.iter().copied().filter(|key| has(*key)).collect(),
+            known: None,
+        };
+        // Of a key that no method explains, nothing follows.
+        let known: BTreeSet<u32> = keys.iter().copied().filter(|key| license(*key).is_some()).collect();
+        let of_license = |several: &str, one: &str, has: &dyn Fn(u32) -> bool| Attribute {
+            known: Some(known.clone()),
+            ..with(several, one, has)
         };
         let mut attributes = Vec::new();
         if !lookup.by.is_empty() {
             let is_expired =
                 |key| license(key).and_then(|license| license.expires).is_some_and(|at| at <= onset);
-            attributes.push(with("are past their expiry date", "is past its expiry date", &is_expired));
+            attributes.push(of_license("are past their expiry date", "is past its expiry date", &is_expired));
             let is_blocked = |key| license(key).is_some_and(|license| license.is_blocked);
-            attributes.push(with("are blocked", "is blocked", &is_blocked));
+            attributes.push(of_license("are blocked", "is blocked", &is_blocked));
         }
         let flag = |of: fn(&crate::report::trail::SeenKey) -> bool| move |key| trail.key(key).is_some_and(of);
         attributes.push(with("are floating", "is floating", &flag(|seen| seen.is_floating)));
@@ -446,7 +454,7 @@ impl Builder<'_> {
                 number => format!("for {number} seats"),
             };
             let has = |key| license(key).and_then(|license| license.max_machines) == Some(number);
-            attributes.push(with(&format!("are {words}"), &format!("is {words}"), &has));
+            attributes.push(of_license(&format!("are {words}"), &format!("is {words}"), &has));
         }
         let networks: BTreeMap<&str, usize> = hit
             .iter()
