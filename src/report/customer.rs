@@ -172,9 +172,11 @@ struct CustomerReport<'a> {
 /// What the rows say of the customer now.
 struct Standing {
     last_success: Option<Sighting>,
-    /// Failures after the last success.
+    /// Failures after the last success. A refused seat is none, as everywhere else.
     failed_since: u64,
     first_failure_since: Option<i64>,
+    /// Requests that found no free seat.
+    refused: u64,
 }
 
 impl CustomerReport<'_> {
@@ -225,11 +227,12 @@ impl CustomerReport<'_> {
             last_success.as_ref().is_none_or(|success| (row.time, row.id) > (success.time, success.id))
         };
         let failures: Vec<&Sighting> =
-            self.rows().iter().filter(|row| row.outcome == Outcome::Failure && is_since(row)).collect();
+            self.rows().iter().filter(|row| row.has_failed() && is_since(row)).collect();
         Standing {
             last_success,
             failed_since: of_length(failures.len()),
             first_failure_since: failures.first().map(|row| row.time),
+            refused: of_length(self.rows().iter().filter(|row| row.state == NO_FREE_SEAT).count()),
         }
     }
 
@@ -246,7 +249,7 @@ impl CustomerReport<'_> {
         let (_, judged) = counts(self.rows());
         document.level = match standing.failed_since {
             LOCKED_OUT.. => Level::Problem,
-            _ if judged.failed > 0 => Level::Notice,
+            _ if judged.failed > 0 || standing.refused > 0 => Level::Notice,
             _ => Level::Fine,
         };
         document.headline = self.headline(&standing, judged);
@@ -285,6 +288,10 @@ impl CustomerReport<'_> {
                 thousands(i128::from(judged.failed)),
                 thousands(i128::from(judged.all))
             ),
+            (None, _) if standing.refused > 0 && judged.all == 0 => format!(
+                "{name} got no seat of {product} in this time: {} found none free",
+                counted(standing.refused, "request", "requests")
+            ),
             (None, _) => format!("{name} had no success with {product} in this time"),
         }
     }
@@ -302,7 +309,6 @@ impl CustomerReport<'_> {
     fn figures(&self, standing: &Standing, judged: MinuteCount) -> Block {
         let last = standing.last_success.map(|row| self.moment(row.time));
         let machines: BTreeSet<u32> = self.rows().iter().filter_map(|row| row.machine).collect();
-        let refused = self.rows().iter().filter(|row| row.state == NO_FREE_SEAT).count();
         let mut items = vec![
             FigureItem::new("last_success", "Last success", last.into(), Measure::Time),
             FigureItem::new(
@@ -318,7 +324,7 @@ impl CustomerReport<'_> {
         ];
         let seats = self.license().and_then(|license| license.max_machines);
         let refusals =
-            FigureItem::new("refusals", "No free seat", Datum::count(of_length(refused)), Measure::Count);
+            FigureItem::new("refusals", "No free seat", Datum::count(standing.refused), Measure::Count);
         items.push(refusals.note(match seats {
             Some(seats) if seats > 0 => {
                 format!("requests with retries; {}", counted(seats.unsigned_abs(), "seat", "seats"))
@@ -586,7 +592,10 @@ impl CustomerReport<'_> {
         };
         let mut items = vec![
             ("Counted", counted_rows),
-            ("Locked out", "2 failures or more and no success since.".to_owned()),
+            (
+                "Locked out",
+                "2 failures or more and no success since. A request that found no free seat (state 2024) is no failure.".to_owned(),
+            ),
             (
                 "Not known",
                 "what the application showed, calls of GetKey, which leave no row, and a local license server.".to_owned(),

@@ -91,6 +91,23 @@ fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
     assert!(text.contains("The token may not call"), "{text}");
 }
 
+/// State 2024 is in no ratio, and so in no number of failures either.
+#[test]
+fn who_finds_no_free_seat_is_not_said_to_fail() {
+    let of_key = |row: &Value| row["key"] == key(0) && row["time"].as_i64().unwrap() >= ONSET;
+    let mut rows: Vec<Value> = requests().into_iter().filter(of_key).collect();
+    rows.iter_mut().for_each(|row| row["state"] = 2024.into());
+    let count = rows.len();
+    let report = report(&Stub::start(Logs { requests: rows, ..logs() }), "HCGXC", &[]);
+    let headline = report["headline"].as_str().unwrap();
+    let expected = format!("got no seat of Meridian CAD in this time: {count} requests found none free");
+    assert!(headline.ends_with(&expected), "{headline}");
+    assert_eq!(report["level"], "notice");
+    for (id, expected) in [("failed_since", 0), ("failed", 0), ("refusals", count)] {
+        assert_eq!(item(&report, "figures", id)["value"], expected, "{id}");
+    }
+}
+
 /// A product may have the number that a key has, and is another object.
 #[test]
 fn the_changes_of_the_license_are_those_of_no_other_object() {
