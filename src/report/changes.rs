@@ -39,10 +39,7 @@ pub(super) async fn report_changes(
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
     let now = Utc::now();
-    let window = Window::new(&options.bounds, options.length, now)?;
-    if window.from >= now.timestamp() {
-        return Err(ReportError::Usage("the time to report on is in the future".to_owned()));
-    }
+    let window = Window::passed(&options.bounds, options.length, now)?;
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
@@ -73,7 +70,7 @@ pub(super) async fn report_changes(
     };
     let reading = super::read_forward(&session, "Object Log", &RowFilter::default(), &window, add).await?;
     trail.sort_by_key(|row| (row.time, row.id));
-    let is_live = window.to >= now.timestamp();
+    let is_live = window.is_live(now);
     let report = ChangesReport {
         trail,
         reading,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::count::of_length;
@@ -44,12 +44,13 @@ pub(super) async fn customer(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
-    let window = Window::new(&options.bounds, options.length, Utc::now())?;
+    let now = Utc::now();
+    let window = Window::passed(&options.bounds, options.length, now)?;
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
     let source = session.source("Web API Log", Some(window), window.zone);
-    let material = read(options, &session, &source, window).await;
+    let material = read(options, &session, &source, (window, now)).await;
     source.progress.done();
     let report = CustomerReport { material: material?, session: &session, options };
     let document = report.document();
@@ -72,10 +73,9 @@ async fn read(
     options: &CustomerOptions,
     session: &ReportSession,
     source: &WindowReader,
-    window: Window,
+    (window, now): (Window, DateTime<Utc>),
 ) -> Result<CustomerMaterial, ReportError> {
     let filter = RowFilter { product_id: options.product, ..RowFilter::default() };
-    let is_live = window.to >= Utc::now().timestamp().saturating_sub(300);
     let mut trail = Trail::new(window);
     let mut known: HashMap<(i64, String), bool> = HashMap::new();
     let mut rows_read = 0;
@@ -140,7 +140,7 @@ async fn read(
         }
         None => Vec::new(),
     };
-    Ok(CustomerMaterial { trail, seen, reading, rows_read, lookup, changes, is_live })
+    Ok(CustomerMaterial { trail, seen, reading, rows_read, lookup, changes, is_live: window.is_live(now) })
 }
 
 /// A key without a request in the period: known to the API, or bad usage.

@@ -53,6 +53,26 @@ impl Window {
         Ok(Window { from, to, zone })
     }
 
+    /// The window that was asked for, as far as it has passed: one that is not over ends now, and
+    /// one that has not begun is bad usage.
+    pub(super) fn passed(
+        bounds: &TimeBounds,
+        length: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Window, ReportError> {
+        let window = Window::new(bounds, length, now)?;
+        let now = now.timestamp();
+        if window.from >= now {
+            return Err(ReportError::Usage("the time to report on is in the future".to_owned()));
+        }
+        Ok(Window { to: window.to.min(now), ..window })
+    }
+
+    /// True if it is not over at this moment.
+    pub(super) const fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.to >= now.timestamp()
+    }
+
     pub(super) const fn contains(&self, time: i64) -> bool {
         self.from <= time && time < self.to
     }
@@ -176,6 +196,27 @@ mod tests {
         assert_eq!(window.before().to, window.from);
         assert_eq!(window.before().seconds(), 3600);
         assert!(window.contains(window.from) && !window.contains(window.to));
+    }
+
+    #[test]
+    fn a_window_that_is_not_over_ends_now() {
+        let now: DateTime<Utc> = "2026-01-31T12:00:00Z".parse().unwrap();
+        let passed = |from: &str, to: &str| {
+            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let bounds = TimeBounds { from: text(from), to: text(to), timezone: Zone::UTC };
+            Window::passed(&bounds, Duration::from_secs(3600), now)
+        };
+        for (to, end, is_live) in [
+            ("", "2026-01-31T12:00:00Z", true),
+            ("2026-02-01", "2026-01-31T12:00:00Z", true),
+            ("2026-01-31T12:00", "2026-01-31T12:00:00Z", true),
+            ("2026-01-31T11:59:59", "2026-01-31T11:59:59Z", false),
+        ] {
+            let window = passed("2026-01-31", to).unwrap();
+            assert_eq!((window.shown().to.as_str(), window.is_live(now)), (end, is_live), "{to}");
+        }
+        assert!(matches!(passed("2026-01-31T12:00", "2026-02-01"), Err(ReportError::Usage(_))));
+        assert!(matches!(passed("", "2026-02-01"), Err(ReportError::Usage(_))), "an hour before its end");
     }
 
     #[test]

@@ -91,6 +91,22 @@ fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
     assert!(text.contains("The token may not call"), "{text}");
 }
 
+/// As in the incident report.
+#[test]
+fn a_period_that_is_not_over_ends_now_and_one_in_the_future_is_bad_usage() {
+    let stub = Stub::start(logs());
+    let begin = chrono::Utc::now();
+    for arguments in [&["report", "customer", "HCGXC"][..], &["report", "changes"]] {
+        let not_over = [arguments, &["--from=2026-01-01", "--to=2999-01-01", "--format=json"]].concat();
+        let report: Value = serde_json::from_str(&shown(&stub, &not_over)).unwrap();
+        assert_eq!(report["period"]["complete"], false, "{arguments:?}");
+        let to: chrono::DateTime<chrono::Utc> = report["period"]["to"].as_str().unwrap().parse().unwrap();
+        assert!((begin.timestamp()..=chrono::Utc::now().timestamp()).contains(&to.timestamp()), "{to}");
+        let future = [arguments, &["--from=2999-01-01", "--to=2999-01-02"]].concat();
+        assert!(told(&stub, &future, 2).contains("the time to report on is in the future"), "{arguments:?}");
+    }
+}
+
 /// State 2024 is in no ratio, and so in no number of failures either.
 #[test]
 fn who_finds_no_free_seat_is_not_said_to_fail() {

@@ -392,6 +392,25 @@ fn each_table_is_a_file_in_a_directory() {
     assert_eq!(listed, "figures\nrequests\ncustomers\nproducts\n");
 }
 
+/// What comes after the end that was asked for is not looked at, however short ago that end is.
+#[test]
+fn a_period_of_just_now_ends_where_it_was_asked_to() {
+    let now = chrono::Utc::now().timestamp();
+    let rows = (0..30).map(|number| request(1 + number, now - 600 + number * 20, 3349, 0, 2014));
+    let stub = Stub::start(Logs { requests: rows.collect(), ..logs() });
+    let of = |to: String, more: &[&str]| -> Value {
+        let arguments = [&["report", "incident", "--since=1h", "--format=json", &to], more].concat();
+        serde_json::from_str(&shown(&stub, &arguments)).unwrap()
+    };
+    let utc = |at: i64| chrono::DateTime::from_timestamp(at, 0).unwrap().format("%FT%TZ").to_string();
+    let report = of(format!("--to={}", utc(now - 120)), &[]);
+    assert_eq!(report["period"]["to"], utc(now - 120));
+    assert_eq!(report["period"]["complete"], true);
+    assert_eq!(report["read"]["rows"], 24);
+    let report = of(format!("--to={}", utc(now + 600)), &[]);
+    assert_eq!((&report["period"]["complete"], &report["read"]["rows"]), (&json!(false), &json!(30)));
+}
+
 /// `--at` looks at both sides of a moment; a longer zone name does not change what is found.
 #[test]
 fn the_surroundings_of_a_moment_are_found_in_any_zone() {

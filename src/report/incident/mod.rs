@@ -10,7 +10,7 @@ mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::detector::MinuteCount;
@@ -76,7 +76,7 @@ pub(super) async fn incident(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
-    let now = Utc::now().timestamp();
+    let now = Utc::now();
     let window = window(options, now)?;
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
@@ -92,11 +92,11 @@ pub(super) async fn incident(
 }
 
 /// The period that was asked for.
-fn window(options: &IncidentOptions, now: i64) -> Result<Window, ReportError> {
+fn window(options: &IncidentOptions, now: DateTime<Utc>) -> Result<Window, ReportError> {
     let zone = options.bounds.timezone;
     let window = match options.at.as_deref() {
         Some(text) => {
-            let at = moment("--at", text, zone)?;
+            let (at, now) = (moment("--at", text, zone)?, now.timestamp());
             if at > now {
                 return Err(ReportError::Usage(format!("--at: {text} is in the future")));
             }
@@ -104,14 +104,7 @@ fn window(options: &IncidentOptions, now: i64) -> Result<Window, ReportError> {
             let to = at.saturating_add(reach).min(now);
             Window { from: at.saturating_sub(reach), to: to.max(at.saturating_add(1)), zone }
         }
-        None => {
-            let now_time = chrono::DateTime::from_timestamp(now, 0).unwrap_or_else(Utc::now);
-            let window = Window::new(&options.bounds, options.length, now_time)?;
-            if window.from >= now {
-                return Err(ReportError::Usage("the time to report on is in the future".to_owned()));
-            }
-            Window { to: window.to.min(now), ..window }
-        }
+        None => Window::passed(&options.bounds, options.length, now)?,
     };
     if window.seconds() > LONGEST {
         return Err(ReportError::Usage(format!(
@@ -127,11 +120,11 @@ async fn read(
     session: &ReportSession,
     source: &WindowReader,
     window: Window,
-    now: i64,
+    now: DateTime<Utc>,
 ) -> Result<Material, ReportError> {
     let product = options.license.product;
-    let is_live = window.to.saturating_add(AHEAD) >= now;
-    let (mut trail, reading) = read_trail(source, product, window, (is_live, now)).await?;
+    let is_live = window.is_live(now);
+    let (mut trail, reading) = read_trail(source, product, window, now).await?;
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
     if let Some(product) = product.filter(|_| trail.rows.is_empty())
@@ -176,14 +169,15 @@ async fn read_trail(
     source: &WindowReader,
     product: Option<i64>,
     window: Window,
-    (is_live, now): (bool, i64),
+    now: DateTime<Utc>,
 ) -> Result<(Trail, ReadingSummary), ReportError> {
     let filter = RowFilter { product_id: product, ..RowFilter::default() };
     // Rows of a server whose clock is ahead of this one are not to be lost.
-    let wide = Window { to: if is_live { window.to.saturating_add(AHEAD) } else { window.to }, ..window };
+    let ahead = if window.is_live(now) { AHEAD } else { 0 };
+    let wide = Window { to: window.to.saturating_add(ahead), ..window };
     let mut trail = Trail::new(wide);
     let mut add = |rows: Vec<SeenRequest>| rows.into_iter().for_each(|row| trail.add(row));
-    let reading = if window.to.saturating_add(LONG_AGO) >= now {
+    let reading = if window.to.saturating_add(LONG_AGO) >= now.timestamp() {
         let each = |rows| {
             add(rows);
             None
