@@ -86,7 +86,9 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
         return Err(CommandFailure::usage(format_args!("{flag} has no meaning for the {name} report")));
     }
     if is_typed(&table::REPORT_AT) && is_typed(&table::TO) {
-        return Err(CommandFailure::usage("--to has no meaning with --at, which looks at both sides of a moment"));
+        return Err(CommandFailure::usage(
+            "--to has no meaning with --at, which looks at both sides of a moment",
+        ));
     }
     let customer_key = sources.at(SourceLevel::Flag, &table::REPORT_CUSTOMER);
     match (report, &customer_key) {

@@ -24,7 +24,7 @@ use super::options::{CustomerOptions, IdentityLevel, ReportAccess};
 use super::record::{ObjectRecord, SeenRequest};
 use super::render::{Style, words};
 use super::request_chart;
-use super::session::ReportSession;
+use super::session::{ReportSession, product_flag};
 use super::source::{ReadingSummary, WindowReader};
 use super::text::counted;
 use super::trail::{SeenKey, Trail, counts};
@@ -563,15 +563,14 @@ impl CustomerReport<'_> {
 
     fn steps(&self, standing: &Standing) -> Block {
         let access = &self.options.document.access_flags;
-        let product = self.material.seen.product_id;
+        let product = product_flag(Some(self.material.seen.product_id));
         let utc = |at: i64| rfc3339(at, Zone::UTC);
-        let at = standing.first_failure_since.unwrap_or(self.window().to - 1).min(self.window().to - 1);
+        // Where there are rows, so that the product is known there.
+        let last = self.rows().last().map_or(self.window().to - 1, |row| row.time);
+        let at = standing.first_failure_since.unwrap_or(last);
         let items = vec![StepItem {
             text: "Is it this customer alone?".to_owned(),
-            command: format!(
-                "cryptolens-exporter report incident --at={} --product={product}{access}",
-                utc(at)
-            ),
+            command: format!("cryptolens-exporter report incident --at={}{product}{access}", utc(at)),
         }];
         Block::Steps(StepBlock { id: "next", title: "Next", items })
     }

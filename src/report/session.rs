@@ -71,6 +71,12 @@ impl ReportSession {
     }
 }
 
+/// The flag for a product in a command that is printed, with a blank before it. A row without a
+/// product has the number 0, which the flag does not take.
+pub(super) fn product_flag(product: Option<i64>) -> String {
+    product.filter(|product| *product > 0).map(|product| format!(" --product={product}")).unwrap_or_default()
+}
+
 /// The terminal, if that is where the answer goes. `COLUMNS` says how wide it is wherever that is
 /// set.
 fn screen(presentation: &Presentation) -> Screen {

@@ -245,7 +245,7 @@ fn a_token_that_may_not_look_up_gets_a_report_that_says_so() {
 /// A product with more pages than keys that are asked about: the first page, then each other key.
 #[test]
 fn a_section_names_the_methods_that_it_is_made_of() {
-    // 17 keys are seen, and 18 pages of 99 are too many. The first page ends after `CNARY-K0009`.
+    // 17 keys are seen, and 18 pages of 99 are too many. The first page ends among them.
     let license = |number: usize| (3349, format!("D-{number:04}"), LicenseTerms::default());
     let many = || (0..1800).map(license);
     let basis = |logs: Logs| {
@@ -255,7 +255,8 @@ fn a_section_names_the_methods_that_it_is_made_of() {
     let details = || logs().details.into_iter().chain(many()).collect();
     let by_pages = basis(Logs { details: details(), denied: vec![Method::GetKey], ..logs() });
     assert!(by_pages.starts_with("By GetKeys and the rows. Compared: expiry,"), "{by_pages}");
-    let first: Vec<_> = (0..98).map(|number| (3349, format!("A-{number:04}"), LicenseTerms::default())).collect();
+    let first: Vec<_> =
+        (0..85).map(|number| (3349, format!("A-{number:04}"), LicenseTerms::default())).collect();
     let details = logs().details.into_iter().chain(many()).chain(first).collect();
     let by_both = basis(Logs { details, ..logs() });
     assert!(by_both.starts_with("By GetKeys and GetKey and the rows. Compared: expiry,"), "{by_both}");
@@ -323,10 +324,7 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
             &["report", "incident", "--from=2999-01-01", "--to=2999-01-02"],
             "the time to report on is in the future",
         ),
-        (
-            &["report", "incident", "--at=2026-01-05", "--from=2026-01-04"],
-            "both say where report begins",
-        ),
+        (&["report", "incident", "--at=2026-01-05", "--from=2026-01-04"], "both say where report begins"),
         (&["report", "incident", "--since=30d"], "report incident looks at 7 days at most"),
         (&["report", "web-api", "--at=2026-01-01"], "--at has no meaning for the web-api report"),
         (
@@ -364,16 +362,60 @@ fn a_key_is_known_by_each_of_its_names() {
 #[test]
 fn every_printed_step_runs() {
     let stub = Stub::start(logs());
-    let report = report(&stub, &["--timezone=Africa/Abidjan"]);
-    let steps = block(&report, "next")["items"].as_array().unwrap();
-    assert!(steps.len() >= 2);
+    for level in ["masked", "customers", "full"] {
+        let report = report(&stub, &["--timezone=Africa/Abidjan", "--identities", level]);
+        assert_eq!(run_steps(&stub, &report), 2, "{level}");
+    }
+    assert_eq!(run_steps(&stub, &report(&stub, &["--from=2026-01-05T09:05"][..])), 3, "one that is cut");
+}
+
+/// Runs the steps of a report, and gives their number.
+pub(crate) fn run_steps(stub: &Stub, report: &Value) -> usize {
+    let steps = block(report, "next")["items"].as_array().unwrap();
     for step in steps {
         let line = step["command"].as_str().unwrap();
+        // Keys are texts of the log: a shell could take them for anything.
+        assert!(GROUPS.iter().all(|group| !line.contains(group)), "{line}");
         let arguments: Vec<&str> = line.strip_prefix("cryptolens-exporter ").unwrap().split(' ').collect();
-        let output = command(&stub, &arguments).output().unwrap();
+        let output = command(stub, &arguments).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(matches!(output.status.code(), Some(0 | 3)), "{line}: {stderr}");
     }
+    steps.len()
+}
+
+/// A request of every key of a product every minute. The first keys fail between two moments, all in
+/// seconds before now.
+fn minutes_ago(now: i64, product: i64, (begin, onset, end): (i64, i64, i64)) -> Vec<Value> {
+    let rows = (1..).zip((0..begin / 60).flat_map(|minute| (0..KEYS).map(move |number| (minute, number))));
+    rows.map(|(id, (minute, number))| {
+        let ago = begin - minute * 60;
+        let state = if number < HIT && ago <= onset && ago > end { 2020 } else { 2014 };
+        request(id, now - ago, product, number, state)
+    })
+    .collect()
+}
+
+/// A report of 7 days that ends now prints no command for a longer time, nor for a product that is none.
+#[test]
+fn every_printed_step_runs_at_the_bounds_of_what_flags_take() {
+    let now = chrono::Utc::now().timestamp();
+    let of = |requests: Vec<Value>, length: &str, steps: usize| {
+        let stub = Stub::start(Logs { requests, ..logs() });
+        let arguments = ["report", "incident", "--since", length, "--format=json"];
+        let report: Value = serde_json::from_str(&shown(&stub, &arguments)).unwrap();
+        assert!(!block(&report, "findings").is_null(), "{length}: an incident is found");
+        assert_eq!(run_steps(&stub, &report), steps, "{length}");
+    };
+    // It began half an hour after the week did, and ended.
+    let mut rows = minutes_ago(now, 3349, (7 * 86_400, 7 * 86_400 - 1800, 7 * 86_400 - 3600));
+    rows.retain(|row| row["time"].as_i64().unwrap() < now - 7 * 86_400 + 4 * HOUR);
+    of(rows, "7d", 2);
+    of(minutes_ago(now, 3349, (2 * HOUR, 1800, 0)), "2h", 3);
+    of(minutes_ago(now, 0, (2 * HOUR, 1800, 0)), "2h", 3);
+    let stub = Stub::start(Logs { requests: minutes_ago(now, 0, (2 * HOUR, 1800, 0)), ..logs() });
+    let customer = shown(&stub, &["report", "customer", GROUPS[0], "--format=json"]);
+    assert_eq!(run_steps(&stub, &serde_json::from_str(&customer).unwrap()), 1);
 }
 
 #[test]

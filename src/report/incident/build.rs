@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::story::{Incident, products};
-use super::{Material, Story};
-use crate::cryptolens::{Endpoint, LogKind};
+use super::{DAY, LONGEST, Material, Story};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
+use crate::cryptolens::{Endpoint, LogKind};
 use crate::report::count::of_length;
 use crate::report::detector::{Attribute, MinuteCount, NO_FREE_SEAT, Sighting, Threshold, in_common};
 use crate::report::document::{
@@ -18,7 +18,7 @@ use crate::report::options::{IdentityLevel, IncidentOptions};
 use crate::report::record::ObjectRecord;
 use crate::report::render::words;
 use crate::report::request_chart as chart;
-use crate::report::session::ReportSession;
+use crate::report::session::{ReportSession, product_flag};
 use crate::report::text::counted;
 use crate::report::trail::counts;
 use crate::report::window::{Window, local, rfc3339};
@@ -790,17 +790,16 @@ impl Builder<'_> {
         let command = |rest: String| format!("cryptolens-exporter {rest}{access}");
         let onset = incident.onset();
         let utc = |at: i64| rfc3339(at, crate::report::zone::Zone::UTC);
-        let product =
-            incident.product.filter(|product| *product != 0).map(|product| format!(" --product={product}"));
-        let product = product.unwrap_or_default();
+        let product = product_flag(incident.product);
         let mut items = Vec::new();
         if incident.is_cut {
+            let from = onset - 6 * 3600;
             items.push(StepItem {
                 text: "It may have begun before this time. A longer one shows when:".to_owned(),
                 command: command(format!(
                     "report incident --from={} --to={}{product}",
-                    utc(onset - 6 * 3600),
-                    utc(incident.to)
+                    utc(from),
+                    utc(incident.to.min(from.saturating_add(LONGEST)))
                 )),
             });
         }
@@ -809,29 +808,25 @@ impl Builder<'_> {
             command: command(format!("report changes --from={} --to={}", utc(onset - 3600), utc(onset + 1))),
         });
         if let Some(seen) = incident.assessment.hit.first().and_then(|hit| self.material.trail.key(hit.key)) {
-            // Short and safe to paste: the pseudonym, or the last group.
-            let key = match self.level_of_identities() {
-                IdentityLevel::Masked => self.session.pseudonyms.show(IdentityKind::Key, &seen.key),
-                IdentityLevel::Customers | IdentityLevel::Full => self
-                    .session
-                    .identities
-                    .show(IdentityKind::Key, &seen.key)
-                    .trim_start_matches("…-")
-                    .to_owned(),
-            };
+            // A key is a text of the log, which a shell could take for anything: its pseudonym is not.
+            let key = self.session.pseudonyms.show(IdentityKind::Key, &seen.key);
+            let product = product_flag(Some(seen.product_id));
             items.push(StepItem {
                 text: "What one customer sees (a key of the table will do):".to_owned(),
                 command: command(format!("report customer {key} --from={}{product}", utc(onset - 86_400))),
             });
         }
-        // A period of long ago has ended, and up to now it may be longer than the report takes.
-        if self.material.is_live {
+        if self.material.is_live && incident.is_ongoing {
+            // Asked tomorrow, it still must be no longer than the report takes.
+            let from = onset - 3600;
+            let begin = if self.window().to - from > LONGEST - DAY {
+                "--since=7d".to_owned()
+            } else {
+                format!("--from={}", utc(from))
+            };
             items.push(StepItem {
                 text: "Has it ended? Exit code 3 while it lasts:".to_owned(),
-                command: command(format!(
-                    "report incident --from={}{product} --fail-on=incident",
-                    utc(onset - 3600)
-                )),
+                command: command(format!("report incident {begin}{product} --fail-on=incident")),
             });
         }
         Some(Block::Steps(StepBlock { id: "next", title: "Next", items }))

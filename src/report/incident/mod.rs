@@ -26,6 +26,7 @@ use super::source::{ReadingSummary, SLACK, WindowReader};
 use super::trail::{SeenKey, Trail};
 use super::window::{Window, moment};
 use crate::cryptolens::{RowFilter, state_code};
+use crate::text::fit;
 use story::Story;
 
 const WEEK: i64 = 7 * 86_400;
@@ -271,7 +272,8 @@ fn fails_on(document: &Document, options: &IncidentOptions, story: &Story) -> Re
     if options.document.fail_on.contains(&FailOn::Incident) && holds {
         return Err(ReportError::FailOn {
             condition: FailOn::Incident.name(),
-            headline: document.headline.clone(),
+            // A product may be called anything, and this goes to a terminal.
+            headline: fit(&document.headline, usize::MAX).into_owned(),
         });
     }
     Ok(())

@@ -113,7 +113,8 @@ fn is_shown(block: &TableBlock, index: usize) -> bool {
 fn steps(block: &StepBlock, out: &mut String) {
     *out += &format!("## {}\n\n", block.title);
     for item in &block.items {
-        *out += &format!("- {}\n  ```sh\n  {}\n  ```\n", escaped(&item.text), item.command);
+        let command = words::sentence(&item.command);
+        *out += &format!("- {}\n  ```sh\n  {command}\n  ```\n", escaped(&item.text));
     }
 }
 

@@ -317,6 +317,19 @@ fn texts_of_a_log_are_inert_in_every_format() {
     assert!(markdown.contains("\\<b\\>O'Brien\\</b\\> \\| \\*Söhne\\* &amp; &#64;all"), "{markdown}");
 }
 
+/// A step holds what was typed, or a text of a log.
+#[test]
+fn commands_move_no_cursor() {
+    let mut document = document();
+    let item = StepItem { text: HOSTILE.to_owned(), command: format!("echo {HOSTILE}\n```\n# done") };
+    document.blocks = vec![Block::Steps(StepBlock { id: "next", title: "Next", items: vec![item] })];
+    for format in [ReportFormat::Text, ReportFormat::Html, ReportFormat::Markdown] {
+        let shown = render(&document, format, style()).unwrap();
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{format:?}: {shown}");
+        assert!(!shown.contains("\n```\n#"), "{format:?}: {shown}");
+    }
+}
+
 #[test]
 fn longer_tables_say_how_many_rows_are_missing_and_programs_get_all() {
     let style = Style { top: 2, ..style() };

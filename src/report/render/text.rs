@@ -253,7 +253,7 @@ impl TextWriter {
         self.title(block.title);
         for item in &block.items {
             self.paragraph(&words::visible(&item.text), 2, 2);
-            self.line(&format!("    $ {}", item.command));
+            self.line(&format!("    $ {}", words::sentence(&item.command)));
         }
     }
 

@@ -42,11 +42,16 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", text::fit(text, LONGEST)))
 }
 
+/// A sentence or a command in which everything can be seen: these are longer than names, and make
+/// no sense where they are cut.
+pub(super) fn sentence(text: &str) -> Cow<'_, str> {
+    text::fit(text, usize::MAX)
+}
+
 /// The words of a phrase.
 pub(super) fn of_phrase(phrase: &Phrase) -> Cow<'_, str> {
     let (Phrase::Plain(text) | Phrase::Strong(text) | Phrase::Code(text)) = phrase;
-    // Sentences are longer than names.
-    text::fit(text, usize::MAX)
+    sentence(text)
 }
 
 /// As `5.7%`. What is not nothing is not shown as nothing, nor as everything.
