@@ -32,6 +32,8 @@ pub(super) struct Document {
     /// What is looked at, in sentences; stands behind the period.
     pub(super) lead: String,
     pub(super) account: String,
+    /// The value of `--identities`.
+    pub(super) identities: &'static str,
     pub(super) scope: Scope,
     pub(super) period: Period,
     pub(super) read: Evidence,
@@ -51,6 +53,7 @@ impl Document {
             title,
             lead: String::new(),
             account: String::new(),
+            identities: "",
             scope: Scope::default(),
             period,
             read: Evidence::default(),

@@ -65,7 +65,7 @@ use options::{
 };
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
-use render::Style;
+use render::{Style, json};
 use session::ReportSession;
 use source::ReadingSummary;
 use window::Window;
@@ -328,11 +328,6 @@ async fn read_forward<R: Row>(
 
 fn license_filter(license: &LicenseFilter) -> RowFilter {
     RowFilter { product_id: license.product, key: license.key.clone(), ..RowFilter::default() }
-}
-
-fn json(report: &impl serde::Serialize) -> Result<String, ReportError> {
-    let json = serde_json::to_string_pretty(report).map_err(|error| ReportError::Draw(error.to_string()))?;
-    Ok(json + "\n")
 }
 
 async fn audit_seats(

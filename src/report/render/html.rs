@@ -7,7 +7,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::axis::{Tick, as_f64, scale, ticks};
-use super::words::{self, of_phrase, shown, visible};
+use super::words::{self, of_phrase, sentence, shown, visible};
 use crate::report::document::{
     Block, ChartBlock, ChartMark, Datum, Document, FigureBlock, FindingBlock, Level, MarkRole, Measure,
     MethodBlock, Moment, Phrase, Prose, SeriesRole, StepBlock, TableBlock, TableColumn, Tone,
@@ -64,11 +64,11 @@ pub(super) fn html(document: &Document, top: usize) -> String {
                     p.kicker { (document.title) " · " (visible(&document.account)) }
                     h1 { (headline) }
                     p.scope {
-                        b { (words::period(document)) } " (" (document.period.label) "). " (visible(&document.lead))
+                        b { (words::period(document)) } " (" (document.period.label) "). " (sentence(&document.lead))
                     }
                 }
                 @for block in &document.blocks { (of_block(block, top)) }
-                footer { p { "cryptolens-exporter " (env!("CARGO_PKG_VERSION")) " · " (visible(&document.command)) } }
+                footer { p { "cryptolens-exporter " (env!("CARGO_PKG_VERSION")) " · " (sentence(&document.command)) } }
             } }
         }
     }
@@ -97,7 +97,7 @@ fn figures(block: &FigureBlock) -> Markup {
         dl.figures { @for item in &block.items { div {
             dt { (item.label) }
             dd class=(class(item.tone)) { (data(&item.value, item.kind)) }
-            @if !item.note.is_empty() { dd.note { (visible(&item.note)) } }
+            @if !item.note.is_empty() { dd.note { (sentence(&item.note)) } }
         } } }
     }
 }
@@ -122,7 +122,7 @@ fn findings(block: &FindingBlock) -> Markup {
             ol { @for item in &block.items { li {
                 h3 { (item.label) }
                 p { (prose(&item.text)) }
-                @if !item.basis.is_empty() { p.basis { (visible(&item.basis)) } }
+                @if !item.basis.is_empty() { p.basis { (sentence(&item.basis)) } }
             } } }
         }
     }
@@ -198,7 +198,7 @@ fn chart(block: &ChartBlock) -> Markup {
             svg viewBox=(format!("0 0 {CHART_WIDTH} {CHART_HEIGHT}")) role="img" font-size="11"
                 font-family="sans-serif" aria-labelledby=(format!("{title} {about}")) {
                 title id=(title) { (visible(&block.title)) }
-                desc id=(about) { (visible(&block.alt)) }
+                desc id=(about) { (sentence(&block.alt)) }
                 @for (from, to) in &block.shade {
                     @let (from, to) = (frame.x(*from), frame.x(*to));
                     (rectangle(("s-shade", "#fbeeea"), [from, TOP, to - from, BOTTOM - TOP]))
@@ -371,7 +371,7 @@ fn table(block: &TableBlock, top: usize) -> Markup {
                 } }
             } }
             @for note in further.iter().map(String::as_str).chain(Some(block.note.as_str()).filter(|note| !note.is_empty())) {
-                p.note { (visible(note)) }
+                p.note { (sentence(note)) }
             }
         }
     }
@@ -472,8 +472,8 @@ fn steps(block: &StepBlock) -> Markup {
         section.steps {
             h2 { (block.title) }
             ul { @for item in &block.items { li {
-                span { (visible(&item.text)) }
-                pre { code { (crate::text::fit(&item.command, usize::MAX)) } }
+                span { (sentence(&item.text)) }
+                pre { code { (sentence(&item.command)) } }
             } } }
         }
     }

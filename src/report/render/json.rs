@@ -1,11 +1,11 @@
-//! JSON: the document as it is, for programs.
+//! JSON, for programs.
 
-use crate::report::document::Document;
+use serde::Serialize;
+
 use crate::report::error::ReportError;
 
-/// The document, with a line feed at its end.
-pub(super) fn json(document: &Document) -> Result<String, ReportError> {
-    let json =
-        serde_json::to_string_pretty(document).map_err(|error| ReportError::Draw(error.to_string()))?;
+/// A document or a report as it is, with a line feed at its end.
+pub(in crate::report) fn json(report: &impl Serialize) -> Result<String, ReportError> {
+    let json = serde_json::to_string_pretty(report).map_err(|error| ReportError::Draw(error.to_string()))?;
     Ok(json + "\n")
 }

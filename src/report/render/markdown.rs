@@ -1,6 +1,8 @@
 //! Markdown as GitHub reads it, for tickets, chat and the body of a mail.
 //!
 //! A text of a log is escaped, so that it is neither a link nor a tag, and a `@` in it calls nobody.
+//! GitHub looks for addresses, people and issues in the words that are shown, after it has resolved
+//! escapes and entities; an empty comment between two letters, which nobody sees, parts such a word.
 
 use super::words;
 use crate::report::document::{
@@ -151,16 +153,37 @@ fn code(text: &str) -> String {
 fn escaped(text: &str) -> String {
     let text = crate::text::fit(text, usize::MAX);
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
+        let (before, rest) = text.split_at(at);
         match c {
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '#' => out.extend(['\\', c]),
-            // GitHub takes no escape for these.
-            '@' => out += "&#64;",
+            // GitHub takes no escape for it.
             '&' => out += "&amp;",
             c => out.push(c),
         }
+        if begins_link(before, rest) {
+            out += "<!-- -->";
+        }
     }
     out
+}
+
+/// True if a link would begin at the first character of `rest`, or end the first part of one:
+/// `https://`, `www.`, `a@example.com`, `@all`, `#1`, `GH-1`.
+fn begins_link(before: &str, rest: &str) -> bool {
+    let ends_with = |end: &str| {
+        let begin = before.len().checked_sub(end.len()).and_then(|begin| before.get(begin..));
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(end))
+    };
+    let is_number = |rest: &str| rest.chars().nth(1).is_some_and(|c| c.is_ascii_digit());
+    match rest.chars().next() {
+        Some('@') => true,
+        Some(':') => rest.starts_with("://"),
+        Some('.') => ends_with("www"),
+        Some('#') => is_number(rest),
+        Some('-') => ends_with("gh") && is_number(rest),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -169,7 +192,18 @@ mod tests {
 
     #[test]
     fn no_text_of_a_log_is_markup() {
-        assert_eq!(escaped("a|b <img> [x](y) @all #1"), "a\\|b \\<img\\> \\[x\\](y) &#64;all \\#1");
+        assert_eq!(
+            escaped("a|b <img> [x](y) @all #1"),
+            "a\\|b \\<img\\> \\[x\\](y) @<!-- -->all \\#<!-- -->1"
+        );
+        for (text, expected) in [
+            ("https://example.com", "https:<!-- -->//example.com"),
+            ("Www.example.com", "Www.<!-- -->example.com"),
+            ("ann@example.com", "ann@<!-- -->example.com"),
+            ("gh-12, a-b 10:30 no. 1", "gh-<!-- -->12, a-b 10:30 no. 1"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
         assert_eq!(code("a `b` | c"), "`` a `b` \\| c ``");
         assert_eq!(sparkline(&[0, 1, 100], 100), " ▁█");
     }

@@ -14,6 +14,7 @@ mod text;
 pub(super) mod words;
 
 pub(super) use csv::all_tables;
+pub(super) use json::json;
 
 use super::document::Document;
 use super::error::ReportError;
@@ -43,7 +44,7 @@ pub(super) fn render(
         ReportFormat::Text => Ok(text::text(document, style.screen, style.top)),
         ReportFormat::Html => Ok(html::html(document, style.top)),
         ReportFormat::Markdown => Ok(markdown::markdown(document, style.top)),
-        ReportFormat::Json => json::json(document),
+        ReportFormat::Json => json(document),
         ReportFormat::Csv => csv::csv(document, style.table),
         ReportFormat::Svg => Err(ReportError::Usage(
             "--format=svg has no meaning for this report; --format=html has its charts".to_owned(),

@@ -32,6 +32,7 @@ fn document() -> Document {
     document.headline = "5 of 17 Meridian CAD customers have been locked out since 16:53 UTC".to_owned();
     document.lead = "Product 3349; the other five products are as usual.".to_owned();
     document.account = "Meridian Software".to_owned();
+    document.identities = "customers";
     document.scope.product_id = Some(3349);
     document.command = "cryptolens-exporter report incident --since=2h --product=3349".to_owned();
     document.read.rows = 1436;
@@ -314,7 +315,31 @@ fn texts_of_a_log_are_inert_in_every_format() {
         assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{format:?}");
     }
     let markdown = rendered(ReportFormat::Markdown, style());
-    assert!(markdown.contains("\\<b\\>O'Brien\\</b\\> \\| \\*Söhne\\* &amp; &#64;all"), "{markdown}");
+    assert!(markdown.contains("\\<b\\>O'Brien\\</b\\> \\| \\*Söhne\\* &amp; @<!-- -->all"), "{markdown}");
+}
+
+/// Names are cut where they are very long; a sentence would lose its meaning.
+#[test]
+fn sentences_are_whole_in_every_format() {
+    let mut document = document();
+    let long = |end: &str| format!("{} {end}", "word ".repeat(60).trim_end());
+    document.lead = long("lead");
+    for block in &mut document.blocks {
+        match block {
+            Block::Figures(block) => block.items[0].note = long("figure"),
+            Block::Table(block) => block.note = long("table"),
+            Block::Steps(block) => block.items[0].text = long("step"),
+            _ => {}
+        }
+    }
+    for format in [ReportFormat::Text, ReportFormat::Html, ReportFormat::Markdown] {
+        let shown = render(&document, format, style()).unwrap();
+        let shown: Vec<&str> = shown.split_whitespace().collect();
+        let shown = shown.join(" ");
+        for end in ["lead", "figure", "table", "step"] {
+            assert!(shown.contains(&format!("word {end}")), "{end} in {format:?}: {shown}");
+        }
+    }
 }
 
 /// A step holds what was typed, or a text of a log.

@@ -8,8 +8,8 @@ use unicode_width::UnicodeWidthStr as _;
 use super::axis::{as_f64, ticks};
 use super::words;
 use crate::report::document::{
-    Block, ChartBlock, Datum, Document, FigureBlock, FindingBlock, Level, MarkRole, Measure, MethodBlock,
-    Phrase, Prose, SeriesRole, StepBlock, TableBlock, Tone,
+    Block, ChartBlock, ChartSeries, Datum, Document, FigureBlock, FindingBlock, Level, MarkRole, Measure,
+    MethodBlock, Phrase, Prose, SeriesRole, StepBlock, TableBlock, Tone,
 };
 use crate::report::text::Screen;
 use crate::text::thousands;
@@ -73,7 +73,7 @@ impl TextWriter {
         }
         let (title, account) = (document.title, words::visible(&document.account));
         let (period, label) = (words::period(document), &document.period.label);
-        let scope = format!("{title} · {account}. {period} ({label}). {}", words::visible(&document.lead));
+        let scope = format!("{title} · {account}. {period} ({label}). {}", words::sentence(&document.lead));
         self.paragraph(&scope, 2, 2);
     }
 
@@ -107,7 +107,7 @@ impl TextWriter {
             };
             let indent = 2 + labels + 2 + numbers + 2;
             let room = self.width.saturating_sub(indent).max(LEAST_TEXT);
-            let notes = wrapped(&words::visible(&item.note), room);
+            let notes = wrapped(&words::sentence(&item.note), room);
             let first = notes.first().map_or("", String::as_str);
             self.line(&format!("  {label}  {gap}{shown}  {first}"));
             for note in notes.iter().skip(1) {
@@ -162,17 +162,17 @@ impl TextWriter {
                 self.line(&format!("{}{label} ↑", " ".repeat(at.saturating_sub(label.width() + 1))));
             }
         }
-        let legend: Vec<String> = block
-            .stack
-            .iter()
-            .map(|series| match series.role {
-                SeriesRole::Bad => format!("▓ {}", series.label),
-                SeriesRole::Good | SeriesRole::Neutral | SeriesRole::Accent => format!("█ {}", series.label),
-            })
-            .collect();
+        // A terminal tells what is bad from the rest, and no more.
+        let names = |is_bad: bool| -> Vec<&str> {
+            let is_meant = |series: &&ChartSeries| (series.role == SeriesRole::Bad) == is_bad;
+            block.stack.iter().filter(is_meant).map(|series| series.label).collect()
+        };
+        let (bad, rest) = (names(true).join(", "), names(false).join(", "));
+        let legend = [("▓", bad), ("█", rest)].into_iter().filter(|(_, names)| !names.is_empty());
+        let legend: Vec<String> = legend.map(|(sign, names)| format!("{sign} {names}")).collect();
         self.line(&format!("  {}", legend.join("   ")));
         if let Some(limit) = &block.limit {
-            self.paragraph(&words::visible(&limit.label), 2, 2);
+            self.paragraph(&words::sentence(&limit.label), 2, 2);
         }
     }
 
@@ -245,14 +245,14 @@ impl TextWriter {
         }
         let further = words::further(block.rows.len(), self.top);
         for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
-            self.paragraph(&words::visible(&note), 2, 2);
+            self.paragraph(&words::sentence(&note), 2, 2);
         }
     }
 
     fn steps(&mut self, block: &StepBlock) {
         self.title(block.title);
         for item in &block.items {
-            self.paragraph(&words::visible(&item.text), 2, 2);
+            self.paragraph(&words::sentence(&item.text), 2, 2);
             self.line(&format!("    $ {}", words::sentence(&item.command)));
         }
     }
