@@ -114,20 +114,19 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
 }
 
 fn incident(sources: &mut Sources<'_>) -> Option<IncidentOptions> {
+    // A variable with a moment does not count where a flag says the end of the time.
+    let is_ended = sources.at(SourceLevel::Flag, &table::TO).is_some();
     let beginnings = [&table::REPORT_AT, &table::FROM];
-    let (mut at, mut from) = (None, None);
-    match sources.beginning(CommandName::Report, &beginnings) {
-        Some((setting, found)) if setting.flag == table::REPORT_AT.flag => at = Some(found.text),
-        Some((_, found)) => from = Some(found.text),
-        None => {}
-    }
-    let since = sources.sourced(&table::REPORT_SINCE);
-    let length = match since {
-        Some(found) => {
-            let length = value::duration(&found, &table::REPORT_SINCE);
-            sources.noted(length)
-        }
-        None => Some(INCIDENT_LENGTH),
+    let begun = sources.beginning(CommandName::Report, if is_ended { &beginnings[1..] } else { &beginnings });
+    let mut at =
+        begun.filter(|(setting, _)| setting.flag == table::REPORT_AT.flag).map(|(_, found)| found.text);
+    let (from, length) = if at.is_some() {
+        // How far it reaches to both sides of the moment.
+        let reach =
+            sources.sourced(&table::REPORT_SINCE).map(|found| value::duration(&found, &table::REPORT_SINCE));
+        (None, reach.map_or(Some(INCIDENT_LENGTH), |reach| sources.noted(reach)))
+    } else {
+        time(sources, INCIDENT_LENGTH)
     };
     let bounds = reading::bounds(sources, from);
     if at.is_some() {
@@ -142,14 +141,7 @@ fn incident(sources: &mut Sources<'_>) -> Option<IncidentOptions> {
 }
 
 fn customer(sources: &mut Sources<'_>, key: String) -> Option<CustomerOptions> {
-    let from = sources.sourced(&table::FROM).map(|found| found.text);
-    let length = match sources.sourced(&table::REPORT_SINCE) {
-        Some(found) => {
-            let length = value::duration(&found, &table::REPORT_SINCE);
-            sources.noted(length)
-        }
-        None => Some(CUSTOMER_LENGTH),
-    };
+    let (from, length) = time(sources, CUSTOMER_LENGTH);
     let bounds = reading::bounds(sources, from);
     let product = sources.get(&table::PRODUCT, value::integer);
     let document = document(sources, "report customer KEY");
@@ -157,14 +149,7 @@ fn customer(sources: &mut Sources<'_>, key: String) -> Option<CustomerOptions> {
 }
 
 fn changes(sources: &mut Sources<'_>) -> Option<ChangesOptions> {
-    let from = sources.sourced(&table::FROM).map(|found| found.text);
-    let length = match sources.sourced(&table::REPORT_SINCE) {
-        Some(found) => {
-            let length = value::duration(&found, &table::REPORT_SINCE);
-            sources.noted(length)
-        }
-        None => Some(CHANGES_LENGTH),
-    };
+    let (from, length) = time(sources, CHANGES_LENGTH);
     let bounds = reading::bounds(sources, from);
     let resource = resource(sources);
     let user = sources.get(&table::REPORT_USER, value::not_blank);
@@ -176,6 +161,13 @@ fn changes(sources: &mut Sources<'_>) -> Option<ChangesOptions> {
         bounds: bounds?,
         document: document?,
     })
+}
+
+/// Where the time of a document begins: a moment, or a length before its end.
+fn time(sources: &mut Sources<'_>, usual: Duration) -> (Option<String>, Option<Duration>) {
+    let beginnings = [&table::FROM, &table::REPORT_SINCE];
+    let (from, length) = reading::beginning(sources, CommandName::Report, &beginnings);
+    (from, length.or(Some(usual)))
 }
 
 /// How a report that is a document is shown.

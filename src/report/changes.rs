@@ -4,7 +4,7 @@
 //! changes, newest first. Users and objects are the account's own numbers; names within a change
 //! are shown as the identities say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +19,10 @@ use super::objects::{changes, plain};
 use super::options::{ChangesOptions, ReportAccess};
 use super::record::ObjectRecord;
 use super::render::{Style, words};
-use super::request_chart::{step, step_name};
+use super::request_chart::TimeColumns;
 use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK};
 use super::text::counted;
-use super::trail::steps;
 use super::window::Window;
 use crate::cryptolens::RowFilter;
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
@@ -145,6 +144,7 @@ impl ChangesReport<'_> {
         let period = Period::new((self.window.from, self.window.to), self.window.zone, label, !self.is_live);
         let mut document = Document::new(SCHEMA, "Changes", period);
         document.account.clone_from(&self.session.account);
+        document.identities = self.session.identities.name();
         document.command.clone_from(&self.options.document.command);
         document.level = if self.begins_later() { Level::Notice } else { Level::Fine };
         document.headline = self.headline();
@@ -169,14 +169,21 @@ impl ChangesReport<'_> {
     }
 
     fn headline(&self) -> String {
-        let users: std::collections::BTreeSet<&Option<String>> =
-            self.trail.iter().map(|row| &row.user).collect();
+        let users: BTreeSet<&str> = self.trail.iter().filter_map(|row| row.user.as_deref()).collect();
+        let by = match (&self.options.user, users.len()) {
+            (Some(user), _) => format!(" by {}", self.session.identities.user_in_words(user)),
+            (None, 0) => String::new(),
+            (None, users) => format!(" by {}", counted(of_length(users), "user", "users")),
+        };
+        let of =
+            self.options.resource.as_deref().map(|name| format!(" of {} objects", name.replace('_', " ")));
+        let of = of.unwrap_or_default();
         match self.trail.last() {
-            None => "Nothing was changed in this time".to_owned(),
+            None if self.in_period == 0 => "Nothing was changed in this time".to_owned(),
+            None => format!("No change{of}{by} in this time"),
             Some(last) => format!(
-                "{} by {}; the latest at {} {}",
+                "{}{of}{by}; the latest at {} {}",
                 counted(of_length(self.trail.len()), "change", "changes"),
-                counted(of_length(users.len()), "user", "users"),
                 words::minute(self.moment(last.time)),
                 self.window.zone
             ),
@@ -185,11 +192,8 @@ impl ChangesReport<'_> {
 
     fn lead(&self) -> String {
         let mut sentences = Vec::new();
-        if let Some(resource) = &self.options.resource {
-            sentences.push(format!("Only {} objects.", resource.replace('_', " ")));
-        }
-        if self.options.user.is_some() {
-            sentences.push("One user only.".to_owned());
+        if self.options.user.is_some() || self.options.resource.is_some() {
+            sentences.push(format!("{} in all.", counted(self.in_period, "change", "changes")));
         }
         if let Some(oldest) = self.reading.oldest.filter(|_| self.begins_later()) {
             sentences.push(format!(
@@ -246,16 +250,12 @@ impl ChangesReport<'_> {
     }
 
     fn chart(&self) -> Block {
-        let step = step(self.window.seconds());
-        let columns = steps(self.window.seconds(), step);
-        let begins = self.reading.oldest.filter(|_| self.begins_later()).unwrap_or(i64::MIN);
-        let begin = |column: usize| self.window.from + step * i64::try_from(column).unwrap_or(0);
+        let columns = TimeColumns::new(self.window);
+        let begins = self.reading.oldest.filter(|_| self.begins_later());
         let values = |action: &str| {
-            let mut values: Vec<Option<u64>> =
-                (0..columns).map(|column| (begin(column) + step > begins).then_some(0)).collect();
+            let mut values = columns.empty(begins);
             for row in self.trail.iter().filter(|row| row.action == action) {
-                let column = usize::try_from((row.time - self.window.from) / step).unwrap_or(usize::MAX);
-                if let Some(value) = values.get_mut(column) {
+                if let Some(value) = columns.column(row.time).and_then(|column| values.get_mut(column)) {
                     *value = Some(value.unwrap_or(0) + 1);
                 }
             }
@@ -269,10 +269,10 @@ impl ChangesReport<'_> {
             .collect();
         Block::Chart(ChartBlock {
             id: "over_time",
-            title: format!("Changes {}", step_name(step)),
+            title: format!("Changes {}", columns.name()),
             alt: format!("Column chart of {} changes.", thousands(i128::from(of_length(self.trail.len())))),
-            x: (0..columns).map(|column| self.moment(begin(column))).collect(),
-            step,
+            x: columns.moments(),
+            step: columns.step,
             stack,
             limit: None,
             marks: Vec::new(),

@@ -104,22 +104,11 @@ async fn read(
     lookup.products(source, session).await?;
     let seen = match trail.keys.as_slice() {
         [seen] => seen.clone(),
-        [] => unseen(options, source, &mut lookup, &known).await?,
+        [] => unseen(options, session, (source, &mut lookup), known.len()).await?,
         several => {
-            let name = |seen: &SeenKey| {
-                format!(
-                    "{} of product {}",
-                    session.pseudonyms.show(IdentityKind::Key, &seen.key),
-                    seen.product_id
-                )
-            };
-            let candidates: BTreeSet<String> = several.iter().map(name).collect();
-            let candidates: Vec<String> = candidates.into_iter().collect();
-            return Err(ReportError::Usage(format!(
-                "KEY: {} keys are called like this: {}; give the pseudonym, or --product",
-                candidates.len(),
-                candidates.join(", ")
-            )));
+            let several: Vec<(i64, String)> =
+                several.iter().map(|seen| (seen.product_id, seen.key.clone())).collect();
+            return Err(ambiguous(session, &several));
         }
     };
     lookup.licenses(source, seen.product_id, &[seen.key.as_str()]).await?;
@@ -146,21 +135,30 @@ async fn read(
 /// A key without a request in the period: known to the API, or bad usage.
 async fn unseen(
     options: &CustomerOptions,
-    source: &WindowReader,
-    lookup: &mut Lookup,
-    known: &HashMap<(i64, String), bool>,
+    session: &ReportSession,
+    (source, lookup): (&WindowReader, &mut Lookup),
+    seen: usize,
 ) -> Result<SeenKey, ReportError> {
-    let unknown = || {
-        ReportError::Usage(format!(
-            "KEY: none of the {} keys of this time is called like this; a key without requests is looked up with --product \
-             and the whole key",
-            known.len()
-        ))
-    };
-    let product = options.product.ok_or_else(unknown)?;
-    lookup.licenses(source, product, &[options.key.as_str()]).await?;
-    lookup.license(product, &options.key).ok_or_else(unknown)?;
-    Ok(SeenKey { product_id: product, key: options.key.clone(), ..SeenKey::default() })
+    let is_meant = |key: &str| session.pseudonyms.is_key(&options.key, key);
+    let found = lookup.find_key(source, options.product, &options.key, is_meant).await?;
+    match found.as_slice() {
+        [(product_id, key)] => {
+            Ok(SeenKey { product_id: *product_id, key: key.clone(), ..SeenKey::default() })
+        }
+        [] => Err(ReportError::Usage(format!(
+            "KEY: none of the {seen} keys of this time is called like this{}",
+            lookup.without_key()
+        ))),
+        several => Err(ambiguous(session, several)),
+    }
+}
+
+fn ambiguous(session: &ReportSession, keys: &[(i64, String)]) -> ReportError {
+    ReportError::Usage(format!(
+        "KEY: {} keys are called like this: {}; give the pseudonym, or --product",
+        keys.len(),
+        session.candidates(keys)
+    ))
 }
 
 struct CustomerReport<'a> {
@@ -242,6 +240,7 @@ impl CustomerReport<'_> {
         let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
         let mut document = Document::new(SCHEMA, "Customer report", period);
         document.account.clone_from(&self.session.account);
+        document.identities = self.session.identities.name();
         document.scope.product_id = Some(self.material.seen.product_id);
         document.scope.key = Some(self.key());
         document.command.clone_from(&self.options.document.command);
@@ -405,16 +404,16 @@ impl CustomerReport<'_> {
     }
 
     fn chart(&self, standing: &Standing) -> Block {
-        let window = self.window();
+        let columns = request_chart::TimeColumns::new(self.window());
         let reading = &self.material.reading;
         let begins = reading.oldest.filter(|_| reading.whole_log);
-        let mut block = request_chart::requests(&self.material.trail, self.rows(), &self.name(), begins);
+        let mut block = request_chart::requests(&columns, self.rows(), &self.name(), begins);
         block.alt =
             format!("Column chart of {} requests.", thousands(i128::from(of_length(self.rows().len()))));
         if let Some(first) = standing.first_failure_since.filter(|_| standing.failed_since >= LOCKED_OUT) {
             let label =
                 format!("{} first failure without a success since", words::minute(self.moment(first)));
-            let at = request_chart::column(window, block.step, first);
+            let at = columns.position(first);
             block.marks.push(ChartMark { at, time: self.moment(first), role: MarkRole::Onset, label });
         }
         Block::Chart(block)

@@ -125,6 +125,13 @@ impl Identities {
         if is_id { user.to_owned() } else { self.show(IdentityKind::User, user) }
     }
 
+    /// As `user 22`. A pseudonym begins with the word.
+    pub(super) fn user_in_words(&self, user: &str) -> String {
+        let shown = self.user(user);
+        let is_number = shown.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { format!("user {shown}") } else { shown }
+    }
+
     /// A text of JSON, with what may name anybody in it shown as every identity is.
     pub(super) fn json_text(&self, data: &str) -> String {
         match (self, serde_json::from_str(data)) {

@@ -94,6 +94,68 @@ impl Lookup {
         Ok(())
     }
 
+    /// Looks for a key that the rows do not have: in one product, or in all that `products` found.
+    /// A whole key is one call of GetKey for each product; pseudonyms and last groups need the keys
+    /// of GetKeys. Both together are [`MOST_KEYS`] calls at most.
+    pub(super) async fn find_key(
+        &mut self,
+        source: &WindowReader,
+        product: Option<i64>,
+        typed: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(i64, String)>, ReportError> {
+        let products =
+            product.map_or_else(|| self.products.keys().copied().collect(), |product| vec![product]);
+        let mut calls = 0;
+        for product in &products {
+            if calls >= MOST_KEYS || self.state(Endpoint::GetKey) == LookupState::Denied {
+                break;
+            }
+            calls += 1;
+            let asked = source.asked(Endpoint::GetKey, |client| {
+                let key = typed.to_owned();
+                async move { client.license_key(*product, &key).await }
+            });
+            if let Some(license) = self.note(Endpoint::GetKey, asked.await?) {
+                let found = (*product, license.key.clone());
+                self.keep(*product, vec![license]);
+                self.by = "GetKey";
+                return Ok(vec![found]);
+            }
+        }
+        let mut found = Vec::new();
+        for product in products {
+            let (mut page, mut pages) = (1, 1);
+            while page <= pages && calls < MOST_KEYS && self.state(Endpoint::GetKeys) != LookupState::Denied {
+                calls += 1;
+                let asked = source.asked(Endpoint::GetKeys, move |client| async move {
+                    client.license_keys(product, page).await
+                });
+                let Some(answer) = self.note(Endpoint::GetKeys, asked.await?) else { break };
+                pages = answer.pages.unwrap_or(1);
+                page += 1;
+                let meant: Vec<LicenseKey> =
+                    answer.keys.into_iter().filter(|license| is_meant(&license.key)).collect();
+                found.extend(meant.iter().map(|license| (product, license.key.clone())));
+                self.keep(product, meant);
+                self.by = "GetKeys";
+            }
+        }
+        Ok(found)
+    }
+
+    /// Ends a sentence on a key that neither the log nor [`Lookup::find_key`] has.
+    pub(super) fn without_key(&self) -> &'static str {
+        match (self.state(Endpoint::GetKeys), self.state(Endpoint::GetKey)) {
+            (LookupState::Denied, LookupState::Denied) => {
+                ", and the token may call neither GetKeys nor GetKey, which may know it"
+            }
+            (LookupState::Denied, _) => ", and neither has GetKey; the token may not call GetKeys",
+            (_, LookupState::Denied) => ", and neither has GetKeys",
+            _ => ", and neither have GetKey and GetKeys",
+        }
+    }
+
     /// Asks for the companies of the customers, if the identities show them.
     pub(super) async fn companies(
         &mut self,

@@ -194,12 +194,8 @@ pub struct DocumentOptions {
 /// What ends a report with exit code 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailOn {
-    /// An incident.
+    /// An incident that goes on.
     Incident,
-    /// A missed objective.
-    Objective,
-    /// A refused seat.
-    Refusals,
 }
 
 impl FailOn {
@@ -208,8 +204,6 @@ impl FailOn {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Incident => "incident",
-            Self::Objective => "objective",
-            Self::Refusals => "refusals",
         }
     }
 }

@@ -1,54 +1,149 @@
 //! The chart of the requests over time, with what happened when.
 
-use super::trail::{Trail, steps};
+use chrono::{Datelike as _, Months, NaiveDate, NaiveTime};
+
+use super::trail::Trail;
 use crate::report::count::of_length;
 use crate::report::detector::Sighting;
 use crate::report::document::{ChartBlock, ChartMark, ChartSeries, MarkRole, Moment, SeriesRole};
 use crate::report::window::{Window, local};
 
 const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// The longest period whose columns are days.
+const MOST_DAYS: i64 = 92;
+/// The most columns of a chart.
+const MOST_COLUMNS: usize = 744;
 
-/// Seconds of a column: two minutes up to three hours, ten up to twelve, an hour up to three days,
-/// else a day.
-pub(super) const fn step(seconds: i64) -> i64 {
-    match seconds {
-        seconds if seconds <= 3 * HOUR => 120,
-        seconds if seconds <= 12 * HOUR => 600,
-        seconds if seconds <= 72 * HOUR => HOUR,
-        _ => 24 * HOUR,
+/// The columns of a chart over a period: two minutes up to three hours, ten up to twelve, an hour up
+/// to three days, a day of the zone up to 92 days, else months. The first and the last day or month
+/// are as much of it as the period has.
+pub(super) struct TimeColumns {
+    window: Window,
+    begins: Vec<i64>,
+    /// Seconds of a column; a day or a month may be longer or shorter.
+    pub(super) step: i64,
+    /// Months of a column, where it has some.
+    months: usize,
+}
+
+impl TimeColumns {
+    pub(super) fn new(window: Window) -> TimeColumns {
+        let equal = |step: i64| {
+            let begins = (window.from..window.to).step_by(usize::try_from(step).unwrap_or(1)).collect();
+            TimeColumns { window, begins, step, months: 0 }
+        };
+        match window.seconds() {
+            seconds if seconds <= 3 * HOUR => equal(120),
+            seconds if seconds <= 12 * HOUR => equal(600),
+            seconds if seconds <= 3 * DAY => equal(HOUR),
+            // Clocks that are set back make a day an hour longer.
+            seconds if seconds <= MOST_DAYS * DAY + HOUR => {
+                let begins = midnights(window, |date| date.succ_opt());
+                TimeColumns { window, begins, step: DAY, months: 0 }
+            }
+            seconds => {
+                let all = usize::try_from(seconds / (28 * DAY)).unwrap_or(usize::MAX).saturating_add(2);
+                let months = all.div_ceil(MOST_COLUMNS);
+                let each = Months::new(u32::try_from(months).unwrap_or(u32::MAX));
+                let next = |date: NaiveDate| date.with_day(1)?.checked_add_months(each);
+                let step = 30 * DAY * i64::try_from(months).unwrap_or(1);
+                TimeColumns { window, begins: midnights(window, next), step, months }
+            }
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.begins.len()
+    }
+
+    /// The beginning of each column.
+    pub(super) fn moments(&self) -> Vec<Moment> {
+        let moment = |at: &i64| Moment { at: *at, zone: self.window.zone };
+        self.begins.iter().map(moment).collect()
+    }
+
+    /// A column in words.
+    pub(super) fn name(&self) -> String {
+        match (self.step, self.months) {
+            (120, _) => "every 2 minutes".to_owned(),
+            (600, _) => "every 10 minutes".to_owned(),
+            (HOUR, _) => "by hour".to_owned(),
+            (_, 0) => "by day".to_owned(),
+            (_, 1) => "by month".to_owned(),
+            (_, months) => format!("by {months} months"),
+        }
+    }
+
+    /// The column of a moment in the period.
+    pub(super) fn column(&self, at: i64) -> Option<usize> {
+        if !self.window.contains(at) {
+            return None;
+        }
+        self.begins.partition_point(|begin| *begin <= at).checked_sub(1)
+    }
+
+    /// Where a column ends.
+    fn end(&self, column: usize) -> i64 {
+        self.begins.get(column + 1).copied().unwrap_or(self.window.to)
+    }
+
+    /// A series without a row: 0 in each column, and nothing before the log begins.
+    pub(super) fn empty(&self, oldest: Option<i64>) -> StepCounts {
+        let is_known = |column: usize| oldest.is_none_or(|oldest| self.end(column) > oldest);
+        (0..self.len()).map(|column| is_known(column).then_some(0)).collect()
+    }
+
+    /// The fractional column of a moment; one outside of the period is at its nearest end.
+    #[allow(clippy::cast_precision_loss, reason = "744 columns, and seconds of one")]
+    pub(super) fn position(&self, at: i64) -> f64 {
+        if at >= self.window.to {
+            return self.len() as f64;
+        }
+        let column = self.column(at.max(self.window.from)).unwrap_or(0);
+        let begin = self.begins.get(column).copied().unwrap_or(at);
+        let length = if self.step < DAY { self.step } else { self.end(column) - begin };
+        column as f64 + (at.max(begin) - begin) as f64 / length.max(1) as f64
+    }
+
+    /// A moment in the chart, with its time before the words.
+    pub(super) fn mark(&self, at: i64, (role, words): (MarkRole, &str)) -> ChartMark {
+        let time = Moment { at, zone: self.window.zone };
+        let shown = second(self.window, at);
+        ChartMark { at: self.position(at), time, role, label: format!("{shown} {words}") }
     }
 }
 
-/// A step in words.
-pub(super) const fn step_name(step: i64) -> &'static str {
-    match step {
-        120 => "every 2 minutes",
-        600 => "every 10 minutes",
-        HOUR => "by hour",
-        _ => "by day",
+/// The beginning of a period and each following local midnight in it, from one date to the next.
+fn midnights(window: Window, next: impl Fn(NaiveDate) -> Option<NaiveDate>) -> Vec<i64> {
+    let mut begins = vec![window.from];
+    let mut date = local(window.from, window.zone).date();
+    while let Some(following) = next(date) {
+        let Some(begin) = window.zone.moment(following.and_time(NaiveTime::MIN)) else { break };
+        if begin >= window.to {
+            break;
+        }
+        // A day that a zone skipped has the beginning of the day after it.
+        if begins.last().is_none_or(|last| *last < begin) {
+            begins.push(begin);
+        }
+        date = following;
     }
+    begins
 }
 
 /// Rows by step; `None` where the log does not reach back.
-type StepCounts = Vec<Option<u64>>;
+pub(super) type StepCounts = Vec<Option<u64>>;
 
-/// Rows that failed, succeeded, and are in no ratio, in equal steps; those before `oldest` are not known.
-pub(super) fn series(
-    trail: &Trail,
+/// Rows that failed, succeeded, and are in no ratio, by column; those before `oldest` are not known.
+fn series(
     rows: &[Sighting],
-    step: i64,
+    columns: &TimeColumns,
     oldest: Option<i64>,
 ) -> (StepCounts, StepCounts, StepCounts) {
-    let window = trail.window;
-    let columns = steps(window.seconds(), step);
-    let is_known = |column: usize| {
-        let end = window.from + step * (i64::try_from(column).unwrap_or(0) + 1);
-        oldest.is_none_or(|oldest| end > oldest)
-    };
-    let empty: StepCounts = (0..columns).map(|column| is_known(column).then_some(0)).collect();
+    let empty = columns.empty(oldest);
     let (mut failed, mut succeeded, mut other) = (empty.clone(), empty.clone(), empty);
     for row in rows {
-        let column = usize::try_from((row.time - window.from) / step).unwrap_or(usize::MAX);
         let series = if row.is_in_no_ratio() {
             &mut other
         } else if row.has_failed() {
@@ -56,31 +151,21 @@ pub(super) fn series(
         } else {
             &mut succeeded
         };
-        if let Some(value) = series.get_mut(column) {
+        if let Some(value) = columns.column(row.time).and_then(|column| series.get_mut(column)) {
             *value = Some(value.unwrap_or(0) + 1);
         }
     }
     (failed, succeeded, other)
 }
 
-/// The fractional column of a moment.
-#[allow(clippy::cast_precision_loss, reason = "seconds of a week at most")]
-pub(super) fn column(window: Window, step: i64, at: i64) -> f64 {
-    let at = (at - window.from).clamp(0, window.seconds());
-    at as f64 / step as f64
-}
-
 /// The chart without its marks.
-pub(super) fn requests(trail: &Trail, rows: &[Sighting], product: &str, oldest: Option<i64>) -> ChartBlock {
-    let window = trail.window;
-    let step = step(window.seconds());
-    let (failed, succeeded, other) = series(trail, rows, step, oldest);
-    let x = (0..failed.len())
-        .map(|column| Moment {
-            at: window.from + step * i64::try_from(column).unwrap_or(0),
-            zone: window.zone,
-        })
-        .collect();
+pub(super) fn requests(
+    columns: &TimeColumns,
+    rows: &[Sighting],
+    product: &str,
+    oldest: Option<i64>,
+) -> ChartBlock {
+    let (failed, succeeded, other) = series(rows, columns, oldest);
     let mut stack = vec![
         ChartSeries { id: "failed", label: "failed", role: SeriesRole::Bad, values: failed },
         ChartSeries { id: "succeeded", label: "succeeded", role: SeriesRole::Good, values: succeeded },
@@ -91,10 +176,10 @@ pub(super) fn requests(trail: &Trail, rows: &[Sighting], product: &str, oldest: 
     }
     ChartBlock {
         id: "requests",
-        title: format!("Requests of {product}, {}", step_name(step)),
+        title: format!("Requests of {product}, {}", columns.name()),
         alt: String::new(),
-        x,
-        step,
+        x: columns.moments(),
+        step: columns.step,
         stack,
         limit: None,
         marks: Vec::new(),
@@ -102,11 +187,11 @@ pub(super) fn requests(trail: &Trail, rows: &[Sighting], product: &str, oldest: 
     }
 }
 
-/// A moment in the chart, with its time before the words.
-pub(super) fn mark(window: Window, step: i64, at: i64, (role, words): (MarkRole, &str)) -> ChartMark {
-    let time = Moment { at, zone: window.zone };
-    let shown = local(at, window.zone).format("%H:%M:%S");
-    ChartMark { at: column(window, step, at), time, role, label: format!("{shown} {words}") }
+/// The time of a moment to the second, with its day where that is not the last one of the period.
+pub(super) fn second(window: Window, at: i64) -> String {
+    let time = local(at, window.zone);
+    let is_last = time.date() == local(window.to - 1, window.zone).date();
+    time.format(if is_last { "%H:%M:%S" } else { "%-d %b %H:%M:%S" }).to_string()
 }
 
 /// The numbers of a small chart of 24 columns.
@@ -125,4 +210,59 @@ pub(super) fn trend(trail: &Trail, rows: &[Sighting]) -> (Vec<u64>, Vec<u64>) {
         }
     }
     (all, bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::zone::Zone;
+
+    fn columns(from: &str, to: &str, zone: &str) -> (TimeColumns, Vec<String>) {
+        let zone: Zone = zone.parse().unwrap();
+        let at = |text: &str| zone.moment(text.parse().unwrap()).unwrap();
+        let columns = TimeColumns::new(Window { from: at(from), to: at(to), zone });
+        let begins =
+            columns.begins.iter().map(|begin| local(*begin, zone).format("%F %R").to_string()).collect();
+        (columns, begins)
+    }
+
+    /// Clocks go forward on 29 March 2026 and back on 25 October.
+    #[test]
+    fn days_and_months_are_those_of_the_zone() {
+        let (days, begins) = columns("2026-03-27T15:30:00", "2026-03-31T00:00:00", "Europe/Stockholm");
+        assert_eq!(begins, ["2026-03-27 15:30", "2026-03-28 00:00", "2026-03-29 00:00", "2026-03-30 00:00"]);
+        assert_eq!((days.step, days.name().as_str()), (DAY, "by day"));
+        let (_, begins) = columns("2026-10-01T00:00:00", "2027-01-01T00:00:00", "Europe/Stockholm");
+        assert_eq!(
+            (begins.len(), begins[31].as_str()),
+            (92, "2026-11-01 00:00"),
+            "an hour more than 92 days"
+        );
+        let (months, begins) = columns("2026-01-15T00:00:00", "2026-04-18T00:00:00", "Europe/Stockholm");
+        assert_eq!(begins, ["2026-01-15 00:00", "2026-02-01 00:00", "2026-03-01 00:00", "2026-04-01 00:00"]);
+        assert_eq!(months.name(), "by month");
+        let half = months.window.zone.moment("2026-02-15T00:00:00".parse().unwrap()).unwrap();
+        assert!((months.position(half) - 1.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn no_period_has_more_than_744_columns_and_each_moment_is_in_one() {
+        for (from, to) in [
+            ("0001-01-01T00:00:00", "2026-01-01T00:00:00"),
+            ("1964-01-02T00:00:00", "2026-01-01T00:00:00"),
+            ("2025-10-01T00:00:00", "2026-01-01T00:00:00"),
+            ("2025-12-29T00:00:00", "2026-01-01T00:00:00"),
+            ("2025-12-31T12:00:00", "2026-01-01T00:00:00"),
+            ("2025-12-31T23:59:59", "2026-01-01T00:00:00"),
+        ] {
+            for zone in ["UTC", "Europe/Stockholm"] {
+                let (columns, begins) = columns(from, to, zone);
+                assert!((1..=MOST_COLUMNS).contains(&begins.len()), "{from}: {}", begins.len());
+                let window = columns.window;
+                assert_eq!(columns.column(window.from), Some(0));
+                assert_eq!(columns.column(window.to - 1), Some(begins.len() - 1));
+                assert_eq!((columns.column(window.from - 1), columns.column(window.to)), (None, None));
+            }
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! One run of a report, audit or export: the client of its account, and how the answer is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 
 use tokio_util::sync::CancellationToken;
 
 use super::error::ReportError;
-use super::identity::Identities;
+use super::identity::{Identities, IdentityKind};
 use super::options::{Presentation, ReportAccess};
 use super::progress::Progress;
 use super::source::WindowReader;
@@ -63,6 +63,15 @@ impl ReportSession {
             progress: Progress::new(log, window, zone),
             stop: self.stop.clone(),
         }
+    }
+
+    /// Keys that a name stands for, each as `key-3f2a91bc04d1 of product 3349`.
+    pub(super) fn candidates(&self, keys: &[(i64, String)]) -> String {
+        let name = |(product, key): &(i64, String)| {
+            format!("{} of product {product}", self.pseudonyms.show(IdentityKind::Key, key))
+        };
+        let names: BTreeSet<String> = keys.iter().map(name).collect();
+        names.into_iter().collect::<Vec<_>>().join(", ")
     }
 
     /// Whose report, and on which time.

@@ -114,11 +114,11 @@ impl Trail {
         self.evidence.sort_unstable_by_key(|(id, _)| *id);
     }
 
-    /// Keeps the rows of one key.
-    pub(super) fn keep_key(&mut self, key: u32) {
-        let kept: BTreeSet<i64> =
-            self.rows.iter().filter(|row| row.key == Some(key)).map(|row| row.id).collect();
-        self.rows.retain(|row| row.key == Some(key));
+    /// Keeps the rows of one key; none where it has none.
+    pub(super) fn keep_key(&mut self, product_id: i64, key: &str) {
+        let number = self.key_numbers.get(&(product_id, key.to_owned())).copied();
+        self.rows.retain(|row| number.is_some() && row.key == number);
+        let kept: BTreeSet<i64> = self.rows.iter().map(|row| row.id).collect();
         self.evidence.retain(|(id, _)| kept.contains(id));
     }
 

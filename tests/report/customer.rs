@@ -51,14 +51,19 @@ fn nobody_is_named_below_the_level_that_names_them() {
     let stub = Stub::start(logs());
     for format in ["text", "html", "markdown", "json", "csv"] {
         for (level, company) in [("masked", false), ("customers", true)] {
-            let shown = shown(&stub, &with("HCGXC", &["--format", format, "--identities", level]));
+            // The first table of CSV names nobody.
+            let table: &[&str] = if format == "csv" { &["--table=machines"] } else { &[] };
+            let more = [&["--format", format, "--identities", level], table].concat();
+            let shown = shown(&stub, &with("HCGXC", &more));
             for secret in ["CANARY-", "CNARY-", "canary", "198.18."] {
                 assert!(!shown.contains(secret), "{secret} in {format}, {level}");
             }
             assert_eq!(shown.contains("Vantage Shipyards"), company && format != "csv", "{format}, {level}");
+            assert!(shown.contains("machine-"), "{format}, {level}: machines are pseudonyms");
         }
-        let full = shown(&stub, &with("HCGXC", &["--format", format, "--identities=full", "--top=5"]));
-        assert!(format == "csv" || full.contains("canary-machine-0"), "{format}");
+        let table: &[&str] = if format == "csv" { &["--table=machines"] } else { &[] };
+        let more = [&["--format", format, "--identities=full", "--top=5"], table].concat();
+        assert!(shown(&stub, &with("HCGXC", &more)).contains("canary-machine-0"), "{format}");
     }
 }
 
@@ -76,8 +81,13 @@ fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
     );
     // A key that the API knows and the log of this time does not.
     let quiet = Stub::start(Logs { requests: Vec::new(), ..logs() });
-    let text = shown(&quiet, &with(&key(0), &["--product=3349"]));
-    assert!(text.contains("sent no request of Meridian CAD in this time"), "{text}");
+    for name in [&key(0), "HCGXC"] {
+        for more in [&["--product=3349"][..], &[]] {
+            let text = shown(&quiet, &with(name, more));
+            assert!(text.contains("sent no request of Meridian CAD in this time"), "{text}");
+        }
+    }
+    assert!(told(&quiet, &with("SAME5", &[]), 2).contains("KEY: 2 keys are called like this: key-"));
 }
 
 #[test]

@@ -341,6 +341,121 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
     }
 }
 
+/// The report is about the incident nearest to `--at`, and the exit code about all of them.
+#[test]
+fn any_incident_that_goes_on_is_exit_code_3() {
+    let mut requests = requests();
+    for row in &mut requests {
+        let time = row["time"].as_i64().unwrap();
+        if row["productId"] == 3350 && (FROM + 600..FROM + 2400).contains(&time) {
+            row["state"] = 2020.into();
+        }
+    }
+    let stub = Stub::start(Logs { requests, ..logs() });
+    let at = ["report", "incident", "--at=2026-01-05T08:20", "--since=100m", "--fail-on=incident"];
+    let output = run(&stub, &at);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("from 08:10 to 08:"), "the one that is over: {text}");
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("--fail-on=incident: an incident of Meridian CAD goes on"), "{stderr}");
+    // It is not over at 09:30, and the other one is.
+    let lead = text.lines().nth(2).unwrap_or_default();
+    assert!(!lead.contains("as usual"), "{text}");
+}
+
+/// A key without a request in the time is one all the same, and a name that nobody knows is none.
+#[test]
+fn a_known_key_in_a_quiet_hour_is_no_mistake() {
+    let stub = Stub::start(logs());
+    let quiet = |key: &str| -> Value {
+        let key = format!("--key={key}");
+        let arguments = ["report", "incident", "--from=2026-01-01", "--to=2026-01-02", "--format=json", &key];
+        serde_json::from_str(&shown(&stub, &arguments)).unwrap()
+    };
+    let masked = report(&stub, &[]);
+    let pseudonym = block(&masked, "customers")["rows"][0]["key"].as_str().unwrap().to_owned();
+    let whole = quiet(&key(3));
+    assert_eq!(whole["headline"], "No request in the 1 d to report on");
+    assert_eq!((&whole["scope"]["product_id"], &whole["read"]["rows"]), (&json!(3349), &json!(0)));
+    assert_eq!(quiet(GROUPS[3])["scope"], whole["scope"]);
+    assert_eq!(quiet(&pseudonym)["scope"]["key"], pseudonym);
+    let day = |more: &[&'static str]| {
+        [&["report", "incident", "--from=2026-01-01", "--to=2026-01-02"], more].concat()
+    };
+    let message = told(&stub, &day(&["--key=NOONE"]), 2);
+    assert!(message.contains("no such key, and neither have GetKey and GetKeys"), "{message}");
+    assert!(told(&stub, &day(&["--key=SAME5"]), 2).contains("--key: 2 keys end like this: key-"));
+    let stub = Stub::start(Logs { denied: vec![Method::GetKeys, Method::GetKey], ..logs() });
+    let message = told(&stub, &day(&["--key=HCGXC", "--product=3349"]), 2);
+    assert!(
+        message.contains("the token may call neither GetKeys nor GetKey, which may know it"),
+        "{message}"
+    );
+}
+
+/// A ratio is one of the requests that succeeded or failed, and says so.
+#[test]
+fn a_ratio_names_its_base() {
+    let base = || requests().into_iter().filter(|row| row["time"].as_i64().unwrap() < ONSET);
+    let judged = base().filter(|row| row["time"].as_i64().unwrap() >= FROM).count();
+    // After each of them one that found no free seat.
+    let rows = base().flat_map(|mut row| {
+        let id = row["id"].as_i64().unwrap() * 2;
+        row["id"] = id.into();
+        let refused = json!({ "state": 2024, "id": id + 1, "time": row["time"], "productId": 3349 });
+        [row, refused]
+    });
+    let stub = Stub::start(Logs { requests: rows.collect(), ..logs() });
+    let quiet = |more: &[&str]| -> Value {
+        let arguments = ["report", "incident", "--from=2026-01-05T08:00", "--to=2026-01-05T09:07"];
+        serde_json::from_str(&shown(&stub, &[&arguments[..], &["--format=json"], more].concat())).unwrap()
+    };
+    let report = quiet(&[]);
+    let headline = report["headline"].as_str().unwrap();
+    assert!(headline.ends_with(&format!("% of {judged} requests failed")), "{judged}: {headline}");
+    let note = item(&report, "figures", "failed")["note"].as_str().unwrap();
+    assert!(note.starts_with(&format!("of {judged};")), "{note}");
+    let one = quiet(&[&format!("--key={}", key(1))]);
+    let (shown, lead) = (one["scope"]["key"].as_str().unwrap(), one["lead"].as_str().unwrap());
+    assert_eq!(lead, format!("Key {shown} of product 3349 only."));
+    assert!(block(&one, "products")["title"].as_str().unwrap().starts_with("Requests in these"));
+}
+
+/// Times of another day than the last one have their day.
+#[test]
+fn times_of_an_earlier_day_say_so() {
+    let stub = Stub::start(logs());
+    let arguments =
+        ["report", "incident", "--from=2026-01-04T12:00", "--to=2026-01-06T12:00", "--format=json"];
+    let report: Value = serde_json::from_str(&shown(&stub, &arguments)).unwrap();
+    let onset = item(&report, "findings", "onset")["text"].as_str().unwrap();
+    assert!(onset.starts_with("First failure at 5 Jan 09:07:15"), "{onset}");
+    let marks = block(&report, "requests")["marks"].as_array().unwrap();
+    let labels: Vec<&str> = marks.iter().map(|mark| mark["label"].as_str().unwrap()).collect();
+    assert_eq!(labels[0], "5 Jan 09:04:56 product changed by user 22");
+    let changes = item(&report, "findings", "changes")["text"].as_str().unwrap();
+    assert!(changes.starts_with("139 s earlier, at 5 Jan 09:04:56, user 22 changed"), "{changes}");
+}
+
+/// What is typed wins over what a variable says for every report.
+#[test]
+fn a_typed_length_wins_over_a_beginning_of_the_environment() {
+    let stub = Stub::start(logs());
+    for arguments in [&["incident"][..], &["customer", "HCGXC"], &["changes"]] {
+        let bounds = ["--to=2026-01-05T10:00", "--since=1h", "--format=json"];
+        let mut command = command(&stub, &[&["report"], arguments, &bounds].concat());
+        command.env("CRYPTOLENS_REPORT_FROM", "2026-01-05T08:00").env("CRYPTOLENS_REPORT_AT", "2026-01-05");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let period = (&report["period"]["from"], &report["period"]["to"]);
+        assert_eq!(period, (&json!("2026-01-05T09:00:00Z"), &json!("2026-01-05T10:00:00Z")), "{arguments:?}");
+        let both = [&["report"], arguments, &["--since=1h", "--from=2026-01-05"]].concat();
+        assert!(told(&stub, &both, 2).contains("both say where report begins"), "{arguments:?}");
+    }
+}
+
 /// Whole keys, pseudonyms and last groups mean the same key.
 #[test]
 fn a_key_is_known_by_each_of_its_names() {

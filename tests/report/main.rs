@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod changes;
 mod customer;
 mod events;
 mod export;
@@ -66,6 +67,9 @@ fn ended_at(stub: &Stub, args: &[&str], requests: u64, signal: rustix::process::
     child.wait_with_output().unwrap()
 }
 
+/// The arguments of a report, its name, and lists of flags that it refuses.
+type RefusedFlags<'a> = (&'a [&'a str], &'a str, &'a [&'a [&'a str]]);
+
 /// What no report uses, it does not take.
 #[test]
 fn flags_of_another_report_are_refused() {
@@ -73,7 +77,7 @@ fn flags_of_another_report_are_refused() {
     let of_logs = ["--days=1", "--states=2020", "--outcome=failure", "--no-comparison", "--chart=daily"];
     let of_incident = ["--at=2026-01-05", "--fail-on=incident"];
     let of_changes = ["--resource=product", "--user=22"];
-    let refused: [(&[&str], &str, &[&[&str]]); 6] = [
+    let refused: [RefusedFlags; 6] = [
         (&["web-api"], "web-api", &[&of_incident, &of_changes, &["--table=states"]]),
         (&["events"], "events", &[&of_incident, &of_changes, &["--table=states"]]),
         (&["objects"], "objects", &[&of_incident, &of_changes, &["--table=states", "--product=3349"]]),

@@ -61,11 +61,9 @@ impl Builder<'_> {
         let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
         let mut document = Document::new(SCHEMA, "Incident report", period);
         document.account.clone_from(&self.session.account);
-        document.scope.product_id = self.options.license.product;
-        document.scope.key = self.options.license.key.as_ref().and_then(|_| {
-            let key = self.material.trail.rows.first().and_then(|row| self.material.trail.key(row.key?));
-            key.map(|key| self.session.identities.show(IdentityKind::Key, &key.key))
-        });
+        document.identities = self.session.identities.name();
+        document.scope.product_id = self.typed_product();
+        document.scope.key = self.typed_key();
         document.command.clone_from(&self.options.document.command);
         document.level = self.level();
         document.headline = self.headline();
@@ -95,11 +93,22 @@ impl Builder<'_> {
             .map_or_else(|| "all products".to_owned(), |product| self.material.lookup.product_name(product))
     }
 
+    /// The product that the report is narrowed to.
+    fn typed_product(&self) -> Option<i64> {
+        self.options.license.product.or_else(|| self.material.key.as_ref().map(|(product, _)| *product))
+    }
+
+    /// The key that the report is narrowed to, as it is shown.
+    fn typed_key(&self) -> Option<String> {
+        let (_, key) = self.material.key.as_ref()?;
+        Some(self.session.identities.show(IdentityKind::Key, key))
+    }
+
     /// The product that the report is about.
     fn subject(&self) -> Option<i64> {
         match &self.story().chosen {
             Some(incident) => incident.product,
-            None => self.options.license.product,
+            None => self.typed_product(),
         }
     }
 
@@ -107,14 +116,16 @@ impl Builder<'_> {
         self.material.trail.of_product(self.subject())
     }
 
+    /// The time of a moment, with its day where that is not the last one of the period.
     fn clock(&self, at: i64) -> String {
         let time = local(at, self.window().zone);
         let is_today = time.date() == local(self.window().to, self.window().zone).date();
         time.format(if is_today { "%H:%M" } else { "%-d %b %H:%M" }).to_string()
     }
 
+    /// The same to the second.
     fn second(&self, at: i64) -> String {
-        local(at, self.window().zone).format("%H:%M:%S").to_string()
+        chart::second(self.window(), at)
     }
 
     fn headline(&self) -> String {
@@ -160,12 +171,14 @@ impl Builder<'_> {
             return format!("No request in the {} to report on", words::duration(window.seconds()));
         }
         let (from, to, zone) = (self.clock(window.from), self.clock(window.to), window.zone);
-        let noun = if requests == 1 { "request" } else { "requests" };
-        let ratio = judged.ratio().map_or_else(|| "none".to_owned(), words::percent);
-        format!(
-            "No incident from {from} to {to} {zone}: {ratio} of {} {noun} failed",
-            thousands(i128::from(requests))
-        )
+        let found = match judged.ratio() {
+            // The base of the ratio: neither what is no success and no failure, nor a refused seat.
+            Some(ratio) => {
+                format!("{} of {} failed", words::percent(ratio), counted(judged.all, "request", "requests"))
+            }
+            None => format!("none of {} succeeded or failed", counted(requests, "request", "requests")),
+        };
+        format!("No incident from {from} to {to} {zone}: {found}")
     }
 
     fn lead(&self) -> String {
@@ -174,10 +187,14 @@ impl Builder<'_> {
         if self.material.is_live {
             sentences.push(format!("Read at {}.", self.second(self.window().to)));
         }
-        let affected = products(&self.story().all);
-        match (subject, self.options.license.product) {
-            (Some(product), Some(_)) => sentences.push(format!("Product {product} only.")),
-            (Some(product), None) => {
+        // An incident of all products together is of no product.
+        let affected: BTreeSet<i64> = products(&self.story().all).into_iter().flatten().collect();
+        match (subject, self.typed_product(), self.typed_key()) {
+            (_, Some(product), Some(key)) => {
+                sentences.push(format!("Key {key} of product {product} only."));
+            }
+            (Some(product), Some(_), None) => sentences.push(format!("Product {product} only.")),
+            (Some(product), None, _) => {
                 let others = self.material.trail.products().len().saturating_sub(affected.len());
                 let rest = match (affected.len(), others) {
                     (1, 0) => String::new(),
@@ -187,7 +204,7 @@ impl Builder<'_> {
                 };
                 sentences.push(format!("Product {product}{rest}."));
             }
-            (None, _) => {}
+            (None, ..) => {}
         }
         sentences.join(" ")
     }
@@ -247,7 +264,7 @@ impl Builder<'_> {
                 );
                 let hit = of_length(incident.assessment.hit.len());
                 let note = match hit {
-                    0 => format!("of {} seen since; all got through again", incident.seen()),
+                    0 => format!("of {} seen since; none of them fails every time", incident.seen()),
                     _ => format!("of {} seen since; none has got through", incident.seen()),
                 };
                 items.push(
@@ -267,14 +284,14 @@ impl Builder<'_> {
                 );
             }
             None => {
-                let (requests, judged) = counts(&rows);
+                let (_, judged) = counts(&rows);
                 items.push(
                     FigureItem::new("customers_hit", "Customers hit", Datum::Whole(0), Measure::Count)
                         .note("nobody is locked out in numbers that depart from chance"),
                 );
                 items.push(
                     FigureItem::new("failed", "Requests failed", Datum::count(judged.failed), Measure::Count)
-                        .note(format!("of {}{usual_note}", thousands(i128::from(requests)))),
+                        .note(format!("of {}{usual_note}", thousands(i128::from(judged.all)))),
                 );
             }
         }
@@ -537,23 +554,23 @@ impl Builder<'_> {
         Some(finding(text, basis, facts))
     }
 
-    /// As `user 22 changed product 3349`.
-    fn change_in_words(&self, row: &ObjectRecord) -> String {
-        let first = self.session.objects_first_code;
-        let user = row.performed_by_user_id.as_deref();
-        let user = user.map_or_else(
-            || "somebody".to_owned(),
-            |user| match self.session.identities.user(user) {
-                number if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("user {number}"),
-                shown => shown,
-            },
-        );
-        let verb = match action(row.resource_action, first) {
+    /// What was done to an object. One whose action is not known was at least touched.
+    fn verb(&self, row: &ObjectRecord) -> &'static str {
+        match action(row.resource_action, self.session.objects_first_code) {
             "added" => "added",
             "deleted" => "deleted",
             "updated" => "changed",
             _ => "touched",
-        };
+        }
+    }
+
+    /// As `user 22 changed product 3349`.
+    fn change_in_words(&self, row: &ObjectRecord) -> String {
+        let first = self.session.objects_first_code;
+        let user = row.performed_by_user_id.as_deref();
+        let user =
+            user.map_or_else(|| "somebody".to_owned(), |user| self.session.identities.user_in_words(user));
+        let verb = self.verb(row);
         let resource = match resource_type(row.resource_type, first) {
             UNKNOWN => "an object".to_owned(),
             name => name.replace('_', " "),
@@ -591,12 +608,12 @@ impl Builder<'_> {
 
     fn chart(&self) -> Block {
         let window = self.window();
+        let columns = chart::TimeColumns::new(window);
         let rows = self.rows();
         let subject = self.product(self.subject());
         let reading = &self.material.reading;
         let begins = reading.oldest.filter(|_| reading.from_beginning || reading.whole_log);
-        let mut block = chart::requests(&self.material.trail, &rows, &subject, begins);
-        let step = block.step;
+        let mut block = chart::requests(&columns, &rows, &subject, begins);
         block.alt = match &self.story().chosen {
             Some(incident) => {
                 let assessment = &incident.assessment;
@@ -619,21 +636,25 @@ impl Builder<'_> {
             let near = self.near_changes(incident);
             let changed = near.iter().rev().find(|(time, _)| onset - time <= CHANGED_BEFORE);
             if let Some((time, row)) = changed.filter(|(time, _)| window.contains(*time)) {
-                let user = row.performed_by_user_id.as_deref();
-                let user = user.map(|user| format!(" by user {}", self.session.identities.user(user)));
-                let what =
-                    resource_type(row.resource_type, self.session.objects_first_code).replace('_', " ");
-                let words = format!("{what} changed{}", user.unwrap_or_default());
-                block.marks.push(chart::mark(window, step, *time, (MarkRole::Change, &words)));
+                let first = self.session.objects_first_code;
+                let what = match resource_type(row.resource_type, first) {
+                    UNKNOWN => "object".to_owned(),
+                    name => name.replace('_', " "),
+                };
+                let by = row
+                    .performed_by_user_id
+                    .as_deref()
+                    .map(|user| format!(" by {}", self.session.identities.user_in_words(user)));
+                let words = format!("{what} {}{}", self.verb(row), by.unwrap_or_default());
+                block.marks.push(columns.mark(*time, (MarkRole::Change, &words)));
             }
             if !incident.is_cut {
-                block.marks.push(chart::mark(window, step, onset, (MarkRole::Onset, "first failure")));
+                block.marks.push(columns.mark(onset, (MarkRole::Onset, "first failure")));
             }
             if !incident.is_ongoing {
-                block.marks.push(chart::mark(window, step, incident.to, (MarkRole::End, "end")));
+                block.marks.push(columns.mark(incident.to, (MarkRole::End, "end")));
             }
-            let (from, to) = (chart::column(window, step, onset), chart::column(window, step, incident.to));
-            block.shade.push((from, to));
+            block.shade.push((columns.position(onset), columns.position(incident.to)));
         }
         Block::Chart(block)
     }
@@ -728,7 +749,10 @@ impl Builder<'_> {
         };
         Block::Table(TableBlock {
             id: "products",
-            title: format!("All products in these {}", words::duration(self.window().seconds())),
+            title: match self.typed_product() {
+                Some(_) => format!("Requests in these {}", words::duration(self.window().seconds())),
+                None => format!("All products in these {}", words::duration(self.window().seconds())),
+            },
             columns: vec![
                 TableColumn::new("product", "product", Measure::Text),
                 TableColumn::new("product_id", "id", Measure::Code).under(),

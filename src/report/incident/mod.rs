@@ -8,7 +8,7 @@
 mod build;
 mod story;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -16,14 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::detector::MinuteCount;
 use super::document::Document;
 use super::error::ReportError;
-use super::identity::IdentityKind;
 use super::lookup::Lookup;
 use super::options::{FailOn, IncidentOptions, ReportAccess};
 use super::record::{JudgedRequest, ObjectRecord, SeenRequest};
 use super::render::Style;
 use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK, WindowReader};
-use super::trail::{SeenKey, Trail};
+use super::trail::Trail;
 use super::window::{Window, moment};
 use crate::cryptolens::{RowFilter, state_code};
 use crate::text::fit;
@@ -41,6 +40,8 @@ const AHEAD: i64 = 300;
 /// Everything that the document is made of.
 struct Material {
     trail: Trail,
+    /// The product and the key that the report is narrowed to, if it is.
+    key: Option<(i64, String)>,
     reading: ReadingSummary,
     usual: Usual,
     story: Story,
@@ -89,7 +90,7 @@ pub(super) async fn incident(
     let document = build::document(&material, &session, options);
     let style = Style { screen: session.screen, top: shown.top, table: shown.table.as_deref() };
     output.write(&document, style, &stop).await?;
-    fails_on(&document, options, &material.story)
+    fails_on(&document, options, &material)
 }
 
 /// The period that was asked for.
@@ -136,13 +137,13 @@ async fn read(
         )));
     }
     let mut filter = RowFilter { product_id: product, ..RowFilter::default() };
+    let mut key = None;
     if let Some(typed) = options.license.key.as_deref() {
-        let number = chosen_key(&trail, session, typed)?;
-        trail.keep_key(number);
-        if let Some(seen) = trail.key(number) {
-            filter.product_id = Some(seen.product_id);
-            filter.key = Some(seen.key.clone());
-        }
+        let (product_id, text) = chosen_key(&trail, (&mut lookup, source), session, (typed, product)).await?;
+        trail.keep_key(product_id, &text);
+        filter.product_id = Some(product_id);
+        filter.key = Some(text.clone());
+        key = Some((product_id, text));
     }
     let usual = read_usual(source, &filter, window).await?;
     let at = options.at.as_deref().map(|text| moment("--at", text, window.zone)).transpose()?;
@@ -161,7 +162,7 @@ async fn read(
         let is_near = |row: &ObjectRecord| row.created.is_some_and(|time| (begin..=onset).contains(&time));
         changes = lookup.changes(source, begin, onset, is_near).await?;
     }
-    Ok(Material { trail, reading, usual, story, lookup, changes, is_live })
+    Ok(Material { trail, key, reading, usual, story, lookup, changes, is_live })
 }
 
 /// The requests of the period. One that ends now is read from the newest request back; one of long
@@ -198,32 +199,30 @@ async fn read_trail(
     Ok((trail, reading))
 }
 
-/// The one key that was typed.
-fn chosen_key(trail: &Trail, session: &ReportSession, typed: &str) -> Result<u32, ReportError> {
+/// The one key that was typed, with its product: one of the rows, else one that the API knows.
+async fn chosen_key(
+    trail: &Trail,
+    (lookup, source): (&mut Lookup, &WindowReader),
+    session: &ReportSession,
+    (typed, product): (&str, Option<i64>),
+) -> Result<(i64, String), ReportError> {
     let is_meant = |key: &str| session.pseudonyms.is_key(typed, key);
-    let found: Vec<(u32, &SeenKey)> =
-        (0_u32..).zip(&trail.keys).filter(|(_, seen)| is_meant(&seen.key)).collect();
+    let seen = trail.keys.iter().filter(|seen| is_meant(&seen.key));
+    let mut found: Vec<(i64, String)> = seen.map(|seen| (seen.product_id, seen.key.clone())).collect();
+    if found.is_empty() {
+        found = lookup.find_key(source, product, typed, is_meant).await?;
+    }
     match found.as_slice() {
-        [(number, _)] => Ok(*number),
-        [] => Err(ReportError::Usage("--key: the log of this time has no such key".to_owned())),
-        several => {
-            let candidates: BTreeSet<String> = several
-                .iter()
-                .map(|(_, seen)| {
-                    format!(
-                        "{} of product {}",
-                        session.pseudonyms.show(IdentityKind::Key, &seen.key),
-                        seen.product_id
-                    )
-                })
-                .collect();
-            let candidates: Vec<String> = candidates.into_iter().collect();
-            Err(ReportError::Usage(format!(
-                "--key: {} keys end like this: {}",
-                candidates.len(),
-                candidates.join(", ")
-            )))
-        }
+        [one] => Ok(one.clone()),
+        [] => Err(ReportError::Usage(format!(
+            "--key: the log of this time has no such key{}",
+            lookup.without_key()
+        ))),
+        several => Err(ReportError::Usage(format!(
+            "--key: {} keys end like this: {}",
+            several.len(),
+            session.candidates(several)
+        ))),
     }
 }
 
@@ -266,17 +265,25 @@ async fn read_week(
     Ok((!begins_later).then_some(counts))
 }
 
-/// Exit code 3 where a condition of `--fail-on` holds.
-fn fails_on(document: &Document, options: &IncidentOptions, story: &Story) -> Result<(), ReportError> {
-    let holds = story.chosen.as_ref().is_some_and(|incident| incident.is_ongoing);
-    if options.document.fail_on.contains(&FailOn::Incident) && holds {
-        return Err(ReportError::FailOn {
-            condition: FailOn::Incident.name(),
-            // A product may be called anything, and this goes to a terminal.
-            headline: fit(&document.headline, usize::MAX).into_owned(),
-        });
+/// Exit code 3 where a condition of `--fail-on` holds: any incident that goes on, whichever of them
+/// the report is about.
+fn fails_on(document: &Document, options: &IncidentOptions, material: &Material) -> Result<(), ReportError> {
+    let story = &material.story;
+    let Some(ongoing) = story.all.iter().find(|incident| incident.is_ongoing) else { return Ok(()) };
+    if !options.document.fail_on.contains(&FailOn::Incident) {
+        return Ok(());
     }
-    Ok(())
+    let is_headline = story.chosen.as_ref().is_some_and(|incident| incident.is_ongoing);
+    let headline = match ongoing.product {
+        _ if is_headline => document.headline.clone(),
+        Some(product) => format!("an incident of {} goes on", material.lookup.product_name(product)),
+        None => "an incident of all products together goes on".to_owned(),
+    };
+    Err(ReportError::FailOn {
+        condition: FailOn::Incident.name(),
+        // A product may be called anything, and this goes to a terminal.
+        headline: fit(&headline, usize::MAX).into_owned(),
+    })
 }
 
 #[cfg(test)]
