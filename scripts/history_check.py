@@ -495,7 +495,7 @@ class Exporter:
             )
 
         try:
-            wait_for("the history to be sealed and sent", done, 150)
+            wait_for("the history to be sealed and sent", done, 600)
         except Failure as failure:
             raise Failure(f"{failure}: {getattr(done, 'last', None)}\n{self.process.output()[-2000:]}") from failure
 

@@ -171,7 +171,8 @@ fn read(
             let new: Vec<i64> = page.batch.rows.iter().map(Row::id).filter(is_new).collect();
             if let Some(last) = new.last() {
                 position = *last;
-            } else if !page.is_guess && page.batch.listed == 0 {
+            } else if !page.is_guess {
+                // The end of the log, or rows without an id behind its last one.
                 break;
             }
             ids.extend(new);
