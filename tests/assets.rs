@@ -133,7 +133,8 @@ fn the_exporter_takes_the_configuration_file_of_every_values_set() {
         let mut text = String::new();
         for line in file.lines() {
             let given = |key: &str| line.trim_start().strip_prefix(key)?.strip_prefix(": ");
-            let path = if let Some(path) = given("token_file").or_else(|| given("- token_file")) {
+            let secrets = ["token_file", "- token_file", "password_file", "credentials_file"];
+            let path = if let Some(path) = secrets.into_iter().find_map(given) {
                 let token = folder.path().join(path.rsplit('/').next().unwrap());
                 std::fs::write(&token, format!("token-of-{}", token.display())).unwrap();
                 token
