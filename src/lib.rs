@@ -23,11 +23,12 @@
 //! pieces together and keeps them running), [`commands`], [`logging`], `http` (what all HTTP
 //! clients share), `task` (tasks that belong together), `text` (what is fit to be shown).
 //! [`report`] reads the API through [`reader`] and never touches the ledger; [`backfill`] writes the
-//! history of a past time.
+//! history of a past time; `archive` writes rows as Parquet files.
 //! `cryptolens-simulator`, a crate that shares no code with this one, is the other end of the wire,
 //! and `commands::demo` is both ends at once.
 
 pub mod advice;
+mod archive;
 pub mod backfill;
 pub mod backoff;
 pub mod cli;

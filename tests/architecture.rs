@@ -36,7 +36,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("web", &["cryptolens", "ingest", "tally", "history", "usage", "ledger", "snapshot", "outputs", GROUND]),
     // Beside the flow: both read through the reader.
     ("archive", &["cryptolens", "advice", "reader", "ledger", "snapshot", GROUND]),
-    ("report", &["cryptolens", "advice", "reader", GROUND]),
+    ("report", &["cryptolens", "advice", "reader", "archive", GROUND]),
     ("backfill", &["cryptolens", "tally", "history", "outputs", "report", GROUND]),
     // The roof.
     ("config", &["cryptolens", "ingest", "tally", "ledger", "outputs", "report", "web", GROUND]),
@@ -73,6 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("cryptolens_simulator", &["commands"]),
     ("hyper", &["web", "cryptolens", "http"]),
+    ("parquet", &["archive"]),
     ("procfs", &["snapshot"]),
     ("reqwest", &["cryptolens", "http", "outputs", "commands"]),
     ("rusqlite", &["ledger"]),

@@ -5,7 +5,7 @@ use super::reading;
 use crate::config::setting::CommandName;
 use crate::config::{FlagValues, Sources, SystemEnvironment, table, value};
 use crate::report::ReportTask;
-use crate::report::options::{ExportFormat, ExportOptions};
+use crate::report::options::{EntryFormat, ExportFormat, ExportOptions};
 
 pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     let mut sources = Sources::with_file(flags, &SystemEnvironment)?;
@@ -22,9 +22,12 @@ fn options(sources: &mut Sources<'_>) -> Option<ExportOptions> {
     let (from, since) = reading::beginning(sources, CommandName::Export, &beginnings);
     let bounds = reading::bounds(sources, from);
     let license = reading::license(sources, CommandName::Export);
-    let format = sources.get(&table::EXPORT_FORMAT, |found, setting| {
-        value::one_of(found, setting, &[("ndjson", ExportFormat::Ndjson), ("csv", ExportFormat::Csv)])
-    });
+    let formats = [
+        ("ndjson", ExportFormat::Text(EntryFormat::Ndjson)),
+        ("csv", ExportFormat::Text(EntryFormat::Csv)),
+        ("parquet", ExportFormat::Parquet),
+    ];
+    let format = sources.get(&table::EXPORT_FORMAT, |found, setting| value::one_of(found, setting, &formats));
     let resume = sources.get(&table::EXPORT_RESUME, value::switch);
     let presentation = reading::presentation(sources);
     Some(ExportOptions {

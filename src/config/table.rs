@@ -498,6 +498,7 @@ settings! {
         kind: ValueKind::Choice(&[
             choice("ndjson", "A JSON object on each line"),
             choice("csv", "With a header"),
+            choice("parquet", "Typed columns, for DuckDB, pandas, Polars, Spark and Trino; needs --output"),
         ]),
         value_name: "FORMAT",
         default: DefaultValue::Is("ndjson"),
@@ -505,7 +506,8 @@ settings! {
         group: SettingGroup::Presentation,
         commands: &[Export],
         summary: "Format of the entries",
-        help: "One of: ndjson (a JSON object on each line), csv (with a header).",
+        help: "One of: ndjson (a JSON object on each line), csv (with a header), parquet (typed columns, for DuckDB, pandas, \
+               Polars, Spark and Trino). parquet needs a file named by --output, and an export in it cannot be resumed.",
     }
     EXPORT_RESUME {
         flag: "resume",
@@ -1945,7 +1947,7 @@ pub const COMMANDS: &[CommandRow] = &[
     CommandRow {
         name: Export,
         summary: "Export the entries of a log",
-        help: "Writes entry after entry, oldest first, as NDJSON or CSV.",
+        help: "Writes entry after entry, oldest first, as NDJSON or CSV, or typed columns as a Parquet file.",
         example: "cryptolens-exporter export web-api --since=7d --output=requests.ndjson",
         usage: "",
         needs_token: true,

@@ -418,7 +418,8 @@ impl<R: Row> RowSoFar<R> {
         };
         while let Some(name) = scanner.name()? {
             let value = scanner.value()?;
-            match R::slot(&scan::name_text(name)) {
+            let name = scan::name_text(name);
+            match R::slot(&name) {
                 Some(Slot::Int(set)) => set(&mut self.row, scan::int(value)),
                 Some(Slot::Text(set)) => {
                     let text = scan::as_text(value);
@@ -428,6 +429,12 @@ impl<R: Row> RowSoFar<R> {
                 Some(Slot::Id) => {
                     if let Some(id) = scan::int(value) {
                         self.set_id(id);
+                    }
+                }
+                None if R::KEEPS_OTHERS && !name.is_empty() => {
+                    if let Some((value, size)) = scan::json(value) {
+                        self.texts += name.len() + size;
+                        self.row.keep_other(&name, value);
                     }
                 }
                 None => {}
@@ -798,6 +805,9 @@ impl<'de, R: Row> Meaning<'de> for RowObject<R> {
                     if let Some(id) = map.next_value_seed(Lenient(Int))? {
                         so_far.set_id(id);
                     }
+                }
+                None if R::KEEPS_OTHERS => {
+                    return Err(serde::de::Error::custom("only the scanner keeps members without a slot"));
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;

@@ -25,6 +25,13 @@ pub trait Row: Sized + Send + 'static {
 
     /// The event time in Unix seconds; `None` where the row has no positive time.
     fn time(&self) -> Option<i64>;
+
+    /// True for a type that keeps the members that have no slot, by [`Row::keep_other`]. Only the
+    /// scanner reads such members, so a page that holds one is read more slowly.
+    const KEEPS_OTHERS: bool = false;
+
+    /// Keeps a member that has no slot and is not null.
+    fn keep_other(&mut self, _name: &str, _value: serde_json::Value) {}
 }
 
 /// Where the value of a member goes.
@@ -47,7 +54,8 @@ impl<R> Copy for Slot<R> {}
 
 /// Defines a row type: its log, the field that holds the event time, and for each other member the
 /// field, its name in JSON, its kind ([`Slot::Int`] or [`Slot::Text`]) and the function that turns
-/// the value, which may be missing, into that of the field. The field `id` is always there.
+/// the value, which may be missing, into that of the field. The field `id` is always there. With
+/// `others in FIELD` at the end, a field of that name holds every other member ([`OtherMembers`]).
 macro_rules! log_row {
     (
         $(#[$attribute:meta])*
@@ -57,12 +65,17 @@ macro_rules! log_row {
                 $field:ident: $type:ty = $name:literal as $kind:ident by $convert:expr,
             )*
         }
+        $(others in $others:ident)?
     ) => {
         $(#[$attribute])*
         $visibility struct $row {
             /// Unique in the log.
             $visibility id: i64,
             $($(#[$field_attribute])* $visibility $field: $type,)*
+            $(
+                /// The members that have no field, by their names.
+                $visibility $others: $crate::cryptolens::row::OtherMembers,
+            )?
         }
 
         impl $crate::cryptolens::Row for $row {
@@ -92,11 +105,22 @@ macro_rules! log_row {
             fn time(&self) -> Option<i64> {
                 self.$time
             }
+
+            $(
+                const KEEPS_OTHERS: bool = true;
+
+                fn keep_other(&mut self, name: &str, value: serde_json::Value) {
+                    self.$others.insert(name.to_owned(), value);
+                }
+            )?
         }
     };
 }
 
 pub(crate) use log_row;
+
+/// Members of a row that its type does not name, by their names.
+pub(crate) type OtherMembers = serde_json::Map<String, serde_json::Value>;
 
 /// Finds `name` in `table`: exactly first, as the API sends it, then in any letter case.
 pub(crate) fn find_slot<R>(table: &[(&str, Slot<R>)], name: &str) -> Option<Slot<R>> {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ReportError;
 use super::identity::{Identities, IdentityKind};
-use super::options::ExportFormat;
+use super::options::EntryFormat;
 use super::output::{self, Output};
 use super::record::{EventRecord, ObjectRecord, RequestRecord};
 use super::source::WindowReader;
@@ -44,7 +44,8 @@ pub(super) trait Exported: Row + Serialize {
     fn cells(self) -> Vec<Cell>;
 }
 
-fn mask(text: &mut Option<String>, kind: IdentityKind, identities: &Identities) {
+/// Replaces a text that names somebody.
+pub(super) fn mask(text: &mut Option<String>, kind: IdentityKind, identities: &Identities) {
     if let Some(text) = text {
         *text = identities.show(kind, text);
     }
@@ -161,7 +162,6 @@ pub(super) struct Order<'a> {
     pub(super) filter: RowFilter,
     /// None for everything. Entries without a time belong to everything only.
     pub(super) window: Option<Window>,
-    pub(super) format: ExportFormat,
     pub(super) identities: &'a Identities,
     pub(super) output: &'a Output,
     pub(super) resume: bool,
@@ -172,6 +172,7 @@ pub(super) struct Order<'a> {
 pub(super) async fn export<R: Exported>(
     source: &WindowReader,
     order: &Order<'_>,
+    format: EntryFormat,
 ) -> Result<u64, ReportError> {
     let output = order.output;
     let Some(path) = output.file() else {
@@ -180,7 +181,7 @@ pub(super) async fn export<R: Exported>(
         }
         let opened = order.stop.run_until_cancelled(output.stream()).await;
         let stream = opened.ok_or(ReportError::Interrupted)??;
-        let mut sheet = Sheet::<_>::new(BufWriter::new(stream), order.format, true);
+        let mut sheet = Sheet::<_>::new(BufWriter::new(stream), format, true);
         match copy::<R, _>(source, order, &Resumed::default(), &mut sheet).await {
             Ok(()) => output.streamed(sheet.flush()),
             Err(ReportError::Write { error, .. }) => output.streamed(Err(error)),
@@ -189,9 +190,9 @@ pub(super) async fn export<R: Exported>(
         return Ok(sheet.rows);
     };
     let failed = |error| output.failed(error);
-    let unfinished = Unfinished::open::<R>(path, order.format, order.resume, output.is_private())?;
+    let unfinished = Unfinished::open::<R>(path, format, order.resume, output.is_private())?;
     let file = BufWriter::with_capacity(1 << 16, unfinished.file.try_clone().map_err(failed)?);
-    let mut sheet = Sheet::new(file, order.format, unfinished.is_empty);
+    let mut sheet = Sheet::new(file, format, unfinished.is_empty);
     let copied = copy::<R, _>(source, order, &unfinished.resumed, &mut sheet).await;
     // What came before an error is whole entries, and worth keeping for `--resume`.
     let flushed = sheet.flush().map_err(failed);
@@ -245,20 +246,20 @@ async fn copy<R: Exported, W: Write>(
 /// Writes rows in one of the formats.
 struct Sheet<W: Write> {
     writer: W,
-    format: ExportFormat,
+    format: EntryFormat,
     is_empty: bool,
     /// Written so far.
     rows: u64,
 }
 
 impl<W: Write> Sheet<W> {
-    const fn new(writer: W, format: ExportFormat, is_empty: bool) -> Sheet<W> {
+    const fn new(writer: W, format: EntryFormat, is_empty: bool) -> Sheet<W> {
         Sheet { writer, format, is_empty, rows: 0 }
     }
 
     /// The header, where there is none yet.
     fn begin(&mut self, columns: &[&str]) -> io::Result<()> {
-        if self.is_empty && self.format == ExportFormat::Csv {
+        if self.is_empty && self.format == EntryFormat::Csv {
             writeln!(self.writer, "{}", columns.join(","))?;
         }
         self.is_empty = false;
@@ -268,11 +269,11 @@ impl<W: Write> Sheet<W> {
     fn write<R: Exported>(&mut self, row: R) -> io::Result<()> {
         self.rows += 1;
         match self.format {
-            ExportFormat::Ndjson => {
+            EntryFormat::Ndjson => {
                 serde_json::to_writer(&mut self.writer, &row)?;
                 self.writer.write_all(b"\n")
             }
-            ExportFormat::Csv => write_row(&mut self.writer, row.cells()),
+            EntryFormat::Csv => write_row(&mut self.writer, row.cells()),
         }
     }
 
@@ -304,7 +305,7 @@ struct Unfinished {
 impl Unfinished {
     fn open<R: Exported>(
         target: &Path,
-        format: ExportFormat,
+        format: EntryFormat,
         resume: bool,
         private: bool,
     ) -> Result<Unfinished, ReportError> {
@@ -325,7 +326,7 @@ impl Unfinished {
     fn gone_on_with<R: Exported>(
         target: &Path,
         path: &Path,
-        format: ExportFormat,
+        format: EntryFormat,
         private: bool,
     ) -> Result<File, ReportError> {
         if !target.exists() {
@@ -365,7 +366,7 @@ impl Unfinished {
     }
 }
 
-fn beside(target: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(target: &Path, suffix: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     target.with_file_name(name)
@@ -373,7 +374,7 @@ fn beside(target: &Path, suffix: &str) -> PathBuf {
 
 /// A file that no other export writes. Its lock goes with the process, and stays with the file when
 /// that is renamed.
-fn locked(path: &Path, private: bool) -> Result<File, ReportError> {
+pub(super) fn locked(path: &Path, private: bool) -> Result<File, ReportError> {
     let failed = |error| output::failed(path, error);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -416,7 +417,7 @@ fn begins_like(path: &Path, other: &Path, length: u64) -> io::Result<bool> {
 
 impl Resumed {
     /// Reads a file whose entries are all whole. It is read three times rather than kept in memory.
-    fn of<R: Exported>(path: &Path, format: ExportFormat) -> Result<Resumed, ReportError> {
+    fn of<R: Exported>(path: &Path, format: EntryFormat) -> Result<Resumed, ReportError> {
         let (mut highest, mut oldest, mut newest) = (None, None, None);
         let mut top = BTreeSet::new();
         let now = chrono::Utc::now().timestamp();
@@ -467,13 +468,13 @@ struct EntryMembers {
 /// Hands over the entries that have an end; what stands after the last line feed is a part of one.
 fn each_entry<R: Exported>(
     path: &Path,
-    format: ExportFormat,
+    format: EntryFormat,
     mut each: impl FnMut(&FileEntry<'_>),
 ) -> Result<(), ReportError> {
     let failed = |error: io::Error| ReportError::Resume { path: path.to_owned(), reason: error.to_string() };
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
     let time_column = R::COLUMNS.iter().position(|name| *name == "time" || *name == "created");
-    let (mut end, mut bytes, mut is_header) = (0, Vec::new(), format == ExportFormat::Csv);
+    let (mut end, mut bytes, mut is_header) = (0, Vec::new(), format == EntryFormat::Csv);
     loop {
         bytes.clear();
         // A line feed between quotation marks belongs to a text of CSV.
@@ -483,17 +484,17 @@ fn each_entry<R: Exported>(
             if bytes.len() == begins || bytes.last() != Some(&b'\n') {
                 return Ok(());
             }
-            if format == ExportFormat::Ndjson || bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 0 {
+            if format == EntryFormat::Ndjson || bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 0 {
                 break;
             }
         }
         end += u64::try_from(bytes.len()).unwrap_or(0);
         let (id, time) = match format {
-            ExportFormat::Ndjson => {
+            EntryFormat::Ndjson => {
                 let known: Option<EntryMembers> = serde_json::from_slice(&bytes).ok();
                 (known.as_ref().map(|known| known.id), known.and_then(|known| known.time))
             }
-            ExportFormat::Csv => {
+            EntryFormat::Csv => {
                 let cells = cells(&bytes);
                 let number = |column: usize| cells.as_ref()?.get(column)?.parse().ok();
                 (number(0), time_column.and_then(number))
@@ -512,7 +513,7 @@ fn cells(line: &[u8]) -> Option<csv::StringRecord> {
 
 /// Where the last whole entry ends. A file that was cut off is kept up to the first thing that is
 /// no entry; of a file in place, everything must be one.
-fn last_whole<R: Exported>(path: &Path, format: ExportFormat, cut_off: bool) -> Result<u64, ReportError> {
+fn last_whole<R: Exported>(path: &Path, format: EntryFormat, cut_off: bool) -> Result<u64, ReportError> {
     let (mut end, mut is_sound, mut entries) = (0, true, 0_u64);
     each_entry::<R>(path, format, |entry| {
         let is_whole =
@@ -536,12 +537,12 @@ fn last_whole<R: Exported>(path: &Path, format: ExportFormat, cut_off: bool) -> 
 
 /// True for a file that could be the torn beginning of an export: it breaks off within its header
 /// or its first entry.
-fn is_beginning<R: Exported>(path: &Path, format: ExportFormat) -> bool {
+fn is_beginning<R: Exported>(path: &Path, format: EntryFormat) -> bool {
     let mut begin = Vec::new();
     let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut begin));
     let first = match format {
-        ExportFormat::Ndjson => "{\"id\":".to_owned(),
-        ExportFormat::Csv => R::COLUMNS.join(","),
+        EntryFormat::Ndjson => "{\"id\":".to_owned(),
+        EntryFormat::Csv => R::COLUMNS.join(","),
     };
     let both = first.len().min(begin.len());
     read.is_ok() && begin.get(..both) == first.as_bytes().get(..both)
@@ -551,11 +552,11 @@ fn is_header<R: Exported>(line: &[u8]) -> bool {
     cells(line).is_some_and(|header| header.iter().eq(R::COLUMNS.iter().copied()))
 }
 
-fn is_entry<R: Exported>(entry: &FileEntry<'_>, format: ExportFormat) -> bool {
+fn is_entry<R: Exported>(entry: &FileEntry<'_>, format: EntryFormat) -> bool {
     entry.id.is_some()
         && match format {
-            ExportFormat::Csv => cells(entry.bytes).is_some_and(|cells| cells.len() == R::COLUMNS.len()),
-            ExportFormat::Ndjson => has_columns::<R>(entry.bytes),
+            EntryFormat::Csv => cells(entry.bytes).is_some_and(|cells| cells.len() == R::COLUMNS.len()),
+            EntryFormat::Ndjson => has_columns::<R>(entry.bytes),
         }
 }
 
@@ -571,7 +572,7 @@ fn has_columns<R: Exported>(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn end(content: &[u8], format: ExportFormat, cut_off: bool) -> Option<u64> {
+    fn end(content: &[u8], format: EntryFormat, cut_off: bool) -> Option<u64> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
         last_whole::<ObjectRecord>(file.path(), format, cut_off).ok()
@@ -582,21 +583,21 @@ mod tests {
         ObjectRecord { id, created: Some(created), data, ..ObjectRecord::default() }
     }
 
-    fn exported(format: ExportFormat, rows: impl IntoIterator<Item = ObjectRecord>) -> String {
+    fn exported(format: EntryFormat, rows: impl IntoIterator<Item = ObjectRecord>) -> String {
         let mut sheet = Sheet::new(Vec::new(), format, true);
         sheet.begin(ObjectRecord::COLUMNS).unwrap();
         rows.into_iter().for_each(|row| sheet.write(row).unwrap());
         String::from_utf8(sheet.writer).unwrap()
     }
 
-    const FORMATS: [ExportFormat; 2] = [ExportFormat::Ndjson, ExportFormat::Csv];
+    const FORMATS: [EntryFormat; 2] = [EntryFormat::Ndjson, EntryFormat::Csv];
 
     /// Wherever an export is cut off, going on gives each entry once.
     #[test]
     fn a_file_cut_off_anywhere_is_gone_on_with_after_a_whole_entry() {
         for format in FORMATS {
             let whole = exported(format, [row(7, 1), row(8, 1)]);
-            let header = if format == ExportFormat::Csv { whole.find('\n').unwrap() + 1 } else { 0 };
+            let header = if format == EntryFormat::Csv { whole.find('\n').unwrap() + 1 } else { 0 };
             let first = header + (whole.len() - header) / 2;
             for length in 0..=whole.len() {
                 let kept = end(&whole.as_bytes()[..length], format, true).unwrap();
@@ -624,13 +625,13 @@ mod tests {
     #[test]
     fn another_file_is_not_gone_on_with() {
         for (content, format) in [
-            ("id,time\n1,2\n", ExportFormat::Csv),
-            ("{\"id\":1}\n", ExportFormat::Ndjson),
-            ("hello\nworld\n", ExportFormat::Ndjson),
+            ("id,time\n1,2\n", EntryFormat::Csv),
+            ("{\"id\":1}\n", EntryFormat::Ndjson),
+            ("hello\nworld\n", EntryFormat::Ndjson),
         ] {
             assert_eq!(end(content.as_bytes(), format, false), None, "{content}");
         }
-        assert_eq!(end(b"", ExportFormat::Csv, false), Some(0));
+        assert_eq!(end(b"", EntryFormat::Csv, false), Some(0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::options::IdentityLevel;
 
@@ -138,6 +138,20 @@ impl Identities {
             (Identities::Full, _) => data.to_owned(),
             (_, Ok(value)) => self.json(value, false).to_string(),
             (_, Err(_)) => self.show(IdentityKind::Text, data),
+        }
+    }
+
+    /// The members that the API gives a row beside those that are known. Their names are the API's
+    /// and stay; of their values every text is masked, a date too.
+    pub(super) fn other_members(&self, members: &mut Map<String, Value>) {
+        if self.is_full() {
+            return;
+        }
+        for value in members.values_mut() {
+            *value = match value.take() {
+                Value::String(text) => Value::String(self.show(IdentityKind::Text, &text)),
+                value => self.json(value, true),
+            };
         }
     }
 

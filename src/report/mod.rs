@@ -17,6 +17,7 @@
 
 mod changes;
 mod chart;
+mod columnar;
 mod count;
 mod customer;
 mod detector;
@@ -60,8 +61,8 @@ pub use window::is_moment;
 
 use document::Document;
 use options::{
-    AuditOptions, ChangesOptions, CustomerOptions, DocumentOptions, ExportOptions, IdentityLevel,
-    IncidentOptions, LicenseFilter, ReportAccess, ReportFormat, ReportOptions, ReportedLog,
+    AuditOptions, ChangesOptions, CustomerOptions, DocumentOptions, ExportFormat, ExportOptions,
+    IdentityLevel, IncidentOptions, LicenseFilter, ReportAccess, ReportFormat, ReportOptions, ReportedLog,
 };
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
@@ -70,6 +71,7 @@ use session::ReportSession;
 use source::ReadingSummary;
 use window::Window;
 
+use crate::archive::{ArchivedEvent, ArchivedObject, ArchivedRequest};
 use crate::cryptolens::{Outcome, Row, RowFilter};
 
 /// One answer that is asked for.
@@ -409,6 +411,7 @@ async fn export_log(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
+    columnar::refuse_what_has_no_meaning(options)?;
     if options.log == ReportedLog::Objects && options.license.product.is_some() {
         return Err(ReportError::Usage("--product has no meaning for the objects log".to_owned()));
     }
@@ -424,16 +427,30 @@ async fn export_log(
     let order = export::Order {
         filter: license_filter(&options.license),
         window,
-        format: options.format,
         identities: &session.identities,
         output: &output,
         stop: &stop,
         resume: options.resume,
     };
-    let exported = match options.log {
-        ReportedLog::WebApi => export::export::<RequestRecord>(&source, &order).await,
-        ReportedLog::Events => export::export::<EventRecord>(&source, &order).await,
-        ReportedLog::Objects => export::export::<ObjectRecord>(&source, &order).await,
+    let exported = match (options.format, options.log) {
+        (ExportFormat::Text(format), ReportedLog::WebApi) => {
+            export::export::<RequestRecord>(&source, &order, format).await
+        }
+        (ExportFormat::Text(format), ReportedLog::Events) => {
+            export::export::<EventRecord>(&source, &order, format).await
+        }
+        (ExportFormat::Text(format), ReportedLog::Objects) => {
+            export::export::<ObjectRecord>(&source, &order, format).await
+        }
+        (ExportFormat::Parquet, ReportedLog::WebApi) => {
+            columnar::export::<ArchivedRequest>(&source, &order).await
+        }
+        (ExportFormat::Parquet, ReportedLog::Events) => {
+            columnar::export::<ArchivedEvent>(&source, &order).await
+        }
+        (ExportFormat::Parquet, ReportedLog::Objects) => {
+            columnar::export::<ArchivedObject>(&source, &order).await
+        }
     };
     source.progress.done();
     if exported? == 0 && !options.resume {

@@ -270,6 +270,15 @@ pub enum ReportFormat {
 /// Formats of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
+    /// Text that grows with each entry.
+    Text(EntryFormat),
+    /// Typed columns, for engines of data analysis.
+    Parquet,
+}
+
+/// Formats of an export whose file can be continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryFormat {
     /// A JSON object on each line.
     Ndjson,
     /// With a header.

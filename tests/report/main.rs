@@ -10,6 +10,7 @@ mod events;
 mod export;
 mod incident;
 mod objects;
+mod parquet;
 mod seats;
 mod stub;
 mod web_api;

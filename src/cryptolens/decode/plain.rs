@@ -266,6 +266,7 @@ impl<'a> PlainReader<'a> {
         for place in 0.. {
             match self.member(names, place)? {
                 Member::End => return Some(row),
+                Member::Skipped if R::KEEPS_OTHERS => return None,
                 Member::Skipped => self.skip()?,
                 Member::Kept(Slot::Int(set)) => set(&mut row.row, self.int_or_null()?),
                 Member::Kept(Slot::Id) => {

@@ -285,6 +285,23 @@ pub(super) fn as_text(value: Value<'_>) -> Option<String> {
     }
 }
 
+/// Any value but null, and its size in bytes. What is no JSON is kept as a text.
+pub(super) fn json(value: Value<'_>) -> Option<(serde_json::Value, usize)> {
+    let (json, raw) = match value {
+        Value::Text(raw) => (serde_json::Value::String(text(raw)?), raw),
+        Value::Nested(raw, depth) if depth <= MAX_NESTING && raw.len() <= MAX_TEXT => {
+            (json_or_text(raw)?, raw)
+        }
+        Value::Bare(raw) => (json_or_text(raw)?, raw),
+        Value::Absent | Value::Nested(..) => return None,
+    };
+    (!json.is_null()).then_some((json, raw.len()))
+}
+
+fn json_or_text(raw: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(raw).ok().or_else(|| lossy(raw).map(serde_json::Value::String))
+}
+
 /// A text that was sent as one.
 pub(super) fn only_text(value: Value<'_>) -> Option<String> {
     if let Value::Text(raw) = value { text(raw) } else { None }
