@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::allowance::QuestionFailure;
 use super::batch::{Batch, Direction, Disorder, ReadPage};
 use super::clock::TimestampPair;
 use super::fetch::{Fetched, PeekedRow, fetch};
 use super::source::PageSource;
-use super::strands::{LogEnd, PageOutline, Question, QuestionFailure, Strands};
+use super::strands::{LogEnd, PageOutline, Question, Strands};
 use crate::cryptolens::{ApiError, PageQuery, Row};
 use crate::task::join;
 

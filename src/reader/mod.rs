@@ -4,12 +4,13 @@
 //! while one is read (`fetch`), checks the order of each (`batch`), asks for smaller pages
 //! where a page may be too large (`limit`), and leaves to a `RetryPolicy` whether and when
 //! another try is made. While far behind it asks for several pages at the same time (`guesses`), by
-//! the policy of `strands`. `origin` finds the id where a time begins.
+//! the policy of `strands`, as many as `allowance` says. `origin` finds the id where a time begins.
 //!
 //! Promises: the rows of a page are in strict order; a page that could hide rows is an error; a
 //! request that was made on a guess never decides anything but how soon an answer is there. The
 //! reader knows nothing of what is counted or kept.
 
+mod allowance;
 mod batch;
 mod clock;
 mod fetch;

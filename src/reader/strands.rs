@@ -21,6 +21,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::allowance::{Allowance, QuestionFailure};
+
 /// The place before the first row, where that is no id.
 pub(super) const BEGINNING: i64 = i64::MIN / 4;
 
@@ -53,16 +55,6 @@ const MEASURED: usize = 4;
 /// Guesses fail this often in a row before no more are made: some servers may refuse ids that do
 /// not exist.
 const MOST_FAILURES: u32 = 8;
-
-/// Rounds of answers without a sign of throttling before one more question may be under way.
-const ROUNDS_TO_GROW: usize = 50;
-
-/// Answers that take this many times as long as they did are a sign that the server has too much to
-/// do ...
-const SLOWER: u64 = 3;
-
-/// ... if they take this many milliseconds longer.
-const SLOWER_BY: u64 = 100;
 
 /// The newest row is asked for again near the one that is known only if this many rounds of pages
 /// were read since: a log that was read within seconds has hardly grown.
@@ -100,18 +92,6 @@ pub(super) enum LogEnd {
     At(i64),
     /// Nothing.
     Unknown,
-}
-
-/// Why a question got no page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum QuestionFailure {
-    /// The server asked for fewer requests, or did not answer in time.
-    Throttled {
-        /// It said for how long nothing is to be asked.
-        asks_to_wait: bool,
-    },
-    /// Anything else.
-    Other,
 }
 
 /// A page that waits for the position to reach it.
@@ -154,9 +134,7 @@ struct Gap {
 /// The state of one reading. `P` is a page with its rows.
 #[derive(Debug)]
 pub(super) struct Strands<P> {
-    most: usize,
-    /// Questions that may be under way now; at most `most`.
-    allowed: usize,
+    allowance: Allowance,
     position: i64,
     /// By the place that each was asked after. Each reaches beyond the position.
     pages: BTreeMap<i64, KeptPage<P>>,
@@ -177,13 +155,6 @@ pub(super) struct Strands<P> {
     failures: u32,
     /// Places that are not guessed again.
     failed: BTreeSet<i64>,
-    sent: u64,
-    /// Answers to questions with lower numbers say nothing about the number that is allowed now.
-    reduced_at: u64,
-    /// Questions with lower numbers were sent before the last wait that the server asked for.
-    waited_at: u64,
-    answers_since_event: usize,
-    pace: Pace,
     #[cfg(test)]
     pub(super) flaw: Option<StrandFlaw>,
 }
@@ -204,8 +175,7 @@ impl<P> Strands<P> {
     /// A reading that begins behind `position`, with at most `most` questions under way.
     pub(super) fn new(position: i64, most: usize, end: LogEnd) -> Strands<P> {
         Strands {
-            most: most.max(1),
-            allowed: most.max(1),
+            allowance: Allowance::new(most),
             position,
             pages: BTreeMap::new(),
             flights: BTreeMap::new(),
@@ -220,11 +190,6 @@ impl<P> Strands<P> {
             largest_page: 1,
             failures: 0,
             failed: BTreeSet::new(),
-            sent: 0,
-            reduced_at: 0,
-            waited_at: 0,
-            answers_since_event: 0,
-            pace: Pace::default(),
             #[cfg(test)]
             flaw: None,
         }
@@ -253,13 +218,13 @@ impl<P> Strands<P> {
         if !self.is_served(reach) {
             return Some(self.send(reach, FlightKind::Position));
         }
-        if self.under_way() >= self.allowed {
+        if self.under_way() >= self.allowance.now() {
             return None;
         }
         if self.wants_newest() {
             self.newest_under_way = true;
             self.pages_since_newest = 0;
-            self.sent += 1;
+            self.allowance.next_number();
             return Some(Question::Newest);
         }
         let (place, kind) = self.ahead()?;
@@ -267,8 +232,8 @@ impl<P> Strands<P> {
     }
 
     fn send(&mut self, place: i64, kind: FlightKind) -> Question {
-        self.sent += 1;
-        self.flights.insert(place, Flight { number: self.sent, peeked: None, kind });
+        let number = self.allowance.next_number();
+        self.flights.insert(place, Flight { number, peeked: None, kind });
         Question::After(place)
     }
 
@@ -298,21 +263,23 @@ impl<P> Strands<P> {
         if !self.asks_newest || self.newest_under_way {
             return false;
         }
-        let Some(newest) = self.newest else { return self.pages_since_newest == 0 && self.sent <= 1 };
+        let Some(newest) = self.newest else {
+            return self.pages_since_newest == 0 && self.allowance.last_number() <= 1;
+        };
         let is_near = self
             .span(self.position)
             .is_some_and(|span| newest.saturating_sub(self.position) < span.saturating_mul(3) / 2);
-        is_near && self.pages_since_newest >= ROUNDS_TO_ASK_NEWEST * self.most
+        is_near && self.pages_since_newest >= ROUNDS_TO_ASK_NEWEST * self.allowance.most()
     }
 
     /// A place to ask after beside the position.
     fn ahead(&self) -> Option<(i64, FlightKind)> {
-        if self.failures >= MOST_FAILURES || self.allowed < 2 {
+        if self.failures >= MOST_FAILURES || self.allowance.now() < 2 {
             return None;
         }
         self.span(self.position)?;
         let gaps = self.gaps();
-        let within = gaps.iter().filter(|gap| gap.below < AHEAD * self.allowed);
+        let within = gaps.iter().filter(|gap| gap.below < AHEAD * self.allowance.now());
         let mut longest = None;
         for gap in within {
             let Some(span) = self.span(gap.from) else { continue };
@@ -349,7 +316,7 @@ impl<P> Strands<P> {
     }
 
     fn allowed_wide(&self) -> i64 {
-        i64::try_from(self.allowed).unwrap_or(i64::MAX)
+        i64::try_from(self.allowance.now()).unwrap_or(i64::MAX)
     }
 
     fn is_good_guess(&self, gap: &Gap, end: i64, place: i64) -> bool {
@@ -478,7 +445,7 @@ impl<P> Strands<P> {
             return;
         }
         self.pages.insert(asked, KeptPage { outline, page });
-        while self.pages.len() + self.flights.len() > MOST_KEPT * self.allowed
+        while self.pages.len() + self.flights.len() > MOST_KEPT * self.allowance.now()
             && self.pages.last_key_value().is_some_and(|(asked, _)| *asked > self.position)
         {
             self.pages.pop_last();
@@ -501,7 +468,7 @@ impl<P> Strands<P> {
             self.failures += 1;
             self.failed.insert(asked);
         }
-        self.is_news(number, failure)
+        self.allowance.failed(number, failure)
     }
 
     /// The page behind the position, which was asked for `took` milliseconds ago, is read; it goes
@@ -518,22 +485,7 @@ impl<P> Strands<P> {
     /// throttling.
     pub(super) fn position_failed(&mut self, failure: QuestionFailure) -> bool {
         let number = self.landed(self.position, None);
-        self.is_news(number, failure)
-    }
-
-    /// Takes note of throttling. False for what was sent before the last time: before the wait if
-    /// this asks for one, else before the number of questions was reduced.
-    fn is_news(&mut self, number: u64, failure: QuestionFailure) -> bool {
-        let QuestionFailure::Throttled { asks_to_wait } = failure else { return false };
-        let is_first = self.reduce(number);
-        if !asks_to_wait {
-            return is_first;
-        }
-        let is_first = number > self.waited_at;
-        if is_first {
-            self.waited_at = self.sent;
-        }
-        is_first
+        self.allowance.failed(number, failure)
     }
 
     /// The next page that is there already, with the place that it was asked after.
@@ -592,34 +544,12 @@ impl<P> Strands<P> {
     /// A question ended. Returns its number.
     fn landed(&mut self, asked: i64, took: Option<u64>) -> u64 {
         let flight = self.flights.remove(&asked);
-        let number = flight.map_or(self.sent, |flight| flight.number);
-        let Some(took) = took else { return number };
-        if number <= self.reduced_at {
-            return number;
-        }
-        if flight.is_some_and(|flight| flight.kind != FlightKind::Position)
-            && self.pace.is_slower(took, self.allowed)
-        {
-            self.reduce(number);
-            return number;
-        }
-        self.answers_since_event += 1;
-        if self.answers_since_event >= ROUNDS_TO_GROW * self.allowed && self.allowed < self.most {
-            self.allowed += 1;
-            self.answers_since_event = 0;
+        let number = flight.map_or(self.allowance.last_number(), |flight| flight.number);
+        if let Some(took) = took {
+            let is_ahead = flight.is_some_and(|flight| flight.kind != FlightKind::Position);
+            self.allowance.answered(number, took, is_ahead);
         }
         number
-    }
-
-    /// Halves the number of questions, once for all that were sent before. True if it did.
-    fn reduce(&mut self, number: u64) -> bool {
-        let is_new = number > self.reduced_at;
-        if is_new {
-            self.allowed = (self.allowed / 2).max(1);
-            self.reduced_at = self.sent;
-            self.answers_since_event = 0;
-        }
-        is_new
     }
 }
 
@@ -629,33 +559,6 @@ impl PageOutline {
         let rows = i64::try_from(self.listed).unwrap_or(i64::MAX).max(2);
         let between = self.last.saturating_sub(self.first);
         between.saturating_add(between / (rows - 1)).max(1)
-    }
-}
-
-/// How long answers take.
-#[derive(Debug, Default)]
-struct Pace {
-    /// The mean of the fastest round so far, in milliseconds.
-    fastest: Option<u64>,
-    sum: u64,
-    answers: u64,
-}
-
-impl Pace {
-    /// Takes the milliseconds of one answer. True if the answers of a whole round were much slower
-    /// than they have been.
-    fn is_slower(&mut self, took: u64, round: usize) -> bool {
-        self.sum = self.sum.saturating_add(took);
-        self.answers += 1;
-        let round = u64::try_from(round).unwrap_or(u64::MAX).max(4);
-        if self.answers < round {
-            return false;
-        }
-        let mean = self.sum / self.answers;
-        (self.sum, self.answers) = (0, 0);
-        let fastest = self.fastest.map_or(mean, |fastest| fastest.min(mean));
-        self.fastest = Some(fastest);
-        mean > fastest.saturating_mul(SLOWER) && mean > fastest.saturating_add(SLOWER_BY)
     }
 }
 
