@@ -132,7 +132,8 @@ class WriteForward(Forward):
         body = self.body()
         with server.lock:
             server.requests += 1
-            fault = server.random.choice(["none", "none", "none", 500, 503, 429, "lost", "broken"])
+            # More faults than that are waits for the most part: they double each time.
+            fault = server.random.choice(["none"] * 12 + [500, 503, 429, "lost", "broken"])
         if server.down:
             fault = 503
         if isinstance(fault, int):

@@ -21,7 +21,7 @@ use crate::outputs::PushHeaders;
 use crate::outputs::remote_write::{RemoteWriteTarget, TargetCredentials, TargetTls, default_name};
 
 /// Headers that remote write itself or the credentials need.
-const RESERVED: [&str; 7] = [
+pub(super) const RESERVED_HEADERS: [&str; 7] = [
     "authorization",
     "content-encoding",
     "content-length",
@@ -157,7 +157,8 @@ fn url(found: &SourcedValue, setting: &Setting) -> Result<Url, Problem> {
 fn headers(sources: &mut Sources<'_>, entry: &FileTarget) -> PushHeaders {
     let mut headers = PushHeaders::default();
     for (name, value) in &entry.headers {
-        let is_reserved = RESERVED.iter().any(|reserved| name.text.trim().eq_ignore_ascii_case(reserved));
+        let is_reserved =
+            RESERVED_HEADERS.iter().any(|reserved| name.text.trim().eq_ignore_ascii_case(reserved));
         let added = if is_reserved {
             let expected = "another header: credentials belong below basic_auth or authorization";
             Err(name.bad(expected))

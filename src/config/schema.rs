@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::remote_write::RESERVED_HEADERS;
 use super::setting::{Setting, ValueKind};
 use super::table::{PRODUCT_ID, SETTINGS};
 use crate::cryptolens::LogKind;
@@ -16,12 +17,6 @@ use crate::cryptolens::LogKind;
 const DURATION: &str = r"^\s*(\d+\s*[A-Za-zµ]+\s*)+$";
 /// `now`, `all`, a duration, a date, or a time.
 const SINCE: &str = r"^\s*(now|all|(\d+\s*[A-Za-zµ]+\s*)+|\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2}))?)\s*$";
-
-/// Headers that remote write itself or the credentials need, in any letter case.
-const RESERVED_HEADERS: &str = "^([Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]|[Hh][Oo][Ss][Tt]|\
-    [Cc][Oo][Nn][Tt][Ee][Nn][Tt]-([Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]|[Tt][Yy][Pp][Ee]|[Ll][Ee][Nn][Gg][Tt][Hh])|\
-    [Xx]-[Pp][Rr][Oo][Mm][Ee][Tt][Hh][Ee][Uu][Ss]-[Rr][Ee][Mm][Oo][Tt][Ee]-[Ww][Rr][Ii][Tt][Ee]-\
-    [Vv][Ee][Rr][Ss][Ii][Oo][Nn]|[Uu][Ss][Ee][Rr]-[Aa][Gg][Ee][Nn][Tt])$";
 
 /// The schema, pretty-printed.
 #[must_use]
@@ -198,7 +193,7 @@ fn of_kind(setting: &Setting) -> Value {
             "additionalProperties": { "type": ["string", "number", "boolean"], "pattern": r"\S" },
             "propertyNames": {
                 "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
-                "not": { "pattern": RESERVED_HEADERS }
+                "not": { "pattern": any_of_in_any_case(&RESERVED_HEADERS) }
             }
         }),
         ValueKind::VariableName => json!({ "type": "string", "pattern": r"^\s*[A-Za-z_][A-Za-z0-9_]*\s*$" }),
@@ -206,4 +201,16 @@ fn of_kind(setting: &Setting) -> Value {
             json!({ "type": ["string", "number", "boolean"], "pattern": r"^[A-Za-z0-9_.-]{1,100}$" })
         }
     }
+}
+
+/// A pattern for one of these names as a whole: a schema has no flag for letter case.
+fn any_of_in_any_case(names: &[&str]) -> String {
+    let in_any_case = |letter: char| match letter {
+        letter if letter.is_ascii_alphabetic() => {
+            format!("[{}{letter}]", letter.to_ascii_uppercase())
+        }
+        letter => letter.to_string(),
+    };
+    let names: Vec<String> = names.iter().map(|name| name.chars().map(in_any_case).collect()).collect();
+    format!("^({})$", names.join("|"))
 }

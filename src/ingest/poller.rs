@@ -366,7 +366,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
             };
             self.warn_malformed(step.malformed);
             let began = poll.began().unwrap_or(received);
-            behind |= self.is_far_behind(began);
+            behind |= self.reads_a_backlog(began);
             // Only while old rows are counted: a quiet log is never behind, however long it was not
             // read, and rows of the last minutes are no backlog.
             let is_old = received.unix.saturating_sub(checkpoint.position.watermark()) > FAR_BEHIND_SECONDS;
@@ -440,7 +440,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
     }
 
     /// True if the log was not read for so long that the rows that come now are not recent.
-    fn is_far_behind(&self, now: TimestampPair) -> bool {
+    fn reads_a_backlog(&self, now: TimestampPair) -> bool {
         let interval = i64::try_from(self.settings.interval.as_secs()).unwrap_or(i64::MAX);
         let far = FAR_BEHIND_SECONDS.saturating_add(interval);
         self.last_start.is_none_or(|last| now.unix.saturating_sub(last) > far)
