@@ -439,6 +439,7 @@ async fn scrape_accounts(accounts: usize) {
         limits: Limits::default(),
         configured: BTreeMap::new(),
         history: None,
+        usage: None,
     })
     .unwrap();
     let mut epochs = Vec::new();
@@ -520,6 +521,7 @@ async fn start() {
         limits: Limits::default(),
         configured: names.iter().map(|name| (Arc::clone(name), Vec::new())).collect(),
         history: None,
+        usage: None,
     })
     .unwrap();
     for account in &names {

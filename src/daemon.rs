@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::{Account, ConfigError, HistorySettings, Settings};
-use crate::cryptolens::{ClientError, Product};
+use crate::cryptolens::{ClientError, IdentityHasher, LogKind, Product};
 use crate::history::HistoryOptions;
 use crate::ingest::{LogId, LogStatus, PollerSettings, follow_log, follow_products};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
@@ -98,6 +98,9 @@ pub async fn run_on(
         tracing::warn!("{warning}");
     }
     let mut clients = account_clients(&settings, &[])?;
+    // Needs a restart to change.
+    let usage = settings.usage.options();
+    let hasher = usage.as_ref().map(|usage| Arc::clone(&usage.hasher) as Arc<dyn IdentityHasher>);
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: settings.storage_path.clone(),
         address: whose(&settings.api.url),
@@ -105,6 +108,7 @@ pub async fn run_on(
         limits: Limits::default(),
         configured: configured(&settings),
         history: history_options(&settings),
+        usage: usage.clone(),
     })?;
     let view = ledger.view();
     let targets = targets(&settings, &clients, &Targets::default());
@@ -128,7 +132,8 @@ pub async fn run_on(
     let requester = settings.web.enable_lifecycle.then_some(requester);
     supervisor.start(vec![web_server(entrance, &settings, &snapshots, requester)]);
     started(Arc::downgrade(&snapshots));
-    supervisor.start(tasks(&settings, &clients, &ledger, &snapshots.targets(), &sources, &deliveries));
+    let sources = TaskSources { ledger: ledger.clone(), otlp: sources, deliveries, hasher };
+    supervisor.start(tasks(&settings, &clients, &snapshots.targets(), &sources));
     let result = loop {
         let asked_over_http = tokio::select! {
             request = signals.next() => match request {
@@ -143,7 +148,7 @@ pub async fn run_on(
         if let Some((fresh, fresh_clients)) = reload(&settings, &clients, &load, &whose) {
             let applied = async {
                 let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
-                let wanted = tasks(&fresh, &fresh_clients, &ledger, &targets, &sources, &deliveries);
+                let wanted = tasks(&fresh, &fresh_clients, &targets, &sources);
                 supervisor.stop_changed(&wanted).await;
                 // If the ledger is down or held, its writer configures it as soon as it is up.
                 let _ = tokio::time::timeout(
@@ -171,7 +176,7 @@ pub async fn run_on(
     };
     tracing::info!("ending");
     supervisor.stop_all().await;
-    drop(ledger);
+    drop((ledger, sources));
     let written = tokio::task::spawn_blocking(move || writer.join());
     if tokio::time::timeout(GRACE, written).await.is_err() {
         tracing::warn!("the ledger did not finish in time; what was not committed will be read again");
@@ -258,15 +263,23 @@ fn targets(settings: &Settings, clients: &[AccountClient], old: &Targets) -> Tar
     }
 }
 
+/// What tasks work with, beside their settings.
+struct TaskSources {
+    ledger: Ledger,
+    otlp: OtlpSources,
+    deliveries: Arc<HistoryDeliveries>,
+    /// For the rows of the Web API Log, if usage is on.
+    hasher: Option<Arc<dyn IdentityHasher>>,
+}
+
 /// The tasks that these settings ask for, but for the web server. An output is one line here.
 fn tasks(
     settings: &Settings,
     clients: &[AccountClient],
-    ledger: &Ledger,
     targets: &Targets,
-    otlp_sources: &OtlpSources,
-    deliveries: &Arc<HistoryDeliveries>,
+    sources: &TaskSources,
 ) -> Vec<SupervisedTask> {
+    let TaskSources { ledger, otlp: otlp_sources, deliveries, hasher } = sources;
     let mut tasks = Vec::new();
     let has_history = history_options(settings).is_some();
     for (account, client) in settings.accounts.iter().zip(clients) {
@@ -292,6 +305,7 @@ fn tasks(
                 poller,
                 has_history,
                 client.clone(),
+                hasher.clone().filter(|_| *log == LogKind::WebApi),
                 ledger.clone(),
                 Arc::clone(log_status),
             ));
@@ -385,6 +399,7 @@ fn log_poller(
     settings: PollerSettings,
     has_history: bool,
     client: AccountClient,
+    hasher: Option<Arc<dyn IdentityHasher>>,
     ledger: Ledger,
     status: Arc<LogStatus>,
 ) -> SupervisedTask {
@@ -393,6 +408,7 @@ fn log_poller(
     let key = (settings.clone(), has_history, client.clone());
     SupervisedTask::essential(task, key, move |shutdown| async move {
         let api = Arc::clone(client.api());
-        follow_log(settings, client.client().clone(), ledger, status, api, shutdown).await;
+        let source = client.client().clone().with_hasher(hasher);
+        follow_log(settings, source, ledger, status, api, shutdown).await;
     })
 }

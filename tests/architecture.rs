@@ -39,7 +39,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("report", &["cryptolens", "advice", "reader", "archive", GROUND]),
     ("backfill", &["cryptolens", "tally", "history", "outputs", "report", GROUND]),
     // The roof.
-    ("config", &["cryptolens", "ingest", "tally", "ledger", "outputs", "report", "web", GROUND]),
+    ("config", &["cryptolens", "ingest", "tally", "usage", "ledger", "outputs", "report", "web", GROUND]),
     ("supervisor", &[GROUND]),
     ("daemon", &["config", "supervisor", FLOW, GROUND]),
     ("commands", &["backfill", "config", "daemon", "supervisor", FLOW, GROUND]),

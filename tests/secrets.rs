@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use common::receiver::{Answer, Receiver};
 use common::{Exporter, PATIENCE, command, eventually, run, serve, serve_with_file};
+use cryptolens_exporter::usage::UsageSecret;
 use cryptolens_simulator::{CANARIES, Fault, FaultKind, Log, Options, Simulator, start};
 use rustix::process::Signal;
 
@@ -31,6 +32,8 @@ const PUSH_CREDENTIAL: &str = "CANARY-push-credential";
 /// Everything that must be found nowhere.
 fn needles() -> Vec<String> {
     let mut needles: Vec<String> = CANARIES.iter().map(|canary| (*canary).to_owned()).collect();
+    // As usage compares machine codes.
+    needles.extend(CANARIES.iter().map(|canary| canary.to_uppercase()));
     needles.push(HEART.to_owned());
     needles.push(PUSH_CREDENTIAL.to_owned());
     needles.push(url::form_urlencoded::byte_serialize(TOKEN.as_bytes()).collect());
@@ -71,6 +74,21 @@ async fn assert_pages_clean(exporter: &Exporter) {
     for path in ["/metrics", "/", "/-/ready", "/-/healthy", "/nothing"] {
         let (_, text) = exporter.text(path).await;
         assert_clean(path, text.as_bytes());
+    }
+}
+
+/// Without the secret, the hash of a key or machine that is known must not be computable. Rows are hashed
+/// with the secret alone, so a member that is found without one would be a key that anybody can test.
+fn assert_no_unkeyed_hash(directory: &Path) {
+    let without_secret = UsageSecret::from_bytes([0; 16]);
+    let hashes = CANARIES.iter().flat_map(|canary| {
+        [without_secret.license_key(canary), without_secret.machine(canary)].into_iter().flatten()
+    });
+    let hashes: Vec<[u8; 5]> =
+        hashes.map(|member| *member.get().to_be_bytes().last_chunk().unwrap()).collect();
+    for name in ["ledger.db", "ledger.db-wal"] {
+        let bytes = std::fs::read(directory.join(name)).unwrap_or_default();
+        assert!(!bytes.windows(5).any(|window| hashes.iter().any(|hash| window == hash)), "{name}");
     }
 }
 
@@ -171,7 +189,7 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
     std::fs::write(&token, TOKEN).unwrap();
 
     let mut by_variable = serve(&running.url(), &one);
-    by_variable.env("CRYPTOLENS_TOKEN", TOKEN).arg("--since=all");
+    by_variable.env("CRYPTOLENS_TOKEN", TOKEN).args(["--since=all", "--usage.active"]);
     let receiver = Receiver::start(Answer::Success).await;
     by_variable.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint());
     by_variable.env("OTEL_EXPORTER_OTLP_HEADERS", format!("x-api-key={PUSH_CREDENTIAL}"));
@@ -197,6 +215,11 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
         exporter.until("rows", |page| (page.sum("cryptolens_up", &[]) == 3.0).then_some(())).await;
         assert_pages_clean(exporter).await;
     }
+    exporters[0]
+        .until("active machines", |page| {
+            (page.sum("cryptolens_account_active_machines", &[("window", "30d")]) > 0.0).then_some(())
+        })
+        .await;
     // A token that is none, in the file that is watched.
     std::fs::write(&token, format!("{TOKEN} {TOKEN}")).unwrap();
     let complaint =
@@ -204,6 +227,7 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
     eventually("a complaint about the token file", complaint).await;
 
     assert_directory_clean(&one);
+    assert_no_unkeyed_hash(&one);
     assert_directory_clean(&two);
     for exporter in exporters {
         let (log, output) = (exporter.process.log(), exporter.process.output());

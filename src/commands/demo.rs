@@ -203,6 +203,7 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         objects_first_code: 0,
         otlp: demo.otlp.clone(),
         history: demo.history.clone(),
+        usage: demo.usage.clone(),
         log: demo.log,
         warnings: demo.warnings.clone(),
         restart: RestartValues::default(),

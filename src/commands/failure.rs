@@ -3,6 +3,8 @@
 use std::fmt::Display;
 
 use crate::config::ConfigError;
+use crate::daemon::DaemonError;
+use crate::ledger::OpenError;
 use crate::logging::{LogFormat, LogSettings};
 
 /// Failed at run time.
@@ -36,6 +38,13 @@ impl CommandFailure {
     /// the log.
     pub(super) fn logged(error: impl Display) -> CommandFailure {
         CommandFailure { logged: true, ..CommandFailure::failed(error) }
+    }
+
+    /// The end of the daemon: a failure at run time, unless it says that a setting is wrong.
+    pub(super) fn of_daemon(error: DaemonError) -> CommandFailure {
+        let code =
+            if matches!(error, DaemonError::Ledger(OpenError::Secret { .. })) { BAD_USAGE } else { FAILED };
+        CommandFailure { code, ..CommandFailure::logged(error) }
     }
 
     /// A failure of a command that answers once and seldom logs: a plain line for people, unless

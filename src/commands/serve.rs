@@ -11,5 +11,5 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     let door = front_door(&settings.web)?;
     daemon::run(settings, door, || config::serve(flags, &SystemEnvironment))
         .await
-        .map_err(CommandFailure::logged)
+        .map_err(CommandFailure::of_daemon)
 }

@@ -32,6 +32,7 @@ pub mod setting;
 mod sources;
 pub mod table;
 mod token;
+mod usage;
 pub mod value;
 mod yaml;
 
@@ -52,6 +53,7 @@ pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};
 pub use resolve::{backfill, demo, serve};
 pub use sources::{FlagValues, SourceLevel, Sources};
 pub use token::{TokenError, TokenSource, find_token, read_token_file};
+pub use usage::UsageSettings;
 
 use crate::cryptolens::{ClientOptions, Concurrency, LogKind, Product};
 use crate::ingest::Since;
@@ -83,6 +85,8 @@ pub struct Settings {
     pub otlp: Option<OtlpSettings>,
     /// Where history goes; only with `otlp` to the receiver of the push.
     pub history: HistorySettings,
+    /// The counting of active keys and machines.
+    pub usage: UsageSettings,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.
@@ -148,6 +152,8 @@ pub struct DemoSettings {
     pub otlp: Option<OtlpSettings>,
     /// Where history goes; only with `otlp` to the receiver of the push.
     pub history: HistorySettings,
+    /// The counting of active keys and machines.
+    pub usage: UsageSettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.
     pub warnings: Vec<String>,
     /// Severity and format of log lines.

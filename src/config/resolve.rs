@@ -39,6 +39,7 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
     let mut push_warnings = Vec::new();
     let otlp = super::otlp::resolve(&mut sources, &mut push_warnings);
     let history = super::history::resolve(&mut sources, otlp.is_some(), &mut push_warnings);
+    let usage = super::usage::resolve(&mut sources, &table::USAGE_ACTIVE);
     let restart = RestartValues::of(CommandName::Serve, &sources);
     let settings = (|| {
         let api = api?;
@@ -54,6 +55,7 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
             objects_first_code: objects_first_code?,
             otlp,
             history: history?,
+            usage: usage?,
             log: log?,
             restart,
         })
@@ -78,6 +80,7 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
     let mut warnings = Vec::new();
     let otlp = super::otlp::resolve(&mut sources, &mut warnings);
     let history = super::history::resolve(&mut sources, otlp.is_some(), &mut warnings);
+    let usage = super::usage::resolve(&mut sources, &table::DEMO_USAGE_ACTIVE);
     let settings = (|| {
         Some(DemoSettings {
             storage_path,
@@ -85,6 +88,7 @@ pub fn demo(flags: &FlagValues, environment: &dyn Environment) -> Result<DemoSet
             intervals,
             otlp,
             history: history?,
+            usage: usage?,
             warnings,
             log: log?,
             seed,

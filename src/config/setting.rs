@@ -196,6 +196,8 @@ pub enum SettingGroup {
     Web,
     /// Counts by the minute of the event, written to time-series databases.
     History,
+    /// Active license keys and machines.
+    Usage,
     /// The push to an OpenTelemetry receiver.
     OpenTelemetry,
     /// Log lines.
@@ -230,6 +232,7 @@ impl SettingGroup {
             Self::Storage => "Storage",
             Self::Web => "Web",
             Self::History => "History",
+            Self::Usage => "Usage",
             Self::OpenTelemetry => "OpenTelemetry",
             Self::Logging => "Logging",
             Self::Check => "Check",

@@ -1123,6 +1123,63 @@ settings! {
                variables.",
         expected: "true or false",
     }
+    USAGE_ACTIVE {
+        flag: "usage.active",
+        variable: "CRYPTOLENS_USAGE_ACTIVE",
+        key: "usage.active",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Usage,
+        commands: SERVING,
+        restart: true,
+        summary: "Count the distinct license keys and machines by day",
+        help: "Today, on the last complete day, in 7 and in 30 days, by product. The ledger then holds keyed hashes of license \
+               keys and machines for 31 days, see docs/usage.md; turning it off deletes them.",
+        expected: "true or false",
+    }
+    DEMO_USAGE_ACTIVE {
+        flag: "usage.active",
+        variable: "CRYPTOLENS_USAGE_ACTIVE",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("true"),
+        group: SettingGroup::Usage,
+        commands: &[Demo],
+        restart: true,
+        summary: "Count the distinct license keys and machines by day",
+        help: "Today, on the last complete day, in 7 and in 30 days, by product.",
+        expected: "true or false",
+    }
+    USAGE_SECRET_FILE {
+        flag: "usage.secret-file",
+        variable: "CRYPTOLENS_USAGE_SECRET_FILE",
+        key: "usage.secret_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("none: the ledger makes and keeps a secret of its own"),
+        example: "/run/secrets/usage",
+        group: SettingGroup::Usage,
+        commands: WITH_OUTBOX,
+        restart: true,
+        summary: "File with the secret of the hashes",
+        help: "At least 32 characters; openssl rand -hex 16 makes some. The ledger then has only a fingerprint of it, and replicas \
+               with the same file have equal sets. A ledger that was written with another secret is refused.",
+        expected: "the path of a file with at least 32 characters",
+    }
+    USAGE_IGNORE_KEYS_FILE {
+        flag: "usage.ignore-keys-file",
+        variable: "CRYPTOLENS_USAGE_IGNORE_KEYS_FILE",
+        key: "usage.ignore_keys_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/etc/cryptolens-exporter/test-keys",
+        group: SettingGroup::Usage,
+        commands: WITH_OUTBOX,
+        restart: true,
+        summary: "File with license keys that are not counted as active",
+        help: "One a line, such as those of tests; lines that begin with # are comments. The machines of their requests are left \
+               out too. All other families count them.",
+        expected: "the path of a file with license keys",
+    }
     OTLP_ENDPOINT {
         flag: "otlp.endpoint",
         variable: "OTEL_EXPORTER_OTLP_ENDPOINT",

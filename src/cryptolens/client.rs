@@ -6,6 +6,7 @@
 //! large body at a time. Nothing is retried here, with one exception: where the server had closed a
 //! kept-alive connection, the request is sent once more on a new one.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
@@ -19,6 +20,7 @@ use url::Url;
 use super::decode::{self, BodyError, CustomerCompany, LicenseKey, LicenseKeyPage, Page, Product, Skeleton};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, DecodeFault, TransportFault};
+use super::identity::IdentityHasher;
 use super::query::{PageQuery, RowFilter};
 use super::reuse::{self, NoteNewConnections};
 use super::row::Row;
@@ -106,6 +108,8 @@ pub struct Client {
     timeout: Duration,
     url: Url,
     token: Token,
+    /// Gives identities in rows their hashes; without one they are skipped.
+    hasher: Option<Arc<dyn IdentityHasher>>,
 }
 
 impl Client {
@@ -141,7 +145,14 @@ impl Client {
         };
         let http = builder().connector_layer(NoteNewConnections).build().map_err(setup)?;
         let unpooled = builder().pool_max_idle_per_host(0).build().map_err(setup)?;
-        Ok(Client { http, unpooled, timeout: options.timeout, url: options.url.clone(), token })
+        let (timeout, url) = (options.timeout, options.url.clone());
+        Ok(Client { http, unpooled, timeout, url, token, hasher: None })
+    }
+
+    /// The same client, whose rows have hashes of license keys and machines.
+    #[must_use]
+    pub fn with_hasher(self, hasher: Option<Arc<dyn IdentityHasher>>) -> Client {
+        Client { hasher, ..self }
     }
 
     /// The token that requests are sent with, to wait for its change.
@@ -181,7 +192,8 @@ impl Client {
             peek(last);
         }
         let RawAnswer { server_time, sent, received, .. } = answer;
-        let decode = move |body: &[u8]| decode::page_within(body, query.limit);
+        let hasher = self.hasher.clone();
+        let decode = move |body: &[u8]| decode::page_with_hashes(body, query.limit, hasher.as_deref());
         // The caller of `peek` is waiting for this thread.
         let page = match &answer.body {
             Body::Whole { bytes, .. } if bytes.len() >= LARGE_BODY => {

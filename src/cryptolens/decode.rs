@@ -27,6 +27,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use self::bounds::{Kept, MAX_PRODUCTS, MAX_TEXT, MAX_TYPED};
 use self::scan::{Broken, Scanner};
 use super::error::{ApiError, DecodeFault};
+use super::identity::{HashedKind, IdentityHasher};
 use super::row::{Row, Slot};
 
 pub use self::licenses::{
@@ -82,10 +83,24 @@ pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, BodyError> {
 /// The error that the body itself reports (by its message, or by a shape that is no page). The
 /// caller weighs the HTTP status.
 pub fn page_within<R: Row>(body: &[u8], limit: u16) -> Result<Page<R>, BodyError> {
+    page_with_hashes(body, limit, None)
+}
+
+/// As [`page_within`]; identities get their hashes from `hasher`.
+///
+/// # Errors
+/// As [`page_within`].
+pub fn page_with_hashes<R: Row>(
+    body: &[u8],
+    limit: u16,
+    hasher: Option<&dyn IdentityHasher>,
+) -> Result<Page<R>, BodyError> {
     let body = trimmed(body)?;
-    let envelope = match plain::page(body, limit).or_else(|| typed_if_small(body, limit)) {
+    // The typed parser knows no hasher. The scanner gives the same page.
+    let typed = || if hasher.is_none() { typed_if_small(body, limit) } else { None };
+    let envelope = match plain::page(body, limit, hasher).or_else(typed) {
         Some(envelope) => envelope,
-        None => scanned_page(body, limit)?,
+        None => scanned_page(body, limit, hasher)?,
     };
     envelope.into_list()?.page().ok_or(BodyError::Fault(DecodeFault::Order))
 }
@@ -337,12 +352,16 @@ fn scanned<'a, T>(
 }
 
 /// Reads a page by the scanner.
-fn scanned_page<R: Row>(body: &[u8], limit: u16) -> Result<Envelope<Kept<R>>, BodyError> {
+fn scanned_page<R: Row>(
+    body: &[u8],
+    limit: u16,
+    hasher: Option<&dyn IdentityHasher>,
+) -> Result<Envelope<Kept<R>>, BodyError> {
     let mut scanner = Scanner::new(body);
     let mut repair = Repair { body, to_look_at: body.len().saturating_mul(8), is_used: false };
     let envelope = scanned(&mut scanner, |name, scanner, envelope| {
         let Some(rank) = list_rank(name).filter(|_| scanner.peek() == Some(b'[')) else { return Ok(false) };
-        let list = scanned_rows(scanner, limit, &mut repair)?;
+        let list = scanned_rows(scanner, limit, hasher, &mut repair)?;
         if repair.is_used {
             // After a repair, only a result behind the list shows that the answer is whole.
             envelope.result = None;
@@ -359,6 +378,7 @@ fn scanned_page<R: Row>(body: &[u8], limit: u16) -> Result<Envelope<Kept<R>>, Bo
 fn scanned_rows<R: Row>(
     scanner: &mut Scanner<'_>,
     limit: u16,
+    hasher: Option<&dyn IdentityHasher>,
     repair: &mut Repair<'_>,
 ) -> Result<Kept<R>, Broken> {
     let mut kept = Kept::new(limit);
@@ -366,7 +386,7 @@ fn scanned_rows<R: Row>(
     while scanner.element()? {
         let start = scanner.position();
         let mut row = RowSoFar::new();
-        match row.read(scanner) {
+        match row.read(scanner, hasher) {
             Ok(()) => {}
             Err(Broken::Ended) => return Err(Broken::Ended),
             Err(Broken::Damaged) => {
@@ -410,7 +430,8 @@ impl<R: Row> RowSoFar<R> {
     }
 
     /// Reads one element of the list, whether it is a row or not.
-    fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Broken> {
+    fn read(&mut self, scanner: &mut Scanner<'_>, hasher: Option<&dyn IdentityHasher>) -> Result<(), Broken> {
+        let hash = |kind, value| hasher.and_then(|hasher| hasher.hash(kind, &scan::as_text(value)?));
         match scanner.peek() {
             Some(b'{') => scanner.take(b'{'),
             Some(b'}') => return Err(Broken::Damaged),
@@ -426,6 +447,8 @@ impl<R: Row> RowSoFar<R> {
                     self.texts += text.as_ref().map_or(0, String::len);
                     set(&mut self.row, text);
                 }
+                Some(Slot::LicenseKey(set)) => set(&mut self.row, hash(HashedKind::LicenseKey, value)),
+                Some(Slot::Machine(set)) => set(&mut self.row, hash(HashedKind::Machine, value)),
                 Some(Slot::Id) => {
                     if let Some(id) = scan::int(value) {
                         self.set_id(id);
@@ -475,7 +498,7 @@ impl Repair<'_> {
                 is_rest_of_answer(&mut probe)
             } else if self.follows_comma(at) {
                 let mut row = RowSoFar::<R>::new();
-                row.read(&mut probe).is_ok() && row.has_id
+                row.read(&mut probe, None).is_ok() && row.has_id
             } else {
                 false
             };
@@ -809,7 +832,8 @@ impl<'de, R: Row> Meaning<'de> for RowObject<R> {
                 None if R::KEEPS_OTHERS => {
                     return Err(serde::de::Error::custom("only the scanner keeps members without a slot"));
                 }
-                None => {
+                // With a hasher, the scanner reads the page.
+                Some(Slot::LicenseKey(_) | Slot::Machine(_)) | None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }

@@ -2,8 +2,10 @@
 //!
 //! A row type names the members that it keeps; every other member is skipped in the bytes and never
 //! becomes a value. The row types of this module are those that are counted, and hold no personal
-//! data; the reports define their own, with all members.
+//! data: at most keyed hashes of license keys and machines. The reports define their own, with all
+//! members.
 
+use super::identity::IdentityHash;
 use super::log_kind::LogKind;
 
 /// One row of a log, with the members that its type keeps.
@@ -42,6 +44,18 @@ pub enum Slot<R> {
     Int(fn(&mut R, Option<i64>)),
     /// It is a text; `None` as for a number.
     Text(fn(&mut R, Option<String>)),
+    /// It is a license key, of which only a hash is kept; `None` as for a number, and where nobody
+    /// wants hashes.
+    LicenseKey(fn(&mut R, Option<IdentityHash>)),
+    /// It is a machine code, of which only a hash is kept; `None` as for a license key.
+    Machine(fn(&mut R, Option<IdentityHash>)),
+}
+
+impl<R> Slot<R> {
+    /// True if only a hash of the member is kept.
+    pub(super) const fn is_identity(&self) -> bool {
+        matches!(self, Slot::LicenseKey(_) | Slot::Machine(_))
+    }
 }
 
 impl<R> Clone for Slot<R> {
@@ -53,8 +67,8 @@ impl<R> Clone for Slot<R> {
 impl<R> Copy for Slot<R> {}
 
 /// Defines a row type: its log, the field that holds the event time, and for each other member the
-/// field, its name in JSON, its kind ([`Slot::Int`] or [`Slot::Text`]) and the function that turns
-/// the value, which may be missing, into that of the field. The field `id` is always there. With
+/// field, its name in JSON, its kind (a variant of [`Slot`]) and the function that turns the value,
+/// which may be missing, into that of the field. The field `id` is always there. With
 /// `others in FIELD` at the end, a field of that name holds every other member ([`OtherMembers`]).
 macro_rules! log_row {
     (

@@ -1,5 +1,6 @@
 //! The rows of the Web API Log (vendor page V3/model/WebAPILog), with the members that are counted.
 
+use super::identity::IdentityHash;
 use super::row::{as_is, log_row, positive, product};
 
 log_row! {
@@ -16,6 +17,10 @@ log_row! {
         floating_expires: Option<i64> = "floatingExpires" as Int by as_is,
         /// The whole number passed to a data object method.
         do_int_value: Option<i64> = "doIntValue" as Int by as_is,
+        /// The license key, where hashes are wanted.
+        license_key: Option<IdentityHash> = "key" as LicenseKey by as_is,
+        /// The machine, where hashes are wanted.
+        machine: Option<IdentityHash> = "machineCode" as Machine by as_is,
     }
 }
 

@@ -187,7 +187,7 @@ impl LogWrite {
 }
 
 /// Replaces the row of a table that a condition selects, and takes note of it in the digest.
-fn change(
+pub(super) fn change(
     edit: &mut Edit<'_>,
     table: &str,
     condition: &str,
@@ -213,7 +213,12 @@ fn row(
 }
 
 /// Deletes rows, and takes note of each in the digest.
-fn delete(edit: &mut Edit<'_>, table: &str, condition: &str, key: &[&dyn ToSql]) -> Result<(), StoreError> {
+pub(super) fn delete(
+    edit: &mut Edit<'_>,
+    table: &str,
+    condition: &str,
+    key: &[&dyn ToSql],
+) -> Result<(), StoreError> {
     let transaction = edit.transaction;
     let mut select = transaction.prepare_cached(&format!("SELECT * FROM {table} WHERE {condition}"))?;
     let columns = select.column_count();
@@ -627,7 +632,8 @@ impl HistoryStore {
     }
 }
 
-fn first_time(rows: &Rows) -> Option<i64> {
+/// The time of the first row that has one.
+pub(super) fn first_time(rows: &Rows) -> Option<i64> {
     match rows {
         Rows::WebApi(rows) => rows.iter().find_map(Row::time),
         Rows::Events(rows) => rows.iter().find_map(Row::time),

@@ -14,6 +14,7 @@ mod history;
 mod reader;
 mod schema;
 mod store;
+mod usage;
 mod writer;
 
 #[cfg(test)]
@@ -37,8 +38,10 @@ use crate::ingest::{
 };
 use crate::metrics::Durations;
 use crate::tally::{Limits, families};
+use crate::usage::UsageOptions;
 
 pub use belongs::LedgerAddress;
+pub use error::OtherSecret;
 pub use foreign::ForeignLedger;
 pub use history::{HistoryLimit, HistoryLogState, HistoryState, HistoryTargetState};
 pub use reader::LedgerReader;
@@ -47,6 +50,7 @@ pub use schema::OpenError;
 use schema::{Claim, Files};
 use store::Configured;
 pub use store::{AccountState, Accounts, LogState};
+pub use usage::UsageState;
 use writer::{Nobody, Observer, OutboxChunk, PageRequest, Request, Writer};
 
 /// Requests that may wait for the writer.
@@ -64,6 +68,8 @@ pub struct Committed {
     pub instance_id: Arc<str>,
     /// The history; `None` if there is no target.
     pub history: Option<Arc<HistoryState>>,
+    /// The usage; `None` if it is off.
+    pub usage: Option<Arc<UsageState>>,
 }
 
 #[derive(Debug)]
@@ -156,6 +162,8 @@ pub struct LedgerOptions {
     pub configured: BTreeMap<Arc<str>, Vec<Product>>,
     /// What history needs; `None` if there is no target, and so no history.
     pub history: Option<HistoryOptions>,
+    /// What usage needs; `None` if it is off.
+    pub usage: Option<UsageOptions>,
 }
 
 /// The committed state and the health of the ledger. Holding it does not keep the writer from ending.
@@ -214,7 +222,7 @@ impl Ledger {
     /// writer goes on trying.
     ///
     /// # Errors
-    /// [`OpenError::Locked`], [`OpenError::Newer`], [`OpenError::Foreign`], or
+    /// [`OpenError::Locked`], [`OpenError::Newer`], [`OpenError::Foreign`], [`OpenError::Secret`], or
     /// [`OpenError::Unusable`] if no thread could be started.
     pub fn start(options: LedgerOptions) -> Result<(Ledger, JoinHandle<()>), OpenError> {
         Self::start_observed(options, Nobody)
@@ -247,11 +255,11 @@ impl Ledger {
             ended: watch::Sender::new(None),
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let LedgerOptions { directory, address, foreign, limits, configured, history } = options;
+        let LedgerOptions { directory, address, foreign, limits, configured, history, usage } = options;
         let claim = Claim { address, foreign };
         let files = Files::new(&directory);
-        let mut writer =
-            Writer::new(files, claim, limits, (configured, history), receiver, Arc::clone(&shared), observer);
+        let optional = (configured, history, usage);
+        let mut writer = Writer::new(files, claim, limits, optional, receiver, Arc::clone(&shared), observer);
         writer.first_open()?;
         Ok((writer, Ledger { requests, shared }))
     }

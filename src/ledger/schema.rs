@@ -18,14 +18,16 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use crate::history::HistoryOptions;
 use crate::metrics::BirthTime;
+use crate::usage::UsageOptions;
 
 use super::Committed;
 use super::belongs::LedgerAddress;
 use super::digest::Digest;
-use super::error::StoreError;
+use super::error::{OtherSecret, StoreError};
 use super::foreign::ForeignLedger;
 use super::history::{self, HistoryStore};
 use super::store::{self, Accounts, Configured, Edit, LedgerSink};
+use super::usage::{self, UsageStore};
 
 /// "clns" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x636c_6e73;
@@ -55,6 +57,7 @@ pub(super) const MIGRATIONS: &[&[MigrationStep]] = &[
     ],
     &[MigrationStep::Sql(VERSION_3), MigrationStep::Convert(store::convert_births)],
     &[MigrationStep::Sql(VERSION_4)],
+    &[MigrationStep::Sql(VERSION_5)],
 ];
 
 const VERSION_1: &str = "
@@ -186,6 +189,28 @@ FROM log LEFT JOIN counter
 GROUP BY log.id;
 ";
 
+/// Sets of license keys and machines by day. All tables are empty as long as usage is off.
+const VERSION_5: &str = "
+CREATE TABLE usage_secret (
+    id INTEGER NOT NULL PRIMARY KEY,
+    fingerprint INTEGER NOT NULL,
+    secret BLOB
+) STRICT;
+CREATE TABLE usage_account (
+    account TEXT NOT NULL PRIMARY KEY,
+    origin INTEGER NOT NULL,
+    today INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE usage_set (
+    account TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    product INTEGER NOT NULL,
+    subject INTEGER NOT NULL,
+    members BLOB NOT NULL,
+    PRIMARY KEY (account, day, product, subject)
+) STRICT, WITHOUT ROWID;
+";
+
 /// The last version of the schema that had no birth times.
 const WITHOUT_BIRTHS: u32 = 2;
 
@@ -224,6 +249,16 @@ pub enum OpenError {
         found: LedgerAddress,
         /// The owner that this process works for.
         expected: LedgerAddress,
+    },
+    /// Its sets of usage have the hashes of another secret.
+    #[error(
+        "{path}: {reason}; name the file with the secret that it was written with, or start once with --usage.active=false, which deletes the sets of usage and nothing else"
+    )]
+    Secret {
+        /// The ledger.
+        path: PathBuf,
+        /// Which secret it was written with.
+        reason: OtherSecret,
     },
     /// A failure that may pass, such as that of a full, missing or read-only disk.
     #[error("{path}: {reason}")]
@@ -270,6 +305,8 @@ pub(super) struct Opening<'a> {
     pub(super) configured: &'a Configured,
     /// What history needs; `None` if there is no target.
     pub(super) history: Option<&'a HistoryOptions>,
+    /// What usage needs; `None` if it is off.
+    pub(super) usage: Option<&'a UsageOptions>,
     /// The lowest value that the number of moved files may have afterwards.
     pub(super) resets: u64,
     /// The time of the opening.
@@ -285,6 +322,10 @@ pub(super) struct Opened {
     pub(super) digest: Digest,
     /// `None` if there is no target.
     pub(super) history: Option<HistoryStore>,
+    /// `None` if it is off.
+    pub(super) usage: Option<UsageStore>,
+    /// True if sets of usage were deleted, whose bytes are still in the write-ahead log.
+    pub(super) forgot: bool,
     /// A random number of this opening. A process that finds another one in the file has lost the
     /// ledger to a later process.
     pub(super) owner: u64,
@@ -364,7 +405,7 @@ impl Files {
         opened: impl Fn(&Connection) -> rusqlite::Result<()>,
         read: &mut Option<Committed>,
     ) -> Result<Opened, OpenRefusal> {
-        let Opening { migrations, claim, configured, history, resets, moment } = *opening;
+        let Opening { migrations, claim, configured, history, usage, resets, moment } = *opening;
         let path = self.database();
         let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -372,6 +413,9 @@ impl Files {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // What is deleted from the sets of usage is to be gone from the file, also if usage is off now.
+        let deletes: i64 = connection.pragma_query_value(None, "secure_delete", |row| row.get(0))?;
+        connection.pragma_update(None, "secure_delete", true)?;
         opened(&connection)?;
         let before = self.version(&connection)?;
         // A file of the first version has no digest. With one, its number is damaged, which the
@@ -429,6 +473,7 @@ impl Files {
             resets,
             instance_id: Arc::clone(&instance_id),
             history: None,
+            usage: None,
         });
         let mut accounts = loaded;
         for (account, products) in configured {
@@ -455,15 +500,22 @@ impl Files {
                 Some(options) => Some(HistoryStore::open(&mut edit, options)?),
                 None => history::pause(&mut edit).map(|()| None)?,
             };
+            let (usage, forgot) = match usage {
+                Some(options) => (Some(UsageStore::open(&mut edit, options, configured)?), false),
+                None => (None, usage::forget(&mut edit)?),
+            };
             edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)?;
-            Ok::<_, StoreError>(history)
+            Ok::<_, StoreError>((history, usage, forgot))
         })();
         let Edit { digest, .. } = edit;
         #[cfg(test)]
         tests::abort_if_asked();
-        let history = written?;
+        let (history, usage, forgot) = written?;
         transaction.commit()?;
         make_durable(&connection)?;
+        if usage.is_none() {
+            connection.pragma_update(None, "secure_delete", deletes)?;
+        }
         let data_version = data_version(&connection)?;
         if found > 0 && found < known {
             tracing::info!(
@@ -477,7 +529,18 @@ impl Files {
             (FIRST..known).for_each(|version| self.remove_copy_of(version));
         }
         *read = None;
-        Ok(Opened { connection, accounts, resets, instance_id, digest, history, owner, data_version })
+        Ok(Opened {
+            connection,
+            accounts,
+            resets,
+            instance_id,
+            digest,
+            history,
+            usage,
+            forgot,
+            owner,
+            data_version,
+        })
     }
 
     /// The version of the schema; 0 for a file that was never written.
@@ -585,6 +648,9 @@ impl Files {
     /// Tells a damaged file from a disk that fails and from a process that holds the file.
     fn classify(&self, path: &Path, error: &StoreError) -> OpenError {
         let (path, reason) = (path.to_owned(), error.to_string());
+        if let StoreError::Secret(reason) = error {
+            return OpenError::Secret { path, reason: *reason };
+        }
         let StoreError::Sqlite(sqlite) = error else { return OpenError::Corrupt { path, reason } };
         match sqlite.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
@@ -683,7 +749,10 @@ pub(super) fn is_damage(error: &StoreError) -> bool {
     use rusqlite::Error;
     match error {
         StoreError::Chunk(_) | StoreError::Damaged(_) => true,
-        StoreError::AlreadyCounted | StoreError::Backwards | StoreError::TakenOver => false,
+        StoreError::AlreadyCounted
+        | StoreError::Backwards
+        | StoreError::TakenOver
+        | StoreError::Secret(_) => false,
         StoreError::Sqlite(error) => match error {
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
@@ -833,8 +902,15 @@ mod tests {
         let configured = Configured::from([(Arc::from("default"), Vec::new())]);
         let claim = claim(ForeignLedger::Refuse);
         let moment = BirthTime::at_seconds(1);
-        let opening =
-            Opening { migrations, claim: &claim, configured: &configured, history: None, resets: 0, moment };
+        let opening = Opening {
+            migrations,
+            claim: &claim,
+            configured: &configured,
+            history: None,
+            usage: None,
+            resets: 0,
+            moment,
+        };
         Files::new(folder).open(&opening, |_| Ok(()), &mut None)
     }
 
@@ -858,7 +934,7 @@ mod tests {
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("application_id"), i64::from(APPLICATION_ID));
-        assert_eq!(number("user_version"), 4);
+        assert_eq!(number("user_version"), 5);
         let kept = store::addresses(&connection).unwrap();
         assert_eq!(kept, BTreeMap::from([("default".to_owned(), claim(ForeignLedger::Refuse).address)]));
     }
@@ -893,16 +969,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         open_with(folder.path(), &[MIGRATIONS, &[LATER]].concat()).unwrap();
         let refused = open(folder.path());
-        assert!(matches!(refused, Err(OpenError::Newer { found: 5, known: 4, .. })));
+        assert!(matches!(refused, Err(OpenError::Newer { found: 6, known: 5, .. })));
         let message = refused.err().unwrap().to_string();
         assert!(
-            message.contains("the ledger has schema 5") && message.contains("run a newer version"),
+            message.contains("the ledger has schema 6") && message.contains("run a newer version"),
             "{message}"
         );
 
         let folder = tempfile::tempdir().unwrap();
         let connection = open(folder.path()).unwrap().connection;
-        connection.pragma_update(None, "user_version", 5).unwrap();
+        connection.pragma_update(None, "user_version", 6).unwrap();
         drop(connection);
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "a damaged number");
     }

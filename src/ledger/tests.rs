@@ -24,7 +24,7 @@ fn in_order<R: Row>(page: Page<R>, limit: u16) -> Batch<R> {
     arrange(page, limit, Direction::OldestFirst, Disorder::SortShort).unwrap()
 }
 
-const ACCOUNT: &str = "default";
+pub(crate) const ACCOUNT: &str = "default";
 
 fn log(log: LogKind) -> LogId {
     LogId { account: ACCOUNT.into(), log }
@@ -38,6 +38,7 @@ pub(crate) fn options(directory: &Path) -> LedgerOptions {
         limits: Limits::default(),
         configured: BTreeMap::from([(Arc::from(ACCOUNT), Vec::new())]),
         history: None,
+        usage: None,
     }
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn folder() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Failing {
     pub(crate) after_commit: Arc<AtomicU32>,
     /// Local time in Unix milliseconds; 0 for the real one.
     pub(crate) clock: Arc<AtomicI64>,
-    largest_file: Arc<AtomicU32>,
+    pub(crate) largest_file: Arc<AtomicU32>,
 }
 
 impl Failing {
@@ -375,12 +376,19 @@ proptest! {
 }
 
 /// Aborts its process at the nth time that a step is reached.
-struct Aborting {
+pub(crate) struct Aborting {
     step: String,
     left: AtomicU32,
 }
 
+/// The steps of a commit.
+pub(crate) const STEPS: [&str; 4] = ["BeforeCommit", "AfterCommit", "BeforePublish", "AfterPublish"];
+
 impl Aborting {
+    pub(crate) fn new(step: &str, times: u32) -> Arc<Aborting> {
+        Arc::new(Aborting { step: step.to_owned(), left: times.into() })
+    }
+
     fn reached(&self, step: &str) {
         if step == self.step && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             std::process::abort();
@@ -415,15 +423,14 @@ fn an_abort_at_any_step_loses_and_doubles_nothing() {
     if let Ok(task) = std::env::var(TASK) {
         let parts: Vec<&str> = task.split(' ').collect();
         let [directory, step, times] = parts[..] else { panic!("a task has three parts") };
-        let aborting =
-            Arc::new(Aborting { step: step.to_owned(), left: times.parse::<u32>().unwrap().into() });
+        let aborting = Aborting::new(step, times.parse().unwrap());
         let running = Running::with_history(Path::new(directory), Arc::clone(&aborting), &["one"], 1_000_000);
         block_on(read_forty(&running.ledger, || aborting.reached("Parsed")));
         running.stop();
         return;
     }
     let once_each: BTreeMap<i64, u64> = (1..=40).map(|id| (id, 1)).collect();
-    for step in ["Parsed", "BeforeCommit", "AfterCommit", "BeforePublish", "AfterPublish"] {
+    for step in ["Parsed"].into_iter().chain(STEPS) {
         for times in [1, 2, 4] {
             let folder = folder();
             let child = Command::new(std::env::current_exe().unwrap())
@@ -713,6 +720,8 @@ pub(crate) enum Version {
     Second,
     /// The same with `--since=1d`, of an API at another address.
     Third,
+    /// The same once more.
+    Fourth,
 }
 
 impl Version {
@@ -724,6 +733,7 @@ impl Version {
             Version::First => include_bytes!("../../tests/fixtures/ledger-v1.db.gz"),
             Version::Second => include_bytes!("../../tests/fixtures/ledger-v2.db.gz"),
             Version::Third => include_bytes!("../../tests/fixtures/ledger-v3.db.gz"),
+            Version::Fourth => include_bytes!("../../tests/fixtures/ledger-v4.db.gz"),
         };
         let mut database = Vec::new();
         flate2::read::GzDecoder::new(packed).read_to_end(&mut database).unwrap();
@@ -865,6 +875,33 @@ fn a_ledger_of_the_third_version_migrates_with_the_number_of_its_rows() {
     drop(ledger);
     thread.join().unwrap();
     assert!(!folder.path().join("ledger.db.v3").exists(), "the second start succeeded too");
+}
+
+#[test]
+fn a_ledger_of_the_fourth_version_migrates_as_it_was() {
+    let folder = folder();
+    Version::Fourth.put(folder.path());
+    let path = folder.path().join("ledger.db");
+    let old = Connection::open(&path).unwrap();
+    let before = KEPT.map(|sql| rows(&old, sql));
+    let (log, seen) = ("SELECT * FROM log ORDER BY id", "SELECT * FROM seen ORDER BY log, first");
+    let (log_before, seen_before) = (rows(&old, log), rows(&old, seen));
+    assert!(before[0].len() > 10 && !seen_before.is_empty());
+    drop(old);
+    let mut options = options(folder.path());
+    options.foreign = ForeignLedger::Adopt;
+    for is_there in [true, false] {
+        let (ledger, thread) = Ledger::start(options.clone()).unwrap();
+        let committed = ledger.view().committed().unwrap();
+        assert_eq!(committed.accounts[ACCOUNT].tally.counted.get(&LogKind::WebApi), Some(&28));
+        drop(ledger);
+        thread.join().unwrap();
+        let new = Connection::open(&path).unwrap();
+        assert_eq!(KEPT.map(|sql| rows(&new, sql)), before);
+        assert_eq!((rows(&new, log), rows(&new, seen)), (log_before.clone(), seen_before.clone()));
+        assert_eq!(rows(&new, "PRAGMA user_version"), ["[Integer(5)]"]);
+        assert_eq!(folder.path().join("ledger.db.v4").exists(), is_there, "until the second start succeeds");
+    }
 }
 
 /// Hands over rows by id and time that were read at a time, of which the last is the cursor from then on.

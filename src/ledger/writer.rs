@@ -17,6 +17,7 @@ use crate::history::{HistoryOptions, OutboxPosition, SampleCounts};
 use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, NEVER, Origin};
 use crate::metrics::BirthTime;
 use crate::tally::{Limits, RowCounter, RowObserver, TallyDelta};
+use crate::usage::UsageOptions;
 
 use super::births;
 use super::digest::Digest;
@@ -25,6 +26,7 @@ use super::foreign::ForeignLedger;
 use super::history::{self, HistoryStore, HistoryWrite};
 use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened, Opening};
 use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange};
+use super::usage::{self, UsageStore, UsageWrite};
 use super::{Committed, LedgerEnd, Shared};
 
 /// Most pages of one transaction.
@@ -114,6 +116,8 @@ pub(super) struct Writer<O> {
     pub(super) observer: O,
     configured: Configured,
     history: Option<HistoryOptions>,
+    /// As at the start: a change needs a restart.
+    usage: Option<UsageOptions>,
     /// When a target took samples that the file does not know of.
     unsaved_since: Option<Instant>,
     lock: Option<File>,
@@ -145,7 +149,7 @@ impl<O: Observer> Writer<O> {
         files: Files,
         claim: Claim,
         limits: Limits,
-        (configured, history): (Configured, Option<HistoryOptions>),
+        (configured, history, usage): (Configured, Option<HistoryOptions>, Option<UsageOptions>),
         requests: mpsc::Receiver<Request>,
         shared: Arc<Shared>,
         observer: O,
@@ -159,6 +163,7 @@ impl<O: Observer> Writer<O> {
             observer,
             configured,
             history,
+            usage,
             unsaved_since: None,
             lock: None,
             store: None,
@@ -180,14 +185,17 @@ impl<O: Observer> Writer<O> {
     ///
     /// # Errors
     /// A reason that waiting does not remove: another process, a newer schema, a ledger that belongs to
-    /// another address.
+    /// another address or has the hashes of another secret.
     pub(super) fn first_open(&mut self) -> Result<(), OpenError> {
         self.tried = Some(Instant::now());
         match self.open() {
             Ok(()) => Ok(()),
-            Err(error @ (OpenError::Locked { .. } | OpenError::Newer { .. } | OpenError::Foreign { .. })) => {
-                Err(error)
-            }
+            Err(
+                error @ (OpenError::Locked { .. }
+                | OpenError::Newer { .. }
+                | OpenError::Foreign { .. }
+                | OpenError::Secret { .. }),
+            ) => Err(error),
             Err(error) => {
                 self.failed(&error.to_string());
                 Ok(())
@@ -278,6 +286,7 @@ impl<O: Observer> Writer<O> {
             // Whatever else goes wrong here goes wrong at the next write, too.
             self.broken(&error);
         }
+        self.wipe_log();
         // Pollers of quiet logs ask for nothing, and would wait for ever for a ledger that begins anew.
         let _ = self.store();
     }
@@ -395,6 +404,7 @@ impl<O: Observer> Writer<O> {
         };
         self.identity = self.files.identity().ok();
         self.store = Some(store);
+        self.wipe_log();
         self.publish();
         if !self.unproven {
             self.succeeded();
@@ -456,6 +466,7 @@ impl<O: Observer> Writer<O> {
             claim: &self.claim,
             configured: &self.configured,
             history: self.history.as_ref(),
+            usage: self.usage.as_ref(),
             resets: self.resets,
             moment: self.observer.now(),
         };
@@ -498,7 +509,7 @@ impl<O: Observer> Writer<O> {
         });
         let opened = opened.map_err(|error| self.broken(&error))?;
         let epoch = self.epoch(log);
-        let seals = self.history.is_some();
+        let seals = self.history.is_some() || (self.usage.is_some() && log.log == LogKind::WebApi);
         Ok(opened.map(|opened| {
             let sealed_until = seals.then(|| opened.sealed_until.unwrap_or(NEVER));
             LogCheckpoint { epoch, sealed_until, ..opened }
@@ -604,9 +615,10 @@ impl<O: Observer> Writer<O> {
     fn commit(&mut self, pages: &[PageRequest]) -> Result<(), CheckpointError> {
         let (limits, now) = (self.limits, self.observer.now());
         let store = self.store()?;
-        let counted = count(&store.accounts, store.history.as_mut(), pages, &limits, now);
+        let followers = Followers { history: store.history.as_mut(), usage: store.usage.as_mut() };
+        let counted = count(&store.accounts, followers, pages, &limits, now);
         let Some(changes) = counted else {
-            // Rows were counted into the history that are counted nowhere else.
+            // Rows were counted into history and usage that are counted nowhere else.
             self.store = None;
             return Err(CheckpointError::Failed);
         };
@@ -619,21 +631,35 @@ impl<O: Observer> Writer<O> {
         } else {
             (history, None)
         };
+        let usage = store.usage.as_mut().map(|usage| {
+            let is_shown = |change: &AccountChange| {
+                change.after.logs.get(&LogKind::WebApi).is_some_and(|log| log.first_poll_complete)
+            };
+            usage.prepare(changes.iter().map(|(account, change)| (account, is_shown(change))))
+        });
+        #[cfg(test)]
+        let (usage, usage_after) = if usage::AFTER_COMMIT.get() { (None, usage) } else { (usage, None) };
         // Rows wait here for a moment, so a small difference means nothing.
         let ahead = read_at.saturating_sub(now.millis() / 1000);
         let ahead = if ahead.abs() <= CLOCK_TOLERANCE_SECONDS { 0 } else { ahead };
         self.shared.server_ahead.store(ahead, Ordering::Relaxed);
         self.write(|edit| {
             changes.iter().try_for_each(|(account, change)| write_change(edit, account, change))?;
-            history.as_ref().map_or(Ok(()), |history| history.write(edit))
+            history.as_ref().map_or(Ok(()), |history| history.write(edit))?;
+            usage.as_ref().map_or(Ok(()), |usage| usage.write(edit))
         })?;
         #[cfg(test)]
         if let Some(late) = &written_after {
             self.write(|edit| late.write(edit))?;
         }
         #[cfg(test)]
-        let history = history.or(written_after);
+        if let Some(late) = &usage_after {
+            self.write(|edit| late.write(edit))?;
+        }
+        #[cfg(test)]
+        let (history, usage) = (history.or(written_after), usage.or(usage_after));
         self.wrote(history.as_ref())?;
+        self.wrote_usage(usage.as_ref())?;
         let store = self.store()?;
         store.accounts.extend(changes.into_iter().map(|(name, change)| (name, change.after)));
         self.observer
@@ -656,6 +682,28 @@ impl<O: Observer> Writer<O> {
             self.shared.outbox.send_modify(|added| *added = added.wrapping_add(1));
         }
         Ok(())
+    }
+
+    /// What was written of usage is committed.
+    fn wrote_usage(&mut self, usage: Option<&UsageWrite>) -> Result<(), CheckpointError> {
+        let Some(written) = usage else { return Ok(()) };
+        let store = self.store()?;
+        if let Some(usage) = &mut store.usage {
+            usage.wrote(written);
+        }
+        if written.forgets() {
+            store.forgot = true;
+            self.wipe_log();
+        }
+        Ok(())
+    }
+
+    /// Empties the write-ahead log if sets of usage were deleted: their bytes are still in it. A reader
+    /// may prevent that for a while; then it is tried again with the next look at the files.
+    fn wipe_log(&mut self) {
+        let Some(store) = self.store.as_mut().filter(|store| store.forgot) else { return };
+        let is_busy = store.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        store.forgot = is_busy.unwrap_or(true);
     }
 
     /// Writes down what targets took. If that fails they get it again.
@@ -789,6 +837,7 @@ impl<O: Observer> Writer<O> {
                 resets: store.resets,
                 instance_id: Arc::clone(&store.instance_id),
                 history: store.history.as_ref().map(|history| Arc::clone(history.committed())),
+                usage: store.usage.as_ref().map(|usage| Arc::clone(usage.committed())),
             };
             self.shared.published.send_replace(Some(Arc::new(committed)));
         }
@@ -868,11 +917,17 @@ fn write_change(edit: &mut Edit<'_>, account: &str, change: &AccountChange) -> R
     change.delta.save(&change.after.tally, &mut LedgerSink { edit, account })
 }
 
+/// Who follows the counting.
+struct Followers<'a> {
+    history: Option<&'a mut HistoryStore>,
+    usage: Option<&'a mut UsageStore>,
+}
+
 /// Counts pages in the order in which they came. `None` if a log is not known, which a poller that
 /// opened it can't bring about.
 fn count(
     accounts: &Accounts,
-    mut history: Option<&mut HistoryStore>,
+    Followers { mut history, mut usage }: Followers<'_>,
     pages: &[PageRequest],
     limits: &Limits,
     now: BirthTime,
@@ -893,6 +948,8 @@ fn count(
         let state_so_far = change.logs.get(log).map_or(state, |change| &change.state);
         let counts = history.as_deref_mut().and_then(|history| history.observer(id, state_so_far, record));
         observers.extend(counts.map(history::as_observer));
+        let tracker = usage.as_deref_mut().and_then(|usage| usage.observer(id, state_so_far, record));
+        observers.extend(tracker.map(usage::as_observer));
         change.count(before, record, *log, limits, &mut observers);
         if let Some(until) = record.seal_until {
             observers.iter_mut().for_each(|observer| observer.seal(*log, until));

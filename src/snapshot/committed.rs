@@ -1,15 +1,17 @@
 //! From the state of the ledger to families of points: which label sets are shown, under which names,
 //! and summed over what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::cryptolens::{LogKind, object_name};
 use crate::history::DropReason;
 use crate::ingest::LogId;
-use crate::ledger::{AccountState, Committed, HistoryLogState, HistoryState, LogState};
+use crate::ledger::{AccountState, Committed, HistoryLogState, HistoryState, LogState, UsageState};
 use crate::metrics::{BirthTime, Family, Point, PointChunk, PointValue};
+use crate::tally::label::ProductLabel;
 use crate::tally::{AccountTally, LimitedFamily, Products, Shown, TallyDelta, families, label};
+use crate::usage::{UsageSubject, UsageWindow};
 
 use super::{CommittedPart, LastPart, PointGroup, SnapshotFamily, Targets};
 
@@ -73,6 +75,9 @@ pub(super) fn part(committed: &Committed, targets: &Targets, last: Option<&LastP
     if let Some(history) = &committed.history {
         add_history(&mut groups, history, targets);
     }
+    if let Some(usage) = &committed.usage {
+        add_usage(&mut groups, usage, committed, targets);
+    }
     let overflow = sums.remove(families::SERIES_OVERFLOW.name).unwrap_or_default();
     let overflow = LimitedFamily::ALL.iter().map(|limited| {
         let sum = overflow.get(limited).copied().unwrap_or_default();
@@ -130,6 +135,44 @@ fn add_history(groups: &mut Groups, history: &HistoryState, targets: &Targets) {
     add(groups, &families::HISTORY_SENT, None, vec![Arc::new(sent)]);
     add(groups, &families::HISTORY_DROPPED, None, vec![Arc::new(dropped)]);
     add(groups, &families::HISTORY_PENDING, None, vec![Arc::new(pending)]);
+}
+
+/// The active keys and machines of the accounts whose Web API Log is polled. Known products are shown at
+/// 0 until somebody uses them.
+fn add_usage(groups: &mut Groups, usage: &UsageState, committed: &Committed, targets: &Targets) {
+    for (name, status) in &targets.accounts {
+        let Some(counts) = usage.get(name).filter(|_| status.logs.contains_key(&LogKind::WebApi)) else {
+            continue;
+        };
+        let known = committed.accounts.get(name).map(|account| &account.products);
+        let known =
+            known.into_iter().flat_map(|products| products.iter()).map(|(id, _)| ProductLabel::Id(id));
+        let products: BTreeSet<ProductLabel> = counts.products().into_iter().chain(known).collect();
+        let size = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for (family, subject) in [
+            (&families::ACTIVE_KEYS, UsageSubject::ActiveKeys),
+            (&families::ACTIVE_MACHINES, UsageSubject::ActiveMachines),
+            (&families::FAILING_KEYS, UsageSubject::FailingKeys),
+            (&families::REFUSED_KEYS, UsageSubject::RefusedKeys),
+        ] {
+            let points = products.iter().flat_map(|product| {
+                let id = product.to_string();
+                let point = move |window: &UsageWindow| {
+                    gauge(&[&id, window.name()], size(counts.of_product(subject, *product, *window)))
+                };
+                counts.windows.iter().map(point)
+            });
+            add(groups, family, Some(name), vec![Arc::new(points.collect())]);
+        }
+        let machines = counts
+            .windows
+            .iter()
+            .map(|window| gauge(&[window.name()], size(counts.machines_of_account(*window))));
+        add(groups, &families::ACCOUNT_MACHINES, Some(name), vec![Arc::new(machines.collect())]);
+        let day = gauge(&[], counts.last_day.start());
+        add(groups, &families::USAGE_DAY, Some(name), vec![Arc::new(vec![day])]);
+        add(groups, &families::USAGE_ORIGIN, Some(name), vec![Arc::new(vec![gauge(&[], counts.origin)])]);
+    }
 }
 
 /// Counters of the reading itself are shown at 0 from the start, before they are rows of the ledger.

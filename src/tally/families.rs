@@ -90,6 +90,20 @@ macro_rules! family_table {
                 "The time that counting starts at, by --since; 0 means the whole log.";
             CATCHING_UP = "cryptolens_exporter_catching_up", Gauge, ["account", "log"], Process,
                 "1 while old rows are counted, and for a minute after: rates then show when rows were read, not when they happened.";
+            ACTIVE_KEYS = "cryptolens_active_license_keys", Gauge, ["account", "product_id", "window"], Ledger,
+                "Distinct license keys with a request that succeeded. window: today so far, or the last 1d, 7d, 30d that are complete, in UTC; never add windows up. Only with --usage.active, as all of these.";
+            ACTIVE_MACHINES = "cryptolens_active_machines", Gauge, ["account", "product_id", "window"], Ledger,
+                "Distinct machines with a request that succeeded. They do not add up over products: see cryptolens_account_active_machines.";
+            FAILING_KEYS = "cryptolens_failing_license_keys", Gauge, ["account", "product_id", "window"], Ledger,
+                "Distinct license keys with a request that failed.";
+            REFUSED_KEYS = "cryptolens_refused_license_keys", Gauge, ["account", "product_id", "window"], Ledger,
+                "Distinct license keys that found no free seat (state 2024).";
+            ACCOUNT_MACHINES = "cryptolens_account_active_machines", Gauge, ["account", "window"], Ledger,
+                "Distinct machines of the whole account with a request that succeeded: one that uses two products is counted once.";
+            USAGE_DAY = "cryptolens_exporter_usage_day_timestamp_seconds", Gauge, ["account"], Ledger,
+                "Start of the day that the window 1d means.";
+            USAGE_ORIGIN = "cryptolens_exporter_usage_origin_timestamp_seconds", Gauge, ["account"], Ledger,
+                "Usage is known from here on; a window that begins earlier is absent. 0 means the whole log.";
             API_REQUESTS = "cryptolens_exporter_api_requests_total", Counter, ["account", "method", "result"], Process,
                 "Requests to the Web API by how they ended.";
             API_DURATION = "cryptolens_exporter_api_request_duration_seconds", Histogram(REQUEST_BOUNDS), ["account", "method"], Process,

@@ -32,6 +32,16 @@ impl UsageDay {
         self.0.saturating_mul(SECONDS)
     }
 
+    /// The day with this number, counted from 1970-01-01.
+    pub const fn from_number(number: i64) -> UsageDay {
+        UsageDay(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
     /// The day so many days before.
     pub const fn before(self, days: i64) -> UsageDay {
         UsageDay(self.0.saturating_sub(days))
@@ -97,6 +107,11 @@ impl UsageWindow {
         }
     }
 
+    /// True if it has one day.
+    pub const fn is_one_day(self) -> bool {
+        matches!(self, UsageWindow::Today | UsageWindow::LastDay)
+    }
+
     /// The first and the last day, if this is `today`.
     pub const fn days(self, today: UsageDay) -> (UsageDay, UsageDay) {
         match self {
@@ -125,6 +140,26 @@ impl UsageDays {
     /// both in Unix seconds.
     pub const fn new(origin: i64, sealed_until: i64) -> UsageDays {
         UsageDays { origin, today: UsageDay::of(sealed_until), sets: BTreeMap::new() }
+    }
+
+    /// The days as they were written down.
+    pub const fn restore(origin: i64, today: UsageDay, sets: BTreeMap<UsageSetKey, UsageSet>) -> UsageDays {
+        UsageDays { origin, today, sets }
+    }
+
+    /// Every row from this time on was read, in Unix seconds.
+    pub const fn origin(&self) -> i64 {
+        self.origin
+    }
+
+    /// One set; `None` if nothing was seen.
+    pub fn get(&self, key: &UsageSetKey) -> Option<&UsageSet> {
+        self.sets.get(key)
+    }
+
+    /// True if a window begins at the origin or later: a part of it would look like few.
+    pub const fn covers(&self, window: UsageWindow) -> bool {
+        window.days(self.today).0.start() >= self.origin
     }
 
     /// The day that the window `today` means.
@@ -162,8 +197,7 @@ impl UsageDays {
         self.today.before(KEPT_DAYS)
     }
 
-    /// The members of a product in a window; `None` if the window begins before the origin, as a
-    /// part of it would look like few.
+    /// The members of a product in a window; `None` if the window begins before the origin.
     pub fn count(&self, product: ProductLabel, subject: UsageSubject, window: UsageWindow) -> Option<u64> {
         self.union(subject, window, |of| of == product)
     }
@@ -180,7 +214,7 @@ impl UsageDays {
         is_counted: impl Fn(ProductLabel) -> bool,
     ) -> Option<u64> {
         let (first, last) = window.days(self.today);
-        if first.start() < self.origin {
+        if !self.covers(window) {
             return None;
         }
         let mut union = UsageSet::default();

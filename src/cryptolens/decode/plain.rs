@@ -10,6 +10,7 @@ use memchr::memchr2;
 use super::bounds::{Kept, MAX_TEXT};
 use super::words::{self, KnownBytes};
 use super::{Envelope, RowSoFar, list_rank};
+use crate::cryptolens::identity::{HashedKind, IdentityHash, IdentityHasher};
 use crate::cryptolens::row::{Row, Slot};
 
 /// Members of a row whose names are remembered. Rows of one page have the same members in the same
@@ -17,8 +18,12 @@ use crate::cryptolens::row::{Row, Slot};
 const MOST_NAMES: usize = 64;
 
 /// Reads a page; `None` where anything about it is unusual.
-pub(super) fn page<R: Row>(body: &[u8], limit: u16) -> Option<Envelope<Kept<R>>> {
-    let mut reader = PlainReader { rest: body };
+pub(super) fn page<R: Row>(
+    body: &[u8],
+    limit: u16,
+    hasher: Option<&dyn IdentityHasher>,
+) -> Option<Envelope<Kept<R>>> {
+    let mut reader = PlainReader { rest: body, hasher };
     let mut envelope = Envelope::EMPTY;
     reader.take(b'{')?;
     loop {
@@ -95,6 +100,8 @@ enum Member<R> {
 /// The rest of a body.
 struct PlainReader<'a> {
     rest: &'a [u8],
+    /// Without one, identities are skipped.
+    hasher: Option<&'a dyn IdentityHasher>,
 }
 
 impl<'a> PlainReader<'a> {
@@ -157,6 +164,7 @@ impl<'a> PlainReader<'a> {
         }
         let name = self.name()?;
         let slot = R::slot(std::str::from_utf8(name).ok()?);
+        let slot = slot.filter(|slot| self.hasher.is_some() || !slot.is_identity());
         let written = before.get(..before.len() - self.rest.len())?;
         if let Some(written) = KnownBytes::new(written) {
             match names.known.get_mut(place) {
@@ -274,6 +282,12 @@ impl<'a> PlainReader<'a> {
                         row.set_id(id);
                     }
                 }
+                Member::Kept(Slot::LicenseKey(set)) => {
+                    set(&mut row.row, self.identity(HashedKind::LicenseKey)?);
+                }
+                Member::Kept(Slot::Machine(set)) => {
+                    set(&mut row.row, self.identity(HashedKind::Machine)?);
+                }
                 Member::Kept(Slot::Text(set)) => {
                     let text = self.value()?.text()?;
                     row.texts += text.as_ref().map_or(0, String::len);
@@ -282,6 +296,19 @@ impl<'a> PlainReader<'a> {
             }
         }
         None
+    }
+
+    /// The hash of a text, or that there is none.
+    #[inline]
+    fn identity(&mut self, kind: HashedKind) -> Option<Option<IdentityHash>> {
+        match self.value()? {
+            PlainValue::Text(raw) if raw.len() <= MAX_TEXT => {
+                let text = std::str::from_utf8(raw).ok()?;
+                Some(self.hasher.and_then(|hasher| hasher.hash(kind, text)))
+            }
+            PlainValue::Null => Some(None),
+            _ => None,
+        }
     }
 
     /// A value that is not kept.

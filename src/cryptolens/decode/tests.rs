@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cryptolens::{EventRow, ObjectRow, WebApiRow};
+use crate::cryptolens::{EventRow, IdentityHash, ObjectRow, WebApiRow};
 
 const SAMPLE: &str = r#"{"logs":[
 {"id":48210331,"productId":3349,"key":"ICVLD-VVSZR-ZTICT-YKGXL","ip":"81.227.14.0","time":1767225600,"state":2014,"machineCode":"289jf2afs3","friendlyName":"alice-laptop","floatingExpires":1767225900,"doIntValue":0,"doId":0},
@@ -26,6 +26,7 @@ fn the_documented_page_is_read() {
             state: Some(2014),
             floating_expires: Some(1_767_225_900),
             do_int_value: Some(0),
+            ..WebApiRow::default()
         },
         WebApiRow {
             id: 48_210_360,
@@ -34,6 +35,7 @@ fn the_documented_page_is_read() {
             state: Some(8010),
             floating_expires: Some(0),
             do_int_value: Some(5),
+            ..WebApiRow::default()
         },
     ];
     assert_eq!(rows(SAMPLE), expected);
@@ -217,17 +219,49 @@ const EVENTS: &str = r#"{"events":[
 /// True if the shortcut gives no page, or the same as the scanner.
 fn shortcut_agrees<R: Row + PartialEq + fmt::Debug>(body: &[u8], limit: u16) -> bool {
     let Ok(body) = trimmed(body) else { return true };
-    let Some(envelope) = plain::page::<R>(body, limit) else { return true };
-    let page = |kept: Kept<R>| kept.page().ok_or(BodyError::Fault(DecodeFault::Order));
-    envelope.into_list().and_then(page) == scanned(body, limit)
+    [None, Some(&Lengths as &dyn IdentityHasher)].into_iter().all(|hasher| {
+        let Some(envelope) = plain::page::<R>(body, limit, hasher) else { return true };
+        let page = |kept: Kept<R>| kept.page().ok_or(BodyError::Fault(DecodeFault::Order));
+        envelope.into_list().and_then(page) == scanned_with(body, limit, hasher)
+    })
+}
+
+/// Gives each identity a number that shows its kind and its text.
+#[derive(Debug)]
+struct Lengths;
+
+impl IdentityHasher for Lengths {
+    fn hash(&self, kind: HashedKind, text: &str) -> Option<IdentityHash> {
+        let base = if kind == HashedKind::Machine { 1_000_000 } else { 0 };
+        let sum: u64 = text.bytes().map(u64::from).sum();
+        (!text.is_empty()).then(|| IdentityHash::new(base + sum))
+    }
+}
+
+#[test]
+fn identities_are_hashed_where_they_are_read_and_nowhere_else() {
+    let row = |members: &str, hasher: Option<&dyn IdentityHasher>| {
+        let body = format!(r#"{{"logs":[{{"id":7,{members}}}],"result":0}}"#);
+        let row = page_with_hashes::<WebApiRow>(body.as_bytes(), 1000, hasher).unwrap().rows.remove(0);
+        [row.license_key, row.machine].map(|hash| hash.map(IdentityHash::get))
+    };
+    let on = |members: &str| row(members, Some(&Lengths));
+    let usual = r#""key":"A","machineCode":"B""#;
+    assert_eq!(on(usual), [Some(65), Some(1_000_066)]);
+    assert_eq!(row(usual, None), [None, None], "without a hasher");
+    assert_eq!(on(r#""Key":"\u0041","MACHINECODE":"B""#), [Some(65), Some(1_000_066)], "with an escape");
+    assert_eq!(on(r#""key":1,"machineCode":null"#), [Some(49), None], "a number as it is written");
+    assert_eq!(on(r#""key":"","friendlyName":"B""#), [None, None]);
+    let body = EVENTS.as_bytes();
+    assert_eq!(page_with_hashes::<EventRow>(body, 100, Some(&Lengths)), page::<EventRow>(body));
 }
 
 #[test]
 fn the_usual_pages_take_the_shortcut() {
-    assert!(plain::page::<WebApiRow>(SAMPLE.as_bytes(), 1000).is_some());
-    assert!(plain::page::<EventRow>(EVENTS.as_bytes(), 100).is_some());
+    assert!(plain::page::<WebApiRow>(SAMPLE.as_bytes(), 1000, None).is_some());
+    assert!(plain::page::<EventRow>(EVENTS.as_bytes(), 100, None).is_some());
     let odd = SAMPLE.replace("3349", "\"3349\"");
-    assert!(plain::page::<WebApiRow>(odd.as_bytes(), 1000).is_none(), "a number as a text is unusual");
+    assert!(plain::page::<WebApiRow>(odd.as_bytes(), 1000, None).is_none(), "a number as a text is unusual");
     assert_eq!(rows(&odd), rows(SAMPLE));
 }
 
@@ -315,7 +349,16 @@ fn the_last_row_can_be_peeked_at() {
 
 /// Reads a page by the scanner, whether or not the typed parser could.
 fn scanned<R: Row>(body: &[u8], limit: u16) -> Result<Page<R>, BodyError> {
-    scanned_page(trimmed(body)?, limit)?.into_list()?.page().ok_or(BodyError::Fault(DecodeFault::Order))
+    scanned_with(body, limit, None)
+}
+
+fn scanned_with<R: Row>(
+    body: &[u8],
+    limit: u16,
+    hasher: Option<&dyn IdentityHasher>,
+) -> Result<Page<R>, BodyError> {
+    let envelope = scanned_page(trimmed(body)?, limit, hasher)?;
+    envelope.into_list()?.page().ok_or(BodyError::Fault(DecodeFault::Order))
 }
 
 /// Reads a page by the typed parser alone; `None` where it can't.

@@ -303,6 +303,7 @@ fn wrap(kind: LogKind, ids: &[i64], rows: &[RowShape], times: &[Option<i64>]) ->
                 state: Some([2010, 2024, 9999, 8010][usize::from(row.kind)]),
                 do_int_value: Some(5),
                 floating_expires: time.map(|time| time + 60),
+                ..WebApiRow::default()
             })
             .collect(),
         ),
