@@ -35,14 +35,11 @@ impl UsageSettings {
     }
 }
 
-/// The settings; `None` if a problem was noted. The files are read only if usage is on.
+/// The settings; `None` if a problem was noted. Files that are named are read also if usage is off.
 pub(super) fn resolve(sources: &mut Sources<'_>, active: &Setting) -> Option<UsageSettings> {
     let active = sources.get(active, value::switch);
     let secret_file = sources.path(&table::USAGE_SECRET_FILE);
     let ignore_keys_file = sources.path(&table::USAGE_IGNORE_KEYS_FILE);
-    if !active? {
-        return Some(UsageSettings::default());
-    }
     let secret = secret_file.map(|path| {
         read(sources, &table::USAGE_SECRET_FILE, path, |text| {
             UsageSecret::from_text(text).map_err(|error| error.to_string())
@@ -59,7 +56,7 @@ pub(super) fn resolve(sources: &mut Sources<'_>, active: &Setting) -> Option<Usa
         Some(keys) => keys?,
         None => IgnoredKeys::default(),
     };
-    Some(UsageSettings { active: true, secret, ignored_keys })
+    Some(UsageSettings { active: active?, secret, ignored_keys })
 }
 
 /// Reads the file that a setting names.
@@ -122,7 +119,9 @@ mod tests {
             let error = resolved(&[on, (setting, folder.path().to_str().unwrap())]).unwrap_err();
             assert!(error.contains("cannot use"), "{error}");
         }
-        assert_eq!(resolved(&[(secret, &missing)]).unwrap(), UsageSettings::default(), "off");
+        let off = resolved(&[(secret, &missing)]).unwrap_err();
+        assert!(off.contains("usage.secret-file"), "also if it is off: {off}");
+        assert!(resolved(&[]).unwrap().options().is_none());
         let long = file("long", "0123456789abcdef0123456789abcdef");
         let keys = file("keys", "# tests\nAAAAA-BBBBB\n");
         let settings = resolved(&[on, (secret, &long), (&table::USAGE_IGNORE_KEYS_FILE, &keys)]).unwrap();
