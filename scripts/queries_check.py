@@ -312,8 +312,9 @@ def spike(world, prometheus, alertmanager):
     )
     products = {one["labels"]["product_id"] for one in alertmanager.alerts(alertname=name, account="spike")}
     check("of one product", products == {str(product)}, products)
-    wanted = f"cryptolens-exporter report --account=spike --since=1h --product={product} --outcome=failure"
-    check("it says what to run", wanted in alert["annotations"]["description"], alert["annotations"]["description"])
+    wanted = rf"cryptolens-exporter report incident --account=spike --product={product} --at=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
+    description = alert["annotations"]["description"]
+    check("it says what to run", re.search(wanted, description), description)
     check(
         "it names the product",
         f"product {product}" not in alert["annotations"]["summary"],
