@@ -133,6 +133,7 @@ def dashboard_rules(arguments):
         "cryptolens-overview",
         "cryptolens-events",
         "cryptolens-objects",
+        "cryptolens-usage",
         "cryptolens-history",
         "cryptolens-exporter",
     }:

@@ -39,7 +39,7 @@ EMPTY = {
     "Exporter health / Firing alerts of the exporter": "no alert fires",
     **{
         f"annotation / {title} / {name}": why
-        for title in ("Licensing overview", "Events", "Object changes", "History", "Exporter health")
+        for title in ("Licensing overview", "Events", "Object changes", "Usage", "History", "Exporter health")
         for name, why in (
             ("Firing alerts", "no alert fires"),
             ("Catching up", "no log is far behind"),
@@ -63,6 +63,8 @@ BY_PROMTOOL = {
     "alert CryptolensLogReplaced": "needs a log that begins anew",
     "History / Requests by outcome C": "needs a request of an unknown outcome",
     "Exporter health / Samples sent and dropped B": "needs a target that refuses samples",
+    "alert CryptolensLicensesRefused": "needs usage.active where seats are refused",
+    "alert CryptolensActiveMachinesDropped": "needs the active machines of a week ago",
     "alert CryptolensHistoryDropped": "needs a target that refuses samples",
     "alert CryptolensHistoryBacklog": "needs a target that takes too few samples",
     "alert CryptolensHistoryBehind": "needs a log whose minutes do not become complete",
