@@ -16,6 +16,7 @@ import duckdb
 import pandas
 import polars
 import pyarrow.parquet
+
 from running import Failure, Process, check, fetch, free_port, held, wait_for
 
 # Column of the file, member of the API.
