@@ -419,3 +419,77 @@ async fn a_ledger_that_was_replaced_while_running_ends_the_process_and_is_read_b
     assert_eq!(until_counted(&exporter, 9.0).await.value(RESETS, &[]), Some(0.0), "from 3 on");
     exporter.terminate().await;
 }
+
+const ORIGIN: &str = "cryptolens_exporter_history_origin_timestamp_seconds";
+
+/// Nobody listens there, so that history waits in the ledger.
+const NOWHERE: &str = "--history.remote-write.url=http://127.0.0.1:1/api/v1/write";
+
+/// Runs `backfill` beside a ledger into a file. Returns, for each sample of a family that counts rows, its
+/// stamp in seconds and its value; and what was said.
+async fn backfill(world: &World) -> (Vec<(f64, f64)>, String) {
+    let file = world.folder.path().join("history.om");
+    let mut command = command(&["backfill", "--since=2h"]);
+    command.arg(format!("--api.url={}", world.running.url())).env("CRYPTOLENS_TOKEN", "token");
+    command.arg(format!("--storage.path={}", world.storage().display()));
+    command.arg(format!("--output={}", file.display()));
+    let (code, _, said) = run(command).await;
+    if code != Some(0) {
+        return (Vec::new(), said);
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let sample = |line: &str| {
+        let (_, numbers) = line.rsplit_once("} ").unwrap();
+        let (value, stamp) = numbers.split_once(' ').unwrap();
+        (stamp.parse().unwrap(), value.parse().unwrap())
+    };
+    let rows = text.lines().filter(|line| !line.starts_with('#') && line.contains("_log_entries{"));
+    (rows.map(sample).collect(), said)
+}
+
+#[tokio::test]
+async fn a_backfill_beside_a_ledger_ends_where_the_history_of_the_ledger_begins() {
+    let world = World::new().await;
+    let exporter = world.exporter().await;
+    until_counted(&exporter, 3.0).await;
+    exporter.terminate().await;
+    let (samples, said) = backfill(&world).await;
+    assert!(samples.is_empty() && said.contains("has no history of account default"), "{said}");
+
+    // History is turned on. Rows of the minutes before are in none of its samples, also late ones.
+    let exporter = Exporter::start(world.serve(&[NOWHERE])).await;
+    world.append(4..=4);
+    let page = until_counted(&exporter, 4.0).await;
+    let origins = Log::ALL.map(|log| page.value(ORIGIN, &[("log", log.name())]).unwrap());
+    let (samples, said) = backfill(&world).await;
+    assert_eq!(samples.iter().map(|(_, rows)| rows).sum::<f64>(), 12.0, "four rows in each log: {said}");
+    let end = origins.iter().copied().fold(0.0, f64::max);
+    assert!(samples.iter().all(|(stamp, _)| *stamp < end), "{samples:?}");
+    exporter.terminate().await;
+
+    // A pause, and rows that happened in it: the history begins anew, and the backfill goes up to there.
+    let exporter = world.exporter().await;
+    world.append(5..=5);
+    until_counted(&exporter, 5.0).await;
+    exporter.terminate().await;
+    let exporter = Exporter::start(world.serve(&[NOWHERE])).await;
+    world.append(6..=6);
+    until_counted(&exporter, 6.0).await;
+    let (samples, said) = backfill(&world).await;
+    assert_eq!(samples.iter().map(|(_, rows)| rows).sum::<f64>(), 18.0, "{said}");
+    exporter.terminate().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_has_the_whole_history_leaves_nothing_to_a_backfill() {
+    let world = World::new().await;
+    let exporter = Exporter::start(world.serve(&[NOWHERE])).await;
+    until_counted(&exporter, 3.0).await;
+    // While it runs, and after it.
+    let (samples, said) = backfill(&world).await;
+    assert!(samples.is_empty() && said.contains("0 entries"), "{said}");
+    exporter.terminate().await;
+    let (samples, said) = backfill(&world).await;
+    assert!(samples.is_empty() && said.contains("0 entries"), "{said}");
+}

@@ -29,8 +29,8 @@ use crate::cryptolens::{
     Rows, Token,
 };
 use crate::history::{
-    DropReason, HistoryFamily, HistorySample, HistorySeries, HistoryStart, MINUTE, MinuteCounts,
-    SampleCounts, minute_of,
+    DropReason, HistoryFamily, HistorySample, HistorySeries, HistoryStart, MINUTE, MOST_SAMPLES,
+    MinuteCounts, SampleCounts, minute_of, sealed_stamp,
 };
 use crate::outputs::{DeliveryError, HistorySender, HistoryTextWriter};
 use crate::report::zone::Zone;
@@ -41,8 +41,6 @@ use spool::{SortedSamples, Spool, SpoolOrder};
 
 /// Rows that are counted before their minutes are written to disk.
 const RUN_ROWS: usize = 200_000;
-/// Samples between two looks at the progress.
-const PROGRESS_SAMPLES: u64 = 5_000;
 
 /// Rows of a log that belong to the history of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,7 +290,7 @@ async fn send(
             let mut chunk = Vec::new();
             while let Some(sample) = sorted.next()? {
                 chunk.push(sample);
-                if chunk.len() as u64 >= PROGRESS_SAMPLES {
+                if chunk.len() >= MOST_SAMPLES {
                     break;
                 }
             }
@@ -373,7 +371,7 @@ impl BackfillCounting {
     /// Writes the counts of a run to disk.
     fn spool(&mut self, log: LogKind, mut minutes: MinuteCounts) -> io::Result<()> {
         minutes.seal(log, i64::MAX);
-        let (batch, _) = minutes.take_batch();
+        let (batch, _) = minutes.take_batch(i64::MIN);
         for sample in batch.samples() {
             self.spool.push(sample)?;
         }
@@ -389,8 +387,8 @@ impl BackfillCounting {
         });
         let mut minute = from;
         while minute < to {
-            let stamp = minute.saturating_mul(1000).saturating_add(1);
-            self.spool.push(HistorySample { series: Arc::clone(&series), stamp, value: MINUTE })?;
+            let (series, stamp) = (Arc::clone(&series), sealed_stamp(minute));
+            self.spool.push(HistorySample { series, stamp, value: MINUTE })?;
             minute += MINUTE;
         }
         Ok(())

@@ -155,6 +155,104 @@ impl SampleBatch<'_> {
     }
 }
 
+/// How many batches of late rows the minutes of a log had, so that each gets a stamp of its own.
+///
+/// Numbers of old minutes are forgotten, or a ledger would grow without end. A clock that jumps makes
+/// recent minutes look old, so what is forgotten still counts: of all forgotten minutes the highest number
+/// is kept, and no minute from before the last of them begins below it. It is kept as a row of its own
+/// at a time that is no minute: one second after the start of the last one.
+#[derive(Debug, Clone, Default)]
+struct LateBatches {
+    by_minute: BTreeMap<i64, i64>,
+    forgotten: Option<ForgottenBatches>,
+    changed: BTreeSet<i64>,
+    removed: BTreeSet<i64>,
+}
+
+/// The last minute of those whose numbers were forgotten, and the highest number of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ForgottenBatches {
+    last_minute: i64,
+    most: i64,
+}
+
+/// What changed in the numbers of batches of late rows, by key: the minute, or the one key of all that is
+/// forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LateChanges {
+    /// Keys with their new numbers.
+    pub kept: Vec<(i64, i64)>,
+    /// Keys that are no longer there.
+    pub removed: Vec<i64>,
+}
+
+impl LateBatches {
+    /// The key of what is forgotten, relative to the last minute.
+    const FORGOTTEN: i64 = 1;
+
+    fn restore(rows: BTreeMap<i64, i64>) -> LateBatches {
+        let mut batches = LateBatches::default();
+        for (key, number) in rows {
+            if minute_of(key) == key {
+                batches.by_minute.insert(key, number);
+            } else {
+                batches.add_forgotten(minute_of(key), number);
+            }
+        }
+        batches
+    }
+
+    /// The next free stamp for late rows of a minute.
+    fn next_stamp(&mut self, minute: i64) -> i64 {
+        let mut minute = minute;
+        loop {
+            let forgotten = self.forgotten.filter(|forgotten| minute <= forgotten.last_minute);
+            let before = forgotten.map_or(0, |forgotten| forgotten.most);
+            let batches = self.by_minute.entry(minute).or_insert(before);
+            *batches = before.max(*batches);
+            let stamp = FIRST_LATE + *batches;
+            if stamp <= LAST_LATE {
+                *batches += 1;
+                self.changed.insert(minute);
+                return minute.saturating_mul(1000).saturating_add(stamp);
+            }
+            minute = minute.saturating_add(MINUTE);
+        }
+    }
+
+    fn forget_before(&mut self, minute: i64) {
+        let kept = self.by_minute.split_off(&minute);
+        for (minute, number) in std::mem::replace(&mut self.by_minute, kept) {
+            self.changed.remove(&minute);
+            self.removed.insert(minute);
+            self.add_forgotten(minute, number);
+        }
+    }
+
+    fn add_forgotten(&mut self, minute: i64, number: i64) {
+        let before = self.forgotten.unwrap_or(ForgottenBatches { last_minute: minute, most: number });
+        let last_minute = before.last_minute.max(minute);
+        if last_minute != before.last_minute {
+            self.removed.insert(before.last_minute + Self::FORGOTTEN);
+        }
+        self.changed.insert(last_minute + Self::FORGOTTEN);
+        self.forgotten = Some(ForgottenBatches { last_minute, most: before.most.max(number) });
+    }
+
+    fn take_changes(&mut self) -> LateChanges {
+        let (changed, removed) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.removed));
+        let forgotten =
+            self.forgotten.map(|forgotten| (forgotten.last_minute + Self::FORGOTTEN, forgotten.most));
+        let number = |key: i64| {
+            let of_forgotten = forgotten.filter(|(forgotten, _)| *forgotten == key).map(|(_, most)| most);
+            Some((key, of_forgotten.or_else(|| self.by_minute.get(&key).copied())?))
+        };
+        let kept: Vec<(i64, i64)> = changed.into_iter().filter_map(number).collect();
+        let removed = removed.into_iter().filter(|key| number(*key).is_none()).collect();
+        LateChanges { kept, removed }
+    }
+}
+
 /// The rows of one log by the minute in which they happened, as far as they are not handed out.
 ///
 /// The live lane and `backfill` use it alike: count rows through [`RowObserver`], seal minutes, and take
@@ -173,10 +271,7 @@ pub struct MinuteCounts {
     open: BTreeMap<i64, Cells>,
     /// The late rows of this batch.
     late: BTreeMap<i64, Cells>,
-    /// How many batches of late rows a minute had, for those that had some.
-    late_batches: BTreeMap<i64, i64>,
-    /// The minutes of which that number changed in this batch.
-    changed_late_batches: BTreeSet<i64>,
+    late_batches: LateBatches,
     /// The samples of this batch.
     sealed: Vec<NumberedSample>,
 }
@@ -199,8 +294,7 @@ impl MinuteCounts {
             without_time: 0,
             open: BTreeMap::new(),
             late: BTreeMap::new(),
-            late_batches: BTreeMap::new(),
-            changed_late_batches: BTreeSet::new(),
+            late_batches: LateBatches::default(),
             sealed: Vec::new(),
         }
     }
@@ -213,7 +307,7 @@ impl MinuteCounts {
     }
 
     /// Takes back the counts of minutes that are not sealed, as [`MinuteCounts::open`] packed them, the
-    /// numbers of batches of late rows by minute, and the number of rows without a time.
+    /// numbers of batches of late rows as [`LateChanges`] named them, and the number of rows without a time.
     ///
     /// # Errors
     /// [`UnreadableSamples`] for bytes that are no packed samples.
@@ -228,7 +322,7 @@ impl MinuteCounts {
             *self.open.entry(minute_of(stamp.div_euclid(1000))).or_default().entry(number).or_default() +=
                 value;
         }
-        (self.late_batches, self.without_time) = (late_batches, without_time);
+        (self.late_batches, self.without_time) = (LateBatches::restore(late_batches), without_time);
         Ok(())
     }
 
@@ -265,10 +359,11 @@ impl MinuteCounts {
         PackedSamples::pack(cells)
     }
 
-    /// Ends a batch: hands out its samples, and the minutes whose number of late batches changed.
-    pub fn take_batch(&mut self) -> (SampleBatch<'_>, Vec<(i64, i64)>) {
+    /// Ends a batch: hands out its samples, and how the numbers of batches of late rows changed. Those of
+    /// minutes before `forget_before` (Unix seconds) are forgotten but for the highest of them.
+    pub fn take_batch(&mut self, forget_before: i64) -> (SampleBatch<'_>, LateChanges) {
         for (minute, cells) in std::mem::take(&mut self.late) {
-            let stamp = self.late_stamp(minute);
+            let stamp = self.late_batches.next_stamp(minute);
             self.sealed.extend(cells.into_iter().map(|(series, value)| NumberedSample {
                 stamp,
                 series,
@@ -277,32 +372,8 @@ impl MinuteCounts {
         }
         let mut samples = std::mem::take(&mut self.sealed);
         samples.sort_unstable();
-        let changed = std::mem::take(&mut self.changed_late_batches);
-        let batches = |minute: i64| (minute, self.late_batches.get(&minute).copied().unwrap_or_default());
-        let changed = changed.into_iter().map(batches).collect();
-        (SampleBatch { table: &self.table, samples }, changed)
-    }
-
-    /// Forgets how many batches of late rows the minutes before a time had. No sample may be sent for them
-    /// any more.
-    pub fn forget_late_before(&mut self, time: i64) -> Vec<(i64, i64)> {
-        let kept = self.late_batches.split_off(&minute_of(time));
-        std::mem::replace(&mut self.late_batches, kept).into_iter().collect()
-    }
-
-    /// The next free stamp for late rows of a minute.
-    fn late_stamp(&mut self, minute: i64) -> i64 {
-        let mut minute = minute;
-        loop {
-            let batches = self.late_batches.entry(minute).or_default();
-            let stamp = FIRST_LATE + *batches;
-            if stamp <= LAST_LATE {
-                *batches += 1;
-                self.changed_late_batches.insert(minute);
-                return minute.saturating_mul(1000).saturating_add(stamp);
-            }
-            minute = minute.saturating_add(MINUTE);
-        }
+        self.late_batches.forget_before(minute_of(forget_before));
+        (SampleBatch { table: &self.table, samples }, self.late_batches.take_changes())
     }
 
     /// The cells of the minute that a row is filed under; `None` if it is in no sample.
@@ -325,7 +396,8 @@ impl MinuteCounts {
     }
 }
 
-fn sealed_stamp(minute: i64) -> i64 {
+/// The stamp of what was known of a minute (Unix seconds) when it was sealed, in Unix milliseconds.
+pub const fn sealed_stamp(minute: i64) -> i64 {
     minute.saturating_mul(1000).saturating_add(SEALED)
 }
 
@@ -409,7 +481,7 @@ mod tests {
 
     /// Stamps after a time, with their values, without those of coverage.
     fn batch(counts: &mut MinuteCounts, after: i64) -> Vec<(i64, i64)> {
-        let (batch, _) = counts.take_batch();
+        let (batch, _) = counts.take_batch(i64::MIN);
         let samples = batch.samples().filter(|sample| sample.series.family != HistoryFamily::Covered);
         samples.map(|sample| (sample.stamp - after * 1000, sample.value)).collect()
     }
@@ -475,7 +547,7 @@ mod tests {
         let mut counts = counts(HistoryStart { origin: BEGIN, whole: true });
         counts.cover_from(BEGIN + 125);
         counts.seal(LogKind::Objects, BEGIN + 240);
-        let (batch, _) = counts.take_batch();
+        let (batch, _) = counts.take_batch(i64::MIN);
         let stamps: Vec<i64> = batch.samples().map(|sample| sample.stamp - BEGIN * 1000).collect();
         assert_eq!(stamps, [120_001, 180_001]);
     }
@@ -495,6 +567,8 @@ mod tests {
         Row(i64, i64),
         /// Time goes by.
         Wait(i64),
+        /// The clock jumps by so many days.
+        Jump(i64),
         /// Minutes before a time, relative to now, are sealed.
         Seal(i64),
         /// The transaction ends.
@@ -507,6 +581,7 @@ mod tests {
         prop_oneof![
             8 => (-4000..700_i64, 0..5_i64).prop_map(|(time, action)| Step::Row(time, action)),
             2 => (0..400_i64).prop_map(Step::Wait),
+            1 => (-90..90_i64).prop_map(Step::Jump),
             2 => (-4000..100_i64).prop_map(Step::Seal),
             2 => Just(Step::Batch),
             1 => Just(Step::Restart),
@@ -514,53 +589,66 @@ mod tests {
     }
 
     proptest! {
-        /// Every row is in exactly one sample of its own minute, and no stamp has two values.
+        /// Every row is in exactly one sample of its own minute, and no stamp has two values, however far
+        /// the clock jumps.
         #[test]
         fn each_row_is_in_one_sample_of_its_minute(steps in prop::collection::vec(step(), 1..120)) {
+            const KEPT: i64 = 30 * 86_400;
             let start = HistoryStart { origin: BEGIN, whole: true };
             let mut counts = counts(start);
-            let mut now = BEGIN + 3600;
-            let (mut truth, mut samples) = (BTreeMap::new(), BTreeMap::new());
-            let end = [Step::Wait(5000), Step::Seal(0), Step::Batch];
+            // The clock is right again in the end, and so is the time of most rows all along.
+            let (mut right, mut jumped) = (BEGIN + 3600, 0);
+            let (mut truth, mut samples, mut kept_late) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            let mut expected = BTreeSet::new();
+            let end = [Step::Jump(0), Step::Wait(5000), Step::Seal(0), Step::Batch];
             for step in steps.into_iter().chain(end) {
+                let now = right + jumped;
                 match step {
                     Step::Row(time, action) => {
-                        let own = now + time;
+                        let own = right + time;
                         row(&mut counts, Some(own), action, now);
-                        let minute = minute_of(if time > 600 { now } else { own });
+                        let minute = minute_of(if own > now + 600 { now } else { own });
                         *truth.entry((minute, object_name::action(Some(action), 0))).or_insert(0) += 1;
                     }
-                    Step::Wait(seconds) => now += seconds,
-                    Step::Seal(time) => counts.seal(LogKind::Objects, now + time),
+                    Step::Wait(seconds) => right += seconds,
+                    Step::Jump(days) => jumped = days * 86_400,
+                    Step::Seal(time) => {
+                        // Coverage of all the days that the clock jumped would make the test slow.
+                        let (from, sealed) = (minute_of(now - 20_000), counts.sealed_until());
+                        counts.cover_from(from);
+                        counts.seal(LogKind::Objects, now + time);
+                        expected.extend((sealed.max(from)..counts.sealed_until()).step_by(60));
+                    }
                     Step::Batch | Step::Restart => {
-                        let (batch, changed) = counts.take_batch();
+                        let (batch, changes) = counts.take_batch(now - KEPT);
                         for sample in batch.samples() {
                             let before = samples.insert((Arc::clone(&sample.series), sample.stamp), sample.value);
                             prop_assert_eq!(before, None, "{:?}", sample);
                         }
-                        prop_assert!(changed.iter().all(|(_, batches)| *batches > 0));
+                        changes.removed.iter().for_each(|key| { kept_late.remove(key); });
+                        kept_late.extend(changes.kept);
+                        prop_assert!(kept_late.values().all(|batches| *batches > 0));
                     }
                 }
                 if matches!(step, Step::Restart) {
-                    let kept = (counts.open().bytes, counts.late_batches.clone(), counts.sealed_until());
+                    let kept = (counts.open().bytes, kept_late.clone(), counts.sealed_until());
                     counts = self::counts(start);
                     counts.begin(start, kept.2);
                     counts.restore(&kept.0, kept.1, 0).unwrap();
                 }
             }
             let mut sums = BTreeMap::new();
-            let mut covered = Vec::new();
+            let mut covered = BTreeSet::new();
             for ((series, stamp), value) in samples {
                 let minute = minute_of(stamp / 1000);
                 match series.family {
-                    HistoryFamily::Covered => covered.push(minute),
+                    HistoryFamily::Covered => prop_assert!(covered.insert(minute), "{}", minute),
                     _ => *sums.entry((minute, series.values[1].to_string())).or_insert(0) += value,
                 }
             }
             let truth: BTreeMap<_, i64> =
                 truth.into_iter().map(|((minute, action), rows)| ((minute, action.to_owned()), rows)).collect();
             prop_assert_eq!(sums, truth);
-            let expected: Vec<i64> = (BEGIN..counts.sealed_until()).step_by(60).collect();
             prop_assert_eq!(covered, expected, "each minute once");
         }
     }

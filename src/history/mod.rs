@@ -16,13 +16,17 @@ mod outbox;
 mod packed;
 mod series;
 
-pub use counts::{HistoryStart, MinuteCounts, SampleBatch};
+pub use counts::{HistoryStart, LateChanges, MinuteCounts, SampleBatch, sealed_stamp};
 pub use outbox::{DropReason, HistoryOptions, Outbox, OutboxBatch, OutboxPosition, SampleCounts};
 pub use packed::{PackedSamples, UnreadableSamples};
 pub use series::{HistoryFamily, HistorySample, HistorySeries};
 
 /// A minute, in seconds.
 pub const MINUTE: i64 = 60;
+
+/// The most samples that travel together: in a request, in a chunk of the outbox, and between two looks at
+/// the progress of a backfill.
+pub const MOST_SAMPLES: usize = 5_000;
 
 /// The start of the minute that a time (Unix seconds) lies in.
 pub const fn minute_of(time: i64) -> i64 {

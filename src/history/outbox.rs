@@ -150,7 +150,7 @@ impl SampleCounts {
 /// The samples that wait for their targets.
 ///
 /// A sender reads the oldest, sends them, and says what became of them. A process that is killed in
-/// between sends them again, byte by byte the same, which changes nothing at the receiver.
+/// between sends them again, each with the same stamp and value, which changes nothing at the receiver.
 pub trait Outbox: Clone + Send + Sync + 'static {
     /// The oldest samples that a target does not have, at most `at_most`; an empty batch if there are
     /// none, and also if the target is not one of the configuration any more.

@@ -6,7 +6,7 @@
 //! transaction that counts the rows ([`HistoryWrite::write`]). After a write that failed the store is
 //! read again from the file, as everything else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, params};
 
 use crate::cryptolens::{LogKind, Row, Rows};
 use crate::history::{
-    DropReason, HistoryOptions, HistoryStart, MinuteCounts, OutboxPosition, PackedSamples, SampleCounts,
-    minute_of, next_whole_minute,
+    DropReason, HistoryOptions, HistoryStart, LateChanges, MOST_SAMPLES, MinuteCounts, OutboxPosition,
+    PackedSamples, SampleCounts, minute_of, next_whole_minute,
 };
 use crate::ingest::{LogId, LogUpdate};
 use crate::tally::RowObserver;
@@ -24,10 +24,10 @@ use crate::tally::RowObserver;
 use super::error::StoreError;
 use super::store::{Edit, LogState, cells};
 
-/// Most samples of a chunk: as many as go into one request.
-const CHUNK_SAMPLES: usize = 5000;
+/// The least number of chunks that a full outbox has: the oldest of them is dropped at a time.
+const LEAST_CHUNKS: u64 = 10;
 
-/// How many batches of late rows a minute had is kept for this long, or twice the window where that is
+/// How many batches of late rows each minute had is kept for this long, or twice the window where that is
 /// longer: no target gets samples that old.
 const LATE_KEPT: Duration = Duration::from_secs(62 * 24 * 60 * 60);
 
@@ -84,6 +84,9 @@ struct Target {
     chunk: i64,
     samples: u64,
     state: HistoryTargetState,
+    /// True from the moment when something was dropped until it takes samples again: one outage has one
+    /// line in the log.
+    overflowing: bool,
 }
 
 /// The history of an open ledger.
@@ -99,8 +102,6 @@ pub(super) struct HistoryStore {
     waiting: u64,
     /// As it is committed.
     committed: Arc<HistoryState>,
-    /// True from the moment when something was dropped until half of the outbox is free again.
-    overflowing: bool,
     /// True if targets took samples since the last commit.
     unsaved: bool,
 }
@@ -123,8 +124,7 @@ struct LogWrite {
     whole: bool,
     without_time: u64,
     open: Vec<u8>,
-    late: Vec<(i64, i64)>,
-    forgotten: Vec<(i64, i64)>,
+    late: LateChanges,
 }
 
 impl HistoryWrite {
@@ -170,7 +170,7 @@ impl LogWrite {
                 )?
                 .execute(params![number, origin, whole, without_time, open])
         })?;
-        for (minute, batches) in &self.late {
+        for (minute, batches) in &self.late.kept {
             change(edit, "history_late", "log = ?1 AND minute = ?2", &[number, minute], |transaction| {
                 transaction
                     .prepare_cached(
@@ -179,7 +179,7 @@ impl LogWrite {
                     .execute(params![number, minute, batches])
             })?;
         }
-        for (minute, _) in &self.forgotten {
+        for minute in &self.late.removed {
             delete(edit, "history_late", "log = ?1 AND minute = ?2", &[number, minute])?;
         }
         Ok(())
@@ -270,8 +270,7 @@ pub(super) fn begin_log(edit: &mut Edit<'_>, account: &str, log: LogKind) -> Res
         whole: true,
         without_time: 0,
         open: Vec::new(),
-        late: Vec::new(),
-        forgotten: Vec::new(),
+        late: LateChanges::default(),
     };
     write.write(edit)
 }
@@ -347,9 +346,11 @@ pub(super) fn chunks_from(
 }
 
 impl HistoryStore {
-    /// Reads the history of a ledger, and brings its targets to those of the settings.
-    pub(super) fn open(edit: &mut Edit<'_>, options: &HistoryOptions) -> Result<HistoryStore, StoreError> {
-        let transaction = edit.transaction;
+    /// Reads the history of a ledger, with the targets of the settings.
+    pub(super) fn read(
+        transaction: &Transaction<'_>,
+        options: &HistoryOptions,
+    ) -> Result<HistoryStore, StoreError> {
         let mut select = transaction.prepare(
             "SELECT log.id, account, log.log, sealed_until, history_open.origin, whole, without_time, cells
              FROM log LEFT JOIN history_open ON history_open.log = log.id",
@@ -387,16 +388,14 @@ impl HistoryStore {
             next_chunk: 1,
             waiting: 0,
             committed: Arc::default(),
-            overflowing: false,
             unsaved: false,
         };
-        store.open_outbox(edit)?;
+        store.read_outbox(transaction)?;
         store.committed = Arc::new(store.state());
         Ok(store)
     }
 
-    fn open_outbox(&mut self, edit: &mut Edit<'_>) -> Result<(), StoreError> {
-        let transaction = edit.transaction;
+    fn read_outbox(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let unsigned = |number: i64| u64::try_from(number).unwrap_or_default();
         let mut select = transaction.prepare("SELECT chunk, samples FROM history_out ORDER BY chunk")?;
         self.chunks = select
@@ -409,19 +408,13 @@ impl HistoryStore {
                 let counts = SampleCounts { sent: unsigned(row.get(3)?), ..SampleCounts::default() };
                 let state = HistoryTargetState { counts, pending: 0 };
                 let (chunk, samples) = (row.get(1)?, unsigned(row.get(2)?));
-                Ok((row.get(0)?, Target { chunk, samples, state }))
+                Ok((row.get(0)?, Target { chunk, samples, state, overflowing: false }))
             })?
             .collect::<rusqlite::Result<BTreeMap<String, Target>>>()?;
         let after_chunks = self.chunks.back().map_or(1, |(chunk, _)| chunk + 1);
         self.next_chunk = kept.values().map(|target| target.chunk).fold(after_chunks, i64::max);
         let first = self.chunks.front().map_or(self.next_chunk, |(chunk, _)| *chunk);
-        for name in kept.keys().filter(|name| !self.options.targets.iter().any(|target| **target == ***name))
-        {
-            delete(edit, "history_target", "name = ?1", &[name])?;
-            delete(edit, "history_dropped", "target = ?1", &[name])?;
-        }
         for name in self.options.targets.clone() {
-            let is_new = !kept.contains_key(&*name);
             let mut target = kept.get(&*name).cloned().unwrap_or_default();
             if target.chunk < first {
                 (target.chunk, target.samples) = (first, 0);
@@ -436,14 +429,29 @@ impl HistoryStore {
             let behind = self.chunks.iter().filter(|(chunk, _)| *chunk >= target.chunk);
             let behind: u64 = behind.map(|(_, samples)| samples).sum();
             target.state.pending = behind.saturating_sub(target.samples);
-            if is_new {
-                keep_target(edit, &name, &target)?;
-            }
+            // It has taken nothing since the oldest samples were dropped, and the outbox is still full.
+            let lost_some = target.state.counts.dropped.contains_key(&DropReason::OutboxFull);
+            let stands_still = (target.chunk, target.samples) == (first, 0);
+            target.overflowing =
+                lost_some && stands_still && target.state.pending > self.options.outbox_limit / 2;
             self.targets.insert(name, target);
         }
         self.forget_done();
-        let first = self.first_chunk();
-        delete(edit, "history_out", "chunk < ?1", &[&first])
+        Ok(())
+    }
+
+    /// Writes down which targets there are, after [`HistoryStore::read`].
+    pub(super) fn keep_targets(&self, edit: &mut Edit<'_>) -> Result<(), StoreError> {
+        let mut select = edit.transaction.prepare("SELECT name FROM history_target")?;
+        let kept = select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<BTreeSet<String>>>()?;
+        for name in kept.iter().filter(|name| !self.targets.contains_key(name.as_str())) {
+            delete(edit, "history_target", "name = ?1", &[name])?;
+            delete(edit, "history_dropped", "target = ?1", &[name])?;
+        }
+        for (name, target) in self.targets.iter().filter(|(name, _)| !kept.contains(&***name)) {
+            keep_target(edit, name, target)?;
+        }
+        delete(edit, "history_out", "chunk < ?1", &[&self.first_chunk()])
     }
 
     /// As it is shown.
@@ -512,6 +520,7 @@ impl HistoryStore {
         target.state.pending = target.state.pending.saturating_sub(done);
         target.state.counts.add(counts);
         (target.chunk, target.samples) = position;
+        target.overflowing = false;
         self.unsaved = true;
     }
 
@@ -530,12 +539,13 @@ impl HistoryStore {
     pub(super) fn prepare<'a>(&mut self, logs: impl Iterator<Item = &'a LogId>, now: i64) -> HistoryWrite {
         let kept = LATE_KEPT.max(self.options.window.saturating_mul(2));
         let kept_from = now.saturating_sub(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX));
+        let most = usize::try_from(self.options.outbox_limit / LEAST_CHUNKS).unwrap_or(MOST_SAMPLES);
+        let most = most.clamp(1, MOST_SAMPLES);
         let (mut written, mut chunks) = (Vec::new(), Vec::new());
         for log in logs {
             let Some(LogHistory { number, whole, counts }) = self.logs.get_mut(log) else { continue };
-            let forgotten = counts.forget_late_before(kept_from);
-            let (batch, late) = counts.take_batch();
-            for packed in batch.packed(CHUNK_SAMPLES) {
+            let (batch, late) = counts.take_batch(kept_from);
+            for packed in batch.packed(most) {
                 chunks.push((self.next_chunk, *number, packed));
                 self.next_chunk += 1;
             }
@@ -546,7 +556,6 @@ impl HistoryStore {
                 without_time: counts.without_time(),
                 open: counts.open().bytes,
                 late,
-                forgotten,
             });
         }
         for (chunk, _, packed) in &chunks {
@@ -570,33 +579,32 @@ impl HistoryStore {
         self.committed = Arc::clone(&write.state);
     }
 
-    /// Drops the oldest samples while there are more than may wait.
+    /// Drops the oldest samples while there are more than may wait. The newest chunk stays, whatever the
+    /// limit.
     fn drop_oldest(&mut self) -> bool {
-        let mut dropped = 0_u64;
+        let mut dropped = false;
         while self.waiting > self.options.outbox_limit
+            && self.chunks.len() > 1
             && let Some((chunk, samples)) = self.chunks.pop_front()
         {
             self.waiting = self.waiting.saturating_sub(samples);
-            for target in self.targets.values_mut().filter(|target| target.chunk <= chunk) {
+            for (name, target) in self.targets.iter_mut().filter(|(_, target)| target.chunk <= chunk) {
                 let lost =
                     if target.chunk == chunk { samples.saturating_sub(target.samples) } else { samples };
                 *target.state.counts.dropped.entry(DropReason::OutboxFull).or_default() += lost;
                 target.state.pending = target.state.pending.saturating_sub(lost);
                 (target.chunk, target.samples) = (chunk + 1, 0);
-                dropped += lost;
+                dropped = true;
+                if !std::mem::replace(&mut target.overflowing, true) {
+                    tracing::error!(
+                        receiver = &**name,
+                        limit = self.options.outbox_limit,
+                        "the outbox of history is full: the oldest samples are dropped and lost for this target until it takes samples again; supply what is missing by backfill"
+                    );
+                }
             }
         }
-        if dropped > 0 && !self.overflowing {
-            self.overflowing = true;
-            tracing::error!(
-                limit = self.options.outbox_limit,
-                "the outbox of history is full: the oldest samples are dropped and lost for the targets that do not have them; see cryptolens_exporter_history_pending_samples for the target that is down, and supply what is missing by backfill"
-            );
-        }
-        if self.overflowing && self.waiting <= self.options.outbox_limit / 2 {
-            self.overflowing = false;
-        }
-        dropped > 0
+        dropped
     }
 
     /// Takes chunks that every target has off the list.

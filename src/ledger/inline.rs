@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 use super::store::Configured;
 use super::tests::Failing;
 use super::writer::{PageRequest, Request, Writer};
-use super::{Ledger, LedgerOptions, LedgerView};
+use super::{FreshSettings, Ledger, LedgerOptions, LedgerView};
 use crate::cryptolens::Product;
 use crate::history::{Outbox, OutboxBatch, OutboxPosition, SampleCounts};
 use crate::ingest::{
@@ -31,7 +31,8 @@ impl InlineLedger {
 
     /// Replaces the products that are known by configuration.
     pub(crate) fn configure(&self, configured: Configured) -> Result<(), CheckpointError> {
-        self.ask(|reply| Request::Configure { configured, history: None, reply })
+        self.ledger.shared.leave(FreshSettings { configured, history: None });
+        self.ask(|reply| Request::Configure { reply })
     }
 
     /// The committed state.

@@ -86,9 +86,27 @@ struct Shared {
     /// The time of the API's server minus local time in seconds, as of the rows that were counted last.
     server_ahead: AtomicI64,
     ended: watch::Sender<Option<LedgerEnd>>,
+    /// Settings that the writer has not taken yet.
+    fresh: Mutex<Option<FreshSettings>>,
+}
+
+/// The settings that may change while the ledger is open.
+#[derive(Debug)]
+struct FreshSettings {
+    configured: Configured,
+    history: Option<HistoryOptions>,
 }
 
 impl Shared {
+    /// Leaves settings for the writer.
+    fn leave(&self, fresh: FreshSettings) {
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+    }
+
+    fn take_fresh(&self) -> Option<FreshSettings> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn observe_commit(&self, took: Duration) {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner).observe(took);
     }
@@ -253,6 +271,7 @@ impl Ledger {
             outbox: watch::Sender::new(0),
             server_ahead: AtomicI64::new(0),
             ended: watch::Sender::new(None),
+            fresh: Mutex::new(None),
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
         let LedgerOptions { directory, address, foreign, limits, configured, history, usage } = options;
@@ -269,7 +288,8 @@ impl Ledger {
         LedgerView { shared: Arc::clone(&self.shared) }
     }
 
-    /// Replaces the products that are known by configuration, and the settings of history.
+    /// Replaces the products that are known by configuration, and the settings of history. The writer
+    /// takes them before any request that it serves after that, also if nobody waits for this to end.
     ///
     /// # Errors
     /// The ledger could not be read; it is tried again with the next request.
@@ -278,7 +298,9 @@ impl Ledger {
         configured: Configured,
         history: Option<HistoryOptions>,
     ) -> Result<(), CheckpointError> {
-        self.ask(|reply| Request::Configure { configured, history, reply }).await
+        // Not in the request: a caller whose patience ends while the queue is full would take it along.
+        self.shared.leave(FreshSettings { configured, history });
+        self.ask(|reply| Request::Configure { reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(writer::Reply<T>) -> Request) -> Result<T, CheckpointError> {

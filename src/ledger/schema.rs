@@ -468,11 +468,12 @@ impl Files {
         // before the process ended.
         let before = store::meta(&transaction, RESETS)?.unwrap_or_else(|| self.count_aside());
         let resets = before.max(resets);
+        let history = history.map(|options| HistoryStore::read(&transaction, options)).transpose()?;
         *read = Some(Committed {
             accounts: loaded.clone(),
             resets,
             instance_id: Arc::clone(&instance_id),
-            history: None,
+            history: history.as_ref().map(|history| Arc::clone(history.committed())),
             usage: None,
         });
         let mut accounts = loaded;
@@ -496,21 +497,21 @@ impl Files {
             }
             store::set_meta(&mut edit, RESETS, resets)?;
             store::set_meta(&mut edit, OWNER, owner)?;
-            let history = match history {
-                Some(options) => Some(HistoryStore::open(&mut edit, options)?),
-                None => history::pause(&mut edit).map(|()| None)?,
-            };
+            match &history {
+                Some(history) => history.keep_targets(&mut edit)?,
+                None => history::pause(&mut edit)?,
+            }
             let (usage, forgot) = match usage {
                 Some(options) => (Some(UsageStore::open(&mut edit, options, configured)?), false),
                 None => (None, usage::forget(&mut edit)?),
             };
             edit.digest.keep(digest.as_ref().filter(|_| found == known), &transaction)?;
-            Ok::<_, StoreError>((history, usage, forgot))
+            Ok::<_, StoreError>((usage, forgot))
         })();
         let Edit { digest, .. } = edit;
         #[cfg(test)]
         tests::abort_if_asked();
-        let (history, usage, forgot) = written?;
+        let (usage, forgot) = written?;
         transaction.commit()?;
         make_durable(&connection)?;
         if usage.is_none() {

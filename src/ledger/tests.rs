@@ -10,6 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
+use super::inline::InlineLedger;
 use super::writer::CommitStep as Step;
 use super::*;
 use crate::cryptolens::{EventRow, LogKind, Page, Row};
@@ -905,7 +906,12 @@ fn a_ledger_of_the_fourth_version_migrates_as_it_was() {
 }
 
 /// Hands over rows by id and time that were read at a time, of which the last is the cursor from then on.
-async fn hand_over(ledger: &Ledger, rows: &[(i64, i64)], read_at: i64, seal_until: Option<i64>) {
+async fn hand_over(
+    ledger: &impl CheckpointStore,
+    rows: &[(i64, i64)],
+    read_at: i64,
+    seal_until: Option<i64>,
+) {
     let id = log(LogKind::Events);
     let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
     let opened = match ledger.open(&id).await.unwrap() {
@@ -930,7 +936,7 @@ async fn hand_over(ledger: &Ledger, rows: &[(i64, i64)], read_at: i64, seal_unti
 }
 
 /// The samples that wait for a target, without those of coverage: row, stamp.
-fn waiting(ledger: &Ledger, target: &str) -> Vec<(String, i64)> {
+fn waiting(ledger: &impl Outbox, target: &str) -> Vec<(String, i64)> {
     let batch = block_on(ledger.oldest(&target.into(), 1000)).unwrap();
     let entries = batch.samples.iter().filter(|sample| sample.series.family == HistoryFamily::EventEntries);
     entries.map(|sample| (sample.series.values[1].to_string(), sample.stamp)).collect()
@@ -999,9 +1005,10 @@ fn a_full_outbox_drops_the_oldest_and_a_new_target_gets_what_is_left() {
         block_on(hand_over(&running.ledger, &[(minute + 1, start)], start + 130, Some(start + 60)));
     }
     let slow = target_state(&running.ledger, "slow");
-    assert_eq!(slow.counts.dropped, BTreeMap::from([(DropReason::OutboxFull, 4)]));
-    assert_eq!(slow.pending, 4);
-    let kept = [("3".to_owned(), 6_120_001), ("4".to_owned(), 6_180_001)];
+    assert_eq!(slow.counts.dropped, BTreeMap::from([(DropReason::OutboxFull, 3)]));
+    assert_eq!(slow.pending, 5);
+    // Of the second minute the coverage is dropped and the row is kept: a chunk has one sample here.
+    let kept = [("2".to_owned(), 6_060_001), ("3".to_owned(), 6_120_001), ("4".to_owned(), 6_180_001)];
     assert_eq!(waiting(&running.ledger, "slow"), kept);
     running.stop();
 
@@ -1012,22 +1019,224 @@ fn a_full_outbox_drops_the_oldest_and_a_new_target_gets_what_is_left() {
     let batch = block_on(running.ledger.oldest(&slow, 3)).unwrap();
     let sent = |sent| SampleCounts { sent, ..SampleCounts::default() };
     block_on(running.ledger.acknowledge(&slow, batch.until().unwrap(), sent(3))).unwrap();
-    assert_eq!(block_on(running.ledger.oldest(&slow, 1000)).unwrap().samples.len(), 1);
+    assert_eq!(block_on(running.ledger.oldest(&slow, 1000)).unwrap().samples.len(), 2);
     // Twice is once.
     block_on(running.ledger.acknowledge(&slow, batch.until().unwrap(), sent(3))).unwrap();
     running.stop();
     let running = Running::with_history(folder.path(), Failing::default(), &["slow", "new"], 5);
     let state = target_state(&running.ledger, "slow");
-    assert_eq!((state.counts.sent, state.pending), (3, 1), "it survives the end of the process");
-    assert_eq!(state.counts.dropped[&DropReason::OutboxFull], 4);
+    assert_eq!((state.counts.sent, state.pending), (3, 2), "it survives the end of the process");
+    assert_eq!(state.counts.dropped[&DropReason::OutboxFull], 3);
     let connection = Connection::open(folder.path().join("ledger.db")).unwrap();
     let chunks = || rows(&connection, "SELECT count(*) FROM history_out");
-    assert_eq!(chunks(), ["[Integer(2)]"], "the new target still needs them");
+    assert_eq!(chunks(), ["[Integer(5)]"], "the new target still needs them");
     let new: Arc<str> = "new".into();
     let all = block_on(running.ledger.oldest(&new, 1000)).unwrap();
-    block_on(running.ledger.acknowledge(&new, all.until().unwrap(), sent(4))).unwrap();
+    block_on(running.ledger.acknowledge(&new, all.until().unwrap(), sent(5))).unwrap();
     running.stop();
-    assert_eq!(chunks(), ["[Integer(1)]"]);
+    assert_eq!(chunks(), ["[Integer(2)]"]);
+}
+
+/// A ledger in this thread, with the history of these targets.
+fn inline(directory: &Path, targets: &[&str], outbox_limit: u64) -> InlineLedger {
+    let options = LedgerOptions { history: Some(history(targets, outbox_limit)), ..options(directory) };
+    InlineLedger::open_with(options, Failing::default())
+}
+
+/// Hands over a minute with one row, and seals it: two samples.
+fn hand_over_minute(ledger: &impl CheckpointStore, minute: i64) {
+    let start = 6000 + minute * 60;
+    block_on(hand_over(ledger, &[(minute + 1, start)], start + 130, Some(start + 60)));
+}
+
+/// A target takes so many samples.
+fn deliver(ledger: &impl Outbox, target: &str, at_most: usize) {
+    let target = target.into();
+    let batch = block_on(ledger.oldest(&target, at_most)).unwrap();
+    let sent = SampleCounts { sent: batch.samples.len().try_into().unwrap(), ..SampleCounts::default() };
+    block_on(ledger.acknowledge(&target, batch.until().unwrap(), sent)).unwrap();
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct LogText(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogText {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn each_outage_of_a_target_has_one_line_about_a_full_outbox() {
+    let folder = folder();
+    let text = LogText::default();
+    let writer = text.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let lines = || {
+        let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains("outbox of history is full"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    tracing::subscriber::with_default(subscriber, || {
+        let mut minutes = 0..;
+        let mut pass = |ledger: &InlineLedger, count: usize| {
+            for minute in minutes.by_ref().take(count) {
+                hand_over_minute(ledger, minute);
+                deliver(ledger, "up", 1000);
+            }
+        };
+        let ledger = inline(folder.path(), &["down", "up"], 6);
+        pass(&ledger, 3);
+        assert_eq!(lines(), [""; 0], "it is full, and nothing was dropped");
+        pass(&ledger, 3);
+        assert_eq!(lines().len(), 1);
+        assert!(lines()[0].contains("ERROR") && lines()[0].contains("receiver=\"down\""), "{:?}", lines());
+        // A reload and a failed write read the ledger again, and so does another process.
+        drop(ledger);
+        let ledger = inline(folder.path(), &["down", "up"], 6);
+        pass(&ledger, 10);
+        assert_eq!(lines().len(), 1, "the outage goes on");
+        // Half of the outbox gets free, and the target goes down again.
+        deliver(&ledger, "down", 3);
+        pass(&ledger, 10);
+        assert_eq!(lines().len(), 2, "another outage");
+        deliver(&ledger, "down", 1000);
+        // With the next commit it is written down that it took them.
+        pass(&ledger, 1);
+        drop(ledger);
+        let ledger = inline(folder.path(), &["down", "up"], 6);
+        pass(&ledger, 10);
+        assert_eq!(lines().len(), 3, "and another, that begins after a restart");
+    });
+}
+
+#[test]
+fn an_outbox_that_is_smaller_than_a_batch_keeps_the_newest() {
+    let folder = folder();
+    let ledger = inline(folder.path(), &["down"], 3);
+    let rows: Vec<(i64, i64)> = (0..20).map(|minute| (minute + 1, 6000 + minute * 60)).collect();
+    block_on(hand_over(&ledger, &rows, 8000, Some(7200)));
+    let kept = block_on(ledger.oldest(&"down".into(), 1000)).unwrap().samples;
+    assert_eq!(kept.len(), 3);
+    assert_eq!(waiting(&ledger, "down"), [("20".to_owned(), 7_140_001)]);
+    drop(ledger);
+    // What was written with another limit.
+    let ledger = inline(folder.path(), &["down"], 1000);
+    let rows: Vec<(i64, i64)> = (20..40).map(|minute| (minute + 1, 6000 + minute * 60)).collect();
+    block_on(hand_over(&ledger, &rows, 9000, Some(8400)));
+    drop(ledger);
+    let ledger = inline(folder.path(), &["down"], 1);
+    block_on(hand_over(&ledger, &[], 9100, None));
+    let rows = waiting(&ledger, "down");
+    assert_eq!(rows.last(), Some(&("40".to_owned(), 8_340_001)));
+}
+
+#[test]
+fn late_rows_have_stamps_of_their_own_whatever_the_clock_does() {
+    const YEAR: i64 = 365 * 86_400;
+    let folder = folder();
+    let mut ledger = inline(folder.path(), &["one"], 1000);
+    block_on(hand_over(&ledger, &[(1, 6000)], 6130, Some(6060)));
+    // The clock jumps ahead by a year, and back again.
+    for (id, read_at) in [(2, 6200), (3, 6300), (4, 6300 + YEAR), (5, 6400), (6, 6400 + YEAR), (7, 6500)] {
+        block_on(hand_over(&ledger, &[(id, 6010)], read_at, None));
+        drop(ledger);
+        ledger = inline(folder.path(), &["one"], 1000);
+    }
+    let mut stamps: Vec<i64> = waiting(&ledger, "one").into_iter().map(|(_, stamp)| stamp).collect();
+    let all = stamps.len();
+    stamps.dedup();
+    assert_eq!((stamps.len(), all), (7, 7), "{stamps:?}");
+    assert!(stamps.iter().all(|stamp| (6_000_001..6_060_000).contains(stamp)), "{stamps:?}");
+}
+
+/// Lets no commit through while it is closed.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, std::sync::Condvar)>);
+
+impl Gate {
+    fn set(&self, closed: bool) {
+        *self.0.0.lock().unwrap() = closed;
+        self.0.1.notify_all();
+    }
+}
+
+impl Observer for Gate {
+    fn at(&self, step: Step) -> rusqlite::Result<()> {
+        if step == Step::BeforeCommit {
+            let closed = self.0.0.lock().unwrap();
+            drop(self.0.1.wait_while(closed, |closed| *closed).unwrap());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn settings_that_come_while_the_queue_is_full_are_not_lost() {
+    let folder = folder();
+    let gate = Gate::default();
+    let running = Running::with_history(folder.path(), gate.clone(), &["one"], 1000);
+    let ledger = running.ledger.clone();
+    hand_over_minute(&ledger, 0);
+    gate.set(true);
+    block_on(async {
+        let held = tokio::spawn({
+            let ledger = ledger.clone();
+            async move { ledger.products(&ACCOUNT.into(), vec![Product { id: 1, name: "A".to_owned() }]).await }
+        });
+        tokio::task::yield_now().await;
+        while ledger.requests.capacity() > 0 {
+            let (reply, _) = oneshot::channel();
+            let target = "one".into();
+            let _ = ledger.requests.try_send(Request::OldestChunks { target, at_most: 1, reply });
+        }
+        let settings = Some(history(&["one", "new"], 1000));
+        let configured = ledger.configure(BTreeMap::new(), settings);
+        let waited = tokio::time::timeout(Duration::from_millis(50), configured).await;
+        assert!(waited.is_err(), "the writer is held");
+        gate.set(false);
+        held.await.unwrap().unwrap();
+        let mut committed = ledger.view().subscribe();
+        let has_new = |committed: &Option<Arc<Committed>>| {
+            let history = committed.as_ref().and_then(|committed| committed.history.clone());
+            history.is_some_and(|history| history.targets.contains_key("new"))
+        };
+        let taken = tokio::time::timeout(Duration::from_secs(60), committed.wait_for(has_new)).await;
+        assert!(taken.is_ok(), "the new target is unknown");
+    });
+    assert_eq!(waiting(&ledger, "new").len(), 1, "what the outbox holds");
+    drop(ledger);
+    running.stop();
+}
+
+#[test]
+fn history_is_shown_while_the_disk_is_full_at_the_opening_and_goes_on_when_there_is_room() {
+    let folder = folder();
+    let running = Running::with_history(folder.path(), Failing::default(), &["one"], 1000);
+    hand_over_minute(&running.ledger, 0);
+    running.stop();
+    let failing = Failing::default();
+    failing.largest_file.store(1, Ordering::SeqCst);
+    // There is no room for so many targets.
+    let many: Vec<String> = (0..200).map(|number| format!("{number}{}", "x".repeat(100))).collect();
+    let targets: Vec<&str> = many.iter().map(String::as_str).chain(["one"]).collect();
+    let running = Running::with_history(folder.path(), failing.clone(), &targets, 1000);
+    assert!(!running.ledger.view().health().up);
+    assert_eq!(target_state(&running.ledger, "one").pending, 2);
+    assert_eq!(block_on(running.ledger.oldest(&"one".into(), 1000)), Err(CheckpointError::Failed));
+    failing.largest_file.store(0, Ordering::SeqCst);
+    while block_on(running.ledger.open(&log(LogKind::Events))).is_err() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    hand_over_minute(&running.ledger, 1);
+    assert_eq!(waiting(&running.ledger, "one").len(), 2);
+    assert_eq!(target_state(&running.ledger, &many[7]).pending, 4);
+    running.stop();
 }
 
 #[test]

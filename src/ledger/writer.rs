@@ -27,7 +27,7 @@ use super::history::{self, HistoryStore, HistoryWrite};
 use super::schema::{self, Claim, Files, Identity, MIGRATIONS, OWNER, OpenError, Opened, Opening};
 use super::store::{self, AccountState, Accounts, Configured, Edit, LedgerSink, LogChange};
 use super::usage::{self, UsageStore, UsageWrite};
-use super::{Committed, LedgerEnd, Shared};
+use super::{Committed, FreshSettings, LedgerEnd, Shared};
 
 /// Most pages of one transaction.
 const BATCH_PAGES: usize = 20;
@@ -50,13 +50,36 @@ const LOG_AGAIN: Duration = Duration::from_secs(600);
 pub(super) type Reply<T> = oneshot::Sender<Result<T, CheckpointError>>;
 
 pub(super) enum Request {
-    Open { log: LogId, reply: Reply<Option<LogCheckpoint>> },
-    Begin { log: LogId, origin: Origin, reply: Reply<LogCheckpoint> },
+    Open {
+        log: LogId,
+        reply: Reply<Option<LogCheckpoint>>,
+    },
+    Begin {
+        log: LogId,
+        origin: Origin,
+        reply: Reply<LogCheckpoint>,
+    },
     Page(PageRequest),
-    Products { account: Arc<str>, products: Vec<Product>, reply: Reply<()> },
-    Configure { configured: Configured, history: Option<HistoryOptions>, reply: Reply<()> },
-    OldestChunks { target: Arc<str>, at_most: u64, reply: Reply<Vec<OutboxChunk>> },
-    Acknowledge { target: Arc<str>, until: OutboxPosition, counts: SampleCounts, reply: Reply<()> },
+    Products {
+        account: Arc<str>,
+        products: Vec<Product>,
+        reply: Reply<()>,
+    },
+    /// Takes the settings that were left, and says whether the ledger could be read with them.
+    Configure {
+        reply: Reply<()>,
+    },
+    OldestChunks {
+        target: Arc<str>,
+        at_most: u64,
+        reply: Reply<Vec<OutboxChunk>>,
+    },
+    Acknowledge {
+        target: Arc<str>,
+        until: OutboxPosition,
+        counts: SampleCounts,
+        reply: Reply<()>,
+    },
 }
 
 /// A chunk of the outbox as it is kept.
@@ -228,6 +251,7 @@ impl<O: Observer> Writer<O> {
             if self.unsaved_since.is_some_and(|since| since.elapsed() >= SAVE_WITHIN) {
                 self.save_deliveries();
             }
+            self.take_settings();
             if self.checked.elapsed() >= CHECK_EVERY {
                 self.check_files();
             }
@@ -235,6 +259,7 @@ impl<O: Observer> Writer<O> {
     }
 
     pub(super) fn serve(&mut self, first: Request) {
+        self.take_settings();
         let (pages, others) = self.gather(first);
         if !pages.is_empty() {
             self.pages(pages);
@@ -249,8 +274,9 @@ impl<O: Observer> Writer<O> {
             Request::Products { account, products, reply } => {
                 answer(reply, self.products(&account, products));
             }
-            Request::Configure { configured, history, reply } => {
-                answer(reply, self.configure(configured, history));
+            Request::Configure { reply } => {
+                self.take_settings();
+                answer(reply, self.store().map(|_| ()));
             }
             Request::OldestChunks { target, at_most, reply } => {
                 answer(reply, self.oldest_chunks(&target, at_most));
@@ -577,11 +603,9 @@ impl<O: Observer> Writer<O> {
         Ok(())
     }
 
-    fn configure(
-        &mut self,
-        configured: Configured,
-        history: Option<HistoryOptions>,
-    ) -> Result<(), CheckpointError> {
+    /// Takes settings that were left for it.
+    fn take_settings(&mut self) {
+        let Some(FreshSettings { configured, history }) = self.shared.take_fresh() else { return };
         self.save_deliveries();
         (self.configured, self.history) = (configured, history);
         // If the file is gone, this process has the last that is left of it.
@@ -589,7 +613,7 @@ impl<O: Observer> Writer<O> {
         // Reading again is the simplest way to forget what was configured before.
         self.store = None;
         self.tried = None;
-        self.store().map(|_| ())
+        let _ = self.store();
     }
 
     fn pages(&mut self, pages: Vec<PageRequest>) {

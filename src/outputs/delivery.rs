@@ -8,8 +8,8 @@
 //!   mended, and the outbox is bounded.
 //! - Where a receiver refuses samples for good, the request is halved until the sample is alone. That one
 //!   is dropped and counted by reason; all others arrive.
-//! - A batch is acknowledged when everything in it was taken or dropped. After a crash it is sent again,
-//!   byte by byte the same.
+//! - A batch is acknowledged when everything in it was taken or dropped. After a crash its samples are
+//!   sent again, each with the same stamp and value, which changes nothing.
 //! - Each kind of trouble has one line in the log when it begins, and one when it is over.
 //!
 //! It knows no protocol and no file.
@@ -23,16 +23,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, Waits};
-use crate::history::{DropReason, HistorySample, Outbox, SampleCounts};
+use crate::history::{DropReason, HistorySample, MOST_SAMPLES, Outbox, SampleCounts};
 use crate::metrics::{ProcessFamily, ProcessSource};
 use crate::tally::families;
 
 use super::push_client::{NoAnswer, PushAnswer, shown_message};
 
-/// The most samples of one request.
-pub(super) const MOST_SAMPLES: usize = 5_000;
 /// The most bytes of one request, before it is compressed.
 pub(super) const MOST_BYTES: usize = 1_000_000;
+/// Requests that had to be smaller grow by this part at each success: after eleven they are twice as large,
+/// so a receiver with a limit is asked for too much by one request in ten or so.
+const GROWTH: usize = 16;
 /// A line about samples that are lost comes again after this time.
 const LOG_AGAIN: Duration = Duration::from_secs(3600);
 /// The clock of this machine jumped if it is off by more than this.
@@ -286,7 +287,8 @@ pub(super) struct SampleDelivery<R> {
     window: Duration,
     deliveries: Arc<HistoryDeliveries>,
     waits: Waits,
-    /// The most samples of a request, as far as the receiver said.
+    /// The most samples of a request: fewer after an answer that asked for smaller ones, and slowly more
+    /// again, as that may have been the size of other samples, or a limit that was raised since.
     most_samples: usize,
     /// How often a request may be tried; without end if not set.
     most_tries: Option<u32>,
@@ -365,6 +367,9 @@ impl<R: SampleReceiver> SampleDelivery<R> {
             match self.receiver.send(Arc::clone(&samples), piece.clone()).await {
                 Ok(rejected) => {
                     self.succeeded();
+                    if piece.len() >= self.most_samples {
+                        self.most_samples = grown(self.most_samples);
+                    }
                     let rejected = usize::try_from(rejected).unwrap_or(usize::MAX).min(piece.len());
                     counts.sent += u64::try_from(piece.len() - rejected).unwrap_or_default();
                     if rejected > 0 {
@@ -511,6 +516,11 @@ pub(super) fn shown_duration(duration: Duration) -> String {
         _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
     }
+}
+
+/// The size of the next request, after one of this size was taken.
+fn grown(samples: usize) -> usize {
+    samples.saturating_add((samples / GROWTH).max(1)).min(MOST_SAMPLES)
 }
 
 fn count(counts: &mut SampleCounts, reason: DropReason, samples: usize) {

@@ -1,24 +1,26 @@
-//! A receiver of history that is slow, breaks off, and gets the same twice. Like the real ones it keeps
-//! the first value of a stamp.
+//! Receivers of history that are slow, break off, and get the same twice; one of them is out of order for
+//! long stretches. Like the real ones they keep the first value of a stamp.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::history::{HistoryFamily, HistoryOptions, HistorySeries, Outbox, SampleCounts, minute_of};
 use crate::ledger::HistoryState;
 use crate::ledger::inline::InlineLedger;
 
-/// The name of the only target.
-const TARGET: &str = "receiver";
+/// The names of the targets.
+const TARGETS: [&str; 2] = ["receiver", "bad"];
+/// How often an answer gets lost.
+const LOST: f64 = 0.3;
 
 /// The settings of history in every world.
 pub(super) fn options() -> HistoryOptions {
     HistoryOptions {
-        targets: vec![TARGET.into()],
+        targets: TARGETS.map(Arc::from).to_vec(),
         // Some rows of a world are days old.
         window: Duration::from_secs(6 * 3600),
         outbox_limit: 10_000_000,
@@ -26,7 +28,54 @@ pub(super) fn options() -> HistoryOptions {
     }
 }
 
-pub(super) struct Receiver {
+/// A receiver for each target.
+pub(super) struct Receivers([Receiver; 2]);
+
+impl Receivers {
+    pub(super) fn new(seed: u64) -> Receivers {
+        let receiver = |target: &'static str, is_bad, seed| Receiver {
+            target: target.into(),
+            is_bad,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            samples: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+            fault: None,
+        };
+        let [good, bad] = TARGETS;
+        Receivers([receiver(good, false, seed), receiver(bad, true, seed.wrapping_add(1))])
+    }
+
+    /// Take samples until the process is killed.
+    pub(super) async fn receive(&mut self, ledger: InlineLedger) {
+        let [good, bad] = &mut self.0;
+        tokio::join!(good.receive(ledger.clone()), bad.receive(ledger));
+    }
+
+    /// Take all that waits.
+    pub(super) async fn drain(&mut self, ledger: &InlineLedger) {
+        for receiver in &mut self.0 {
+            while receiver.take_some(ledger, 3000, LOST).await {}
+        }
+    }
+
+    /// What is wrong: every row that was counted must be in the samples of its minute once, at each of
+    /// them. `minutes` has the minute of each row, where it is known.
+    pub(super) fn fault(
+        &self,
+        counted: &BTreeMap<i64, u64>,
+        minutes: &BTreeMap<i64, i64>,
+        state: &HistoryState,
+    ) -> Option<String> {
+        self.0.iter().find_map(|receiver| {
+            let fault = receiver.fault(counted, minutes, state)?;
+            Some(format!("target {}: {fault}", receiver.target))
+        })
+    }
+}
+
+struct Receiver {
+    target: Arc<str>,
+    is_bad: bool,
     random: ChaCha8Rng,
     samples: BTreeMap<(Arc<HistorySeries>, i64), i64>,
     /// The chunk that has the samples of a stamp. Each row of these worlds has a series of its own, so two
@@ -37,27 +86,18 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(random: ChaCha8Rng) -> Receiver {
-        Receiver { random, samples: BTreeMap::new(), chunks: BTreeMap::new(), fault: None }
-    }
-
-    /// Takes samples until the process is killed.
-    pub(super) async fn receive(&mut self, ledger: InlineLedger) {
+    async fn receive(&mut self, ledger: InlineLedger) {
         loop {
-            let pause = self.random.random_range(100..60_000);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            self.take_some(&ledger, 60).await;
+            let is_out_of_order = self.is_bad && self.random.random_bool(0.3);
+            let pause = if is_out_of_order { 600_000..7_200_000 } else { 100..60_000 };
+            tokio::time::sleep(Duration::from_millis(self.random.random_range(pause))).await;
+            self.take_some(&ledger, 60, if self.is_bad { 0.8 } else { LOST }).await;
         }
     }
 
-    /// Takes all that waits.
-    pub(super) async fn drain(&mut self, ledger: &InlineLedger) {
-        while self.take_some(ledger, 3000).await {}
-    }
-
-    async fn take_some(&mut self, ledger: &InlineLedger, most: usize) -> bool {
+    async fn take_some(&mut self, ledger: &InlineLedger, most: usize, lost: f64) -> bool {
         let at_most = self.random.random_range(1..most);
-        let target = TARGET.into();
+        let target = Arc::clone(&self.target);
         let Ok(batch) = ledger.oldest(&target, at_most).await else { return false };
         for (before, sample) in batch.samples.iter().enumerate() {
             let chunk = batch.position_after(before + 1).unwrap().chunk;
@@ -74,7 +114,7 @@ impl Receiver {
             }
         }
         // The answer gets lost, or the receiver took a part only.
-        if self.random.random_bool(0.3) {
+        if self.random.random_bool(lost) {
             return true;
         }
         let taken = self.random.random_range(0..=batch.samples.len());
@@ -84,9 +124,7 @@ impl Receiver {
         !batch.samples.is_empty()
     }
 
-    /// What is wrong: every row that was counted must be in the samples of its minute once. `minutes` has
-    /// the minute of each row, where it is known.
-    pub(super) fn fault(
+    fn fault(
         &self,
         counted: &BTreeMap<i64, u64>,
         minutes: &BTreeMap<i64, i64>,

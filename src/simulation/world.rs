@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
-use super::receiver::{self, Receiver};
+use super::receiver::{self, Receivers};
 use super::{BEGINNING, elapsed, local_clock, set_skew};
 use crate::cryptolens::{
     Answered, ApiError, Concurrency, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot,
@@ -327,7 +327,7 @@ impl World {
         let server = Arc::new(Mutex::new(self.server));
         let api = Api { server: Arc::clone(&server), token: Token::fixed("token".to_owned().into()) };
         let folder = folder();
-        let mut receiver = Receiver::new(ChaCha8Rng::seed_from_u64(self.random.random()));
+        let mut receivers = Receivers::new(self.random.random());
         let failing = Failing::default();
         let log = LogId { account: "default".into(), log: LogKind::Events };
         let mut before = BTreeMap::new();
@@ -363,7 +363,7 @@ impl World {
                 cancel,
             );
             let poll = poller.simulated(local_clock, self.limit, flaw).run();
-            let receive = receiver.receive(ledger.clone());
+            let receive = receivers.receive(ledger.clone());
             let work = Box::pin(async {
                 tokio::select! {
                     biased;
@@ -381,7 +381,7 @@ impl World {
                 tokio::time::timeout(lives.min(end.saturating_sub(elapsed())), Turns { work, left: turns });
             let _ = life.await;
             if elapsed() >= end {
-                receiver.drain(&ledger).await;
+                receivers.drain(&ledger).await;
             }
             let now = counted_in(&ledger.view());
             if let Some((id, _)) = before.iter().find(|(id, rows)| now.get(id) < Some(rows)) {
@@ -396,7 +396,7 @@ impl World {
                 }
                 let committed = ledger.view().committed().unwrap();
                 let history = committed.history.as_ref().unwrap();
-                fault = fault.or_else(|| receiver.fault(&before, &minutes(self.kind, &entries), history));
+                fault = fault.or_else(|| receivers.fault(&before, &minutes(self.kind, &entries), history));
                 let no_id: u64 = committed.accounts.get("default").map_or(0, |account| {
                     let skipped = account.tally.skipped.iter();
                     skipped.filter(|(key, _)| key.reason.name() == "no_id").map(|(_, rows)| *rows).sum()

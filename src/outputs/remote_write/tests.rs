@@ -335,8 +335,28 @@ async fn a_receiver_that_wants_smaller_requests_gets_them() {
     let _running = start(settings(receiver.target()), &outbox);
     outbox.is_empty().await;
     assert_eq!(outbox.counts(), SampleCounts { sent: 200, ..SampleCounts::default() });
-    // 200, 100, 50 and 25 are too many but for the last; then no more large ones are tried.
-    assert!(receiver.requests() <= 3 + 9, "{}", receiver.requests());
+    // Of 200, 100, 50 and 25 samples the last are few enough; then they grow to 30, and 31 are too many.
+    assert!(receiver.requests() <= 3 + 6 + 1 + 4, "{}", receiver.requests());
+}
+
+#[tokio::test]
+async fn requests_grow_again_when_the_receiver_takes_more() {
+    let receiver = Receiver::start(&[]).await;
+    *receiver.state.most.lock().unwrap() = Some(30);
+    let outbox = MemoryOutbox::of(minutes(200));
+    let _running = start(settings(receiver.target()), &outbox);
+    outbox.is_empty().await;
+    *receiver.state.most.lock().unwrap() = None;
+    let mut later = minutes(8_200);
+    outbox.add(later.split_off(200));
+    outbox.is_empty().await;
+    let samples = |body: &Bytes| {
+        let bytes = snap::raw::Decoder::new().decompress_vec(body).unwrap();
+        let request = WriteRequest::decode(&*bytes).unwrap();
+        request.timeseries.iter().map(|series| series.samples.len()).sum::<usize>()
+    };
+    let largest = receiver.state.bodies.lock().unwrap()[20..].iter().map(|(_, body)| samples(body)).max();
+    assert!(largest > Some(300), "{largest:?}");
 }
 
 #[tokio::test]
