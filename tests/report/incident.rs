@@ -1,7 +1,7 @@
 //! `report incident`: a morning on which five expired licenses are locked out, because somebody
 //! changed a product two minutes before.
 
-use cryptolens_simulator::{LicenseTerms, Method};
+use cryptolens_simulator::{LicenseTerms, Method, Options};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
@@ -547,6 +547,42 @@ fn each_table_is_a_file_in_a_directory() {
     assert_eq!(names, ["customers.csv", "figures.csv", "products.csv", "requests.csv"]);
     let listed = shown(&stub, &with(&["--format=csv", "--table=list"]));
     assert_eq!(listed, "figures\nrequests\ncustomers\nproducts\n");
+}
+
+/// The demo's account: the report of each planned incident says who planned it and how.
+#[test]
+fn a_planned_incident_of_the_simulator_is_explained() {
+    const DAY: i64 = 86_400;
+    let stub =
+        Stub::of_traffic(Options { start: MONDAY - DAY, requests_per_minute: 12.0, ..Options::new(1) });
+    stub.freeze(MONDAY + 7 * DAY);
+    let planned = stub.planned_incidents(MONDAY, MONDAY + 7 * DAY);
+    assert_eq!(planned.len(), 3);
+    for incident in planned {
+        let at =
+            chrono::DateTime::from_timestamp(incident.from, 0).unwrap().format("--at=%FT%TZ").to_string();
+        let product = format!("--product={}", incident.product_id);
+        let arguments = ["report", "incident", &at, &product, "--identities=full", "--format=json"];
+        let report: Value = serde_json::from_str(&shown(&stub, &arguments)).unwrap();
+        let hit = incident.keys.len();
+        assert_eq!(item(&report, "figures", "customers_hit")["value"], hit, "{incident:?}");
+        let rows = block(&report, "customers")["rows"].as_array().unwrap();
+        let mut keys: Vec<&str> = rows.iter().map(|row| row["key"].as_str().unwrap()).collect();
+        keys.sort_unstable();
+        let mut expected: Vec<&str> = incident.keys.iter().map(String::as_str).collect();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        let common = item(&report, "findings", "common")["text"].as_str().unwrap();
+        assert!(common.contains("past their expiry date; none of the other"), "{common}");
+        let changes = &item(&report, "findings", "changes");
+        let changed = chrono::DateTime::from_timestamp(incident.changed, 0).unwrap();
+        assert_eq!(changes["time"], changed.format("%FT%TZ").to_string());
+        let text = changes["text"].as_str().unwrap();
+        assert!(
+            text.contains("user 22 changed product") && text.contains("BlockExpiredLicenses false"),
+            "{text}"
+        );
+    }
 }
 
 /// What comes after the end that was asked for is not looked at, however short ago that end is.

@@ -1,7 +1,7 @@
 //! The simulator with handmade logs, in a runtime of its own, for tests that wait for a process.
 
 use cryptolens_simulator::{
-    Fault, FaultKind, LicenseTerms, Log, Method, Options, ReceivedRequest, Running, start,
+    Fault, FaultKind, LicenseTerms, Log, Method, Options, PlannedIncident, ReceivedRequest, Running, start,
 };
 use serde_json::Value;
 use serde_json::value::to_raw_value;
@@ -60,6 +60,23 @@ impl Stub {
             running.simulator.add_license_with(*product, key, license.clone());
         }
         Stub { url: running.url(), logs, running, _runtime: runtime }
+    }
+
+    /// A simulator with traffic of its own.
+    pub(crate) fn of_traffic(options: Options) -> Stub {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let running = runtime.block_on(start(Options { token: Some(TOKEN.to_owned()), ..options })).unwrap();
+        Stub { url: running.url(), logs: Logs::default(), running, _runtime: runtime }
+    }
+
+    /// Stops the clock of the simulator.
+    pub(crate) fn freeze(&self, time: i64) {
+        self.running.simulator.freeze(Some(time));
+    }
+
+    pub(crate) fn planned_incidents(&self, from: i64, to: i64) -> Vec<PlannedIncident> {
+        self.running.simulator.planned_incidents(from, to)
     }
 
     /// The number of requests so far.

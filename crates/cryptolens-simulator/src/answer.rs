@@ -259,7 +259,7 @@ fn products(catalogue: &Catalogue) -> Value {
                 "f1": { "name": "Pro", "type": 0 },
                 "f2": { "name": "Trial", "type": 1 },
                 "allLicensesTimeLimited": false,
-                "blockExpiredLicenses": true,
+                "blockExpiredLicenses": false,
             },
             "dataObjects": [],
         })
@@ -416,11 +416,15 @@ fn license(
             })
         })
         .collect();
-    let created = simulator.options.start;
+    let is_expired = index != NO_KEY_INDEX && catalogue.is_expired(index);
+    // Two years before the log begins, and then for one.
+    let age = if is_expired { 730 } else { 0 };
+    let period = if is_expired { 365 } else { 3650 };
+    let created = simulator.options.start - age * 86_400;
     let mut license = json!({
         "productId": product_id, "id": u64::from(index) + 1, "key": key.text,
         // Unix seconds, as in the signed form; whether the plain form has texts here is not documented.
-        "created": created, "expires": created + 3650 * 86_400, "signDate": now, "period": 3650,
+        "created": created, "expires": created + period * 86_400, "signDate": now, "period": period,
         "notes": null, "block": false, "globalId": 100_000 + u64::from(index),
         "customer": customer(&simulator.catalogue, i64::from(index) + FIRST_CUSTOMER, &company(index)),
         "activatedMachines": machines, "trialActivation": false, "maxNoOfMachines": key.seats,

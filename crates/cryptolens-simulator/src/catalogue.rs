@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::options::InventedTexts;
 use crate::random::{Random, hash_of};
+use crate::row::WebApiFields;
 
 /// The share of floating sessions in the traffic. All other methods share the rest.
 pub(crate) const FLOATING_SHARE: f64 = 0.6;
@@ -206,6 +207,24 @@ impl Catalogue {
 
     pub(crate) fn keys_of(&self, product: usize) -> Range<u32> {
         self.keys_by_product[product].clone()
+    }
+
+    /// True for every fourth license of a product, the first one included: past its expiry date, and in
+    /// use all the same, as long as the product does not refuse such licenses.
+    pub(crate) fn is_expired(&self, key: u32) -> bool {
+        (key - self.keys_of(self.key(key).product).start) % 4 == 0
+    }
+
+    /// The same request by a machine of an expired license next to its own.
+    pub(crate) fn expired_instead(&self, fields: WebApiFields) -> WebApiFields {
+        let first = self.keys_of(self.key(fields.key).product).start;
+        let expired = fields.key - (fields.key - first) % 4;
+        let (own, machines) = (&self.key(fields.key).machines, &self.key(expired).machines);
+        let machine = match fields.machine {
+            NO_MACHINE => NO_MACHINE,
+            machine => machines.start + (machine - own.start) % (machines.end - machines.start).max(1),
+        };
+        WebApiFields { key: expired, machine, ..fields }
     }
 
     pub(crate) fn product_of(&self, key: &Key) -> &'static Product {

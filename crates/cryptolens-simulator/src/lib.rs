@@ -131,8 +131,9 @@ impl LicenseTerms {
     }
 }
 
-/// A failure spike that follows from the seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A failure spike that follows from the seed: expired licenses are locked out of a product, because it
+/// was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedIncident {
     /// The product whose activations fail.
     pub product_id: i64,
@@ -140,6 +141,10 @@ pub struct PlannedIncident {
     pub from: i64,
     /// The second after the last.
     pub to: i64,
+    /// When the product was changed, as the Object Log has it.
+    pub changed: i64,
+    /// The license keys that are locked out.
+    pub keys: Vec<String>,
 }
 
 /// Rows that are added all at once, with times of their own: events that an application registers
@@ -378,13 +383,21 @@ impl Simulator {
         licenses.insert((product, key.to_owned()), license);
     }
 
-    /// The planned incidents that begin in a time, in order: each a product whose activations fail.
+    /// The planned incidents that begin in a time, in order: each a product that locks its expired
+    /// licenses out.
     #[must_use]
     pub fn planned_incidents(&self, from: i64, to: i64) -> Vec<PlannedIncident> {
+        let catalogue = &self.shared.catalogue;
         let plan = |spike: SpikeSpan| PlannedIncident {
             product_id: PRODUCTS[spike.product].id,
             from: spike.from,
             to: spike.to,
+            changed: spike.changed(),
+            keys: catalogue
+                .keys_of(spike.product)
+                .filter(|key| catalogue.is_expired(*key))
+                .map(|key| catalogue.key(key).text.clone())
+                .collect(),
         };
         let mut planned: Vec<PlannedIncident> =
             traffic::planned_spikes(self.shared.options.seed, from, to).into_iter().map(plan).collect();

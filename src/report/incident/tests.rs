@@ -1,5 +1,6 @@
 //! The detector against the simulator's own plan of incidents.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use cryptolens_simulator::{Log, Options, PlannedIncident, Simulator};
@@ -64,11 +65,16 @@ impl SimulatedWeek {
     }
 
     fn story(&self, from: i64, to: i64, at: Option<i64>) -> Story {
+        self.trail_and_story(from, to, at).1
+    }
+
+    fn trail_and_story(&self, from: i64, to: i64, at: Option<i64>) -> (Trail, Story) {
         let mut trail = Trail::new(Window { from, to, zone: Zone::UTC });
         let is_in = |row: &&SeenRequest| row.time.is_some_and(|time| (from..to).contains(&time));
         self.rows.iter().filter(is_in).for_each(|row| trail.add(row.clone()));
         trail.sort();
-        Story::new(&trail, &Usual::default(), at)
+        let story = Story::new(&trail, &Usual::default(), at);
+        (trail, story)
     }
 
     /// True if no planned incident is in these hours, or ends shortly before them.
@@ -94,12 +100,17 @@ fn every_planned_incident_is_found_and_quiet_hours_stay_silent() {
                 (planned.from - 2 * HOUR, planned.to + 2 * HOUR),
                 (planned.from - HOUR - 917, planned.from + 900),
             ] {
-                let story = week.story(from, to, Some(planned.from));
+                let (trail, story) = week.trail_and_story(from, to, Some(planned.from));
                 let found = story.chosen.unwrap_or_else(|| panic!("seed {seed}: {planned:?} is not found"));
                 assert_eq!(found.product, Some(planned.product_id), "seed {seed}: {planned:?}");
                 let off = found.onset() - planned.from;
                 assert!(off.abs() <= 120, "seed {seed}: {planned:?}: the onset is off by {off} s");
                 assert_eq!(found.is_ongoing, to < planned.to, "seed {seed}: {planned:?}");
+                let hit = found.assessment.hit.iter().filter_map(|hit| trail.key(hit.key));
+                let hit: BTreeSet<&str> = hit.map(|seen| seen.key.as_str()).collect();
+                let locked_out = planned.keys.iter().filter(|key| hit.contains(key.as_str())).count();
+                assert_eq!(locked_out, planned.keys.len(), "seed {seed}: {planned:?}: {hit:?}");
+                assert!(hit.len() <= locked_out + 1, "seed {seed}: {planned:?}: {hit:?}");
             }
         }
         let mut quiet = 0;

@@ -132,7 +132,7 @@ impl Generator {
                 spikes::draft(span, self.plan.seed, &self.catalogue, &mut random, &mut drafts);
             }
             Log::Events => events::draft(span, &self.catalogue, &mut random, &mut drafts),
-            Log::Objects => objects::draft(span, &self.catalogue, &mut random, &mut drafts),
+            Log::Objects => objects::draft(span, self.plan.seed, &self.catalogue, &mut random, &mut drafts),
         }
         drafts.retain(|draft| draft.time >= self.plan.start);
         drafts.sort_by_key(|draft| draft.time);

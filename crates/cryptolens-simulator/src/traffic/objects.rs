@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Draft, Span};
+use super::{Draft, Span, spikes};
 use crate::catalogue::Catalogue;
 use crate::random::Random;
 use crate::row::{Fields, ObjectFields};
@@ -16,10 +16,31 @@ const ADDED: i64 = 1;
 const UPDATED: i64 = 2;
 const DELETED: i64 = 3;
 
-pub(super) fn draft(span: Span, catalogue: &Catalogue, random: &mut Random, drafts: &mut Vec<Draft>) {
+pub(super) fn draft(
+    span: Span,
+    seed: u64,
+    catalogue: &Catalogue,
+    random: &mut Random,
+    drafts: &mut Vec<Draft>,
+) {
     for _ in 0..span.count(1.0, random) {
         let fields = one_change(catalogue, random);
         drafts.push(Draft { time: span.moment(random), fields: Fields::Object(Arc::new(fields)) });
+    }
+    // A log of no traffic is empty.
+    if span.rows_per_second > 0.0 {
+        drafts.extend(spikes::changes(span, seed));
+    }
+}
+
+/// A product begins to refuse licenses that are expired, or no longer does.
+pub(super) fn blocks_expired_licenses(product: i64, blocks: bool, performed_by: i64) -> ObjectFields {
+    ObjectFields {
+        resource_type: PRODUCT,
+        resource_action: UPDATED,
+        affected: product,
+        performed_by,
+        data: format!(r#"{{"BlockExpiredLicenses":[{},{blocks}]}}"#, !blocks),
     }
 }
 

@@ -1,17 +1,25 @@
 //! Failure spikes: a product whose activations fail (2020) in numbers for a while.
 //!
-//! A few come each week at times that follow from the seed; more can be started at run time.
+//! A few come each week at times that follow from the seed: somebody lets the product refuse
+//! expired licenses, and a minute or two later every machine of these is locked out, until the change
+//! is taken back. More can be started at run time; those add failures, and lock nobody out.
 
 use super::background::pick_user;
-use super::{DAY, Draft, Span, rhythm};
+use std::sync::Arc;
+
+use super::{DAY, Draft, Span, objects, rhythm};
 use crate::catalogue::{Catalogue, PRODUCTS};
-use crate::random::Random;
+use crate::random::{Random, hash_of};
 use crate::row::Fields;
 
 const FAILED_ACTIVATION: u16 = 2020;
 const SPIKES_PER_WEEK: u64 = 3;
 /// Failures that a spike adds, as a multiple of the whole log's mean rate.
 const SPIKE_INTENSITY: f64 = 1.0;
+
+/// How long after the end of a planned spike its customers stay away, in seconds: nobody knows yet that
+/// it is over.
+const AWAY: i64 = 120;
 
 /// Failures a minute of a spike that is started at run time.
 const FEWEST_PER_MINUTE: f64 = 6.0;
@@ -25,6 +33,46 @@ pub(crate) struct SpikeSpan {
     pub(crate) product: usize,
     pub(crate) from: i64,
     pub(crate) to: i64,
+}
+
+impl SpikeSpan {
+    /// When the change was made that a planned spike follows from: one to three minutes before it.
+    pub(crate) fn changed(self) -> i64 {
+        let hash = hash_of(&[0xc4a6, self.from as u64]);
+        self.from - 60 - (hash % 120) as i64
+    }
+
+    /// Lets every request of an expired license fail, or not happen, while a planned spike lasts. One
+    /// that is not an activation says nothing of being locked out, and is left out.
+    fn lock_out(self, catalogue: &Catalogue, drafts: &mut Vec<Draft>) {
+        drafts.retain_mut(|draft| {
+            let Fields::WebApi(fields) = &mut draft.fields else { return true };
+            let is_meant = (self.from..self.to + AWAY).contains(&draft.time)
+                && catalogue.key(fields.key).product == self.product
+                && catalogue.is_expired(fields.key)
+                && fields.state / 10 % 10 == 1;
+            if !is_meant {
+                return true;
+            }
+            let is_activation = fields.state / 1000 == 2;
+            fields.state = FAILED_ACTIVATION;
+            fields.lease = 0;
+            is_activation && draft.time < self.to
+        });
+    }
+}
+
+/// The changes of the Object Log that the planned spikes of a span follow from and end with.
+pub(super) fn changes(span: Span, seed: u64) -> impl Iterator<Item = Draft> {
+    let of_spike = |spike: SpikeSpan| {
+        let product = PRODUCTS[spike.product].id;
+        [(spike.changed(), true, 22), (spike.to, false, 18)].map(|(time, blocks, user)| Draft {
+            time,
+            fields: Fields::Object(Arc::new(objects::blocks_expired_licenses(product, blocks, user))),
+        })
+    };
+    let is_in = move |draft: &Draft| (span.from..span.to).contains(&draft.time);
+    planned(seed, week_of(span.from)).flat_map(of_spike).filter(is_in)
 }
 
 /// The week's planned spikes: on working days, in working hours, 20 to 40 minutes each.
@@ -61,6 +109,7 @@ pub(super) fn draft(
     drafts: &mut Vec<Draft>,
 ) {
     for spike in planned(seed, week_of(span.from)) {
+        spike.lock_out(catalogue, drafts);
         let hit = Span { from: span.from.max(spike.from), to: span.to.min(spike.to), ..span };
         if hit.from < hit.to {
             drafts.extend(failures(hit, spike.product, catalogue, random));
@@ -97,6 +146,9 @@ fn failures(
     let mean = span.rows_per_second * SPIKE_INTENSITY * (span.to - span.from) as f64;
     (0..random.poisson(mean)).map(move |_| {
         let mut fields = pick_user(catalogue, product, random);
+        if !catalogue.is_expired(fields.key) {
+            fields = catalogue.expired_instead(fields);
+        }
         fields.state = FAILED_ACTIVATION;
         Draft { time: span.moment(random), fields: Fields::WebApi(fields) }
     })
@@ -104,7 +156,12 @@ fn failures(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Generator, Plan};
     use super::*;
+    use crate::log::Log;
+    use crate::row::Row;
 
     #[test]
     fn spikes_come_a_few_times_a_week_in_working_hours() {
@@ -115,6 +172,60 @@ mod tests {
                 assert!((1200..2400).contains(&(spike.to - spike.from)));
                 assert!((7..18).contains(&(spike.from.rem_euclid(DAY) / 3600)));
             }
+        }
+    }
+
+    /// The whole story of a planned spike: who is locked out, who is not, and the change before it.
+    #[test]
+    fn a_planned_spike_locks_out_the_expired_licenses_of_its_product() {
+        let catalogue = Arc::new(Catalogue::new(1, 12.0));
+        for spike in planned_spikes(1, monday_of(2920), monday_of(2922)) {
+            let rows = |log: Log| {
+                let start = spike.from - 3600;
+                let plan = Plan {
+                    seed: 1,
+                    start,
+                    first_id: 1,
+                    rows_per_minute: 12.0,
+                    late_fraction: 0.0,
+                    late_max: 0,
+                };
+                let mut rows = Vec::new();
+                Generator::new(log, plan, Arc::clone(&catalogue)).advance(spike.to + 3600, &mut rows);
+                rows
+            };
+            let mut of_expired = BTreeMap::new();
+            let mut others = 0;
+            for row in rows(Log::WebApi).iter().filter(|row| (spike.from..spike.to).contains(&row.time)) {
+                let Fields::WebApi(fields) = row.fields else { continue };
+                if catalogue.key(fields.key).product != spike.product {
+                    continue;
+                }
+                let has_succeeded = fields.state / 10 % 10 == 1;
+                if catalogue.is_expired(fields.key) {
+                    assert!(!has_succeeded, "{spike:?}: {fields:?}");
+                    *of_expired.entry(fields.key).or_insert(0) +=
+                        usize::from(fields.state == FAILED_ACTIVATION);
+                } else {
+                    others += usize::from(has_succeeded);
+                }
+            }
+            let expired = catalogue.keys_of(spike.product).filter(|key| catalogue.is_expired(*key)).count();
+            assert_eq!(of_expired.len(), expired, "{spike:?}");
+            assert!(of_expired.values().all(|failures| *failures >= 2), "{spike:?}: {of_expired:?}");
+            assert!(others >= 2, "{spike:?}: {others}");
+            // Not those of another spike.
+            let is_of_it = |row: &&Row| match &row.fields {
+                Fields::Object(change) => {
+                    change.data.contains("BlockExpired")
+                        && change.affected == PRODUCTS[spike.product].id
+                        && (spike.changed()..=spike.to).contains(&row.time)
+                }
+                _ => false,
+            };
+            let changes: Vec<i64> = rows(Log::Objects).iter().filter(is_of_it).map(|row| row.time).collect();
+            assert_eq!(changes, [spike.changed(), spike.to]);
+            assert!((60..180).contains(&(spike.from - spike.changed())));
         }
     }
 
