@@ -887,7 +887,7 @@ fn a_ledger_of_the_fourth_version_migrates_as_it_was() {
     let before = KEPT.map(|sql| rows(&old, sql));
     let (log, seen) = ("SELECT * FROM log ORDER BY id", "SELECT * FROM seen ORDER BY log, first");
     let (log_before, seen_before) = (rows(&old, log), rows(&old, seen));
-    assert!(before[0].len() > 10 && !seen_before.is_empty());
+    assert!(!before[0].is_empty() && log_before.len() == 3);
     drop(old);
     let mut options = options(folder.path());
     options.foreign = ForeignLedger::Adopt;
