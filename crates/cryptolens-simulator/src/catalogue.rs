@@ -212,7 +212,7 @@ impl Catalogue {
     /// True for every fourth license of a product, the first one included: past its expiry date, and in
     /// use all the same, as long as the product does not refuse such licenses.
     pub(crate) fn is_expired(&self, key: u32) -> bool {
-        (key - self.keys_of(self.key(key).product).start) % 4 == 0
+        (key - self.keys_of(self.key(key).product).start).is_multiple_of(4)
     }
 
     /// The same request by a machine of an expired license next to its own.
