@@ -573,6 +573,9 @@ def through_everything(exporter, world, databases, flaky, targets, folder, victo
     # The receivers are down, one of them for good: it starts again over its disk.
     flaky.down = True
     if "victoria" in databases:
+        if options.long:
+            # It says yes to samples that it writes to its disk within five seconds, and loses these when it is killed.
+            time.sleep(8)
         databases["victoria"].stop(signal.SIGKILL if options.long else signal.SIGTERM)
     for _ in range(options.steps):
         world.forward(5 * MINUTE)

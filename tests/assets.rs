@@ -36,7 +36,7 @@ fn the_chart_carries_the_same_rules_and_dashboards() {
         assert_eq!(read(&path), read(copy), "run scripts/sync-chart");
         names.insert(name);
     }
-    assert_eq!(names.len(), 5);
+    assert_eq!(names.len(), 6);
     let copies = std::fs::read_dir(root().join(CHART).join("files/dashboards")).unwrap();
     let copies: BTreeSet<_> = copies.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, copies, "run scripts/sync-chart");
