@@ -2,7 +2,7 @@
 //!
 //! They hold personal data: whoever writes them replaces what names somebody first.
 
-use crate::cryptolens::row::{as_is, log_row, positive};
+use crate::cryptolens::row::{as_is, given_text, log_row, positive};
 
 log_row! {
     /// A row of the Web API Log.
@@ -59,11 +59,6 @@ log_row! {
         data: Option<String> = "data" as Text by given_text,
     }
     others in extra
-}
-
-/// An empty text is the same as none.
-fn given_text(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

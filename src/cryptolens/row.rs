@@ -155,6 +155,11 @@ pub(crate) fn positive(time: Option<i64>) -> Option<i64> {
     time.filter(|seconds| *seconds > 0)
 }
 
+/// Keeps a text; an empty one is the same as none.
+pub(crate) fn given_text(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
 /// Keeps a product id; a row that names no product has 0.
 pub(crate) fn product(id: Option<i64>) -> i64 {
     id.unwrap_or(0)

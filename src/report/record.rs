@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cryptolens::row::{as_is, log_row, positive, product};
+use crate::cryptolens::row::{as_is, given_text, log_row, positive, product};
 
 log_row! {
     /// A row of the Web API Log (vendor page V3/model/WebAPILog).
@@ -13,13 +13,13 @@ log_row! {
     #[serde(rename_all = "camelCase")]
     pub(super) struct RequestRecord of WebApi at time {
         product_id: i64 = "productId" as Int by product,
-        key: Option<String> = "key" as Text by given,
-        ip: Option<String> = "ip" as Text by given,
+        key: Option<String> = "key" as Text by given_text,
+        ip: Option<String> = "ip" as Text by given_text,
         /// Unix seconds.
         time: Option<i64> = "time" as Int by positive,
         state: Option<i64> = "state" as Int by as_is,
-        machine_code: Option<String> = "machineCode" as Text by given,
-        friendly_name: Option<String> = "friendlyName" as Text by given,
+        machine_code: Option<String> = "machineCode" as Text by given_text,
+        friendly_name: Option<String> = "friendlyName" as Text by given_text,
         /// Unix seconds; none where the row has no lease.
         floating_expires: Option<i64> = "floatingExpires" as Int by positive,
         do_int_value: Option<i64> = "doIntValue" as Int by as_is,
@@ -33,12 +33,12 @@ log_row! {
     #[derive(Debug, Clone, PartialEq, Eq, Default)]
     pub(super) struct CountedRequest of WebApi at time {
         product_id: i64 = "productId" as Int by product,
-        key: Option<String> = "key" as Text by given,
+        key: Option<String> = "key" as Text by given_text,
         /// Unix seconds.
         time: Option<i64> = "time" as Int by positive,
         state: Option<i64> = "state" as Int by as_is,
-        machine_code: Option<String> = "machineCode" as Text by given,
-        friendly_name: Option<String> = "friendlyName" as Text by given,
+        machine_code: Option<String> = "machineCode" as Text by given_text,
+        friendly_name: Option<String> = "friendlyName" as Text by given_text,
     }
 }
 
@@ -47,12 +47,12 @@ log_row! {
     #[derive(Debug, Clone, PartialEq, Eq, Default)]
     pub(super) struct SeenRequest of WebApi at time {
         product_id: i64 = "productId" as Int by product,
-        key: Option<String> = "key" as Text by given,
-        ip: Option<String> = "ip" as Text by given,
+        key: Option<String> = "key" as Text by given_text,
+        ip: Option<String> = "ip" as Text by given_text,
         /// Unix seconds.
         time: Option<i64> = "time" as Int by positive,
         state: Option<i64> = "state" as Int by as_is,
-        machine_code: Option<String> = "machineCode" as Text by given,
+        machine_code: Option<String> = "machineCode" as Text by given_text,
     }
 }
 
@@ -73,17 +73,17 @@ log_row! {
     #[serde(rename_all = "camelCase")]
     pub(super) struct EventRecord of Events at time {
         product_id: i64 = "productId" as Int by product,
-        key: Option<String> = "key" as Text by given,
-        machine_code: Option<String> = "machineCode" as Text by given,
-        feature_name: Option<String> = "featureName" as Text by given,
-        event_name: Option<String> = "eventName" as Text by given,
+        key: Option<String> = "key" as Text by given_text,
+        machine_code: Option<String> = "machineCode" as Text by given_text,
+        feature_name: Option<String> = "featureName" as Text by given_text,
+        event_name: Option<String> = "eventName" as Text by given_text,
         /// In the unit that the API gives.
         value: Option<i64> = "value" as Int by as_is,
-        currency: Option<String> = "currency" as Text by given,
+        currency: Option<String> = "currency" as Text by given_text,
         /// Unix seconds.
         time: Option<i64> = "time" as Int by positive,
         /// The text that the application sent, mostly JSON.
-        metadata: Option<String> = "metadata" as Text by given,
+        metadata: Option<String> = "metadata" as Text by given_text,
     }
 }
 
@@ -98,15 +98,10 @@ log_row! {
         resource_action: Option<i64> = "resourceAction" as Int by as_is,
         affected_object_id: Option<i64> = "affectedObjectId" as Int by as_is,
         object_owner_user_id: Option<i64> = "objectOwnerUserId" as Int by as_is,
-        performed_by_user_id: Option<String> = "performedByUserId" as Text by given,
+        performed_by_user_id: Option<String> = "performedByUserId" as Text by given_text,
         /// JSON: the object when it was made, `{field: [old, new]}` when it was changed.
-        data: Option<String> = "data" as Text by given,
+        data: Option<String> = "data" as Text by given_text,
     }
-}
-
-/// An empty text is the same as none.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
