@@ -143,11 +143,11 @@ async fn truth_over_http_is_the_truth_in_process() {
     let middle = START + 7 * DAY;
     let at_middle = web_api_log(&running, &format!("Limit=1&Time={{\"gte\":{middle}}}")).await[0];
     let (_, body) = control(&running, "GET", &format!("truth?log=web_api&up_to_id={at_middle}"), "").await;
-    let told: Value = serde_json::from_str(&body).unwrap();
+    let listed: Value = serde_json::from_str(&body).unwrap();
     let truth = running.simulator.truth(Log::WebApi, Some(at_middle));
-    assert_eq!(told["web_api"]["rows"], truth.rows);
-    assert_eq!(told["web_api"]["highest_id"], at_middle);
-    let states = told["web_api"]["states"].as_array().unwrap();
+    assert_eq!(listed["web_api"]["rows"], truth.rows);
+    assert_eq!(listed["web_api"]["highest_id"], at_middle);
+    let states = listed["web_api"]["states"].as_array().unwrap();
     let total: u64 = states.iter().map(|entry| entry["rows"].as_u64().unwrap()).sum();
     assert_eq!(total, truth.rows);
     let (_, body) = control(&running, "GET", "truth", "").await;
@@ -377,13 +377,16 @@ async fn a_spike_fails_activations_of_one_product_for_a_while() {
     let spike = json!({ "product": 4021, "seconds": 300, "failure_share": 0.9 });
     let (status, body) = control(&running, "POST", "spike", &spike).await;
     assert_eq!(status, 200);
-    let failures = serde_json::from_str::<Value>(&body).unwrap()["failures"].as_u64().unwrap();
+    let started: Value = serde_json::from_str(&body).unwrap();
+    let failures = started["failures"].as_u64().unwrap();
     assert!(failures > 15, "{failures}");
+    assert_eq!((started["product"].as_i64(), started["from"].as_i64()), (Some(4021), Some(now + 1)));
     assert_eq!(running.simulator.truth(Log::WebApi, None), quiet, "nothing has happened yet");
     running.simulator.freeze(Some(now + 301));
-    let told = |rows: &BTreeMap<(i64, Option<i64>), u64>| rows.get(&(4021, Some(2020))).copied().unwrap_or(0);
+    let failed =
+        |rows: &BTreeMap<(i64, Option<i64>), u64>| rows.get(&(4021, Some(2020))).copied().unwrap_or(0);
     let after = running.simulator.truth(Log::WebApi, None);
-    assert!(told(&after.states) - told(&quiet.states) >= failures);
+    assert!(failed(&after.states) - failed(&quiet.states) >= failures);
 
     let rows: Vec<WebApiRow> = read_all(&client(&running)).await;
     assert!(rows.windows(2).all(|pair| pair[0].id < pair[1].id));
@@ -392,6 +395,62 @@ async fn a_spike_fails_activations_of_one_product_for_a_while() {
     assert_eq!(refused(spike), SpikeError::UnknownProduct(1));
     assert_eq!(refused(Spike { product: None, seconds: 0, ..spike }), SpikeError::BadLength);
     assert_eq!(refused(Spike { product: None, failure_share: 1.5, ..spike }), SpikeError::BadShare);
+}
+
+/// The whole story of a spike that is started at run time: who is locked out, who is not, and the
+/// change before it.
+#[tokio::test]
+async fn a_spike_locks_out_the_expired_licenses_of_its_product() {
+    const LENGTH: i64 = 1800;
+    let traffic = Options { start: START + 14 * DAY, requests_per_minute: 15.0, ..two_weeks() };
+    let running = running(traffic).await;
+    let (simulator, now) = (&running.simulator, running.simulator.now());
+    let rows = |log: Log| -> Vec<Value> {
+        simulator.rows_as_lines(log).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let product = simulator.products()[0].id;
+    let is_request_of_it = |row: &&Value| row["productId"] == product;
+    let before: Vec<Value> = rows(Log::WebApi);
+    let spike = Spike { product: None, seconds: u32::try_from(LENGTH).unwrap(), failure_share: 0.6 };
+    let incident = simulator.spike(spike).unwrap().incident;
+    assert_eq!((incident.product_id, incident.from, incident.to), (product, now + 1, now + 1 + LENGTH));
+    assert_eq!(rows(Log::WebApi), before, "what was visible once stays as it was");
+    let changes = |rows: Vec<Value>| -> Vec<(i64, String)> {
+        let data = |row: &Value| (row["created"].as_i64().unwrap(), row["data"].as_str().unwrap().to_owned());
+        let latest = rows.iter().filter(|row| row["affectedObjectId"] == product).map(data);
+        latest.filter(|(time, data)| *time >= now - 300 && data.contains("BlockExpired")).collect()
+    };
+    let blocked = (incident.changed, r#"{"BlockExpiredLicenses":[false,true]}"#.to_owned());
+    assert!((60..180).contains(&(incident.from - incident.changed)));
+    assert_eq!(
+        changes(rows(Log::Objects)),
+        std::slice::from_ref(&blocked),
+        "at once, with a time before the spike"
+    );
+
+    simulator.freeze(Some(now + 2 * LENGTH));
+    let undone = (incident.to, r#"{"BlockExpiredLicenses":[true,false]}"#.to_owned());
+    assert_eq!(changes(rows(Log::Objects)), [blocked, undone]);
+    let requests = rows(Log::WebApi);
+    let outcome = |row: &Value| row["state"].as_i64().unwrap() / 10 % 10;
+    let (mut of_expired, mut others) = (BTreeMap::<&str, u64>::new(), 0);
+    let is_in = |row: &&Value| (incident.from..incident.to).contains(&row["time"].as_i64().unwrap());
+    for row in requests.iter().filter(is_request_of_it).filter(is_in) {
+        let key = row["key"].as_str().unwrap();
+        if incident.keys.iter().any(|expired| expired == key) {
+            assert_ne!(outcome(row), 1, "{row}");
+            *of_expired.entry(key).or_default() += u64::from(row["state"] == 2020);
+        } else {
+            others += u64::from(outcome(row) == 1);
+        }
+    }
+    assert_eq!(of_expired.len(), incident.keys.len());
+    assert!(of_expired.values().all(|failures| *failures >= 2), "{of_expired:?}");
+    assert!(others >= 2, "{others}");
+    // They come back after the spike.
+    let is_after = |row: &&Value| row["time"].as_i64().unwrap() > incident.to && outcome(row) == 1;
+    let mut back = requests.iter().filter(is_request_of_it).filter(is_after);
+    assert!(back.any(|row| incident.keys.iter().any(|key| row["key"] == **key)));
 }
 
 #[tokio::test]
@@ -422,13 +481,13 @@ async fn whatever_is_personal_carries_a_canary() {
     );
 }
 
-/// What a page of thirty handmade rows becomes.
+/// The result of reading a page of thirty handmade rows.
 enum Expected {
     Error(&'static str),
     Rows(fn(&[i64]) -> bool),
     /// The page with one more row, of which the client makes this.
     OneMore(fn(&Page<WebApiRow>) -> bool),
-    /// What the client makes of it is for the client's tests.
+    /// The client's tests cover it.
     OwnTest,
 }
 
@@ -567,7 +626,7 @@ fn set(running: &Running, fault: Fault) {
     running.simulator.set_faults(vec![fault]);
 }
 
-/// What is visible under a fault, and then under none.
+/// The ids that are visible with this form.
 async fn seen(running: &Running, form: &str) -> Vec<i64> {
     web_api_log(running, &format!("Limit=1000&{form}")).await
 }
@@ -725,7 +784,7 @@ async fn a_connection_is_given_up_without_notice() {
         assert!(head.starts_with("http/1.1 200") && !head.contains("connection: close"), "{head}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
-        // What was still to be read of the first answer, and then the end.
+        // The rest of the first answer, and then the end.
         let _ = stream.read_to_end(&mut rest).await;
         assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1"), "the second is not answered");
     }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
-use cryptolens_simulator::{InventedTexts, Options};
+use cryptolens_simulator::{AggregateOptions, InventedTexts, Options};
 
 use super::failure::CommandFailure;
 use crate::config::setting::Setting;
@@ -57,6 +57,7 @@ fn options(sources: &mut Sources<'_>) -> Option<(SocketAddr, Options)> {
         key_lock: key_lock?,
         faults: faults.unwrap_or_default(),
         identities: InventedTexts::Canaries,
+        aggregates: AggregateOptions::default(),
     };
     Some((address?, options))
 }

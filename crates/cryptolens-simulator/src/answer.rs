@@ -13,11 +13,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::aggregates::daily_aggregates;
 use crate::catalogue::{Catalogue, Key, PRODUCTS, Product};
 use crate::log::Log;
 use crate::method::Method;
 use crate::query::{BadParameter, PageQuery, Parameters, read_event};
-use crate::row::{Fields, Row, WebApiFields};
+use crate::row::{Fields, Row, SeatMembers, WebApiFields};
 use crate::store::{Direction, IdRange, View};
 use crate::{LicenseTerms, Shared};
 
@@ -152,6 +153,7 @@ fn understood(
         Method::RegisterEvent => Reply::Event(read_event(parameters)?),
         Method::GetKeys => get_keys(simulator, parameters, now)?,
         Method::GetCustomers => Reply::Body(customers(simulator)),
+        Method::GetDailyAggregates => Reply::Body(daily_aggregates(simulator, parameters, now)?),
         _ => get_key(simulator, parameters, now)?,
     })
 }
@@ -289,8 +291,12 @@ fn get_key(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Repl
     let with_metadata = parameters.flag("metadata")?;
     let signed = parameters.flag("sign")? && parameters.integer("signmethod")? == Some(1);
     let mut license = license(simulator, product_id, index, key, &seats, now);
+    let mut used = seats.len();
     if let Some(details) = details {
         details.write(&mut license, &simulator.catalogue);
+        let machines = added_seats(simulator, (product_id, text), interval, now);
+        used = machines.len();
+        license["activatedMachines"] = machines.into();
     }
     let license = if signed {
         // The vendor's SDKs decode this form. It has no signature: only the vendor can make one.
@@ -300,8 +306,8 @@ fn get_key(simulator: &Shared, parameters: &Parameters, now: i64) -> Result<Repl
     };
     let metadata = with_metadata.then(|| {
         json!({
-            "activatedMachines": seats.len(),
-            "usedFloatingMachines": seats.len(),
+            "activatedMachines": used,
+            "usedFloatingMachines": used,
             "licenseStatus": {
                 "isValid": true, "reasonForInvalidity": 0, "trial": false, "timeLimited": false, "timeLeft": null,
             },
@@ -434,6 +440,32 @@ fn license(
         license[format!("f{feature}")] = (feature == 1).into();
     }
     license
+}
+
+/// The machines that hold a seat of an added license, by the rows that were added for its key: the row
+/// with the highest id of each machine.
+fn added_seats(
+    simulator: &Shared,
+    (product_id, key): (i64, &str),
+    interval: Option<i64>,
+    now: i64,
+) -> Vec<Value> {
+    let mut latest: BTreeMap<String, (i64, SeatMembers)> = BTreeMap::new();
+    let store = simulator.log(Log::WebApi);
+    store.scan(IdRange::ALL, Direction::Descending, store.view(now), |row| {
+        if let Some(seat) = row.added_seat()
+            && (seat.product_id, &*seat.key) == (product_id, key)
+        {
+            latest.entry(seat.machine.clone()).or_insert((row.time, seat.clone()));
+        }
+        ControlFlow::Continue(())
+    });
+    let held = latest.into_iter().filter_map(|(machine, (time, seat))| {
+        let lease = interval.map(|interval| time + interval).or(seat.expires);
+        let expires = lease.filter(|expires| seat.state != 6011 && *expires > now)?;
+        Some(json!({ "mid": format!("floating:{machine}"), "time": time, "floatingExpires": expires }))
+    });
+    held.collect()
 }
 
 /// The machines that hold a seat of the key, with the time of their last heartbeat. Does not look at

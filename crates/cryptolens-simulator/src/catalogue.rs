@@ -209,8 +209,8 @@ impl Catalogue {
         self.keys_by_product[product].clone()
     }
 
-    /// True for every fourth license of a product, the first one included: past its expiry date, and in
-    /// use all the same, as long as the product does not refuse such licenses.
+    /// True for every fourth license of a product, the first one included: past its expiry date,
+    /// and in use all the same, as long as the product does not refuse such licenses.
     pub(crate) fn is_expired(&self, key: u32) -> bool {
         (key - self.keys_of(self.key(key).product).start).is_multiple_of(4)
     }

@@ -23,7 +23,8 @@ const INDEX: &str = "\
 A stand-in for the Cryptolens Web API, with invented customers.
 
   /api/ai/GetWebAPILog, /api/ai/GetEvents, /api/ai/GetObjectLog, /api/ai/RegisterEvent,
-  /api/product/GetProducts, /api/key/GetKey
+  /api/ai/GetDailyAggregates, /api/product/GetProducts, /api/product/GetKeys, /api/key/GetKey,
+  /api/customer/GetCustomers
       as at the vendor; any token will do unless --token is given
 
   GET    /simulator/truth?log=&up_to_id=   what a client should have counted by now
@@ -32,7 +33,8 @@ A stand-in for the Cryptolens Web API, with invented customers.
   POST   /simulator/batch                  adds ordinary rows with times of their own, which show up in no order:
                                            {\"log\":\"events\",\"rows\":300,\"time_offset\":-432000,\"visible_in\":0,\"spread\":4}
   GET    /simulator/requests               requests so far, by method
-  POST   /simulator/spike                  failures from now on: {\"product\":3349,\"seconds\":300,\"failure_share\":0.5}
+  POST   /simulator/spike                  locks the expired licenses of a product out from now on, and changed it before:
+                                           {\"product\":3349,\"seconds\":300,\"failure_share\":0.5}
   GET    /simulator/clock                  the simulator's time
   PUT    /simulator/clock                  stops traffic or lets it go on: {\"frozen\":true,\"at\":null}
   GET    /simulator/faults                 what goes wrong
@@ -177,9 +179,13 @@ async fn requests(State(simulator): State<Simulator>) -> Response<Body> {
 
 async fn spike(State(simulator): State<Simulator>, body: Bytes) -> Result<Response<Body>, Refused> {
     let spike: Spike = read(&body)?;
-    let failures =
+    let started =
         blocking(move || simulator.spike(spike)).await?.map_err(|error| Refused(error.to_string()))?;
-    Ok(json_reply(&json!({ "failures": failures })))
+    let incident = started.incident;
+    Ok(json_reply(&json!({
+        "failures": started.failures, "product": incident.product_id, "changed": incident.changed,
+        "from": incident.from, "to": incident.to,
+    })))
 }
 
 async fn clock(State(simulator): State<Simulator>) -> Response<Body> {

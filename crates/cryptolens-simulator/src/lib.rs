@@ -13,6 +13,7 @@
 //! The crate imports nothing of the exporter and has its own types and tables, even where both
 //! write down the same documentation, so that the two cannot share a mistake.
 
+mod aggregates;
 mod answer;
 mod catalogue;
 mod clock;
@@ -44,7 +45,7 @@ pub use catalogue::CANARIES;
 pub use faults::{Fault, FaultError, FaultKind, kinds_help};
 pub use log::Log;
 pub use method::{Method, UnknownMethod};
-pub use options::{InventedTexts, Options};
+pub use options::{AggregateOptions, InventedTexts, Options, UnloggedRequest};
 pub use server::{Running, SimulatorError, run, start};
 pub use truth::Truth;
 
@@ -53,7 +54,7 @@ use clock::Clock;
 use faults::FaultSet;
 use query::Parameters;
 use random::{Random, hash_of};
-use row::{Row, ordinary_members, ordinary_row};
+use row::{Fields, Row, ordinary_members, ordinary_row};
 use store::{Direction, IdRange, LogStore, View};
 use traffic::{Generator, Plan, SpikeSpan};
 
@@ -62,6 +63,7 @@ const CHANGES_PER_REQUEST: f64 = 1.0 / 60.0;
 /// A spike writes all its rows when it is started.
 const LONGEST_SPIKE: u32 = 86_400;
 const LARGEST_BATCH: u32 = 100_000;
+const WEEK: i64 = 7 * traffic::DAY;
 /// Requests that are kept to be looked at.
 const KEPT_REQUESTS: usize = 1000;
 
@@ -86,7 +88,8 @@ struct Shared {
     spikes: AtomicU64,
 }
 
-/// Failures to add to live traffic.
+/// An incident to add to live traffic: the product was changed one to three minutes ago, and its
+/// expired licenses are locked out from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spike {
@@ -131,8 +134,7 @@ impl LicenseTerms {
     }
 }
 
-/// A failure spike that follows from the seed: expired licenses are locked out of a product, because it
-/// was changed.
+/// A failure spike: expired licenses are locked out of a product, because it was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedIncident {
     /// The product whose activations fail.
@@ -145,6 +147,15 @@ pub struct PlannedIncident {
     pub changed: i64,
     /// The license keys that are locked out.
     pub keys: Vec<String>,
+}
+
+/// A failure spike that was started at run time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartedSpike {
+    /// How many failures it adds to those of the usual traffic.
+    pub failures: usize,
+    /// Whom it locks out, and when.
+    pub incident: PlannedIncident,
 }
 
 /// Rows that are added all at once, with times of their own: events that an application registers
@@ -265,11 +276,12 @@ impl Simulator {
         self.shared.log(log).append(rows, now, visible_at.unwrap_or(now))
     }
 
-    /// Lets activations of a product fail from now on; returns how many failures that will be.
+    /// Lets activations of expired licenses of a product fail from now on. The Object Log shows at
+    /// once that the product was changed a minute or two ago, and at the end that this was undone.
     ///
     /// # Errors
     /// [`SpikeError`].
-    pub fn spike(&self, spike: Spike) -> Result<usize, SpikeError> {
+    pub fn spike(&self, spike: Spike) -> Result<StartedSpike, SpikeError> {
         let product = match spike.product {
             None => 0,
             Some(id) => {
@@ -285,14 +297,38 @@ impl Simulator {
         let shared = &self.shared;
         let number = shared.spikes.fetch_add(1, Ordering::Relaxed);
         let mut random = Random::for_stream(&[shared.options.seed, 0x59, number]);
-        // What lies behind the clock may have been read already.
-        let from = self.now() + 1;
-        let span = traffic::SpikeSpan { product, from, to: from + i64::from(spike.seconds) };
         let rate = shared.options.requests_per_minute;
-        let drafts = traffic::spike_drafts(span, spike.failure_share, rate, &shared.catalogue, &mut random);
-        let count = drafts.len();
-        shared.web_api.insert_drafts(drafts);
-        Ok(count)
+        let (span, failures) = shared.web_api.begin_spike(|| {
+            // Seconds behind the clock may have been read already.
+            let from = self.now().saturating_add(1);
+            let span = SpikeSpan { product, from, to: from.saturating_add(i64::from(spike.seconds)) };
+            let drafts =
+                traffic::spike_drafts(span, spike.failure_share, rate, &shared.catalogue, &mut random);
+            (span, drafts)
+        });
+        let [change, undone] = span.changes();
+        let now = self.now();
+        // Its id is the next one, so that a reader finds it wherever it stands.
+        shared.objects.insert_new(now, |id| Row {
+            id,
+            time: change.time,
+            visible_at: now,
+            fields: change.fields,
+        });
+        shared.objects.insert_drafts(vec![undone]);
+        Ok(StartedSpike { failures, incident: self.incident(span) })
+    }
+
+    fn incident(&self, spike: SpikeSpan) -> PlannedIncident {
+        let catalogue = &self.shared.catalogue;
+        let expired = catalogue.keys_of(spike.product).filter(|key| catalogue.is_expired(*key));
+        PlannedIncident {
+            product_id: PRODUCTS[spike.product].id,
+            from: spike.from,
+            to: spike.to,
+            changed: spike.changed(),
+            keys: expired.map(|key| catalogue.key(key).text.clone()).collect(),
+        }
     }
 
     /// The products of the vendor, the most popular one first.
@@ -303,12 +339,26 @@ impl Simulator {
         products.iter().map(|product| SoldProduct { id: product.id, name: product.name }).collect()
     }
 
-    /// The floating license whose machines outnumber its seats the most: one that an audit of seats
-    /// has something to say about.
+    /// The floating license that refused the most requests in the last week: one that an audit of
+    /// seats has something to say about. If none refused any, the one whose machines outnumber its
+    /// seats the most.
     #[must_use]
     pub fn crowded_license(&self) -> License {
-        let key = self.shared.catalogue.crowded_key();
-        License { product: PRODUCTS[key.product].id, key: key.text.clone() }
+        let Shared { catalogue, web_api, .. } = &*self.shared;
+        let now = self.now();
+        let mut refused: BTreeMap<u32, u64> = BTreeMap::new();
+        web_api.scan(IdRange::ALL, Direction::Descending, View::ever(now), |row| {
+            if let Fields::WebApi(fields) = &row.fields
+                && fields.state == traffic::NO_FREE_SEAT
+                && row.time > now - WEEK
+            {
+                *refused.entry(fields.key).or_default() += 1;
+            }
+            ControlFlow::Continue(())
+        });
+        let most = refused.into_iter().max_by_key(|&(_, requests)| requests);
+        let key = most.map_or_else(|| catalogue.crowded_key(), |(key, _)| catalogue.key(key));
+        License { product: catalogue.product_of(key).id, key: key.text.clone() }
     }
 
     /// Adds ordinary rows whose times and visibility are independent of each other and of now;
@@ -387,20 +437,9 @@ impl Simulator {
     /// licenses out.
     #[must_use]
     pub fn planned_incidents(&self, from: i64, to: i64) -> Vec<PlannedIncident> {
-        let catalogue = &self.shared.catalogue;
-        let plan = |spike: SpikeSpan| PlannedIncident {
-            product_id: PRODUCTS[spike.product].id,
-            from: spike.from,
-            to: spike.to,
-            changed: spike.changed(),
-            keys: catalogue
-                .keys_of(spike.product)
-                .filter(|key| catalogue.is_expired(*key))
-                .map(|key| catalogue.key(key).text.clone())
-                .collect(),
-        };
+        let spikes = traffic::planned_spikes(self.shared.options.seed, from, to);
         let mut planned: Vec<PlannedIncident> =
-            traffic::planned_spikes(self.shared.options.seed, from, to).into_iter().map(plan).collect();
+            spikes.into_iter().map(|spike| self.incident(spike)).collect();
         planned.sort_by_key(|incident| incident.from);
         planned
     }
@@ -467,5 +506,36 @@ impl Requests {
         let methods =
             Method::ALL.into_iter().map(|method| (method.name(), count(&self.by_method[method as usize])));
         methods.chain([("redirected", count(&self.redirected))]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The machines beyond the seats say little: most of them may never work on the same day.
+    #[test]
+    fn the_crowded_license_has_refused_requests_whatever_the_seed() {
+        let start = 1_767_225_600;
+        for seed in 0..10 {
+            let simulator =
+                Simulator::new(Options { start, requests_per_minute: 15.0, ..Options::new(seed) });
+            simulator.freeze(Some(start + WEEK));
+            let License { product, key } = simulator.crowded_license();
+            let (index, _) = simulator.shared.catalogue.find_key(product, &key).unwrap();
+            let mut refused = 0;
+            simulator.shared.web_api.scan(
+                IdRange::ALL,
+                Direction::Ascending,
+                View::ever(start + WEEK),
+                |row| {
+                    if let Fields::WebApi(fields) = &row.fields {
+                        refused += u64::from(fields.key == index && fields.state == 2024);
+                    }
+                    ControlFlow::Continue(())
+                },
+            );
+            assert!(refused > 0, "seed {seed}: {key} refused nothing");
+        }
     }
 }

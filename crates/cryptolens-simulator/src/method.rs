@@ -25,13 +25,15 @@ pub enum Method {
     GetKeys,
     /// The vendor's customers.
     GetCustomers,
+    /// The vendor's own daily counts of the Web API Log.
+    GetDailyAggregates,
     /// Adds a row to the Events Log.
     RegisterEvent,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Method; 8] = [
+    pub const ALL: [Method; 9] = [
         Method::GetWebApiLog,
         Method::GetEvents,
         Method::GetObjectLog,
@@ -39,6 +41,7 @@ impl Method {
         Method::GetKey,
         Method::GetKeys,
         Method::GetCustomers,
+        Method::GetDailyAggregates,
         Method::RegisterEvent,
     ];
 
@@ -52,6 +55,7 @@ impl Method {
             Method::GetKey => "GetKey",
             Method::GetKeys => "GetKeys",
             Method::GetCustomers => "GetCustomers",
+            Method::GetDailyAggregates => "GetDailyAggregates",
             Method::RegisterEvent => "RegisterEvent",
         }
     }
@@ -96,7 +100,7 @@ impl fmt::Display for Method {
 /// The name of a method that the simulator does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no method {0:?}; there are GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, RegisterEvent"
+    "no method {0:?}; there are GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, GetDailyAggregates, RegisterEvent"
 )]
 pub struct UnknownMethod(String);
 

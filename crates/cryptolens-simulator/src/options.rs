@@ -20,6 +20,41 @@ pub enum InventedTexts {
     Lifelike,
 }
 
+/// How the vendor's own daily counts are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregateOptions {
+    /// Rows that became visible within this time are not counted yet; whole seconds.
+    pub lag: Duration,
+    /// Keys that are marked as test, whose rows are left out.
+    pub excluded_keys: Vec<String>,
+    /// How many hours before the day in UTC a day begins.
+    pub day_offset_hours: i32,
+    /// Requests that are counted and that the log never shows.
+    pub unlogged: Vec<UnloggedRequest>,
+}
+
+/// A request that the vendor counted and its log lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnloggedRequest {
+    /// The product.
+    pub product: i64,
+    /// Unix seconds.
+    pub time: i64,
+    /// The state code.
+    pub state: i64,
+}
+
+impl Default for AggregateOptions {
+    fn default() -> Self {
+        Self {
+            lag: Duration::from_secs(30 * 60),
+            excluded_keys: Vec::new(),
+            day_offset_hours: 0,
+            unlogged: Vec::new(),
+        }
+    }
+}
+
 /// Options of a simulator. The traffic is a pure function of the first six settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -48,6 +83,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// The form of personal and secret texts.
     pub identities: InventedTexts,
+    /// The vendor's own daily counts.
+    pub aggregates: AggregateOptions,
 }
 
 impl Options {
@@ -67,6 +104,7 @@ impl Options {
             key_lock: false,
             faults: Vec::new(),
             identities: InventedTexts::default(),
+            aggregates: AggregateOptions::default(),
         }
     }
 

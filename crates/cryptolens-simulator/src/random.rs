@@ -113,8 +113,8 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// The first outputs of SplitMix64 from state 0, as published with the algorithm. A history that
-    /// was simulated once must be the same after every change of this module.
+    /// The first outputs of SplitMix64 from state 0, as published with the algorithm. A history
+    /// that was simulated once must be the same after every change of this module.
     #[test]
     fn the_generator_is_splitmix64() {
         let mut random = Random { state: 0 };

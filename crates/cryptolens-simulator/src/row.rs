@@ -74,6 +74,30 @@ pub(crate) struct AppendedFields {
     has_id: bool,
     product_id: Option<i64>,
     state: Option<i64>,
+    seat: Option<SeatMembers>,
+}
+
+/// The part of an added row about a floating seat.
+#[derive(Debug, Clone)]
+pub(crate) struct SeatMembers {
+    pub(crate) product_id: i64,
+    pub(crate) state: i64,
+    pub(crate) key: String,
+    pub(crate) machine: String,
+    /// The end of the lease; `None` where there is none.
+    pub(crate) expires: Option<i64>,
+}
+
+impl SeatMembers {
+    fn of(members: &Members) -> Option<SeatMembers> {
+        Some(SeatMembers {
+            product_id: members.product_id?,
+            state: members.state.filter(|state| matches!(state, 2014 | 2015 | 6011))?,
+            key: members.key.clone()?,
+            machine: members.machine_code.clone()?,
+            expires: members.floating_expires,
+        })
+    }
 }
 
 impl Row {
@@ -90,6 +114,7 @@ impl Row {
                 has_id: members.id.is_some(),
                 product_id: members.product_id,
                 state: members.state,
+                seat: SeatMembers::of(&members),
                 raw: raw.into(),
             })),
         }
@@ -104,7 +129,8 @@ impl Row {
     /// The same row, served with other bytes in place of its JSON.
     pub(crate) fn disguised(mut self, bytes: Vec<u8>) -> Row {
         if let Fields::Appended(fields) = &self.fields {
-            self.fields = Fields::Appended(Arc::new(AppendedFields { raw: bytes.into(), ..**fields }));
+            let seat = fields.seat.clone();
+            self.fields = Fields::Appended(Arc::new(AppendedFields { raw: bytes.into(), seat, ..**fields }));
         }
         self
     }
@@ -137,6 +163,12 @@ struct Members {
     product_id: Option<i64>,
     #[serde(deserialize_with = "whole_number")]
     state: Option<i64>,
+    #[serde(deserialize_with = "whole_number")]
+    floating_expires: Option<i64>,
+    #[serde(deserialize_with = "text")]
+    key: Option<String>,
+    #[serde(deserialize_with = "text")]
+    machine_code: Option<String>,
 }
 
 impl Members {
@@ -154,6 +186,7 @@ impl Members {
                 created: number("created"),
                 product_id: number("productId"),
                 state: number("state"),
+                ..Members::default()
             }
         })
     }
@@ -166,6 +199,11 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64
 }
 
 /// A whole number, also if it is written as text or with a fraction of zeros.
+/// The text of a member; `None` for anything else.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
 fn as_whole(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| {
@@ -342,6 +380,14 @@ impl Row {
             Fields::Event(fields) => Some(catalogue.product_of_key(fields.key).id),
             Fields::Object(_) => None,
             Fields::Appended(fields) => fields.product_id,
+        }
+    }
+
+    /// The part of an added row about a floating seat.
+    pub(crate) fn added_seat(&self) -> Option<&SeatMembers> {
+        match &self.fields {
+            Fields::Appended(fields) => fields.seat.as_ref(),
+            _ => None,
         }
     }
 

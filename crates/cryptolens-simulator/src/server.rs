@@ -151,7 +151,8 @@ async fn received(simulator: &Simulator, request: Request, reused: bool) -> Resu
         return Ok(Outgoing::not_found());
     }
     if path.starts_with("//") {
-        // What a client got that joined base and path with two slashes (cryptolens-nodejs issue 21).
+        // The vendor's answer to a client that joined base and path with two slashes
+        // (cryptolens-nodejs issue 21).
         return Ok(Outgoing::bad_gateway());
     }
     let Some(method) = Method::at_path(path) else { return Ok(Outgoing::not_found()) };
@@ -165,7 +166,8 @@ async fn received(simulator: &Simulator, request: Request, reused: bool) -> Resu
     simulator.shared.requests.count(method, &parameters);
     let number = simulator.shared.faults.number(method);
     let shared = simulator.shared.clone();
-    // The rows may have to be generated first, which takes longer than a task may keep others waiting.
+    // The rows may have to be generated first, which takes longer than a task may keep others
+    // waiting.
     let answered = tokio::task::spawn_blocking(move || {
         let now = shared.clock.now();
         let reply = answer::reply(&shared, method, &parameters, now);

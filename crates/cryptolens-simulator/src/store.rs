@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::random::hash_of;
 use crate::row::Row;
-use crate::traffic::{Draft, Generator, Plan};
+use crate::traffic::{Draft, Generator, Plan, SpikeSpan};
 
 /// Rows are added after the highest id up to this one, so that a row with an absurd id leaves room.
 const HIGHEST_ORDINARY_ID: i64 = 1 << 62;
@@ -140,11 +140,32 @@ impl Added {
 struct Generated {
     generator: Generator,
     rows: Vec<Row>,
+    /// Those that were started at run time. They change rows that nobody has seen.
+    spikes: Vec<SpikeSpan>,
 }
 
 impl Generated {
     fn advance(&mut self, time: i64) {
+        let generated = self.rows.len();
         self.generator.advance(time, &mut self.rows);
+        for spike in self.spikes.clone() {
+            self.lock_out(spike, generated);
+        }
+    }
+
+    /// Lets a spike change the rows from this position on.
+    fn lock_out(&mut self, spike: SpikeSpan, position: usize) {
+        let mut changed = self.rows.split_off(position);
+        let catalogue = self.generator.catalogue();
+        changed.retain_mut(|row| spike.lets_happen(row.time, &mut row.fields, catalogue));
+        self.rows.append(&mut changed);
+    }
+
+    /// Begins a spike that changes rows from its beginning on.
+    fn begin(&mut self, spike: SpikeSpan) {
+        let position = self.rows.partition_point(|row| row.time < spike.from);
+        self.lock_out(spike, position);
+        self.spikes.push(spike);
     }
 
     fn range(&self, range: IdRange, view: View) -> &[Row] {
@@ -191,6 +212,13 @@ impl Rows {
             id += 1;
         }
     }
+
+    fn insert_drafts(&mut self, drafts: Vec<Draft>) {
+        for draft in drafts {
+            let id = self.free_id(draft.time, 0);
+            self.added.insert(Row { id, time: draft.time, visible_at: draft.time, fields: draft.fields });
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -205,7 +233,8 @@ pub(crate) struct LogStore {
 impl LogStore {
     pub(crate) fn new(generator: Option<Generator>, retention: Option<i64>) -> Self {
         let plan = generator.as_ref().map(|generator| *generator.plan());
-        let generated = generator.map(|generator| Generated { generator, rows: Vec::new() });
+        let generated =
+            generator.map(|generator| Generated { generator, rows: Vec::new(), spikes: Vec::new() });
         Self { plan, retention, rows: RwLock::new(Rows { generated, added: Added::default() }) }
     }
 
@@ -258,11 +287,20 @@ impl LogStore {
 
     /// Adds rows that happen at run time; ids are chosen above all that is visible at their time.
     pub(crate) fn insert_drafts(&self, drafts: Vec<Draft>) {
+        self.write().insert_drafts(drafts);
+    }
+
+    /// Begins a spike with these failures. Both are made while nobody reads, so that they begin
+    /// after everything that was seen. Returns the spike and how many failures it has.
+    pub(crate) fn begin_spike(&self, make: impl FnOnce() -> (SpikeSpan, Vec<Draft>)) -> (SpikeSpan, usize) {
         let mut rows = self.write();
-        for draft in drafts {
-            let id = rows.free_id(draft.time, 0);
-            rows.added.insert(Row { id, time: draft.time, visible_at: draft.time, fields: draft.fields });
+        let (spike, failures) = make();
+        if let Some(generated) = &mut rows.generated {
+            generated.begin(spike);
         }
+        let count = failures.len();
+        rows.insert_drafts(failures);
+        (spike, count)
     }
 
     /// Whether a row with this id is in view.

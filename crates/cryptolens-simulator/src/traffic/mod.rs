@@ -1,10 +1,10 @@
 //! Traffic that looks like a real vendor's, generated forward in time.
 //!
 //! A log is written in steps of a fixed length. The rows of a step follow from the seed and the
-//! steps before it, so the log of a seed, start and rate is the same in every process, however often
-//! somebody looks. The ids of a second follow from the second: generated rows take the lower half of
-//! them, rows that are added at run time the upper half. A row with a higher id has a time that is
-//! not earlier; only its `visible_at` may be.
+//! steps before it, so the log of a seed, start and rate is the same in every process, however
+//! often somebody looks. The ids of a second follow from the second: generated rows take the lower
+//! half of them, rows that are added at run time the upper half. A row with a higher id has a time
+//! that is not earlier; only its `visible_at` may be.
 
 mod background;
 mod events;
@@ -19,6 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::log::Log;
 use crate::random::{Random, hash_of, unit_of};
 use crate::row::{Fields, Row};
+pub(crate) use sessions::NO_FREE_SEAT;
 use sessions::Sessions;
 pub(crate) use spikes::{SpikeSpan, planned_spikes, spike_drafts};
 
@@ -103,6 +104,10 @@ impl Generator {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
     }
 
     /// Whether the rows up to and including this time are generated.

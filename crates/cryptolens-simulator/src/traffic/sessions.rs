@@ -2,8 +2,8 @@
 //!
 //! The day of a key is simulated in time order with the key's seats, so the states 2014, 2015, 2024
 //! and 6011 are consistent: never more seats are held than the license has, except by overdraft. No
-//! seat is held over midnight UTC (sessions start after 01:00, and the longest lease is an hour), so
-//! each day stands alone.
+//! seat is held over midnight UTC (sessions start after 01:00, and the longest lease is an hour),
+//! so each day stands alone.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,7 +17,7 @@ use crate::row::{Fields, WebApiFields};
 
 const FLOATING_ACTIVATION: u16 = 2014;
 const FLOATING_OVERDRAFT: u16 = 2015;
-const NO_FREE_SEAT: u16 = 2024;
+pub(crate) const NO_FREE_SEAT: u16 = 2024;
 const FLOATING_RELEASE: u16 = 6011;
 
 const EARLIEST_START: i64 = 3600;
@@ -155,8 +155,8 @@ impl Sessions {
     }
 }
 
-/// The start and the end of a working day: most begin in the morning, some later, and last from half
-/// an hour to nine hours.
+/// The start and the end of a working day: most begin in the morning, some later, and last from
+/// half an hour to nine hours.
 fn working_hours(shift: i64, random: &mut Random) -> (i64, i64) {
     let begin = if random.chance(0.75) {
         7 * 3600 + random.between(0, 2 * 3600) + random.between(0, 2 * 3600)

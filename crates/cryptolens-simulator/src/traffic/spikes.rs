@@ -1,8 +1,8 @@
 //! Failure spikes: a product whose activations fail (2020) in numbers for a while.
 //!
-//! A few come each week at times that follow from the seed: somebody lets the product refuse
-//! expired licenses, and a minute or two later every machine of these is locked out, until the change
-//! is taken back. More can be started at run time; those add failures, and lock nobody out.
+//! Somebody lets the product refuse expired licenses, and a minute or two later every machine of
+//! these is locked out, until the change is taken back. A few come each week at times that follow
+//! from the seed; more can be started at run time, with as many failures as are asked for.
 
 use super::background::pick_user;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ const SPIKES_PER_WEEK: u64 = 3;
 /// Failures that a spike adds, as a multiple of the whole log's mean rate.
 const SPIKE_INTENSITY: f64 = 1.0;
 
-/// How long after the end of a planned spike its customers stay away, in seconds: nobody knows yet that
-/// it is over.
+/// How long after the end of a spike its customers stay away, in seconds: nobody knows yet that it
+/// is over.
 const AWAY: i64 = 120;
 
 /// Failures a minute of a spike that is started at run time.
@@ -36,43 +36,43 @@ pub(crate) struct SpikeSpan {
 }
 
 impl SpikeSpan {
-    /// When the change was made that a planned spike follows from: one to three minutes before it.
+    /// When the change was made that the spike follows from: one to three minutes before it.
     pub(crate) fn changed(self) -> i64 {
         let hash = hash_of(&[0xc4a6, self.from as u64]);
         self.from - 60 - (hash % 120) as i64
     }
 
-    /// Lets every request of an expired license fail, or not happen, while a planned spike lasts. One
-    /// that is not an activation says nothing of being locked out, and is left out.
-    fn lock_out(self, catalogue: &Catalogue, drafts: &mut Vec<Draft>) {
-        drafts.retain_mut(|draft| {
-            let Fields::WebApi(fields) = &mut draft.fields else { return true };
-            let is_meant = (self.from..self.to + AWAY).contains(&draft.time)
-                && catalogue.key(fields.key).product == self.product
-                && catalogue.is_expired(fields.key)
-                && fields.state / 10 % 10 == 1;
-            if !is_meant {
-                return true;
-            }
-            let is_activation = fields.state / 1000 == 2;
-            fields.state = FAILED_ACTIVATION;
-            fields.lease = 0;
-            is_activation && draft.time < self.to
-        });
+    /// Lets a request fail that is one of an expired license while the spike lasts. False if it does
+    /// not happen at all: one that is not an activation says nothing of being locked out.
+    pub(crate) fn lets_happen(self, time: i64, fields: &mut Fields, catalogue: &Catalogue) -> bool {
+        let Fields::WebApi(fields) = fields else { return true };
+        let is_meant = (self.from..self.to + AWAY).contains(&time)
+            && catalogue.key(fields.key).product == self.product
+            && catalogue.is_expired(fields.key)
+            && fields.state / 10 % 10 == 1;
+        if !is_meant {
+            return true;
+        }
+        let is_activation = fields.state / 1000 == 2;
+        fields.state = FAILED_ACTIVATION;
+        fields.lease = 0;
+        is_activation && time < self.to
     }
-}
 
-/// The changes of the Object Log that the planned spikes of a span follow from and end with.
-pub(super) fn changes(span: Span, seed: u64) -> impl Iterator<Item = Draft> {
-    let of_spike = |spike: SpikeSpan| {
-        let product = PRODUCTS[spike.product].id;
-        [(spike.changed(), true, 22), (spike.to, false, 18)].map(|(time, blocks, user)| Draft {
+    /// The changes of the Object Log that the spike follows from and ends with.
+    pub(crate) fn changes(self) -> [Draft; 2] {
+        let product = PRODUCTS[self.product].id;
+        [(self.changed(), true, 22), (self.to, false, 18)].map(|(time, blocks, user)| Draft {
             time,
             fields: Fields::Object(Arc::new(objects::blocks_expired_licenses(product, blocks, user))),
         })
-    };
+    }
+}
+
+/// The changes of the planned spikes in a span.
+pub(super) fn changes(span: Span, seed: u64) -> impl Iterator<Item = Draft> {
     let is_in = move |draft: &Draft| (span.from..span.to).contains(&draft.time);
-    planned(seed, week_of(span.from)).flat_map(of_spike).filter(is_in)
+    planned(seed, week_of(span.from)).flat_map(SpikeSpan::changes).filter(is_in)
 }
 
 /// The week's planned spikes: on working days, in working hours, 20 to 40 minutes each.
@@ -109,7 +109,7 @@ pub(super) fn draft(
     drafts: &mut Vec<Draft>,
 ) {
     for spike in planned(seed, week_of(span.from)) {
-        spike.lock_out(catalogue, drafts);
+        drafts.retain_mut(|draft| spike.lets_happen(draft.time, &mut draft.fields, catalogue));
         let hit = Span { from: span.from.max(spike.from), to: span.to.min(spike.to), ..span };
         if hit.from < hit.to {
             drafts.extend(failures(hit, spike.product, catalogue, random));
