@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{Intervals, TokenSource};
 use crate::cryptolens::{LogKind, Product};
-use crate::ingest::Since;
+use crate::ingest::{NamedLicense, Since};
 
 /// Name of the one account when no file lists accounts.
 const DEFAULT_NAME: &str = "default";
@@ -27,6 +27,8 @@ pub struct Account {
     pub intervals: Intervals,
     /// Products that are known by configuration, in the order of the file; ids are unique.
     pub products: Vec<Product>,
+    /// Licenses whose floating seats are shown, in the order of the file; names are unique.
+    pub licenses: Vec<NamedLicense>,
 }
 
 /// 1 to 100 characters of `A-Z a-z 0-9 _ . -`, so that it can stand in labels, logs and pages

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::environment::set_variable;
-use super::file::{FileAccount, FileProduct};
+use super::environment::{reason, set_variable};
+use super::file::{FileAccount, FileLicense, FileProduct};
 use super::problem::{FileOrigin, Problem, ValueOrigin};
 use super::setting::Setting;
 use super::sources::{SourceLevel, Sources};
@@ -17,7 +17,8 @@ use super::value::{self, SourcedValue};
 use super::{Account, AccountAccess, AccountName, Intervals, table};
 use crate::cryptolens::token::looks_like_a_token;
 use crate::cryptolens::{LogKind, Product, token};
-use crate::ingest::Since;
+use crate::ingest::{NamedLicense, Since};
+use crate::usage;
 
 impl Sources<'_> {
     /// The access to the one account that a report, audit or export reads.
@@ -117,6 +118,7 @@ impl Sources<'_> {
             since,
             intervals,
             products: Vec::new(),
+            licenses: Vec::new(),
         };
         token.map(account).into_iter().collect()
     }
@@ -183,10 +185,12 @@ impl Sources<'_> {
                 _ => shared_since,
             };
             let products = self.products(&entry.products);
+            let licenses = self.licenses(&entry.licenses);
             let name = self.account_name(entry, &mut first_lines);
             let token = self.account_token(entry);
             if let (Some(name), Some(token)) = (name, token) {
-                accounts.push((Account { name, token, logs, since, intervals, products }, &entry.origin));
+                let account = Account { name, token, logs, since, intervals, products, licenses };
+                accounts.push((account, &entry.origin));
             }
         }
         self.refuse_shared_tokens(&accounts);
@@ -238,6 +242,86 @@ impl Sources<'_> {
         products
     }
 
+    fn licenses(&mut self, entries: &[FileLicense]) -> Vec<NamedLicense> {
+        let mut licenses: Vec<NamedLicense> = Vec::new();
+        let mut first_lines = BTreeMap::new();
+        for entry in entries {
+            let key = self.key_of_license(entry);
+            let product_id = entry.product_id.as_ref().and_then(|found| {
+                let product_id = value::integer::<i64>(found, &table::LICENSE_PRODUCT_ID);
+                self.noted(product_id)
+            });
+            let name = entry.name.as_ref().and_then(|found| {
+                let name =
+                    AccountName::try_new(&found.text).ok().filter(|_| !looks_like_a_token(&found.text));
+                let is_key = key.as_ref().is_some_and(|key| key.expose_secret() == found.text);
+                if is_key {
+                    self.problems
+                        .push(found.bad_as("the license key (not shown)", table::LICENSE_NAME.expected));
+                    return None;
+                }
+                self.noted(name.ok_or_else(|| found.bad(table::LICENSE_NAME.expected)))
+            });
+            if let (Some(name), Some(found)) = (&name, &entry.name)
+                && let ValueOrigin::File(origin) = &found.origin
+            {
+                if let Some(first_line) = first_lines.get(name) {
+                    self.problems.push(duplicate(origin, format!("\"{name}\""), *first_line));
+                }
+                first_lines.entry(name.clone()).or_insert(origin.place.line);
+            }
+            if let (Some(name), Some(product_id), Some(key)) = (name, product_id, key) {
+                licenses.push(NamedLicense { name: name.as_str().into(), product_id, key });
+            }
+        }
+        licenses
+    }
+
+    fn key_of_license(&mut self, entry: &FileLicense) -> Option<SecretString> {
+        match (&entry.key_file, &entry.key_env) {
+            (Some(key_file), Some(key_env)) => {
+                self.problems.push(Problem::Conflict {
+                    first: key_file.origin.to_string(),
+                    second: key_env.origin.to_string(),
+                    reason: "both say where the license key is: give one of them".to_owned(),
+                });
+                None
+            }
+            (Some(found), None) => {
+                let path = self.path_of(found, &table::LICENSE_KEY_FILE)?;
+                let text = self.environment.read_file(&path).map_err(|error| reason(&error));
+                let key = text.and_then(|text| key_in(&text).map_err(str::to_owned));
+                let origin = found.origin.clone();
+                self.noted(key.map_err(|reason| Problem::BadFile { origin, path, reason }))
+            }
+            (None, Some(found)) => {
+                let name = found.text.trim();
+                if !is_variable_name(name) {
+                    let expected = table::LICENSE_KEY_ENV.expected;
+                    self.problems.push(found.bad_as("text that is no such name (not shown)", expected));
+                    return None;
+                }
+                let Some(text) = set_variable(self.environment, name) else {
+                    let unset = format!("\"{name}\", a variable that is not set or empty");
+                    self.problems.push(found.bad_as(unset, "the name of one that holds the license key"));
+                    return None;
+                };
+                // A bad content is a problem of the variable, not of the file.
+                let origin = ValueOrigin::Variable { name: name.to_owned(), flag: None };
+                self.noted(key_in(&text).map_err(|fault| Problem::BadValue {
+                    origin,
+                    found: format!("a text that is not used: {fault}"),
+                    expected: "a license key".to_owned(),
+                }))
+            }
+            (None, None) => {
+                let (origin, expected) = (entry.origin.clone(), table::LICENSE_KEY_FILE.expected);
+                self.problems.push(Problem::MissingKey { origin, key: "key_file or key_env", expected });
+                None
+            }
+        }
+    }
+
     fn account_token(&mut self, entry: &FileAccount) -> Option<TokenSource> {
         match (&entry.token_file, &entry.token_env) {
             (Some(token_file), Some(token_env)) => {
@@ -284,18 +368,14 @@ impl Sources<'_> {
         if looks_like_a_token(name) {
             return self.bad_token(&found.origin, TokenError::NotAName { expected: EXPECTED });
         }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if name.is_empty()
-            || name.starts_with(|first: char| first.is_ascii_digit())
-            || !name.bytes().all(plain)
-        {
+        if !is_variable_name(name) {
             let expected = format!("{EXPECTED}, such as SHOP_TOKEN");
             self.problems.push(found.bad_as("text that is no such name (not shown)", expected));
             return None;
         }
         match set_variable(self.environment, name) {
             Some(text) => {
-                // What is wrong with the content is the variable's fault, not the file's.
+                // A bad content is a problem of the variable, not of the file.
                 let origin = ValueOrigin::Variable { name: name.to_owned(), flag: None };
                 self.token_value(&SourcedValue { text, origin })
             }
@@ -327,6 +407,21 @@ impl Sources<'_> {
             }
         }
     }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(plain)
+}
+
+/// The license key in a text, or why there is none. No part of the text is in the reason.
+fn key_in(text: &str) -> Result<SecretString, &'static str> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.contains(char::is_whitespace) {
+        return Err("it holds more than one license key");
+    }
+    let key = usage::license_key(text);
+    if key.is_empty() { Err("it holds no license key") } else { Ok(SecretString::from(key.into_owned())) }
 }
 
 fn duplicate(origin: &FileOrigin, value: String, first_line: u64) -> Problem {

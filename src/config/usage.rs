@@ -1,4 +1,5 @@
-//! The settings of usage: whether active keys and machines are counted, and with which secret.
+//! The settings of usage: whether active keys and machines are counted, and with which secret, and
+//! whether floating seats are shown.
 //!
 //! Promises that neither the secret nor a license key is part of a message or of `Debug` output.
 
@@ -11,11 +12,13 @@ use super::sources::Sources;
 use super::{table, value};
 use crate::usage::{IgnoredKeys, UsageOptions, UsageSecret};
 
-/// The counting of active keys and machines.
+/// The counting of active keys and machines, and of floating seats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsageSettings {
-    /// True if they are counted.
+    /// True if keys and machines are counted.
     pub active: bool,
+    /// True if floating seats are shown.
+    pub seats: bool,
     /// The secret, if a file has it.
     pub secret: Option<UsageSecret>,
     /// Keys that are left out.
@@ -23,10 +26,10 @@ pub struct UsageSettings {
 }
 
 impl UsageSettings {
-    /// What the ledger and the clients need; `None` if nothing is counted.
+    /// The options for the ledger and the clients; `None` if keys and machines are not counted.
     #[must_use]
     pub fn options(&self) -> Option<UsageOptions> {
-        let UsageSettings { active, secret, ignored_keys } = self;
+        let UsageSettings { active, secret, ignored_keys, .. } = self;
         active.then(|| UsageOptions {
             hasher: std::sync::Arc::default(),
             secret: secret.clone(),
@@ -38,6 +41,7 @@ impl UsageSettings {
 /// The settings; `None` if a problem was noted. Files that are named are read also if usage is off.
 pub(super) fn resolve(sources: &mut Sources<'_>, active: &Setting) -> Option<UsageSettings> {
     let active = sources.get(active, value::switch);
+    let seats = sources.get(&table::USAGE_SEATS, value::switch);
     let secret_file = sources.path(&table::USAGE_SECRET_FILE);
     let ignore_keys_file = sources.path(&table::USAGE_IGNORE_KEYS_FILE);
     let secret = secret_file.map(|path| {
@@ -56,11 +60,11 @@ pub(super) fn resolve(sources: &mut Sources<'_>, active: &Setting) -> Option<Usa
         Some(keys) => keys?,
         None => IgnoredKeys::default(),
     };
-    Some(UsageSettings { active: active?, secret, ignored_keys })
+    Some(UsageSettings { active: active?, seats: seats?, secret, ignored_keys })
 }
 
 /// Reads the file that a setting names.
-fn read<T>(
+pub(super) fn read<T>(
     sources: &mut Sources<'_>,
     setting: &Setting,
     path: PathBuf,

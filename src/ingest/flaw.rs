@@ -15,6 +15,11 @@ pub(crate) fn writes_history_after_commit() -> bool {
     OF_THE_LEDGER.get() == Some(Flaw::HistoryAfterCommit)
 }
 
+/// Whether the ledger of this thread writes the sets of usage in a transaction of its own.
+pub(crate) fn writes_usage_after_commit() -> bool {
+    OF_THE_LEDGER.get() == Some(Flaw::UsageAfterCommit)
+}
+
 /// A wrong rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -40,6 +45,8 @@ pub(crate) enum Flaw {
     LateMarkMissing,
     /// History is written in a transaction after that of the counts.
     HistoryAfterCommit,
+    /// The sets of usage are written in a transaction after that of the counts.
+    UsageAfterCommit,
     /// A page that was asked for on a guess is judged by when it is used, not by when it was asked
     /// for.
     GuessByUse,
@@ -47,7 +54,7 @@ pub(crate) enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub(crate) const ALL: [Flaw; 12] = [
+    pub(crate) const ALL: [Flaw; 13] = [
         Flaw::FloorByRowTimes,
         Flaw::EmptyPageMovesFloor,
         Flaw::ShortPageMovesFloor,
@@ -59,6 +66,7 @@ impl Flaw {
         Flaw::SealedByRowTimes,
         Flaw::LateMarkMissing,
         Flaw::HistoryAfterCommit,
+        Flaw::UsageAfterCommit,
         Flaw::GuessByUse,
     ];
 

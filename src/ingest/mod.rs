@@ -6,14 +6,17 @@
 //! does not know how rows are counted.
 
 mod checkpoint;
+mod earlier_rows;
 mod finality;
 #[cfg(test)]
 pub(crate) mod flaw;
+mod follow_seats;
 pub mod poll;
 mod poller;
 mod position;
 mod products;
 mod requester;
+mod seats;
 mod seen;
 mod since;
 mod source;
@@ -21,12 +24,15 @@ mod status;
 mod update;
 
 pub use checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
+pub use earlier_rows::{EarlierRows, WantedRows, read_earlier_rows};
+pub use follow_seats::{SeatsSettings, follow_seats};
 pub use poll::{Poll, PollStep, SessionState};
 pub use poller::{Poller, PollerSettings, Stopped, follow_log};
 pub use position::{NEVER, Position};
 pub use products::follow_products;
+pub use seats::{NamedLicense, SeatKeeper};
 pub use seen::{DamagedChunk, SeenChunk, SeenIds};
 pub use since::Since;
 pub use source::Source;
-pub use status::{ApiStatus, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS};
+pub use status::{ApiStatus, EndpointView, LastError, LogStatus, LogView, REQUEST_BOUNDS, SeenFailure};
 pub use update::{LogCheckpoint, LogUpdate, Origin, PageStatistics, RowsWithoutId};

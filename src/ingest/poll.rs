@@ -70,8 +70,8 @@ impl SessionState {
         }
     }
 
-    /// Minutes that start before this time (Unix seconds) are sealed already; `None` if minutes are not
-    /// sealed at all.
+    /// Minutes that start before this time (Unix seconds) are sealed already; `None` if minutes are
+    /// not sealed at all.
     pub fn sealed_until(&mut self, sealed_until: Option<i64>) {
         self.sealed_until = sealed_until;
     }
@@ -276,8 +276,8 @@ impl Poll {
         session.largest_page = session.largest_page.max(page.listed);
         let full = page.full || page.listed >= session.largest_page.max(1);
 
-        // As for rows with an id: what lies below the floor was met before. A guessed page may begin
-        // there, and so does a poll whose floor the API refuses to be asked after.
+        // As for rows with an id: what lies below the floor was met before. A guessed page may
+        // begin there, and so does a poll whose floor the API refuses to be asked after.
         let is_above = page.rows.first().is_some_and(|row| row.id() > position.floor());
         let first = if is_above { asked.max(position.floor()) } else { asked };
         let without_id = page.without_id.iter().map(|before| before.unwrap_or(first));
@@ -334,8 +334,8 @@ impl Poll {
             session.without_id = session.without_id.split_off(&position.floor());
             session.unreadable = session.unreadable.split_off(&position.floor());
         }
-        // Pages of strands are used after pages that were sent later than they were, by far less than
-        // an overlap.
+        // Pages of strands are used after pages that were sent later than they were, by far less
+        // than an overlap.
         session.witnesses.forget_before(exchange.sent.monotonic.saturating_sub(session.overlap));
 
         self.at = end.unwrap_or(self.at);
@@ -376,13 +376,13 @@ impl Poll {
         }
     }
 
-    /// The time (Unix seconds, a whole minute) before which every minute has been read, if it is later
-    /// than what is sealed already.
+    /// The time (Unix seconds, a whole minute) before which every minute has been read, if it is
+    /// later than what is sealed already.
     ///
-    /// A complete poll has read everything that was visible when it began, and a row is visible at most
-    /// an overlap after it happened, or comes late. A poll that lasts seals what lies an hour behind the
-    /// rows that it has come to. The median of their times decides, beside the watermark: a single row
-    /// with a time of today would otherwise make a month of rows late.
+    /// A complete poll has read everything that was visible when it began, and a row is visible at
+    /// most an overlap after it happened, or comes late. A poll that lasts seals what lies an hour
+    /// behind the rows that it has come to. The median of their times decides, beside the
+    /// watermark: a single row with a time of today would otherwise make a month of rows late.
     fn seal_until<R: Row>(
         &self,
         session: &mut SessionState,

@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::checkpoint::{CheckpointError, CheckpointStore, LogId, PendingCommit};
 use super::poll::{PageOrigin, Poll, PollStep, SessionState};
 use super::requester::Requester;
+use super::seats::SeatKeeper;
 use super::since::Since;
 use super::source::Source;
 use super::status::{ApiStatus, LastError, LogStatus};
 use super::update::{LogCheckpoint, Origin};
 use crate::backoff::{Backoff, Waits};
-use crate::cryptolens::{ApiError, Concurrency, CountedRow, DecodeFault, LogVisitor, PageQuery, Row};
+use crate::cryptolens::{ApiError, Concurrency, CountedRow, DecodeFault, LogVisitor, PageQuery, Row, Rows};
 use crate::reader::origin::{self, Extent, Mark};
 use crate::reader::{Direction, Disorder, Limit, LogProbe, LogReader, ReadAhead, ReadPage, TimestampPair};
 
@@ -97,16 +98,17 @@ impl From<CheckpointError> for Interrupted {
 }
 
 /// Reads the log that the settings name, until it is stopped or the ledger is gone. `status` and
-/// `api` are those of the log and its account.
+/// `api` are those of the log and its account; `seats` follows its floating seats.
 pub fn follow_log<S: Source, B: CheckpointStore>(
     settings: PollerSettings,
     source: S,
     store: B,
     status: Arc<LogStatus>,
     api: Arc<ApiStatus>,
+    seats: Option<Arc<dyn SeatKeeper>>,
     cancel: CancellationToken,
 ) -> BoxFuture<'static, Stopped> {
-    settings.id.log.visit(FollowLog { settings, source, store, status, api, cancel })
+    settings.id.log.visit(FollowLog { settings, source, store, status, api, seats, cancel })
 }
 
 /// The arguments of [`follow_log`].
@@ -116,6 +118,7 @@ struct FollowLog<S, B> {
     store: B,
     status: Arc<LogStatus>,
     api: Arc<ApiStatus>,
+    seats: Option<Arc<dyn SeatKeeper>>,
     cancel: CancellationToken,
 }
 
@@ -123,8 +126,9 @@ impl<S: Source, B: CheckpointStore> LogVisitor for FollowLog<S, B> {
     type Output = BoxFuture<'static, Stopped>;
 
     fn visit<R: CountedRow>(self) -> Self::Output {
-        let FollowLog { settings, source, store, status, api, cancel } = self;
-        Poller::<S, B, R>::new(settings, source, store, status, api, cancel).run().boxed()
+        let FollowLog { settings, source, store, status, api, seats, cancel } = self;
+        let poller = Poller::<S, B, R>::new(settings, source, store, status, api, cancel);
+        Poller { seats, ..poller }.run().boxed()
     }
 }
 
@@ -134,6 +138,8 @@ pub struct Poller<S, B, R> {
     reader: LogReader<S, R, Requester>,
     store: B,
     status: Arc<LogStatus>,
+    /// Who wants the rows about floating seats.
+    seats: Option<Arc<dyn SeatKeeper>>,
     cancel: CancellationToken,
     session: SessionState,
     cursor_check: CursorCheck,
@@ -166,6 +172,7 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
             reader,
             store,
             status,
+            seats: None,
             cancel,
             session,
             cursor_check: CursorCheck::default(),
@@ -375,6 +382,13 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
                 self.status.update(|view| view.catching_up = true);
             }
             if let Some(update) = step.update {
+                if let (Some(seats), Rows::WebApi(rows)) = (&self.seats, &update.rows) {
+                    seats.rows(rows, began.unix);
+                }
+                if let Some(failure) = update.newest_failure() {
+                    // Pages of a backlog may come in any order.
+                    self.status.update(|view| view.newest_failure = view.newest_failure.max(Some(failure)));
+                }
                 while let Some(outcome) = pending.front_mut().and_then(PendingCommit::outcome) {
                     pending.pop_front();
                     outcome?;
@@ -406,6 +420,9 @@ impl<S: Source, B: CheckpointStore, R: CountedRow> Poller<S, B, R> {
         let end = self.now();
         checkpoint.first_poll_complete = true;
         self.last_start = Some(began.unix);
+        if let Some(seats) = &self.seats {
+            seats.poll_complete(began.unix);
+        }
         // The first poll ever is one starting value, and no rate sees it.
         if shown_behind && !first {
             self.shown_behind_until = end.monotonic + SHOW_BEHIND;

@@ -30,6 +30,15 @@ impl LastError {
     }
 }
 
+/// A request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenFailure {
+    /// When it happened, in Unix seconds.
+    pub time: i64,
+    /// Its product; `None` where the row names none.
+    pub product: Option<i64>,
+}
+
 /// One log, as seen from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogView {
@@ -47,6 +56,9 @@ pub struct LogView {
     pub last_poll: Option<i64>,
     /// The newest id that the API showed.
     pub newest_id: Option<i64>,
+    /// The newest failure among the requests that this process read, other than those that found no
+    /// free seat; `None` in other logs.
+    pub newest_failure: Option<SeenFailure>,
 }
 
 /// The status of one log, shared between its poller and those who show it.
@@ -65,6 +77,7 @@ impl Default for LogStatus {
             catching_up: false,
             last_poll: None,
             newest_id: None,
+            newest_failure: None,
         };
         LogStatus { view: Mutex::new(view) }
     }

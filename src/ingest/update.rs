@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::cryptolens::Rows;
+use crate::cryptolens::{Outcome, Rows, state_code};
 
 use super::position::Position;
+use super::status::SeenFailure;
 
 /// The numbers of a page beside the rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,11 +50,27 @@ pub struct LogUpdate {
     pub newest_entry: Option<i64>,
     /// The end of the poll in Unix seconds, if this is the last step of a complete poll.
     pub poll_end: Option<i64>,
-    /// Minutes that start before this time (Unix seconds, a whole minute) are read, with these rows;
-    /// `None` if that is no later than it was, or if nobody wants to know.
+    /// Minutes that start before this time (Unix seconds, a whole minute) are read, with these
+    /// rows; `None` if that is no later than it was, or if nobody wants to know.
     pub seal_until: Option<i64>,
     /// True if the next step is likely to follow at once, so that both may share a transaction.
     pub more_follows: bool,
+}
+
+impl LogUpdate {
+    /// The failure with the highest id among the rows, if they are requests and its time is known
+    /// and not in the future. A request that found no free seat is none here: it has a report of its
+    /// own.
+    pub fn newest_failure(&self) -> Option<SeenFailure> {
+        let Rows::WebApi(rows) = &self.rows else { return None };
+        rows.iter().rev().find_map(|row| {
+            let time = row.time.filter(|time| *time <= self.read_at)?;
+            let (_, outcome) = state_code::classify(row.state);
+            let product = Some(row.product_id).filter(|id| *id > 0);
+            let is_meant = outcome == Outcome::Failure && row.state != Some(state_code::NO_FREE_SEAT);
+            is_meant.then_some(SeenFailure { time, product })
+        })
+    }
 }
 
 /// A log as the ledger has it.
@@ -69,8 +86,8 @@ pub struct LogCheckpoint {
     pub first_poll_complete: bool,
     /// The end of the last complete poll that was stored, in Unix seconds.
     pub last_poll: Option<i64>,
-    /// Minutes that start before this time (Unix seconds) are sealed, [`super::NEVER`] if none is yet;
-    /// `None` if no minute is to be sealed.
+    /// Minutes that start before this time (Unix seconds) are sealed, [`super::NEVER`] if none is
+    /// yet; `None` if no minute is to be sealed.
     pub sealed_until: Option<i64>,
     /// Must be given back with every [`LogUpdate`]; see [`super::CheckpointStore::submit`].
     pub epoch: u64,

@@ -6,34 +6,33 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::cryptolens::LogKind;
+use crate::cryptolens::{LogKind, WebApiRow};
 use crate::ingest::{LogId, LogUpdate};
+use crate::tally::Products;
 use crate::tally::label::ProductLabel;
 use crate::usage::{
-    UsageChanges, UsageCounts, UsageDay, UsageDays, UsageHasher, UsageMember, UsageOptions, UsageSecret,
-    UsageSet, UsageSetKey, UsageSubject, UsageTracker, ignored_members,
+    UsageChanges, UsageCounts, UsageDay, UsageDays, UsageHasher, UsageMember, UsageOptions, UsageSample,
+    UsageSecret, UsageSet, UsageSetKey, UsageSubject, UsageTracker, ignored_members,
 };
 
 use super::error::{OtherSecret, StoreError};
 use super::history::{change, delete, first_time};
 use super::store::{Configured, Edit, LogState};
 
-#[cfg(test)]
-thread_local! {
-    /// True where the ledger of this thread writes sets in a transaction of their own: a wrong rule,
-    /// which tests must find.
-    pub(super) static AFTER_COMMIT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
 /// The tables.
 const TABLES: [&str; 3] = ["usage_secret", "usage_account", "usage_set"];
 
 /// The number that stands for products past the limit.
 const OTHER_PRODUCT: i64 = -1;
+
+/// A log that brought nothing for this long is not read: its days end by the clock of this machine. One
+/// that is read seals minutes, also if it is quiet.
+pub(super) const UNREAD_FOR: Duration = Duration::from_secs(3600);
 
 /// The counts by account, as of one commit. An account is missing until the first poll of its Web API
 /// Log is complete.
@@ -43,8 +42,22 @@ pub type UsageState = BTreeMap<Arc<str>, Arc<UsageCounts>>;
 #[derive(Debug)]
 pub(super) struct UsageStore {
     ignored: Arc<HashSet<UsageMember>>,
-    accounts: BTreeMap<Arc<str>, UsageTracker>,
+    accounts: BTreeMap<Arc<str>, FollowedAccount>,
     committed: Arc<UsageState>,
+}
+
+/// The usage of an account.
+#[derive(Debug)]
+struct FollowedAccount {
+    tracker: UsageTracker,
+    /// When its log brought something last, or the ledger was opened.
+    read: Instant,
+}
+
+impl FollowedAccount {
+    fn new(tracker: UsageTracker) -> FollowedAccount {
+        FollowedAccount { tracker, read: Instant::now() }
+    }
 }
 
 /// Everything about usage that one transaction writes.
@@ -117,6 +130,11 @@ const fn code(subject: UsageSubject) -> i64 {
         UsageSubject::FailingKeys => 3,
         UsageSubject::RefusedKeys => 4,
     }
+}
+
+/// The subject with this number.
+pub(super) fn subject(number: i64) -> Option<UsageSubject> {
+    SUBJECTS.into_iter().find(|subject| code(*subject) == number)
 }
 
 /// Deletes all sets and the secret. Returns true if there was something to delete.
@@ -200,7 +218,7 @@ impl UsageStore {
             if is_shown {
                 shown.insert(Arc::clone(&name), Arc::new(tracker.counts()));
             }
-            store.accounts.insert(name, tracker);
+            store.accounts.insert(name, FollowedAccount::new(tracker));
         }
         store.committed = Arc::new(shown);
         Ok(store)
@@ -212,28 +230,83 @@ impl UsageStore {
     }
 
     /// Who follows the counting of an update. For a log of which nothing was counted before, the sets
-    /// are whole from its origin on; else from now on.
+    /// are whole from its origin on; else from now on. With `is_in_history`, the history has what was
+    /// known at the end of the first poll.
     pub(super) fn observer(
         &mut self,
         log: &LogId,
         state: &LogState,
         update: &LogUpdate,
+        is_in_history: bool,
     ) -> Option<&mut UsageTracker> {
         if log.log != LogKind::WebApi {
             return None;
         }
         let ignored = Arc::clone(&self.ignored);
-        let tracker = self.accounts.entry(Arc::clone(&log.account)).or_insert_with(|| {
-            let is_first = state.cursor == state.origin.id && !state.first_poll_complete;
-            let origin = if is_first { state.origin.mark.max(0) } else { update.read_at.saturating_add(1) };
-            let oldest = first_time(&update.rows).unwrap_or(update.read_at).min(update.read_at);
-            let days = UsageDays::new(origin, state.sealed_until.unwrap_or(oldest));
-            UsageTracker::new(days, ignored, false)
-        });
+        let FollowedAccount { tracker, read } =
+            self.accounts.entry(Arc::clone(&log.account)).or_insert_with(|| {
+                let is_first = state.cursor == state.origin.id && !state.first_poll_complete;
+                let origin =
+                    if is_first { state.origin.mark.max(0) } else { update.read_at.saturating_add(1) };
+                let oldest = first_time(&update.rows).unwrap_or(update.read_at).min(update.read_at);
+                let days = UsageDays::new(origin, state.sealed_until.unwrap_or(oldest));
+                FollowedAccount::new(UsageTracker::new(days, ignored, false))
+            });
+        *read = Instant::now();
         if !state.first_poll_complete {
             tracker.skip_before(update.read_at);
+        } else if is_in_history {
+            tracker.follow_for_history(false);
         }
         Some(tracker)
+    }
+
+    /// Returns the samples of usage for the history, of an account whose first poll is complete.
+    pub(super) fn samples(&mut self, account: &str) -> Vec<UsageSample> {
+        let Some(FollowedAccount { tracker, .. }) = self.accounts.get_mut(account) else { return Vec::new() };
+        // At the end of the first poll, all complete days that are kept.
+        tracker.follow_for_history(true);
+        tracker.take_samples()
+    }
+
+    /// Takes rows of an account that were counted before usage was turned on. With `known_from`, every
+    /// row from that time on was taken. Returns what the history gets by that, if there is one.
+    pub(super) fn take_again(
+        &mut self,
+        account: &str,
+        products: &Products,
+        rows: &[WebApiRow],
+        (read_at, known_from): (i64, Option<i64>),
+        has_history: bool,
+    ) -> Vec<UsageSample> {
+        let Some(FollowedAccount { tracker, .. }) = self.accounts.get_mut(account) else { return Vec::new() };
+        if has_history {
+            tracker.follow_for_history(false);
+        }
+        let known: HashSet<i64> = products.iter().map(|(id, _)| id).collect();
+        for row in rows {
+            let is_known = row.product_id <= 0 || known.contains(&row.product_id);
+            let product =
+                if is_known { ProductLabel::Id(row.product_id.max(0)) } else { ProductLabel::Other };
+            tracker.take(row, product, read_at);
+        }
+        if let Some(time) = known_from {
+            tracker.know_from(time);
+        }
+        tracker.take_samples()
+    }
+
+    /// Forgets the days that are no longer kept at `now` (Unix seconds) of accounts whose log brought
+    /// nothing for as long as `unread_for`: nothing seals them. `None` if there is nothing to forget.
+    pub(super) fn expire(&mut self, now: i64, unread_for: Duration) -> Option<UsageWrite> {
+        let unread = self.accounts.iter_mut().filter(|(_, account)| account.read.elapsed() >= unread_for);
+        unread.for_each(|(_, account)| account.tracker.expire(now));
+        let of_expired = |(name, account): (&Arc<str>, &FollowedAccount)| {
+            account.tracker.has_forgotten().then(|| (Arc::clone(name), self.committed.contains_key(name)))
+        };
+        let expired: Vec<(Arc<str>, bool)> = self.accounts.iter().filter_map(of_expired).collect();
+        let written = self.prepare(expired.iter().map(|(name, is_shown)| (name, *is_shown)));
+        written.forgets().then_some(written)
     }
 
     /// Prepares what a transaction writes for the accounts that it counts rows of; `is_shown` says
@@ -242,7 +315,7 @@ impl UsageStore {
         let mut state = Arc::clone(&self.committed);
         let mut written = Vec::new();
         for (account, is_shown) in accounts {
-            let Some(tracker) = self.accounts.get_mut(account) else { continue };
+            let Some(FollowedAccount { tracker, .. }) = self.accounts.get_mut(account) else { continue };
             let changes = tracker.take_changes();
             let is_new = !state.contains_key(account);
             if is_shown && (is_new || changes != UsageChanges::default()) {
@@ -272,7 +345,7 @@ fn sets(edit: &Edit<'_>, account: &str) -> Result<BTreeMap<UsageSetKey, UsageSet
         let members: Vec<u8> = row.get(3)?;
         let set = UsageSet::from_bytes(&members).map_err(|error| StoreError::Damaged(error.to_string()))?;
         // A later version may know more subjects.
-        if let Some(subject) = SUBJECTS.into_iter().find(|subject| code(*subject) == number) {
+        if let Some(subject) = subject(number) {
             sets.insert((UsageDay::from_number(day), product, subject), set);
         }
     }

@@ -152,6 +152,13 @@ impl UsageDays {
         self.origin
     }
 
+    /// Every row from an earlier time on was read. Returns true if it was not known.
+    pub fn know_from(&mut self, time: i64) -> bool {
+        let is_news = time < self.origin;
+        self.origin = self.origin.min(time);
+        is_news
+    }
+
     /// One set; `None` if nothing was seen.
     pub fn get(&self, key: &UsageSetKey) -> Option<&UsageSet> {
         self.sets.get(key)
@@ -184,10 +191,23 @@ impl UsageDays {
     /// no longer kept.
     pub fn seal(&mut self, until: i64) -> Vec<UsageSetKey> {
         self.today = self.today.max(UsageDay::of(until));
+        self.forget_before(self.oldest_kept())
+    }
+
+    /// Forgets the days that would not be kept if `now` (Unix seconds) were today, although nothing was
+    /// sealed since. Returns the keys of their sets; if there are any, less is known.
+    pub fn expire(&mut self, now: i64) -> Vec<UsageSetKey> {
+        let oldest = UsageDay::of(now).before(KEPT_DAYS);
+        let gone = self.forget_before(oldest);
+        if !gone.is_empty() {
+            self.origin = self.origin.max(oldest.start());
+        }
+        gone
+    }
+
+    fn forget_before(&mut self, oldest: UsageDay) -> Vec<UsageSetKey> {
         let mut gone = Vec::new();
-        while let Some(entry) =
-            self.sets.first_entry().filter(|entry| entry.key().0 < self.today.before(KEPT_DAYS))
-        {
+        while let Some(entry) = self.sets.first_entry().filter(|entry| entry.key().0 < oldest) {
             gone.push(entry.remove_entry().0);
         }
         gone
@@ -214,16 +234,34 @@ impl UsageDays {
         is_counted: impl Fn(ProductLabel) -> bool,
     ) -> Option<u64> {
         let (first, last) = window.days(self.today);
-        if !self.covers(window) {
-            return None;
-        }
+        self.covers(window).then(|| self.size(subject, first, last, is_counted))
+    }
+
+    /// The members of some products in the days from the first to the last.
+    pub(super) fn size(
+        &self,
+        subject: UsageSubject,
+        first: UsageDay,
+        last: UsageDay,
+        is_counted: impl Fn(ProductLabel) -> bool,
+    ) -> u64 {
         let mut union = UsageSet::default();
-        for ((day, product, of), set) in &self.sets {
-            if (first..=last).contains(day) && *of == subject && is_counted(*product) {
+        for ((_, product, of), set) in self.sets_of(first, last) {
+            if *of == subject && is_counted(*product) {
                 union.merge(set);
             }
         }
-        Some(union.count())
+        union.count()
+    }
+
+    /// The sets of the days from the first to the last.
+    pub(super) fn sets_of(
+        &self,
+        first: UsageDay,
+        last: UsageDay,
+    ) -> impl Iterator<Item = (&UsageSetKey, &UsageSet)> {
+        let least = (first, ProductLabel::Id(i64::MIN), UsageSubject::ActiveKeys);
+        self.sets.range(least..).take_while(move |((day, ..), _)| *day <= last)
     }
 
     /// The sets with their keys, in order.

@@ -1,4 +1,5 @@
-//! The hasher of a process: between the ledger, which has the secret, and the parser, which needs it.
+//! The hasher of a process: between the ledger, which has the secret, and the parser, which needs
+//! it.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,11 @@ pub struct UsageHasher {
 }
 
 impl UsageHasher {
+    /// A hasher with a random secret that ends with the process.
+    pub fn of_process() -> UsageHasher {
+        UsageHasher { secret: OnceLock::from(UsageSecret::from_bytes(rand::random())) }
+    }
+
     /// The secret, if it is known.
     pub fn secret(&self) -> Option<&UsageSecret> {
         self.secret.get()
@@ -49,8 +55,8 @@ impl fmt::Debug for IgnoredKeys {
 }
 
 impl IgnoredKeys {
-    /// The keys of a text, one a line. Blanks around a key, empty lines and lines that begin with `#`
-    /// do not count.
+    /// The keys of a text, one a line. Blanks around a key, empty lines and lines that begin with
+    /// `#` do not count.
     pub fn from_text(text: &str) -> IgnoredKeys {
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
         IgnoredKeys(
@@ -64,7 +70,7 @@ impl IgnoredKeys {
     }
 }
 
-/// What the counting of active keys and machines needs.
+/// The options of counting active keys and machines.
 #[derive(Debug, Clone)]
 pub struct UsageOptions {
     /// Gets the secret as soon as the ledger is open.

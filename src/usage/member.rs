@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::Hasher as _;
 
 use ring::digest;
 use siphasher::sip::SipHasher24;
@@ -94,18 +93,37 @@ impl UsageSecret {
 
     /// The member that a machine is; `None` for an empty code.
     pub fn machine(&self, code: &str) -> Option<UsageMember> {
-        self.member(b'm', &machine_code(code))
+        // Capitals of the usual code need no text of their own.
+        match bare_code(code) {
+            code if is_plain(&code) => self.member_of(b'm', code.as_bytes(), true),
+            code => self.member(b'm', &capitals(code)),
+        }
+    }
+
+    fn member(&self, kind: u8, text: &str) -> Option<UsageMember> {
+        self.member_of(kind, text.as_bytes(), false)
     }
 
     /// `kind` keeps a key and a machine with the same text apart.
-    fn member(&self, kind: u8, text: &str) -> Option<UsageMember> {
+    fn member_of(&self, kind: u8, text: &[u8], in_capitals: bool) -> Option<UsageMember> {
         if text.is_empty() {
             return None;
         }
-        let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write(&[kind]);
-        hasher.write(text.as_bytes());
-        UsageMember::new(hasher.finish() >> (u64::BITS - BITS))
+        let hasher = SipHasher24::new_with_key(&self.0);
+        let mut buffer = [0; 1 + LONGEST_CODE];
+        let hash = match buffer.get_mut(..=text.len()) {
+            Some([first, rest @ ..]) => {
+                *first = kind;
+                rest.copy_from_slice(text);
+                if in_capitals {
+                    rest.make_ascii_uppercase();
+                }
+                hasher.hash(buffer.get(..=text.len()).unwrap_or_default())
+            }
+            // Longer than any key is.
+            _ => hasher.hash(&[&[kind], text].concat()),
+        };
+        UsageMember::new(hash >> (u64::BITS - BITS))
     }
 }
 
@@ -122,17 +140,35 @@ pub fn license_key(key: &str) -> Cow<'_, str> {
 /// A machine code as the vendor compares it: without the prefix of a floating seat, control
 /// characters and blanks around it, at most 256 characters, in capitals.
 pub fn machine_code(code: &str) -> Cow<'_, str> {
+    capitals(bare_code(code))
+}
+
+/// A machine code without what does not count, as it is written.
+fn bare_code(code: &str) -> Cow<'_, str> {
     let code = code.trim_start();
     let prefix = code.get(..FLOATING.len()).filter(|prefix| prefix.eq_ignore_ascii_case(FLOATING));
-    let code = prefix.map_or(code, |prefix| &code[prefix.len()..]);
-    let plain = without_control_characters(code);
-    let is_done = plain.len() <= LONGEST_CODE
-        && plain.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_lowercase());
-    if is_done { plain } else { Cow::Owned(plain.chars().take(LONGEST_CODE).map(capital).collect()) }
+    without_control_characters(prefix.map_or(code, |prefix| &code[prefix.len()..]))
+}
+
+/// True for a code whose capitals are those of its bytes.
+fn is_plain(code: &str) -> bool {
+    code.len() <= LONGEST_CODE && code.is_ascii()
+}
+
+fn capitals(code: Cow<'_, str>) -> Cow<'_, str> {
+    if !is_plain(&code) {
+        return Cow::Owned(code.chars().take(LONGEST_CODE).map(capital).collect());
+    }
+    if code.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Cow::Owned(code.to_ascii_uppercase());
+    }
+    code
 }
 
 fn without_control_characters(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    // Bytes are looked at first, as nearly all keys and codes are printable ASCII.
+    let is_printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_printable || !text.contains(char::is_control) {
         return Cow::Borrowed(text.trim());
     }
     let kept: String = text.chars().filter(|character| !character.is_control()).collect();
@@ -151,6 +187,8 @@ fn capital(character: char) -> char {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::Hasher as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -170,7 +208,7 @@ mod tests {
             let input: Vec<u8> = (0..length).collect();
             let mut hasher = SipHasher24::new_with_key(&key);
             input.iter().for_each(|byte| hasher.write(&[*byte]));
-            assert_eq!(hasher.finish(), hash, "{length}");
+            assert_eq!((hasher.finish(), SipHasher24::new_with_key(&key).hash(&input)), (hash, hash));
         }
     }
 
@@ -220,6 +258,20 @@ mod tests {
     }
 
     proptest! {
+        /// However it is hashed, a member is the hash of its kind and of its text as it is compared.
+        #[test]
+        fn a_member_is_the_hash_of_its_kind_and_text(text in "(floating:)?[ -~\u{0}-\u{1f}äßÅé]{0,300}") {
+            let secret = secret(1);
+            let expected = |kind: u8, text: &str| {
+                let mut hasher = SipHasher24::new_with_key(&secret.0);
+                hasher.write(&[kind]);
+                hasher.write(text.as_bytes());
+                (!text.is_empty()).then_some(UsageMember(hasher.finish() >> 24))
+            };
+            prop_assert_eq!(secret.machine(&text), expected(b'm', &machine_code(&text)));
+            prop_assert_eq!(secret.license_key(&text), expected(b'k', &license_key(&text)));
+        }
+
         /// A code that is normalised once more stays as it is, except for a
         /// prefix that appears when control characters are taken out.
         #[test]

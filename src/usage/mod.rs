@@ -7,11 +7,15 @@
 //! Promises: a set is a function of its members alone, so that its bytes do not depend on the order
 //! in which rows arrive, on repeats, on page cuts or on merges. Its count never falls while members
 //! are added. No key, machine code or name is kept. This module knows no HTTP, no SQL and no clock.
+//!
+//! Beside them stand the [`FloatingSeats`] of an account, which live in memory and start with the
+//! process.
 
 mod days;
 mod estimate;
 mod hasher;
 mod member;
+mod seats;
 mod set;
 mod sketch;
 mod tracker;
@@ -19,5 +23,6 @@ mod tracker;
 pub use days::{UsageDay, UsageDays, UsageSetKey, UsageSubject, UsageWindow};
 pub use hasher::{IgnoredKeys, UsageHasher, UsageOptions};
 pub use member::{UsageMember, UsageSecret, UsageSecretError, license_key, machine_code};
+pub use seats::{FloatingSeats, LicenseInUse, SeatCount, SeatsInUse, longest_lease};
 pub use set::{UnreadableUsageSet, UsageSet};
-pub use tracker::{UsageChanges, UsageCounts, UsageTracker, ignored_members};
+pub use tracker::{UsageChanges, UsageCounts, UsageSample, UsageTracker, ignored_members};

@@ -32,6 +32,11 @@ pub struct UsageCounts {
 }
 
 impl UsageCounts {
+    /// The first day of the longest window.
+    pub const fn oldest_day(&self) -> UsageDay {
+        UsageWindow::Month.days(self.last_day.before(-1)).0
+    }
+
     /// The products that have a count.
     pub fn products(&self) -> BTreeSet<ProductLabel> {
         self.counts.keys().filter_map(|((_, product), _)| *product).collect()
@@ -48,7 +53,7 @@ impl UsageCounts {
     }
 }
 
-/// What changed since it was written down last.
+/// Changes since the last write to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageChanges {
     /// Origin and today, if one of them changed.
@@ -57,6 +62,31 @@ pub struct UsageChanges {
     pub sets: Vec<(UsageSetKey, Vec<u8>)>,
     /// The sets that are no longer kept.
     pub gone: Vec<UsageSetKey>,
+}
+
+/// A sample of the history for a day that is over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsageSample {
+    /// The day that the window ends with.
+    pub day: UsageDay,
+    /// Keys or machines that are active.
+    pub subject: UsageSubject,
+    /// The product; `None` for the whole account.
+    pub product: Option<ProductLabel>,
+    /// A window of complete days.
+    pub window: UsageWindow,
+    /// The number to add.
+    pub value: u64,
+    /// True if it comes on top of what was known when the day was sealed.
+    pub is_late: bool,
+}
+
+/// Samples that are kept for the history between two commits.
+#[derive(Debug, Clone, Default)]
+struct UsageForHistory {
+    samples: Vec<UsageSample>,
+    /// The counts of complete days before late rows changed them.
+    before: BTreeMap<(UsageDay, CountedSet), u64>,
 }
 
 /// Counts the distinct keys and machines of one account.
@@ -72,6 +102,13 @@ pub struct UsageTracker {
     counts: BTreeMap<(CountedSet, UsageWindow), u64>,
     /// Counts that are out of date.
     stale: BTreeSet<(CountedSet, UsageWindow)>,
+    /// `None` while there is no history, and in the first poll of a log.
+    history: Option<UsageForHistory>,
+}
+
+/// True for those that the history has.
+const fn is_active(subject: UsageSubject) -> bool {
+    matches!(subject, UsageSubject::ActiveKeys | UsageSubject::ActiveMachines)
 }
 
 /// The members that are left out.
@@ -91,6 +128,102 @@ impl UsageTracker {
             unions: None,
             counts: BTreeMap::new(),
             stale: BTreeSet::new(),
+            history: None,
+        }
+    }
+
+    /// From now on the history gets what is known of days: with `is_first`, of all complete days that are
+    /// kept, else of those that are sealed from now on.
+    pub fn follow_for_history(&mut self, is_first: bool) {
+        if self.history.is_some() {
+            return;
+        }
+        self.history = Some(UsageForHistory::default());
+        if is_first {
+            let (oldest, _) = UsageWindow::Month.days(self.days.today());
+            self.sample_days(oldest, self.days.today(), i64::MAX);
+        }
+    }
+
+    /// Takes samples of the days from one on that were complete before another, of the windows that begin
+    /// before `not_from` (Unix seconds).
+    fn sample_days(&mut self, from: UsageDay, until: UsageDay, not_from: i64) {
+        const WINDOWS: [UsageWindow; 3] = [UsageWindow::LastDay, UsageWindow::Week, UsageWindow::Month];
+        if self.history.is_none() {
+            return;
+        }
+        let (oldest, _) = UsageWindow::Month.days(self.days.today());
+        let mut samples = Vec::new();
+        let mut day = from.max(oldest);
+        while day < until {
+            let next = day.before(-1);
+            for window in WINDOWS {
+                let (first, last) = window.days(next);
+                // Sets of days before those that are kept are gone.
+                let is_known = (self.days.origin()..not_from).contains(&first.start());
+                if !is_known || first < oldest {
+                    continue;
+                }
+                for ((subject, product), value) in self.active_sizes(first, last) {
+                    samples.push(UsageSample { day, subject, product, window, value, is_late: false });
+                }
+            }
+            day = next;
+        }
+        if let Some(history) = &mut self.history {
+            history.samples.extend(samples);
+        }
+    }
+
+    /// The active keys and machines of the days from the first to the last, where there are any.
+    fn active_sizes(&self, first: UsageDay, last: UsageDay) -> BTreeMap<CountedSet, u64> {
+        let mut unions: BTreeMap<CountedSet, UsageSet> = BTreeMap::new();
+        for ((_, product, subject), set) in self.days.sets_of(first, last) {
+            if is_active(*subject) {
+                unions.entry((*subject, Some(*product))).or_default().merge(set);
+            }
+            if *subject == UsageSubject::ActiveMachines {
+                unions.entry((*subject, None)).or_default().merge(set);
+            }
+        }
+        unions.into_iter().map(|(counted, union)| (counted, union.count())).collect()
+    }
+
+    fn size_of_day(&self, day: UsageDay, (subject, product): CountedSet) -> u64 {
+        self.days.size(subject, day, day, |of| product.is_none_or(|product| product == of))
+    }
+
+    /// The samples since the last call.
+    pub fn take_samples(&mut self) -> Vec<UsageSample> {
+        let Some(history) = &mut self.history else { return Vec::new() };
+        let UsageForHistory { mut samples, before } = std::mem::take(history);
+        for ((day, counted), before) in before {
+            let value = self.size_of_day(day, counted).saturating_sub(before);
+            if value > 0 {
+                let (subject, product) = counted;
+                let window = UsageWindow::LastDay;
+                samples.push(UsageSample { day, subject, product, window, value, is_late: true });
+            }
+        }
+        samples
+    }
+
+    /// Notes the counts of a complete day before it changes.
+    fn note_before(&mut self, day: UsageDay, product: ProductLabel, subject: UsageSubject) {
+        let is_late = day < self.days.today() && day.start() >= self.days.origin();
+        if self.history.is_none() || !is_late || !is_active(subject) {
+            return;
+        }
+        let of_account = (subject == UsageSubject::ActiveMachines).then_some((subject, None));
+        for counted in std::iter::once((subject, Some(product))).chain(of_account) {
+            let is_known = |history: &UsageForHistory| history.before.contains_key(&(day, counted));
+            if self.history.as_ref().is_some_and(is_known) {
+                continue;
+            }
+            let size = self.size_of_day(day, counted);
+            if let Some(history) = &mut self.history {
+                history.before.insert((day, counted), size);
+            }
         }
     }
 
@@ -106,24 +239,71 @@ impl UsageTracker {
         self.seal_until(UsageDay::of(read_at).before(1).start());
     }
 
-    fn seal_until(&mut self, until: i64) {
-        let before = self.days.today();
-        let gone = self.days.seal(until);
-        if self.days.today() != before {
-            self.is_start_saved = false;
-            self.unions = None;
+    /// Takes a row, once or more often.
+    pub fn take(&mut self, row: &WebApiRow, product: ProductLabel, read_at: i64) {
+        let Some(time) = filed_under(row.time, read_at) else { return };
+        let member = |hash: Option<IdentityHash>| UsageMember::new(hash?.get());
+        let key = member(row.license_key);
+        if key.is_some_and(|key| self.ignored.contains(&key)) {
+            return;
         }
+        if let Some(key) = key {
+            for subject in UsageSubject::of_key(row.state) {
+                self.add(time, product, subject, key);
+            }
+        }
+        if let (Some(subject), Some(machine)) = (UsageSubject::of_machine(row.state), member(row.machine)) {
+            self.add(time, product, subject, machine);
+        }
+    }
+
+    /// Every row from an earlier time on was taken. The history gets the complete days that are known by
+    /// that: late rows come on top of what it has.
+    pub fn know_from(&mut self, time: i64) {
+        let before = self.days.origin();
+        if self.days.know_from(time) {
+            self.is_start_saved = false;
+            let (oldest, _) = UsageWindow::Month.days(self.days.today());
+            self.sample_days(oldest, self.days.today(), before);
+        }
+    }
+
+    /// Forgets the days that are no longer kept at `now` (Unix seconds), for a log that nobody reads, so
+    /// that nothing seals. What is left is known from the first day on that is kept.
+    pub fn expire(&mut self, now: i64) {
+        let gone = self.days.expire(now);
+        if gone.is_empty() {
+            return;
+        }
+        (self.is_start_saved, self.unions) = (false, None);
+        self.note_gone(gone);
+    }
+
+    fn note_gone(&mut self, gone: Vec<UsageSetKey>) {
         for key in gone {
             self.changed.remove(&key);
             self.gone.push(key);
         }
     }
 
+    fn seal_until(&mut self, until: i64) {
+        let before = self.days.today();
+        // Before sets of the oldest days are gone, which the windows of the day may have.
+        self.sample_days(before, before.max(UsageDay::of(until)), i64::MAX);
+        let gone = self.days.seal(until);
+        if self.days.today() != before {
+            self.is_start_saved = false;
+            self.unions = None;
+        }
+        self.note_gone(gone);
+    }
+
     fn add(&mut self, time: i64, product: ProductLabel, subject: UsageSubject, member: UsageMember) {
+        let day = UsageDay::of(time);
+        self.note_before(day, product, subject);
         if !self.days.add(time, product, subject, member) {
             return;
         }
-        let day = UsageDay::of(time);
         self.changed.insert((day, product, subject));
         let Some(unions) = &mut self.unions else { return };
         for window in UsageWindow::ALL {
@@ -197,7 +377,12 @@ impl UsageTracker {
         }
     }
 
-    /// What is to be written down.
+    /// True if sets are gone that are still written down.
+    pub const fn has_forgotten(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// Takes the changes to write to the ledger.
     pub fn take_changes(&mut self) -> UsageChanges {
         let start = (!self.is_start_saved).then(|| (self.days.origin(), self.days.today()));
         self.is_start_saved = true;
@@ -209,20 +394,7 @@ impl UsageTracker {
 
 impl RowObserver for UsageTracker {
     fn web_api(&mut self, row: &WebApiRow, labels: &WebApiLabels, read_at: i64) {
-        let Some(time) = filed_under(row.time, read_at) else { return };
-        let member = |hash: Option<IdentityHash>| UsageMember::new(hash?.get());
-        let key = member(row.license_key);
-        if key.is_some_and(|key| self.ignored.contains(&key)) {
-            return;
-        }
-        if let Some(key) = key {
-            for subject in UsageSubject::of_key(row.state) {
-                self.add(time, labels.product, subject, key);
-            }
-        }
-        if let (Some(subject), Some(machine)) = (UsageSubject::of_machine(row.state), member(row.machine)) {
-            self.add(time, labels.product, subject, machine);
-        }
+        self.take(row, labels.product, read_at);
     }
 
     fn event(&mut self, _: &EventRow, _: &EventLabels<'_>, _: i64) {}
@@ -377,6 +549,46 @@ mod tests {
         assert_eq!((today(UsageSubject::FailingKeys), today(UsageSubject::RefusedKeys)), (1, 1));
         assert_eq!(counts.machines_of_account(UsageWindow::Today), 1);
         assert_eq!(counts.last_day.start(), MIDNIGHT - DAY);
+    }
+
+    #[test]
+    fn the_history_gets_each_day_once_and_late_rows_on_top() {
+        let mut tracker =
+            UsageTracker::new(UsageDays::new(MIDNIGHT - 2 * DAY, MIDNIGHT), Arc::default(), false);
+        let add = |tracker: &mut UsageTracker, time: i64, number: u64| {
+            let member = UsageMember::new(number).unwrap();
+            for subject in [UsageSubject::ActiveMachines, UsageSubject::FailingKeys] {
+                tracker.add(time, ProductLabel::Id(7), subject, member);
+            }
+        };
+        let samples = |tracker: &mut UsageTracker| {
+            let samples = tracker.take_samples().into_iter();
+            let of_product = samples.filter(|sample| sample.product.is_some());
+            of_product
+                .map(|sample| {
+                    let days = (sample.day.start() - MIDNIGHT) / DAY;
+                    (days, sample.window.name(), sample.value, sample.is_late)
+                })
+                .collect::<Vec<_>>()
+        };
+        add(&mut tracker, MIDNIGHT - 1, 1);
+        assert_eq!(samples(&mut tracker), [], "the first poll is not complete");
+        tracker.follow_for_history(true);
+        assert_eq!(samples(&mut tracker), [(-1, "1d", 1, false)]);
+        tracker.follow_for_history(true);
+        add(&mut tracker, MIDNIGHT + 5, 2);
+        add(&mut tracker, MIDNIGHT - 1, 1);
+        assert_eq!(samples(&mut tracker), [], "nothing new");
+        add(&mut tracker, MIDNIGHT - 1, 3);
+        add(&mut tracker, MIDNIGHT - 2, 4);
+        assert_eq!(samples(&mut tracker), [(-1, "1d", 2, true)]);
+        tracker.seal(LogKind::WebApi, MIDNIGHT + DAY);
+        assert_eq!(samples(&mut tracker), [(0, "1d", 1, false)], "7 days are not known");
+        add(&mut tracker, MIDNIGHT - 3 * DAY, 5);
+        assert_eq!(samples(&mut tracker), [], "a day that is not known as a whole");
+        add(&mut tracker, MIDNIGHT + 4 * DAY + 7, 1);
+        tracker.seal(LogKind::WebApi, MIDNIGHT + 6 * DAY);
+        assert_eq!(samples(&mut tracker), [(4, "1d", 1, false), (4, "7d", 4, false), (5, "7d", 4, false)]);
     }
 
     #[test]

@@ -390,7 +390,7 @@ async fn a_backlog_of_many_overlaps_is_read_with_few_requests() {
     let running = Running::with_concurrency(World { rows: old(PAGES * 100), latency, ..World::default() }, 8);
     running.after(15 * MINUTE).await;
     assert!(running.kept() == all(PAGES * 100));
-    // What was read in the first overlap is read again.
+    // Pages of the first overlap are read again.
     let requests = running.fake.requests().len();
     assert!(requests <= 700, "{requests} requests for {PAGES} pages");
     running.stop().await;
@@ -432,7 +432,7 @@ async fn a_backlog_after_an_outage_is_shown_as_one() {
     let running = Running::start(World { rows: old(10), ..World::default() });
     assert!(!running.after(2 * MINUTE).await.catching_up);
 
-    // Within one pass: the requests of an hour fail, then there is an hour of rows.
+    // Within one poll: the requests of an hour fail, then there is an hour of rows.
     let up_again = clock().monotonic + 60 * MINUTE;
     running.fake.world(|world| {
         world.outage = Some((up_again, ApiError::Timeout));

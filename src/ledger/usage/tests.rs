@@ -9,9 +9,13 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::cryptolens::{IdentityHash, Rows, WebApiRow};
-use crate::ingest::{CheckpointError, CheckpointStore, Origin, PageStatistics};
+use crate::history::{HistoryFamily, HistoryOptions, Outbox as _};
+use crate::ingest::flaw::{Flaw, OF_THE_LEDGER};
+use crate::ingest::{CheckpointError, CheckpointStore, EarlierRows as _, Origin, PageStatistics, WantedRows};
 use crate::ledger::inline::InlineLedger;
-use crate::ledger::tests::{ACCOUNT, Aborting, Failing, STEPS, Version, block_on, folder, options};
+use crate::ledger::tests::{
+    ACCOUNT, Aborting, Failing, STEPS, Version, block_on, folder, options, usage_sets_in,
+};
 use crate::ledger::{ForeignLedger, Ledger, LedgerOptions, LedgerView, OpenError};
 use crate::tally::FUTURE_SECONDS;
 use crate::usage::UsageWindow;
@@ -106,10 +110,8 @@ async fn hand_over_all<S: CheckpointStore>(store: &S, rows: &[WebApiRow]) -> Res
 type FileSets = BTreeMap<(i64, i64, i64), Vec<u8>>;
 
 fn sets_in(directory: &Path) -> FileSets {
-    let connection = Connection::open(directory.join("ledger.db")).unwrap();
-    let mut select = connection.prepare("SELECT day, product, subject, members FROM usage_set").unwrap();
-    let row = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?));
-    select.query_map([], row).unwrap().map(Result::unwrap).collect()
+    let sets = usage_sets_in(directory).into_iter();
+    sets.map(|((day, product, subject), bytes)| ((day, product, code(subject)), bytes)).collect()
 }
 
 fn counted(view: &LedgerView) -> usize {
@@ -194,7 +196,7 @@ fn a_kill_at_any_step_leaves_the_sets_of_the_rows_that_are_counted() {
 fn sets_that_are_written_after_the_commit_are_found_out() {
     let rows = many_rows();
     let is_right = |after_commit: bool| {
-        AFTER_COMMIT.set(after_commit);
+        OF_THE_LEDGER.set(after_commit.then_some(Flaw::UsageAfterCommit));
         let (folder, failing) = (folder(), Failing::default());
         let mut is_right = true;
         for (number, counter) in [&failing.before_commit, &failing.after_commit].into_iter().enumerate() {
@@ -206,7 +208,7 @@ fn sets_that_are_written_after_the_commit_are_found_out() {
             let ledger = InlineLedger::open_with(with_usage(folder.path()), failing.clone());
             is_right &= sets_in(folder.path()) == sets_of(&rows[..counted(&ledger.view())]);
         }
-        AFTER_COMMIT.set(false);
+        OF_THE_LEDGER.set(None);
         is_right
     };
     assert!(is_right(false));
@@ -329,6 +331,43 @@ fn the_bytes_of_a_day_are_gone_from_the_files_31_days_later() {
     assert!(!is_on_disk(folder.path(), &bytes));
 }
 
+/// A log that nobody can read seals nothing, and one that is not configured any more is not opened.
+#[test]
+fn the_bytes_of_a_day_are_gone_31_days_later_also_if_nothing_is_read() {
+    let (folder, failing) = (folder(), Failing::default());
+    let ledger = InlineLedger::open_with(with_usage(folder.path()), failing.clone());
+    let clock = |time: i64| failing.clock.store(time * 1000, Ordering::SeqCst);
+    let page = |ledger: &InlineLedger, id: i64, day: i64| {
+        let (time, seal_until) = (MIDNIGHT + day * DAY + id, Some(MIDNIGHT + day * DAY));
+        clock(time);
+        let rows = vec![row(id, time, &format!("K{id}"))];
+        block_on(hand_over(ledger, Handed { rows, read_at: time, seal_until, ends_poll: true })).unwrap();
+    };
+    page(&ledger, 1, 0);
+    let bytes = sets_in(folder.path()).into_values().next().unwrap();
+    page(&ledger, 2, 10);
+    let (shown, now) = (counts(&ledger.view()).unwrap(), std::time::Duration::ZERO);
+    assert_eq!(shown.windows.len(), 4);
+    clock(MIDNIGHT + 31 * DAY - 1);
+    ledger.expire_usage(now);
+    assert!(is_on_disk(folder.path(), &bytes), "it is the 30th day before today");
+    clock(MIDNIGHT + 31 * DAY);
+    ledger.expire_usage(UNREAD_FOR);
+    assert!(is_on_disk(folder.path(), &bytes), "the log was read a moment ago");
+    ledger.expire_usage(now);
+    assert!(!is_on_disk(folder.path(), &bytes));
+    assert_eq!(sets_in(folder.path()).len(), 2, "those of the second row");
+    let after = counts(&ledger.view()).unwrap();
+    assert_eq!((after.origin, after.last_day), (MIDNIGHT + DAY, shown.last_day));
+    assert_eq!(after.windows, [UsageWindow::Today, UsageWindow::LastDay, UsageWindow::Week]);
+    drop(ledger);
+    let ledger = InlineLedger::open_with(with_usage(folder.path()), failing.clone());
+    assert_eq!(counts(&ledger.view()).unwrap(), after, "it is written down");
+    // It is read again: the month is known as soon as it begins after that day.
+    page(&ledger, 3, 31);
+    assert_eq!(counts(&ledger.view()).unwrap().windows.len(), 4);
+}
+
 #[test]
 fn another_secret_is_refused_and_a_file_leaves_its_fingerprint_only() {
     let folder = folder();
@@ -446,4 +485,142 @@ fn the_sets_of_an_account_that_is_not_configured_any_more_are_deleted() {
     options.configured = Configured::from([("another".into(), Vec::new())]);
     drop(InlineLedger::open_with(options, Failing::default()));
     assert!(sets_in(folder.path()).is_empty());
+}
+
+#[test]
+fn days_that_were_counted_before_usage_was_on_are_taken_once_more() {
+    let (folder, rows) = (folder(), many_rows());
+    let off = start(options(folder.path()));
+    block_on(hand_over_all(&off.0, &rows[..3000])).unwrap();
+    stop(off);
+    let (ledger, thread) = start(with_usage(folder.path()));
+    let account: Arc<str> = ACCOUNT.into();
+    block_on(hand_over_all(&ledger, &rows)).unwrap();
+    assert_eq!(ledger.wanted(&account), None, "the first poll is not complete");
+    let end =
+        Handed { rows: Vec::new(), read_at: MIDNIGHT + 100, seal_until: Some(MIDNIGHT), ends_poll: true };
+    block_on(hand_over(&ledger, end)).unwrap();
+    let before = counts(&ledger.view()).unwrap();
+    assert_eq!(before.windows, [UsageWindow::Today, UsageWindow::LastDay]);
+    assert!(sets_in(folder.path()) == sets_of(&rows[3000..]));
+    let wanted = ledger.wanted(&account).unwrap();
+    let expected = WantedRows { known_from: before.origin, from: MIDNIGHT - 30 * DAY, after_id: 0, begin: 0 };
+    assert_eq!(wanted, expected);
+
+    let again = |rows: &[WebApiRow], known_from| {
+        block_on(ledger.take(&account, rows.to_vec(), MIDNIGHT + 200, known_from)).unwrap();
+    };
+    again(&rows[2500..3500], None);
+    again(&rows[1500..2500], Some(MIDNIGHT - 2 * DAY + 50_000));
+    let between = counts(&ledger.view()).unwrap();
+    assert_eq!((between.origin, &between.windows), (MIDNIGHT - 2 * DAY + 50_000, &before.windows));
+    again(&rows[..1600], Some(0));
+    assert!(sets_in(folder.path()) == sets_of(&rows));
+    let after = counts(&ledger.view()).unwrap();
+    assert_eq!((after.origin, after.windows.len()), (0, 4));
+    assert_eq!((ledger.wanted(&account), counted(&ledger.view())), (None, rows.len()));
+    stop((ledger, thread));
+    let (ledger, thread) = start(with_usage(folder.path()));
+    assert_eq!(counts(&ledger.view()).unwrap(), after, "it is kept");
+    stop((ledger, thread));
+}
+
+/// The samples of one family by the day of their stamps and the product, added up.
+fn days_in_history(ledger: &Ledger, target: &Arc<str>) -> BTreeMap<(i64, String), i64> {
+    let batch = block_on(ledger.oldest(target, 1_000_000)).unwrap();
+    let mut stamps = HashSet::new();
+    let mut sums = BTreeMap::new();
+    for sample in batch.samples {
+        assert!(stamps.insert((Arc::clone(&sample.series), sample.stamp)), "one value for each stamp");
+        if sample.series.family == HistoryFamily::ActiveMachines && &*sample.series.values[1] == "1d" {
+            let key = (sample.stamp.div_euclid(1000 * DAY), sample.series.values[0].to_string());
+            *sums.entry(key).or_default() += sample.value;
+        }
+    }
+    sums
+}
+
+/// With a history that goes to one target.
+fn with_history(options: LedgerOptions, target: &Arc<str>) -> LedgerOptions {
+    let history = HistoryOptions {
+        targets: vec![Arc::clone(target)],
+        window: std::time::Duration::from_secs(31 * 86_400),
+        outbox_limit: 1_000_000,
+        first_object_code: 0,
+    };
+    LedgerOptions { history: Some(history), ..options }
+}
+
+/// The distinct machines of these rows, by day and product.
+fn machines_of(rows: &[WebApiRow]) -> BTreeMap<(i64, String), i64> {
+    let machines = sets_of(rows).into_iter().filter(|((_, _, subject), _)| *subject == 2);
+    let count = |bytes: Vec<u8>| i64::try_from(UsageSet::from_bytes(&bytes).unwrap().count()).unwrap();
+    machines.map(|((day, product, _), bytes)| ((day, product.to_string()), count(bytes))).collect()
+}
+
+#[test]
+fn the_days_in_the_history_add_up_to_the_sets() {
+    let (folder, rows, target) = (folder(), many_rows(), Arc::from("db"));
+    let both = || with_history(with_usage(folder.path()), &target);
+    let (ledger, thread) = start(both());
+    block_on(hand_over_all(&ledger, &rows[..2500])).unwrap();
+    assert_eq!(days_in_history(&ledger, &target), BTreeMap::new(), "not in the first poll");
+    let end =
+        Handed { rows: Vec::new(), read_at: MIDNIGHT + 100, seal_until: Some(MIDNIGHT), ends_poll: true };
+    block_on(hand_over(&ledger, end)).unwrap();
+    assert_eq!(days_in_history(&ledger, &target), machines_of(&rows[..2500]));
+    stop((ledger, thread));
+    // After a restart, rows of both days that come late.
+    let (ledger, thread) = start(both());
+    for page in rows[2500..].chunks(300) {
+        let late =
+            Handed { rows: page.to_vec(), read_at: MIDNIGHT + 300, seal_until: None, ends_poll: false };
+        block_on(hand_over(&ledger, late)).unwrap();
+    }
+    assert_eq!(days_in_history(&ledger, &target), machines_of(&rows));
+    let next = Handed {
+        rows: Vec::new(),
+        read_at: MIDNIGHT + DAY + 100,
+        seal_until: Some(MIDNIGHT + DAY),
+        ends_poll: true,
+    };
+    block_on(hand_over(&ledger, next)).unwrap();
+    assert_eq!(days_in_history(&ledger, &target), machines_of(&rows), "a day without rows has no sample");
+    stop((ledger, thread));
+}
+
+/// Late rows come on top of what the history has of a day, so it has to have something.
+#[test]
+fn days_that_are_read_again_are_in_the_history_before_their_late_rows() {
+    let (folder, rows, target) = (folder(), many_rows(), Arc::from("db"));
+    let (ledger, thread) = start(with_history(options(folder.path()), &target));
+    block_on(hand_over_all(&ledger, &rows[..3000])).unwrap();
+    let end = |read_at| Handed { rows: Vec::new(), read_at, seal_until: Some(MIDNIGHT), ends_poll: true };
+    block_on(hand_over(&ledger, end(MIDNIGHT + 100))).unwrap();
+    stop((ledger, thread));
+
+    let both = || with_history(with_usage(folder.path()), &target);
+    let (ledger, thread) = start(both());
+    let late = |ledger: &Ledger, rows: &[WebApiRow]| {
+        let read_at = MIDNIGHT + 300;
+        let late = Handed { rows: rows.to_vec(), read_at, seal_until: None, ends_poll: true };
+        block_on(hand_over(ledger, late)).unwrap();
+    };
+    late(&ledger, &rows[3000..3010]);
+    assert_eq!(days_in_history(&ledger, &target), BTreeMap::new(), "a part of a day would look like few");
+    let account: Arc<str> = ACCOUNT.into();
+    let again = |rows: &[WebApiRow], known_from| {
+        block_on(ledger.take(&account, rows.to_vec(), MIDNIGHT + 400, known_from)).unwrap();
+    };
+    again(&rows[2000..3000], None);
+    assert_eq!(days_in_history(&ledger, &target), BTreeMap::new());
+    again(&rows[..2000], Some(MIDNIGHT - 2 * DAY));
+    assert_eq!(days_in_history(&ledger, &target), machines_of(&rows[..3010]));
+    again(&rows[..100], Some(MIDNIGHT - 3 * DAY));
+    late(&ledger, &rows[3010..3500]);
+    stop((ledger, thread));
+    let (ledger, thread) = start(both());
+    late(&ledger, &rows[3500..]);
+    assert_eq!(days_in_history(&ledger, &target), machines_of(&rows));
+    stop((ledger, thread));
 }
