@@ -1,4 +1,6 @@
-"""Exports the logs of a simulator as Parquet and reads the files with DuckDB, pandas, Polars and PyArrow.
+"""Exports the logs of a simulator as Parquet and reads the files with DuckDB, pandas, Polars and PyArrow. Archives them with
+`serve --archive.path` through SIGKILL while files are being written, late rows, and a ledger that is deleted or restored, and
+reads the archive back.
 
 The truth is what the simulator says it holds (`/simulator/rows`): neither the exporter's client nor its decoder takes part.
 The queries are those of docs/archive.md.
@@ -8,9 +10,11 @@ import contextlib
 import datetime
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+from time import sleep
 
 import duckdb
 import pandas
@@ -47,7 +51,7 @@ def moment(seconds):
 
 
 def expected_rows(rows, columns, time):
-    """What the file should hold: an empty text is none."""
+    """The rows that the file should hold: an empty text is none."""
     read = []
     for row in rows:
         values = {column: row.get(member) for column, member in columns.items()}
@@ -122,6 +126,125 @@ def queries(folder, rows):
     check("Polars: rows by product", by_product["len"].sum() == len(rows), by_product.height)
 
 
+TABLES = {"web-api": "web_api_log", "events": "event_log", "objects": "object_log"}
+
+
+def serving(binary, simulator, folder, *flags, storage="storage"):
+    """An exporter that archives each minute."""
+    return Process(
+        binary,
+        "serve",
+        f"--api.url={simulator}/api",
+        f"--storage.path={folder / storage}",
+        f"--archive.path={folder / 'archive'}",
+        "--since=all",
+        "--poll.overlap=1s",
+        "--poll.interval=1s",
+        "--poll.interval.events=1s",
+        "--poll.interval.objects=1s",
+        "--archive.interval=1m",
+        "--archive.delay=1s",
+        "--web.listen-address=127.0.0.1:0",
+        *flags,
+        env={"CRYPTOLENS_TOKEN": "archive-check"},
+    )
+
+
+def archived(binary, simulator, folder):
+    """Each row is in the archive once, whenever the exporter is killed and whatever ledger it finds then, and names nobody."""
+    state = folder / "archive" / "_state"
+    kills, truth, copy = 0, {}, {}
+    for pause in (0.0, 0.3, 0.02, 1.0):
+        with serving(binary, simulator, folder) as exporter:
+            truth = truth or late_rows(simulator)
+            # Nothing is left to write once the last rename is done.
+            wait_for(
+                "a file that is being written",
+                lambda truth=truth: any(state.glob("*.tmp")) or covered(state, truth),
+            )
+            sleep(pause)
+            exporter.stop(signal.SIGKILL)
+            kills += 1
+        ledger = list((folder / "storage").glob("ledger.db*"))
+        if kills == 1:
+            copy = {path: path.read_bytes() for path in ledger}
+        else:
+            # A ledger that is gone, an older one, and a new one again.
+            for path in ledger:
+                path.unlink()
+            for path, content in copy.items() if kills == 3 else ():
+                path.write_bytes(content)
+    with serving(binary, simulator, folder) as exporter:
+        wait_for("the whole archive", lambda: covered(state, truth))
+        key = f"--archive.key-file={folder / 'storage' / 'archive.key'}"
+        with serving(binary, simulator, folder, key, storage="second") as second:
+            wait_for("the second process", lambda: "another process archives into this directory" in second.output())
+            check("a second process counts and does not archive", second.running.poll() is None, "locked")
+        check("the exporter runs on", exporter.running.poll() is None, f"{kills} kills")
+    check("no temporary file is left", not any(state.glob("*.tmp")), "none")
+    session = duckdb.connect()
+    session.execute("SET TimeZone = 'UTC'")
+    secrets = {
+        str(row[member])
+        for rows in truth.values()
+        for row in rows
+        for member in ("key", "machineCode", "friendlyName", "ip")
+        if len(str(row.get(member) or "")) > 5
+    }
+    for log, rows in truth.items():
+        files = f"{folder}/archive/{TABLES[log]}/**/*.parquet"
+        table = session.execute(f"SELECT * FROM read_parquet('{files}', hive_partitioning = true) ORDER BY id")
+        names = [column[0] for column in table.description]
+        read = [dict(zip(names, row, strict=True)) for row in table.fetchall()]
+        check(f"archive of {log}: each row once", [row["id"] for row in read] == [row["id"] for row in rows], len(read))
+        time_of = LOGS[log][1]
+        times = all(moment(row[time_of]) == found["time"] for row, found in zip(rows, read, strict=True))
+        dates = all(str(found["date"]) == str(found["time"].date()) for found in read if found["time"])
+        check(f"archive of {log}: times and dates", times and dates, {row["account"] for row in read})
+        shown = [text for row in read for text in row.values() if isinstance(text, str)]
+        check(f"archive of {log}: nobody is named", not any(text in secrets for text in shown), f"{len(shown)} texts")
+    # The queries of docs/archive.md.
+    failed = sum(row["state"] % 100 // 10 == 2 for row in truth["web-api"])
+    by_week = session.execute(
+        f"SELECT date_trunc('week', time) AS week, count(*) AS failures FROM read_parquet("
+        f"'{folder}/archive/web_api_log/**/*.parquet', hive_partitioning = true) "
+        "WHERE outcome = 'failure' AND date >= '2026-01-01' GROUP BY week ORDER BY week"
+    ).fetchall()
+    check("DuckDB: failures by week in the archive", sum(count for _, count in by_week) == failed > 0, failed)
+    frame = pandas.read_parquet(folder / "archive" / "web_api_log", columns=["key", "state"])
+    customers = frame.groupby("state")["key"].nunique()
+    keys = {row["key"] for row in truth["web-api"] if row["state"] == 2014 and row["key"]}
+    check("pandas: customers by state", customers[2014] == len(keys) > 0, len(keys))
+    bytes_of_files = b"".join(path.read_bytes() for path in (folder / "archive").rglob("*") if path.is_file())
+    found = [text for text in secrets if text.encode() in bytes_of_files]
+    check("no byte of the archive names anybody", not found and len(secrets) > 100, f"{len(bytes_of_files)} bytes")
+    mode = (folder / "storage" / "archive.key").stat().st_mode & 0o777
+    check("the key is private", mode == 0o600, oct(mode))
+    with serving(binary, simulator, folder, "--archive.identities=none") as other:
+        check("other identities: exit code", other.running.wait(60) == 1, 1)
+        refusal = other.output()
+    check("other identities: both are named", "identities=masked, not with none" in refusal, "masked, none")
+
+
+def late_rows(simulator):
+    """The rows of each log, with some that show up within a second and not in the order of their ids."""
+    fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": False})
+    for table in LOGS:
+        fetch(f"{simulator}/simulator/batch", "POST", {"log": table.replace("-", "_"), "rows": 300, "spread": 1})
+    sleep(3)
+    fetch(f"{simulator}/simulator/clock", "PUT", {"frozen": True})
+    return {log: rows_of(simulator, log) for log in LOGS}
+
+
+def covered(state, truth):
+    """True once the archive has come to the last row of each log."""
+    for log, rows in truth.items():
+        path = state / f"default.{log.replace('-', '_')}.json"
+        if not path.exists() or json.loads(path.read_text())["until"] < rows[-1]["id"]:
+            return False
+    return True
+
+
 def main():
     binary = pathlib.Path(sys.argv[1]).resolve()
     with contextlib.ExitStack() as stack:
@@ -158,6 +281,7 @@ def main():
         labels = metadata.metadata
         check("the footer names the identities", labels[b"cryptolens_exporter.identities"] == b"masked", "masked")
         size = (folder / "masked.parquet").stat().st_size
+        archived(binary, simulator, folder)
         print(f"{len(rows)} rows in {size} bytes, {size / len(rows):.1f} bytes a row")
     print(f"{len(held)} checks hold")
 

@@ -34,10 +34,10 @@ const GROUP_TEXT_BYTES: usize = 32 * 1024 * 1024;
 const NULL: i16 = 0;
 const VALUE: i16 = 1;
 
-/// What the footer of a file says of its rows, so that nobody joins pseudonyms with names.
+/// The labels of the rows in the footer of a file, so that nobody joins pseudonyms with names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileLabels<'a> {
-    /// `masked` or `full`.
+    /// `masked`, `full` or `none`.
     pub(crate) identities: &'a str,
 }
 
@@ -119,7 +119,16 @@ impl<R: ArchivedRow, W: Write + Send> ParquetFile<R, W> {
         self.writer.into_inner().map_err(failed)
     }
 
-    fn end_group(&mut self) -> io::Result<()> {
+    /// The bytes of texts that are held in memory.
+    pub(super) const fn buffered_text(&self) -> usize {
+        self.group_text_bytes
+    }
+
+    /// Writes the rows that are held in memory.
+    ///
+    /// # Errors
+    /// As [`ParquetFile::push`].
+    pub(super) fn end_group(&mut self) -> io::Result<()> {
         if self.group_rows == 0 {
             return Ok(());
         }
@@ -352,7 +361,7 @@ mod tests {
         assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
     }
 
-    /// A full disk is told apart from a broken file.
+    /// A full disk and a broken file are different errors.
     #[test]
     fn an_error_of_the_destination_keeps_its_kind() {
         struct Full;
