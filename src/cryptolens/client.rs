@@ -7,9 +7,9 @@
 //! kept-alive connection, the request is sent once more on a new one.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap};
 use reqwest::{StatusCode, redirect};
 use rustls::CertificateError;
 use secrecy::ExposeSecret;
@@ -17,11 +17,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
-use super::decode::{self, BodyError, CustomerCompany, LicenseKey, LicenseKeyPage, Page, Product, Skeleton};
+use super::decode::{
+    self, BodyError, CustomerCompany, DailyAggregate, LicenseKey, LicenseKeyPage, Page, Product, Skeleton,
+};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, DecodeFault, TransportFault};
 use super::identity::IdentityHasher;
-use super::query::{PageQuery, RowFilter};
+use super::query::{AggregateQuery, PageQuery, RowFilter};
 use super::reuse::{self, NoteNewConnections};
 use super::row::Row;
 use super::token::Token;
@@ -43,15 +45,6 @@ static TURN: Semaphore = Semaphore::const_new(1);
 const LARGE_BODY: usize = 64 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The seats of a floating license.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LicenseSeats {
-    /// As the API gives it: 0 or less where the number is not limited.
-    pub max_machines: i64,
-    /// The server's own clock, in Unix seconds, if the answer has it.
-    pub server_time: Option<i64>,
-}
 
 /// An answer of the API, with its times.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +119,12 @@ impl Client {
             }
         };
         let setup = |error: reqwest::Error| ClientError::Setup(http::cause(&error));
+        let system = match roots {
+            Some(_) => None,
+            None => Some(http::system_tls(options.proxy.iter().chain([&options.url])))
+                .transpose()
+                .map_err(|error| ClientError::Setup(error.to_string()))?,
+        };
         let proxy = options.proxy.clone().map(reqwest::Proxy::all).transpose().map_err(setup)?;
         let builder = || {
             let mut builder = http::builder()
@@ -140,6 +139,9 @@ impl Client {
             }
             if let Some(roots) = &roots {
                 builder = builder.tls_certs_only(roots.clone());
+            }
+            if let Some(system) = &system {
+                builder = builder.tls_backend_preconfigured(system.clone());
             }
             builder
         };
@@ -212,16 +214,14 @@ impl Client {
         self.post(Endpoint::GetProducts, &[]).await?.read(decode::products)
     }
 
-    /// The number of seats of a license key. The call only reads and leaves no row in the log.
+    /// The number of seats of a license key, 0 or less where it is not limited. The call only reads and
+    /// leaves no row in the log.
     ///
     /// # Errors
     /// As [`Client::page`]; an unknown key or product is [`ApiError::Api`].
-    pub async fn seats(&self, product_id: i64, key: &str) -> Result<LicenseSeats, ApiError> {
+    pub async fn seats(&self, product_id: i64, key: &str) -> Result<i64, ApiError> {
         let form = [("ProductId", product_id.to_string()), ("Key", key.to_owned())];
-        let answer = self.post(Endpoint::GetKey, &form).await?;
-        let server_time = answer.server_time;
-        let max_machines = answer.read(decode::max_machines)?;
-        Ok(LicenseSeats { max_machines, server_time })
+        self.post(Endpoint::GetKey, &form).await?.read(decode::max_machines)
     }
 
     /// A license key. The call only reads and leaves no row in the log.
@@ -250,6 +250,20 @@ impl Client {
         self.post(Endpoint::GetCustomers, &[]).await?.read(decode::customers)
     }
 
+    /// A page of the vendor's own daily counts of the Web API Log, with ids above `after`; 0 asks
+    /// from the beginning.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub async fn daily_aggregates(
+        &self,
+        query: AggregateQuery,
+        after: i64,
+    ) -> Result<Vec<DailyAggregate>, ApiError> {
+        let form = query.form(after);
+        self.post(Endpoint::GetDailyAggregates, &form).await?.read(decode::daily_aggregates)
+    }
+
     async fn post(&self, endpoint: Endpoint, form: &[(&str, String)]) -> Result<RawAnswer, ApiError> {
         let url =
             format!("{}/{}/{}", self.url.as_str().trim_end_matches('/'), endpoint.group(), endpoint.name());
@@ -273,7 +287,7 @@ impl Client {
         };
         let response = response.map_err(|error| failed(&error))?;
         let status = response.status();
-        let retry_after = retry_after(response.headers());
+        let retry_after = http::retry_after(response.headers());
         let server_time = server_time(response.headers());
         let body = read_body(response, endpoint, deadline).await?;
         Ok(RawAnswer { status, retry_after, server_time, sent, received: Instant::now(), body })
@@ -386,16 +400,6 @@ async fn is_rest_whole(mut response: reqwest::Response, mut skeleton: Skeleton) 
         tokio::task::yield_now().await;
     }
     Ok(skeleton.is_whole())
-}
-
-/// The header `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). A date in the past is no wait.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// The header `Date` in Unix seconds.

@@ -8,7 +8,7 @@ impl Concurrency {
     /// One request after the other.
     pub const ONE: Concurrency = Concurrency(1);
 
-    /// What is used where nothing is configured.
+    /// The default.
     pub const DEFAULT: Concurrency = Concurrency(4);
 
     /// The most that may be configured: more would hardly be faster, and would look like an attack.

@@ -13,6 +13,7 @@
 //! characters, broken UTF-8, a missing quote) and copies nothing. All three give the same page
 //! wherever they give one.
 
+mod aggregates;
 mod bounds;
 mod licenses;
 mod plain;
@@ -30,6 +31,7 @@ use super::error::{ApiError, DecodeFault};
 use super::identity::{HashedKind, IdentityHasher};
 use super::row::{Row, Slot};
 
+pub use self::aggregates::{DailyAggregate, daily_aggregates};
 pub use self::licenses::{
     CustomerCompany, LicenseKey, LicenseKeyPage, customers, license_keys, one_license_key,
 };

@@ -15,6 +15,8 @@ pub enum Endpoint {
     GetKeys,
     /// Lists the vendor's customers, for the names of their companies.
     GetCustomers,
+    /// Pages through the vendor's own daily counts of the Web API Log.
+    GetDailyAggregates,
 }
 
 impl Endpoint {
@@ -26,13 +28,14 @@ impl Endpoint {
             Endpoint::GetKey => "GetKey",
             Endpoint::GetKeys => "GetKeys",
             Endpoint::GetCustomers => "GetCustomers",
+            Endpoint::GetDailyAggregates => "GetDailyAggregates",
         }
     }
 
     /// The part of the path before the name.
     pub(super) const fn group(self) -> &'static str {
         match self {
-            Endpoint::Log(_) => "ai",
+            Endpoint::Log(_) | Endpoint::GetDailyAggregates => "ai",
             Endpoint::GetProducts | Endpoint::GetKeys => "product",
             Endpoint::GetCustomers => "customer",
             Endpoint::GetKey => "key",

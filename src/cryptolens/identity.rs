@@ -25,7 +25,7 @@ impl IdentityHash {
     }
 }
 
-/// What an identity is one of.
+/// The kind of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HashedKind {
     /// A license key.

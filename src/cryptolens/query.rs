@@ -1,4 +1,6 @@
-//! Which rows of a log a request asks for.
+//! Which rows of a log, or which of the daily counts, a request asks for.
+
+use chrono::NaiveDate;
 
 /// The page of a log that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,35 @@ impl PageQuery {
         if self.newest_first {
             form.push(("OrderBy", "Id descending".to_owned()));
         }
+    }
+}
+
+/// Which of the vendor's daily counts a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AggregateQuery {
+    /// The first day.
+    pub start: NaiveDate,
+    /// The last day. Whether it belongs to the answer is not documented: the caller looks.
+    pub end: NaiveDate,
+    /// Counts of this product only.
+    pub product_id: Option<i64>,
+}
+
+impl AggregateQuery {
+    /// The largest page.
+    const LIMIT: u16 = 1000;
+
+    pub(super) fn form(&self, after: i64) -> Vec<(&'static str, String)> {
+        let mut form = vec![
+            ("Limit", AggregateQuery::LIMIT.to_string()),
+            ("Start", self.start.to_string()),
+            ("End", self.end.to_string()),
+        ];
+        if after != 0 {
+            form.push(("StartingAfter", after.to_string()));
+        }
+        form.extend(self.product_id.map(|id| ("ProductId", id.to_string())));
+        form
     }
 }
 

@@ -22,7 +22,7 @@ tokio::task_local! {
     static IS_NEW: Arc<AtomicBool>;
 }
 
-/// Sends a request, and tells whether a connection was made for it. That needs the client's
+/// Sends a request, and returns whether it made a new connection. That needs the client's
 /// [`NoteNewConnections`].
 pub(super) async fn sent<T>(request: impl Future<Output = T>) -> (T, bool) {
     let is_new = Arc::new(AtomicBool::new(false));

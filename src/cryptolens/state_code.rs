@@ -148,9 +148,21 @@ pub fn classify(raw: Option<i64>) -> (EventType, Outcome) {
 /// The state of a floating activation that found no free seat.
 pub const NO_FREE_SEAT: i64 = 2024;
 
-/// True if a row with this state shows that its license key and its machine are in use: a validation, an
-/// activation, a deactivation or a data object request that succeeded. Administration, such as the
-/// creation of a key, does not.
+/// The state of a floating activation or a heartbeat: it takes a seat for as long as its lease.
+pub const SEAT_TAKEN: i64 = 2014;
+
+/// The same beyond the limit of the license, within its overdraft.
+pub const SEAT_OVERDRAFT: i64 = 2015;
+
+/// The state of a deactivation that gives a floating seat back.
+pub const SEAT_RETURNED: i64 = 6011;
+
+/// The states that say who holds floating seats.
+pub const OF_SEATS: [u16; 3] = [2014, 2015, 6011];
+
+/// True if a row with this state shows that its license key and its machine are in use: a
+/// validation, an activation, a deactivation or a data object request that succeeded.
+/// Administration, such as the creation of a key, does not.
 pub fn shows_use(raw: Option<i64>) -> bool {
     use EventType::{Activation, DataObject, Deactivation, Validation};
     matches!(classify(raw), (Validation | Activation | Deactivation | DataObject, Outcome::Success))

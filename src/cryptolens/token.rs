@@ -143,8 +143,8 @@ impl Token {
         self.current.borrow().clone()
     }
 
-    /// Ends when the token changed, or [`Token::try_again`] was called, since this clone was made or
-    /// last waited.
+    /// Ends when the token changed, or [`Token::try_again`] was called, since this clone was made
+    /// or last waited.
     pub async fn changed(&mut self) {
         if self.current.changed().await.is_err() {
             std::future::pending::<()>().await;

@@ -19,10 +19,10 @@ fn answer(status: u16, body: &str) -> Result<(), ApiError> {
 #[test]
 fn the_body_tells_before_the_status() {
     for status in [200, 400, 401, 403, 500] {
-        let told = answer(status, r#"{"result":1,"message":"Unable to authenticate."}"#);
-        assert_eq!(told, Err(ApiError::Auth), "status {status}");
-        let told = answer(status, r#"{"result":1,"message":"Access denied."}"#);
-        assert_eq!(told, Err(ApiError::Denied), "status {status}");
+        let answered = answer(status, r#"{"result":1,"message":"Unable to authenticate."}"#);
+        assert_eq!(answered, Err(ApiError::Auth), "status {status}");
+        let answered = answer(status, r#"{"result":1,"message":"Access denied."}"#);
+        assert_eq!(answered, Err(ApiError::Denied), "status {status}");
     }
 }
 
@@ -52,20 +52,6 @@ fn an_html_page_says_nothing_about_the_token() {
     let failed =
         |body| answer(502, body).map_err(|error| matches!(error, ApiError::Server { html: true, .. }));
     assert_eq!((failed("<html>Bad Gateway</html>"), failed("")), (Err(true), Err(false)));
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let wait = |text: &str| {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, text.parse().unwrap());
-        retry_after(&headers)
-    };
-    assert_eq!(wait("120"), Some(Duration::from_secs(120)));
-    assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-    assert_eq!(wait("soon"), None);
-    let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
-    assert!(wait(&later).is_some_and(|wait| wait > Duration::from_secs(60)));
 }
 
 /// The reaction of a server to one request.

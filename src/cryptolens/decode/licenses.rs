@@ -8,7 +8,7 @@ use super::{BodyError, DecodeFault, Envelope, NOT_JSON, scanned, trimmed};
 /// The most keys or customers of one answer that are kept.
 const MOST: usize = 100_000;
 
-/// What a report needs to know of a license key.
+/// The members of a license key that reports use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LicenseKey {
     /// The number of the key in its product.
@@ -105,7 +105,7 @@ pub fn customers(body: &[u8]) -> Result<Vec<CustomerCompany>, BodyError> {
 }
 
 /// The elements of a list whose opening bracket is consumed.
-fn list<T>(
+pub(super) fn list<T>(
     scanner: &mut Scanner<'_>,
     read: impl Fn(&mut Scanner<'_>) -> Result<Option<T>, Broken>,
 ) -> Result<Vec<T>, Broken> {
@@ -120,7 +120,7 @@ fn list<T>(
 }
 
 /// Reads the members of an object; `None` for anything else.
-fn object<'a>(
+pub(super) fn object<'a>(
     scanner: &mut Scanner<'a>,
     mut member: impl FnMut(&str, Value<'a>),
 ) -> Result<Option<()>, Broken> {

@@ -87,7 +87,7 @@ struct Names<R> {
     known: Vec<(KnownBytes, Option<Slot<R>>)>,
 }
 
-/// What stands at a place of a row.
+/// The meaning of one place of a row.
 enum Member<R> {
     /// A member that the row type keeps.
     Kept(Slot<R>),

@@ -292,7 +292,7 @@ proptest! {
 }
 
 proptest! {
-    /// Whatever stands in the other members, a row with an integer id is read, and its good members
+    /// A row with an integer id is read whatever its other members hold, and its good members
     /// with it.
     #[test]
     fn members_are_independent(id in i64::MIN..=MAX_ID, odd in prop::collection::vec(any_json(), 5), state in any::<i64>()) {
@@ -703,7 +703,7 @@ proptest! {
         prop_assert!(scanned::<EventRow>(&body.as_bytes()[..cut], 100).is_err());
     }
 
-    /// Whatever happens to the bytes of one row, the others are read as they are, or the page is
+    /// If the bytes of one row are damaged, the others are read as they are, or the page is
     /// refused.
     #[test]
     fn damage_to_one_row_changes_no_other(

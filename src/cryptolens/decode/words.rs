@@ -123,7 +123,7 @@ impl KnownBytes {
         Some(KnownBytes { words: three(&padded), masks: three(&mask), length: bytes.len() })
     }
 
-    /// What follows these bytes; `None` if others are there, or if it is too near the end to say.
+    /// The bytes behind these; `None` if others are there, or if the end is too near to say.
     #[inline]
     pub(super) fn strip_from<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let next = bytes.first_chunk::<{ KnownBytes::MOST }>()?;
