@@ -1,5 +1,5 @@
-//! Receivers of history that are slow, break off, and get the same twice; one of them is out of order for
-//! long stretches. Like the real ones they keep the first value of a stamp.
+//! Receivers of history that are slow, break off, and get the same twice; one of them is out of
+//! order for long stretches. Like the real ones they keep the first value of a stamp.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Receivers {
         }
     }
 
-    /// What is wrong: every row that was counted must be in the samples of its minute once, at each of
+    /// A fault, if any: every counted row must be in the samples of its minute once, at each of
     /// them. `minutes` has the minute of each row, where it is known.
     pub(super) fn fault(
         &self,
@@ -78,8 +78,8 @@ struct Receiver {
     is_bad: bool,
     random: ChaCha8Rng,
     samples: BTreeMap<(Arc<HistorySeries>, i64), i64>,
-    /// The chunk that has the samples of a stamp. Each row of these worlds has a series of its own, so two
-    /// values show as two chunks.
+    /// The chunk that has the samples of a stamp. Each row of these worlds has a series of its own,
+    /// so two values show as two chunks.
     chunks: BTreeMap<i64, i64>,
     /// The first stamp that got two values.
     fault: Option<String>,

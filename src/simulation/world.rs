@@ -3,6 +3,7 @@
 //! end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::Poll as TaskPoll;
@@ -12,19 +13,18 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
-use super::receiver::{self, Receivers};
-use super::{BEGINNING, elapsed, local_clock, set_skew};
+use super::{BEGINNING, WrongRule, elapsed, local_clock, set_skew};
+use crate::archive::ArchiveFlaw;
+use crate::archive::simulated::SimulatedArchive;
 use crate::cryptolens::{
-    Answered, ApiError, Concurrency, DecodeFault, EventRow, LogKind, Page, PageQuery, Product, Row, Slot,
-    Token, TransportFault,
+    Answered, ApiError, Concurrency, CountedRow, DecodeFault, LogKind, Page, PageQuery, Product, Row, Token,
+    TransportFault,
 };
-
-use crate::history::minute_of;
 use crate::ingest::flaw::Flaw;
 use crate::ingest::{CheckpointStore, LogId, Poller, PollerSettings, Since, Source};
-use crate::ledger::LedgerOptions;
 use crate::ledger::inline::InlineLedger;
-use crate::ledger::tests::{Failing, counted_in, folder, options};
+use crate::ledger::tests::{ACCOUNT, Failing, folder};
+use crate::ledger::{LedgerOptions, LedgerView};
 use crate::reader::PageSource;
 
 /// The named worlds. Each has requests that take a while and restarts now and then, beside what it
@@ -58,12 +58,16 @@ pub(super) enum WorldKind {
     NoOverlap,
     RowsWithoutId,
     RepeatedRows,
-    /// All of it.
+    /// The ledger is moved away now and then, and a new one begins.
+    LedgerSetAside,
+    /// An older copy of the ledger is put in its place now and then.
+    LedgerRestored,
+    /// All of it but these two.
     Everything,
 }
 
 impl WorldKind {
-    pub(super) const ALL: [WorldKind; 24] = [
+    pub(super) const ALL: [WorldKind; 26] = [
         WorldKind::Steady,
         WorldKind::BurstAfterQuiet,
         WorldKind::BurstAfterTrickle,
@@ -87,6 +91,8 @@ impl WorldKind {
         WorldKind::NoOverlap,
         WorldKind::RowsWithoutId,
         WorldKind::RepeatedRows,
+        WorldKind::LedgerSetAside,
+        WorldKind::LedgerRestored,
         WorldKind::Everything,
     ];
 
@@ -102,12 +108,23 @@ impl WorldKind {
             Flaw::SeenLost => &[WorldKind::Restarts],
             Flaw::SealedByRowTimes => &[WorldKind::Steady],
             Flaw::LateMarkMissing => &[WorldKind::Backdated, WorldKind::StalledWriter],
-            Flaw::HistoryAfterCommit => &[WorldKind::FailingCommits],
+            Flaw::HistoryAfterCommit | Flaw::UsageAfterCommit => &[WorldKind::FailingCommits],
             Flaw::GuessByUse => &[WorldKind::Timeouts, WorldKind::GrowingBacklog, WorldKind::Everything],
         }
     }
 
-    fn is(self, kinds: &[WorldKind]) -> bool {
+    /// Worlds in which a wrong rule of the archive can lose or double a row.
+    pub(super) fn that_show_archive(flaw: ArchiveFlaw) -> &'static [WorldKind] {
+        match flaw {
+            ArchiveFlaw::CursorAsBoundary => &[WorldKind::LaggingReplica, WorldKind::StalledWriter],
+            ArchiveFlaw::EmptyBelieved => &[WorldKind::EmptyAnswers],
+            ArchiveFlaw::RenamedFirst | ArchiveFlaw::RandomNames => {
+                &[WorldKind::Steady, WorldKind::LedgerSetAside]
+            }
+        }
+    }
+
+    pub(super) fn is(self, kinds: &[WorldKind]) -> bool {
         self == WorldKind::Everything || kinds.contains(&self)
     }
 }
@@ -121,11 +138,44 @@ pub(super) struct WorldOutcome {
     pub(super) kills: u64,
 }
 
+/// The log of a world, and what is kept of its rows beside their counts.
+pub(super) trait FollowedLog {
+    /// Its rows.
+    type Row: CountedRow;
+
+    /// The log.
+    const LOG: LogKind;
+
+    /// One for the rows of this world.
+    fn new(seed: u64, entries: &[WorldEntry]) -> Self;
+
+    /// The settings of the ledger.
+    fn options(&self, directory: &Path) -> LedgerOptions;
+
+    /// How often each row is counted, by its id.
+    fn counted(&self, view: &LedgerView) -> BTreeMap<i64, u64>;
+
+    /// Takes what the ledger has for others, until the process is killed.
+    async fn receive(&mut self, ledger: InlineLedger);
+
+    /// Takes all that is left of it.
+    async fn drain(&mut self, ledger: &InlineLedger);
+
+    /// A fault of what a process finds when it opens the ledger, if any.
+    fn fault_at_start(&self, kind: WorldKind, directory: &Path, view: &LedgerView) -> Option<String>;
+
+    /// A fault at the end of the world, if any. `sealed_by` is a time (Unix seconds) before which
+    /// all minutes are sealed.
+    fn fault_at_end(&self, kind: WorldKind, view: &LedgerView, sealed_by: i64) -> Option<String>;
+}
+
 /// A row of the log; times are seconds since the world began.
 #[derive(Debug, Clone)]
-struct Entry {
-    id: i64,
-    time: i64,
+pub(super) struct WorldEntry {
+    pub(super) id: i64,
+    pub(super) time: i64,
+    /// Its place in the log.
+    pub(super) number: usize,
     /// When each replica shows it, in milliseconds.
     visible: Vec<u64>,
 }
@@ -134,7 +184,7 @@ struct Entry {
 struct Server {
     kind: WorldKind,
     random: ChaCha8Rng,
-    entries: Vec<Entry>,
+    entries: Vec<WorldEntry>,
     replicas: usize,
     /// Rows without an id, each by the id of the row before.
     without_id: BTreeSet<i64>,
@@ -176,7 +226,7 @@ impl Server {
     }
 
     /// The rows that a replica shows at a time (in milliseconds) after an id.
-    fn shows(&mut self, query: PageQuery, now: u64) -> (Vec<(i64, i64)>, Vec<Option<i64>>) {
+    fn shows(&mut self, query: PageQuery, now: u64) -> (Vec<WorldEntry>, Vec<Option<i64>>) {
         let replica = match self.kind {
             WorldKind::AlternatingReplicas => usize::try_from(self.requests).unwrap() % self.replicas,
             // Single questions are mostly answered by the replica that is ahead, pages by another.
@@ -189,16 +239,16 @@ impl Server {
             return (Vec::new(), Vec::new());
         }
         let limit = usize::from(query.limit).min(self.cap);
-        let visible = |entry: &&Entry| entry.visible[replica] <= now && entry.id > query.starting_after;
-        let mut rows: Vec<(i64, i64)> = if query.newest_first {
-            self.entries.iter().rev().filter(visible).take(limit).map(|row| (row.id, row.time)).collect()
+        let visible = |entry: &&WorldEntry| entry.visible[replica] <= now && entry.id > query.starting_after;
+        let mut rows: Vec<WorldEntry> = if query.newest_first {
+            self.entries.iter().rev().filter(visible).take(limit).cloned().collect()
         } else {
-            self.entries.iter().filter(visible).take(limit).map(|row| (row.id, row.time)).collect()
+            self.entries.iter().filter(visible).take(limit).cloned().collect()
         };
-        let without_id = rows.iter().filter(|(id, _)| self.without_id.contains(id)).map(|(id, _)| Some(*id));
+        let without_id = rows.iter().map(|row| row.id).filter(|id| self.without_id.contains(id)).map(Some);
         let without_id: Vec<Option<i64>> = without_id.collect();
         if self.kind.is(&[WorldKind::RepeatedRows]) && self.chance(0.2) && rows.len() < limit {
-            rows.extend(rows.first().copied());
+            rows.extend(rows.first().cloned());
         }
         (rows, without_id)
     }
@@ -209,6 +259,8 @@ impl Server {
 struct Api {
     server: Arc<Mutex<Server>>,
     token: Token,
+    /// The most rows of a page.
+    most: usize,
 }
 
 impl PageSource for Api {
@@ -226,18 +278,22 @@ impl PageSource for Api {
             (there, back, if calm { None } else { server.failure() })
         };
         tokio::time::sleep(Duration::from_millis(there)).await;
-        let (rows, without_id) = self.server.lock().unwrap().shows(query, milliseconds(elapsed()));
+        let (rows, without_id) = {
+            let most = u16::try_from(self.most).unwrap();
+            let query = PageQuery { limit: query.limit.min(most), ..query };
+            self.server.lock().unwrap().shows(query, milliseconds(elapsed()))
+        };
         tokio::time::sleep(Duration::from_millis(back)).await;
         if let Some(failure) = failure {
             return Err(failure);
         }
         let received = tokio::time::Instant::now();
-        if let Some((last, _)) = rows.last() {
-            peek(R::with_id(*last));
+        if let Some(last) = rows.last() {
+            peek(R::with_id(last.id));
         }
         // The receiver of the peeked row runs before the page is read as a whole.
         tokio::task::yield_now().await;
-        let value = Page { rows: rows.into_iter().map(row).collect(), without_id };
+        let value = Page { rows: rows.iter().map(row).collect(), without_id };
         Ok(Answered { value, server_time: None, sent, received })
     }
 }
@@ -252,15 +308,11 @@ impl Source for Api {
     }
 }
 
-/// A row whose event is named after its id, so that the tally says how often each was counted.
-fn row<R: Row>((id, time): (i64, i64)) -> R {
-    let mut row = R::with_id(id);
-    if let Some(Slot::Int(set)) = R::slot("time") {
-        set(&mut row, Some(BEGINNING + time));
-    }
-    if let Some(Slot::Text(set)) = R::slot("eventName") {
-        set(&mut row, Some(id.to_string()));
-    }
+/// A row as the log of its type has it.
+fn row<R: Row>(entry: &WorldEntry) -> R {
+    let mut row = R::with_id(entry.id);
+    super::history::fill(&mut row, entry);
+    super::usage::fill(&mut row, entry);
     row
 }
 
@@ -316,26 +368,36 @@ impl World {
     }
 
     /// Runs until everything is visible and all could have been read in calm, then compares.
-    pub(super) async fn run(mut self, flaw: Option<Flaw>) -> WorldOutcome {
+    pub(super) async fn run<L: FollowedLog>(mut self, wrong: Option<WrongRule>) -> WorldOutcome {
+        let flaw = wrong.and_then(WrongRule::of_counting);
         let entries = self.server.entries.clone();
         let promised = promised(&entries, self.overlap * 1000);
         let without_id = self.server.without_id.clone();
         let calm_from = self.last_visible + 2 * self.overlap;
-        // A clock that was ahead sealed minutes of the future, and rows of the future are stamped by it.
+        // A clock that was ahead sealed minutes of the future, and rows of the future are stamped
+        // by it.
         let ahead = if self.kind.is(&[WorldKind::ClockJumps]) { 6000 } else { 0 };
         let end = Duration::from_secs(calm_from + 12 * self.overlap + 1200 + ahead);
         let server = Arc::new(Mutex::new(self.server));
-        let api = Api { server: Arc::clone(&server), token: Token::fixed("token".to_owned().into()) };
+        let api =
+            Api { server: Arc::clone(&server), token: Token::fixed("token".to_owned().into()), most: 1000 };
         let folder = folder();
-        let mut receivers = Receivers::new(self.random.random());
+        let mut followed = L::new(self.random.random(), &entries);
         let failing = Failing::default();
-        let log = LogId { account: "default".into(), log: LogKind::Events };
+        let log = LogId { account: ACCOUNT.into(), log: L::LOG };
+        let mut archive = archive_of(&log, folder.path(), self.overlap, &self.random, wrong);
+        // Its pages end within a range.
+        let archived_api = Api { most: usize::from(self.limit), ..api.clone() };
+        let mut copies = LedgerCopies::new(self.kind, folder.path());
         let mut before = BTreeMap::new();
         let mut fault = None;
         let mut kills = 0;
         while elapsed() < end && fault.is_none() {
-            let options = LedgerOptions { history: Some(receiver::options()), ..options(folder.path()) };
-            let ledger = InlineLedger::open_with(options, failing.clone());
+            if elapsed().as_secs() < calm_from && copies.change(&mut self.random, &mut before) {
+                followed = L::new(self.random.random(), &entries);
+            }
+            let ledger = InlineLedger::open_with(followed.options(folder.path()), failing.clone());
+            fault = followed.fault_at_start(self.kind, folder.path(), &ledger.view());
             let now = elapsed().as_secs();
             let calm = now >= calm_from;
             if self.kind.is(&[WorldKind::ClockJumps]) {
@@ -354,7 +416,7 @@ impl World {
                 concurrency: Concurrency::new(self.concurrency).unwrap(),
             };
             let cancel = CancellationToken::new();
-            let poller = Poller::<_, _, EventRow>::new(
+            let poller = Poller::<_, _, L::Row>::new(
                 settings,
                 api.clone(),
                 ledger.clone(),
@@ -363,15 +425,23 @@ impl World {
                 cancel,
             );
             let poll = poller.simulated(local_clock, self.limit, flaw).run();
-            let receive = receivers.receive(ledger.clone());
+            let receive = followed.receive(ledger.clone());
+            let archiving = async {
+                match &mut archive {
+                    Some(archive) => archive.archive(archived_api.clone(), local_unix, calm).await,
+                    None => std::future::pending().await,
+                }
+            };
             let work = Box::pin(async {
                 tokio::select! {
                     biased;
                     _ = poll => {}
                     () = receive => {}
+                    () = archiving => {}
                 }
             });
-            let often = if self.kind.is(&[WorldKind::Restarts]) { 3 * self.overlap + 20 } else { 900 };
+            let restarts = [WorldKind::Restarts, WorldKind::LedgerSetAside, WorldKind::LedgerRestored];
+            let often = if self.kind.is(&restarts) { 3 * self.overlap + 20 } else { 900 };
             // Killed after a while, or in the middle of what it does when it is next woken.
             let lives =
                 if calm { end } else { Duration::from_millis(self.random.random_range(1..often * 1000)) };
@@ -381,9 +451,9 @@ impl World {
                 tokio::time::timeout(lives.min(end.saturating_sub(elapsed())), Turns { work, left: turns });
             let _ = life.await;
             if elapsed() >= end {
-                receivers.drain(&ledger).await;
+                followed.drain(&ledger).await;
             }
-            let now = counted_in(&ledger.view());
+            let now = followed.counted(&ledger.view());
             if let Some((id, _)) = before.iter().find(|(id, rows)| now.get(id) < Some(rows)) {
                 fault = Some(format!("row {id} was taken back"));
             }
@@ -394,10 +464,11 @@ impl World {
                 if floor < cursor {
                     fault = Some(format!("the floor stands still at {floor}, the cursor is {cursor}"));
                 }
+                let sealed_by =
+                    BEGINNING + i64::try_from(elapsed().as_secs() - 2 * self.overlap).unwrap() - 180;
+                fault = fault.or_else(|| followed.fault_at_end(self.kind, &ledger.view(), sealed_by));
                 let committed = ledger.view().committed().unwrap();
-                let history = committed.history.as_ref().unwrap();
-                fault = fault.or_else(|| receivers.fault(&before, &minutes(self.kind, &entries), history));
-                let no_id: u64 = committed.accounts.get("default").map_or(0, |account| {
+                let no_id: u64 = committed.accounts.get(ACCOUNT).map_or(0, |account| {
                     let skipped = account.tally.skipped.iter();
                     skipped.filter(|(key, _)| key.reason.name() == "no_id").map(|(_, rows)| *rows).sum()
                 });
@@ -416,18 +487,105 @@ impl World {
                 fault = Some(format!("lost: {lost:?}, counted more than once: {doubled:?}"));
             }
         }
+        if let (Some(archive), None) = (&archive, &fault) {
+            let kept = promised.iter().chain(before.keys()).copied().collect();
+            fault = archive_fault(archive, &kept, &entries);
+        }
         let requests = server.lock().unwrap().requests;
         WorldOutcome { fault, rows: u64::try_from(entries.len()).unwrap(), requests, kills }
     }
 }
 
-/// The minute of each row, where it depends on no clock: a row of the future is filed under the minute
-/// when it was read.
-fn minutes(kind: WorldKind, entries: &[Entry]) -> BTreeMap<i64, i64> {
-    if kind.is(&[WorldKind::FutureTimes, WorldKind::ClockJumps]) {
-        return BTreeMap::new();
+/// The archive of the Events Log; `None` for another log, and where a wrong rule is sought that has
+/// nothing to do with it.
+fn archive_of(
+    log: &LogId,
+    folder: &Path,
+    overlap: u64,
+    random: &ChaCha8Rng,
+    wrong: Option<WrongRule>,
+) -> Option<SimulatedArchive> {
+    if log.log != LogKind::Events {
+        return None;
     }
-    entries.iter().map(|entry| (entry.id, minute_of(BEGINNING + entry.time))).collect()
+    let flaw = match wrong {
+        Some(WrongRule::Counting(_)) => return None,
+        Some(WrongRule::Archiving(flaw)) => Some(flaw),
+        None => None,
+    };
+    // The rest of the world is the same without an archive.
+    let random = ChaCha8Rng::seed_from_u64(random.clone().random());
+    Some(SimulatedArchive::new(folder, log.clone(), Duration::from_secs(overlap), random, flaw))
+}
+
+/// What is wrong in the archive: rows that are counted or promised must be there, each row once.
+fn archive_fault(archive: &SimulatedArchive, kept: &BTreeSet<i64>, entries: &[WorldEntry]) -> Option<String> {
+    let archived: BTreeSet<i64> = match archive.ids() {
+        Ok(ids) => ids.into_iter().collect(),
+        Err(fault) => return Some(fault),
+    };
+    let lost: Vec<_> = kept.difference(&archived).collect();
+    let there: BTreeSet<i64> = entries.iter().map(|entry| entry.id).collect();
+    let invented: Vec<_> = archived.difference(&there).collect();
+    let is_right = lost.is_empty() && invented.is_empty();
+    (!is_right).then(|| format!("not archived: {lost:?}, archived and not in the log: {invented:?}"))
+}
+
+fn local_unix() -> i64 {
+    local_clock().unix
+}
+
+/// Moves the ledger away between two processes, or puts an older copy of it back.
+struct LedgerCopies {
+    kind: WorldKind,
+    folder: PathBuf,
+    /// The files of a copy, and what it has counted.
+    copy: Option<(LedgerFiles, BTreeMap<i64, u64>)>,
+}
+
+/// The names of files with what is in them.
+type LedgerFiles = Vec<(PathBuf, Vec<u8>)>;
+
+impl LedgerCopies {
+    fn new(kind: WorldKind, folder: &Path) -> LedgerCopies {
+        LedgerCopies { kind, folder: folder.to_owned(), copy: None }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        let is_ledger = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("ledger.db");
+        entries.filter(is_ledger).collect()
+    }
+
+    fn remove(&self) {
+        self.files().iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    }
+
+    /// True if the ledger is another one now. `counted` is then what it has counted.
+    fn change(&mut self, random: &mut ChaCha8Rng, counted: &mut BTreeMap<i64, u64>) -> bool {
+        match self.kind {
+            WorldKind::LedgerSetAside if random.random_bool(0.3) => {
+                self.remove();
+                counted.clear();
+                true
+            }
+            WorldKind::LedgerRestored if random.random_bool(0.3) => match &self.copy {
+                Some((files, of_copy)) if random.random_bool(0.6) => {
+                    self.remove();
+                    files.iter().for_each(|(path, content)| std::fs::write(path, content).unwrap());
+                    counted.clone_from(of_copy);
+                    true
+                }
+                _ => {
+                    let content = |path: PathBuf| (path.clone(), std::fs::read(path).unwrap());
+                    let files = self.files().into_iter().map(content).collect();
+                    self.copy = Some((files, counted.clone()));
+                    false
+                }
+            },
+            _ => false,
+        }
+    }
 }
 
 /// Ends a future after a number of turns.
@@ -450,7 +608,7 @@ impl<F: Future + Unpin> Future for Turns<F> {
 
 /// Ids of the rows that every replica shows at most an overlap after the first replica showed the
 /// first row with a higher id.
-fn promised(entries: &[Entry], overlap: u64) -> BTreeSet<i64> {
+fn promised(entries: &[WorldEntry], overlap: u64) -> BTreeSet<i64> {
     let mut first_above = u64::MAX;
     let mut promised = BTreeSet::new();
     for entry in entries.iter().rev() {
@@ -464,7 +622,7 @@ fn promised(entries: &[Entry], overlap: u64) -> BTreeSet<i64> {
 }
 
 /// The rows of a world, by id.
-fn entries(kind: WorldKind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry> {
+fn entries(kind: WorldKind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<WorldEntry> {
     let replicas = match kind {
         WorldKind::LaggingReplica
         | WorldKind::AlternatingReplicas
@@ -539,7 +697,7 @@ fn entries(kind: WorldKind, random: &mut ChaCha8Rng, overlap: u64) -> Vec<Entry>
             WorldKind::Everything => time + random.random_range(-50_000..50_000_i64),
             _ => time,
         };
-        entries.push(Entry { id, time, visible });
+        entries.push(WorldEntry { id, time, number, visible });
     }
     if kind == WorldKind::NewestInOneReplica {
         // The other replica shows a row as late as is promised.
