@@ -4,8 +4,11 @@ FROM rust:1.89-alpine3.22 AS build
 RUN apk add --no-cache ca-certificates gcc make musl-dev
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 COPY crates crates
 COPY src src
+# A build reads the manifest, which names them.
+COPY benches benches
 # Shown by --version; a build context has no history to ask.
 ARG CRYPTOLENS_BUILD_COMMIT=unknown
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -1,12 +1,17 @@
 //! How fast the pipeline is, for docs/performance.md: `cargo bench --bench pipeline [--
-//! catch-up|history|latency|count|scrape|start]`.
+//! catch-up|history|usage|usage-commits|usage-errors|archive|days|latency|count|scrape|start]`.
 //!
 //! Each figure is the median of several runs, and what is compared runs in turn, so that a busy
 //! machine disturbs both sides alike. `ROWS` sets how many rows are caught up, about; 1,000,000 if
 //! not set. The clients that the exporter is compared with ask for one page after the other, and do
 //! nothing with it but find its last id.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that can't go on ends"
+)]
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 #![allow(missing_docs)]
@@ -18,11 +23,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cryptolens_exporter::cryptolens::{EventRow, LogKind, Row as _, Rows, WebApiRow, decode};
+use cryptolens_exporter::cryptolens::{EventRow, IdentityHash, LogKind, Row as _, Rows, WebApiRow, decode};
 use cryptolens_exporter::ingest::{CheckpointStore as _, LogId, LogUpdate, Origin, PageStatistics};
-use cryptolens_exporter::ledger::{ForeignLedger, Ledger, LedgerAddress, LedgerOptions};
+use cryptolens_exporter::ledger::{ForeignLedger, Ledger, LedgerAddress, LedgerOptions, LedgerReader};
 use cryptolens_exporter::snapshot::{AccountStatus, Snapshots, Targets};
 use cryptolens_exporter::tally::{AccountTally, Limits, Products, RowCounter, TallyDelta};
+use cryptolens_exporter::usage::{IgnoredKeys, UsageMember, UsageOptions, UsageSecret, UsageSet};
 use cryptolens_exporter::web;
 
 const RUNS: usize = 5;
@@ -42,6 +48,25 @@ fn main() {
     }
     if wants("history") {
         runtime.block_on(history(rows));
+    }
+    if wants("usage") {
+        runtime.block_on(usage(rows));
+    }
+    if wants("usage-commits") {
+        for products in [20, 1000] {
+            runtime.block_on(usage_commits(products));
+        }
+    }
+    if wants("usage-errors") {
+        usage_errors();
+    }
+    if wants("archive") {
+        runtime.block_on(archive(rows));
+    }
+    if wants("days") {
+        for products in [20, 1000] {
+            runtime.block_on(days(products));
+        }
     }
     if wants("latency") {
         runtime.block_on(latency());
@@ -83,6 +108,11 @@ impl Process {
         Process { child }
     }
 
+    /// The bytes that it has written to files and sockets.
+    fn written(&self) -> u64 {
+        written_by(&self.child.id().to_string())
+    }
+
     /// The most memory that it ever had resident, in bytes.
     fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -96,6 +126,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The bytes that a process has written to files and sockets.
+fn written_by(process: &str) -> u64 {
+    let numbers = std::fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    numbers.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().trim().parse().unwrap()
 }
 
 /// The stand-in for the Web API, as a process of its own, with its clock stopped.
@@ -114,15 +150,30 @@ impl StandIn {
         let mut line = String::new();
         BufReader::new(process.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().last().unwrap().to_owned();
+        let stand_in = StandIn { _process: process, url };
+        stand_in.stop_clock(None).await;
+        stand_in
+    }
+
+    /// Stops the clock at a time in Unix seconds, or where it is. Later rows are not shown.
+    async fn stop_clock(&self, at: Option<i64>) {
         let stopped = reqwest::Client::new()
-            .put(format!("{url}/simulator/clock"))
+            .put(format!("{}/simulator/clock", self.url))
             .header("content-type", "application/json")
-            .body(r#"{"frozen":true,"at":null}"#)
+            .body(serde_json::json!({ "frozen": true, "at": at }).to_string())
             .send()
             .await
             .unwrap();
         assert!(stopped.status().is_success());
-        StandIn { _process: process, url }
+    }
+
+    /// The number of rows of the Web API Log, and the last id.
+    async fn truth(&self) -> (u64, i64) {
+        let url = format!("{}/simulator/truth?log=web_api", self.url);
+        let truth: serde_json::Value =
+            serde_json::from_str(&reqwest::get(url).await.unwrap().text().await.unwrap()).unwrap();
+        let truth = &truth["web_api"];
+        (truth["rows"].as_u64().unwrap(), truth["highest_id"].as_i64().unwrap())
     }
 
     /// Requests for pages of the Web API Log so far.
@@ -134,7 +185,8 @@ impl StandIn {
     }
 }
 
-/// A client on a bare socket, which asks for one page after the other and finds the last id of each.
+/// A client on a bare socket, which asks for one page after the other and finds the last id of
+/// each.
 struct RawClient {
     stream: BufReader<TcpStream>,
     host: String,
@@ -220,8 +272,8 @@ async fn catch_up(rows: u64) {
     let mut bare = RawClient::new(&stand_in);
     let pages = bare.read();
     let (mut fetched, mut times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut resident, mut peak) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
+    let (mut resident, mut peak, mut later) = (Vec::new(), Vec::new(), 0);
+    for run in 1..=RUNS {
         let began = Instant::now();
         bare.read();
         let fetching = began.elapsed().as_secs_f64();
@@ -232,12 +284,18 @@ async fn catch_up(rows: u64) {
         ratios.push(reading / fetching);
         peak.push(exporter.peak_memory());
         resident.push(resident_memory(&exporter));
+        if run == RUNS {
+            // By then the threads that read have ended, and an allocator that gives memory back has.
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            later = resident_memory(&exporter);
+        }
     }
     row("pages of the Web API Log caught up", &pages.to_string());
     row("a bare socket client has read them after", &format!("{:.2} s", median(fetched)));
     row("the exporter has counted and committed them after", &format!("{:.2} s", median(times)));
     row("times the bare client's, median of the runs", &format!("{:.2}", median(ratios)));
     row("resident memory after it", &megabytes(median(resident)));
+    row("resident memory 15 s later", &megabytes(later));
     row("resident memory at its most", &megabytes(median(peak)));
 }
 
@@ -298,7 +356,7 @@ async fn history(rows: u64) {
         let before = sink.bytes();
         let ledger = tempfile::tempdir().unwrap();
         let (with_history, exporter) = caught_up(&stand_in, ledger.path(), 4, &[&target]);
-        // What waits is sent meanwhile, and memory is at its most when all of it is.
+        // The outbox is sent meanwhile; memory is at its most when all of it has been sent.
         let mut received = 0;
         while sink.bytes() > received {
             received = sink.bytes();
@@ -314,6 +372,378 @@ async fn history(rows: u64) {
     row("the same with history on", &format!("{:.2} s", median(on)));
     row("times without it, median of the runs", &format!("{:.2}", median(ratios)));
     row("resident memory at its most, history on", &format!("{:.0} MB", median(peak) as f64 / 1e6));
+}
+
+/// The error of the estimate for a hundred secrets: of one set, and of the union of 30 days, on each of
+/// which a third of the machines is there.
+fn usage_errors() {
+    for size in [1000_u64, 10_000, 100_000] {
+        let (mut of_day, mut of_month) = (Vec::new(), Vec::new());
+        for number in 0..100 {
+            let secret = UsageSecret::from_bytes([number; 16]);
+            let members: Vec<UsageMember> =
+                (0..size).filter_map(|machine| secret.machine(&machine.to_string())).collect();
+            let mut day = UsageSet::default();
+            day.extend(members.iter().copied());
+            of_day.push(day.count() as f64 / size as f64 - 1.0);
+            let (mut month, mut truth) = (UsageSet::default(), vec![false; members.len()]);
+            let mut random = u64::from(number) + 1;
+            for _ in 0..30 {
+                let mut day = UsageSet::default();
+                for (member, was_there) in members.iter().zip(&mut truth) {
+                    let random = next_number(&mut random);
+                    if random.is_multiple_of(3) {
+                        day.extend([*member]);
+                        *was_there = true;
+                    }
+                }
+                month.merge(&day);
+            }
+            let truth = truth.iter().filter(|was_there| **was_there).count();
+            of_month.push(month.count() as f64 / truth as f64 - 1.0);
+        }
+        for (what, errors) in [("one day", of_day), ("the union of 30 days", of_month)] {
+            let mean = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
+            let most = errors.iter().fold(0.0_f64, |most, error| most.max(error.abs()));
+            row(
+                &format!("error of the estimate of {size} members, {what}: root of the mean square, largest"),
+                &format!("{:.2} %, {:.2} %", mean * 100.0, most * 100.0),
+            );
+        }
+    }
+}
+
+/// The bytes that a commit of 60 rows writes while a log is followed, usage off and on: half of the 300
+/// keys and machines of each product are there already.
+async fn usage_commits(products: u64) {
+    const COMMITS: u64 = 200;
+    const ROWS: u64 = 60;
+    let mut per_commit = Vec::new();
+    for is_on in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = UsageOptions {
+            hasher: Arc::default(),
+            secret: Some(UsageSecret::from_bytes([1; 16])),
+            ignored_keys: IgnoredKeys::default(),
+        };
+        let (ledger, writer) = Ledger::start(LedgerOptions {
+            directory: folder.path().to_owned(),
+            address: LedgerAddress::demo(),
+            foreign: ForeignLedger::Refuse,
+            limits: Limits { products: 1000, sets: 20_000, ..Limits::default() },
+            configured: BTreeMap::new(),
+            history: None,
+            usage: is_on.then_some(usage),
+        })
+        .unwrap();
+        let log = LogId { account: "account".into(), log: LogKind::WebApi };
+        let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
+        let epoch = ledger.begin(&log, origin).await.unwrap().epoch;
+        let (mut id, mut random) = (0_i64, 1_u64);
+        let mut commit = async |rows: Vec<(u64, u64)>| {
+            let secret = UsageSecret::from_bytes([1; 16]);
+            let now = chrono::Utc::now().timestamp();
+            let rows: Vec<WebApiRow> = rows
+                .into_iter()
+                .map(|(product, who)| {
+                    id += 1;
+                    let hash =
+                        |member: Option<UsageMember>| member.map(|member| IdentityHash::new(member.get()));
+                    WebApiRow {
+                        product_id: i64::try_from(product).unwrap() + 1,
+                        time: Some(now),
+                        state: Some(2014),
+                        license_key: hash(secret.license_key(&format!("{product}-{who}"))),
+                        machine: hash(secret.machine(&format!("{product}-{who}"))),
+                        ..WebApiRow::with_id(id)
+                    }
+                })
+                .collect();
+            let ids = rows.iter().map(|row| row.id).collect();
+            let update = update_with(Rows::WebApi(rows), ids, now);
+            ledger.submit(&log, epoch, update).await.unwrap().done().await.unwrap();
+        };
+        for product in 0..products {
+            commit((0..150).map(|who| (product, who)).collect()).await;
+        }
+        let before = written_by("self");
+        for _ in 0..COMMITS {
+            let rows = (0..ROWS).map(|_| {
+                let random = next_number(&mut random);
+                (random % products, random / products % 300)
+            });
+            commit(rows.collect()).await;
+        }
+        per_commit.push((written_by("self") - before) / COMMITS);
+        drop(ledger);
+        tokio::task::spawn_blocking(move || writer.join()).await.unwrap().unwrap();
+    }
+    row(
+        &format!("a commit of {ROWS} rows of {products} products writes, usage off and on"),
+        &per_commit
+            .iter()
+            .map(|bytes| format!("{:.0} KB", *bytes as f64 / 1e3))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+}
+
+/// The bytes and the time of a commit with rows of today, and with rows that are older than the days
+/// that the ledger keeps and so leave its table `day` alone; in turn, in one ledger. While a log is
+/// followed a commit has 60 rows here, and while a backlog is read 20 pages of 1,000.
+async fn days(products: u64) {
+    const TOO_OLD: i64 = 50 * 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, writer) = Ledger::start(LedgerOptions {
+        directory: folder.path().to_owned(),
+        address: LedgerAddress::demo(),
+        foreign: ForeignLedger::Refuse,
+        limits: Limits { products: 1000, sets: 20_000, ..Limits::default() },
+        configured: BTreeMap::new(),
+        history: None,
+        usage: None,
+    })
+    .unwrap();
+    let log = LogId { account: "account".into(), log: LogKind::WebApi };
+    let origin = Origin { id: 0, mark: 0, since: "all".to_owned() };
+    let epoch = ledger.begin(&log, origin).await.unwrap().epoch;
+    let (mut id, mut random) = (0_i64, 1_u64);
+    let mut commit = async |pages: u64, rows: u64, age: i64| {
+        let now = chrono::Utc::now().timestamp();
+        let mut pending = Vec::new();
+        for page in 0..pages {
+            let rows: Vec<WebApiRow> = (0..rows)
+                .map(|_| {
+                    let random = next_number(&mut random);
+                    id += 1;
+                    WebApiRow {
+                        product_id: i64::try_from(random % products).unwrap() + 1,
+                        time: Some(now - age),
+                        state: Some(if (random / products).is_multiple_of(10) { 2024 } else { 2014 }),
+                        ..WebApiRow::with_id(id)
+                    }
+                })
+                .collect();
+            let ids = rows.iter().map(|row| row.id).collect();
+            let more_follows = page + 1 < pages;
+            let update = LogUpdate { more_follows, ..update_with(Rows::WebApi(rows), ids, now) };
+            pending.push(ledger.submit(&log, epoch, update).await.unwrap());
+        }
+        for commit in pending {
+            commit.done().await.unwrap();
+        }
+    };
+    // All label sets are there before.
+    commit(20, 1000, 0).await;
+    for (what, pages, rows, commits) in [("60 rows", 1, 60, 200), ("20 pages of 1,000 rows", 20, 1000, 10)] {
+        let mut measured = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
+        for _ in 0..RUNS {
+            for (age, (bytes, times)) in [TOO_OLD, 0].into_iter().zip(&mut measured) {
+                let (before, began) = (written_by("self"), Instant::now());
+                for _ in 0..commits {
+                    commit(pages, rows, age).await;
+                }
+                bytes.push((written_by("self") - before) as f64 / f64::from(commits) / 1e3);
+                times.push(began.elapsed().as_secs_f64() / f64::from(commits) * 1e3);
+            }
+        }
+        let [without, with] = measured.map(|(bytes, times)| (median(bytes), median(times)));
+        row(
+            &format!("a commit of {what} of {products} products without the table day, and with it"),
+            &format!("{:.0} KB in {:.2} ms, {:.0} KB in {:.2} ms", without.0, without.1, with.0, with.1),
+        );
+    }
+    drop(ledger);
+    tokio::task::spawn_blocking(move || writer.join()).await.unwrap().unwrap();
+}
+
+/// Catching up with usage off and on, both parts of it, in turn.
+async fn usage(rows: u64) {
+    let stand_in = StandIn::start(rows, &[]).await;
+    let (mut off, mut on, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut written, mut written_on, mut peak) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let ledger = tempfile::tempdir().unwrap();
+        let (seconds, exporter) = caught_up(&stand_in, ledger.path(), 4, &[]);
+        written.push(exporter.written());
+        drop(exporter);
+        let ledger = tempfile::tempdir().unwrap();
+        let more = ["--usage.active", "--usage.seats"];
+        let (with_usage, exporter) = caught_up(&stand_in, ledger.path(), 4, &more);
+        written_on.push(exporter.written());
+        peak.push(exporter.peak_memory());
+        off.push(seconds);
+        on.push(with_usage);
+        ratios.push(with_usage / seconds);
+    }
+    row("rows caught up, usage off", &format!("{:.2} s", median(off)));
+    row("the same with keys, machines and seats", &format!("{:.2} s", median(on)));
+    row("times without it, median of the runs", &format!("{:.2}", median(ratios)));
+    row(
+        "written meanwhile, usage off and on",
+        &[median(written), median(written_on)].map(megabytes).join(", "),
+    );
+    row("resident memory at its most, usage on", &megabytes(median(peak)));
+}
+
+/// Catching up the second half of a log with the archive off and on, in turn, while the archive reads
+/// the first half, which was counted before. Then the archive of the whole log, in one range, with
+/// nothing to count.
+async fn archive(rows: u64) {
+    const PAIRS: usize = 3;
+    let stand_in = StandIn::start(rows, &[]).await;
+    // Rows are final a second after they are read.
+    let soon = ["--poll.overlap=1s", "--poll.interval=1s"];
+    let final_after = Duration::from_secs(4);
+    let middle = chrono::Utc::now().timestamp() - i64::try_from(DAYS * 86_400 / 2).unwrap();
+    stand_in.stop_clock(Some(middle)).await;
+    let (of_half, half) = stand_in.truth().await;
+    let first_half = tempfile::tempdir().unwrap();
+    let (_, exporter) = caught_up(&stand_in, first_half.path(), 4, &soon);
+    tokio::time::sleep(final_after).await;
+    drop(exporter);
+    stand_in.stop_clock(Some(chrono::Utc::now().timestamp())).await;
+    let (there, last) = stand_in.truth().await;
+
+    let (mut off, mut on, mut ratios, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut counted = None;
+    for _ in 0..PAIRS {
+        let without = copy_of(first_half.path());
+        let (seconds, exporter) = caught_up_to(last, &stand_in, without.path(), &soon).await;
+        tokio::time::sleep(final_after).await;
+        drop(exporter);
+        counted = Some(without);
+        let folder = copy_of(first_half.path());
+        let flags = archive_flags(folder.path());
+        let flags: Vec<&str> = soon.into_iter().chain(flags.iter().map(String::as_str)).collect();
+        let (with_archive, exporter) = caught_up_to(last, &stand_in, folder.path(), &flags).await;
+        archived_until(folder.path(), half).await;
+        peak.push(exporter.peak_memory());
+        drop(exporter);
+        assert!(archived_ids(folder.path()) >= of_half, "each row is archived once");
+        off.push(seconds);
+        on.push(with_archive);
+        ratios.push(with_archive / seconds);
+    }
+    row("rows of the Web API Log", &there.to_string());
+    row("their second half caught up, archive off", &format!("{:.2} s", median(off)));
+    row("the same while the archive reads the first half", &format!("{:.2} s", median(on)));
+    row("times without it, median of the runs", &format!("{:.2}", median(ratios)));
+    row("resident memory at its most, counting and archiving", &megabytes(median(peak)));
+
+    let folder = counted.unwrap();
+    let api = format!("--api.url={}/api", stand_in.url);
+    let storage = format!("--storage.path={}", folder.path().display());
+    let flags = archive_flags(folder.path());
+    let mut arguments =
+        vec!["serve", &api, &storage, "--web.listen-address=127.0.0.1:0", "--since=all", "--logs=web_api"];
+    arguments.extend(soon);
+    arguments.extend(flags.iter().map(String::as_str));
+    let began = Instant::now();
+    let mut exporter = Process::start(&arguments);
+    let lines = BufReader::new(exporter.child.stderr.take().unwrap()).lines();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    archived_until(folder.path(), last).await;
+    // The floor is read at the start and used a second later.
+    let seconds = began.elapsed().as_secs_f64() - 1.0;
+    let peak = exporter.peak_memory();
+    drop(exporter);
+    assert_eq!(archived_ids(folder.path()), there, "each row is archived once");
+    let bytes: u64 = archive_files(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    row("rows counted before, archived as one range", &format!("{seconds:.1} s"));
+    row("rows archived a second", &format!("{:.0}", there as f64 / seconds));
+    row("bytes of a row in the archive", &format!("{:.1}", bytes as f64 / there as f64));
+    row("resident memory at its most, archiving alone", &megabytes(peak));
+}
+
+/// The exporter, from its start with a ledger that has counted a part of the log until that has
+/// counted the row `last`: how long that took, and the process. It logs the end of its first poll
+/// only where nothing was counted before.
+async fn caught_up_to(
+    last: i64,
+    stand_in: &StandIn,
+    ledger: &std::path::Path,
+    more: &[&str],
+) -> (f64, Process) {
+    let api = format!("--api.url={}/api", stand_in.url);
+    let storage = format!("--storage.path={}", ledger.display());
+    let arguments =
+        ["serve", &api, &storage, "--web.listen-address=127.0.0.1:0", "--since=all", "--logs=web_api"];
+    let began = Instant::now();
+    let mut exporter = Process::start(&[&arguments, more].concat());
+    let lines = BufReader::new(exporter.child.stderr.take().unwrap()).lines();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    let has_counted = || {
+        let accounts = LedgerReader::open(ledger).ok()?.accounts().ok()?;
+        let log = accounts.get("default")?.logs.get(&LogKind::WebApi)?;
+        (log.cursor >= last).then_some(())
+    };
+    while has_counted().is_none() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    (began.elapsed().as_secs_f64(), exporter)
+}
+
+/// A copy of the files in a directory.
+fn copy_of(directory: &std::path::Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(directory).unwrap().map(|file| file.unwrap()) {
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+/// An archive in a directory, whose floor is read at the start and then each minute, and is used a
+/// second later.
+fn archive_flags(directory: &std::path::Path) -> Vec<String> {
+    let path = format!("--archive.path={}", directory.join("archive").display());
+    let key = format!("--archive.key-file={}", directory.join("archive.key").display());
+    vec![path, key, "--archive.interval=1m".to_owned(), "--archive.delay=1s".to_owned()]
+}
+
+/// Waits until the archive has come to an id.
+async fn archived_until(directory: &std::path::Path, last: i64) {
+    let state = directory.join("archive/_state/default.web_api.json");
+    let has_come = || {
+        let text = std::fs::read(&state).ok()?;
+        let state: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        state.get("until")?.as_i64().filter(|until| *until >= last)
+    };
+    while has_come().is_none() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn archive_files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let account = directory.join("archive/web_api_log/account=default");
+    let dates = std::fs::read_dir(account).unwrap().map(|date| date.unwrap().path());
+    let files = |date| std::fs::read_dir(date).unwrap().map(|file| file.unwrap().path());
+    dates.flat_map(files).collect()
+}
+
+/// How many different ids are in the files of an archive, which must have none twice.
+fn archived_ids(directory: &std::path::Path) -> u64 {
+    use parquet::column::reader::ColumnReader;
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    let mut ids: Vec<i64> = Vec::new();
+    for path in archive_files(directory) {
+        let file = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+        for group in 0..file.num_row_groups() {
+            let group = file.get_row_group(group).unwrap();
+            let rows = usize::try_from(group.metadata().num_rows()).unwrap();
+            let ColumnReader::Int64ColumnReader(mut column) = group.get_column_reader(0).unwrap() else {
+                panic!("the first column is the id");
+            };
+            column.read_records(rows, None, None, &mut ids).unwrap();
+        }
+    }
+    let rows = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), rows, "an id is there twice");
+    rows as u64
 }
 
 /// A receiver of remote write that takes everything and keeps nothing.
@@ -404,25 +834,40 @@ fn update_of(first: i64, sets: usize) -> LogUpdate {
             ..EventRow::with_id(id)
         })
         .collect();
-    let last = rows.last().map_or(first, |row| row.id);
+    let ids = rows.iter().map(|row| row.id).collect();
+    update_with(Rows::Events(rows), ids, 1_800_000_000)
+}
+
+/// A complete poll at `now` in Unix seconds that counts rows with these ids, the last of which is
+/// the highest.
+fn update_with(rows: Rows, ids: Vec<i64>, now: i64) -> LogUpdate {
+    let last = ids.last().copied().unwrap();
     LogUpdate {
-        counted: rows.iter().map(|row| row.id).collect(),
-        rows: Rows::Events(rows),
-        read_at: 1_800_000_000,
+        counted: ids,
+        rows,
+        read_at: now,
         statistics: PageStatistics::default(),
         floor: last,
         cursor: last,
-        watermark: 1_800_000_000,
+        watermark: now,
         without_id: None,
-        newest_entry: Some(1_800_000_000),
-        poll_end: Some(1_800_000_000),
+        newest_entry: Some(now),
+        poll_end: Some(now),
         seal_until: None,
         more_follows: false,
     }
 }
 
-/// GET /metrics of pages of about 2,000 and 20,000 series over a kept connection, client included, right
-/// after a commit that touches one series and with nothing new, plain and compressed.
+/// The next of a sequence of numbers without a pattern, the same in each run (xorshift).
+fn next_number(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random
+}
+
+/// GET /metrics of pages of about 2,000 and 20,000 series over a kept connection, client included,
+/// right after a commit that touches one series and with nothing new, plain and compressed.
 async fn scrape() {
     for accounts in [1, 10] {
         scrape_accounts(accounts).await;

@@ -10,6 +10,11 @@ use cryptolens_exporter::config::setting::CommandName;
 use cryptolens_exporter::config::table;
 use cryptolens_exporter::cryptolens::token;
 
+/// That of musl has one lock for all threads. `.cargo/config.toml` has the settings of this one.
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Failed at run time.
 const FAILED: u8 = 1;
 /// Bad usage.

@@ -1,12 +1,12 @@
 //! When a label set was born: the moment since which it counts from 0. A birth time is permanent,
 //! so the rules here are only ever applied to a label set that is new.
 //!
-//! - Label sets that are counted in the first poll of their log, or created at 0 when it is complete,
-//!   are as old as the origin of the log: the mark of `--since`, or the time of the first row if the
-//!   whole log counts.
+//! - Label sets that are counted in the first poll of their log, or created at 0 when it is
+//!   complete, are as old as the origin of the log: the mark of `--since`, or the time of the first
+//!   row if the whole log counts.
 //! - Later ones are born at the last moment at which the published state is known not to have them:
-//!   right before the transaction that creates them, and not after their rows were read. The clock of
-//!   this machine and that of the server may differ; the earlier of both is in nobody's future.
+//!   right before the transaction that creates them, and not after their rows were read. The clock
+//!   of this machine and that of the server may differ; the earlier of both is in nobody's future.
 //! - A ledger of an earlier version has the time of its origin for all that it holds. If it counted
 //!   the whole log, nobody recorded when its first row happened: [`BirthTime::UNKNOWN`].
 

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{SHA256, digest};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 
@@ -36,21 +36,20 @@ impl Digest {
     /// A row was added.
     pub(super) fn add(&mut self, table: &str, row: &[ValueRef<'_>]) {
         let hash = hash(table, row);
-        self.change(table, row, |sum| sum.wrapping_add(hash));
+        self.change(table, first_number(row), |sum| sum.wrapping_add(hash));
     }
 
     /// A row was removed.
     pub(super) fn remove(&mut self, table: &str, row: &[ValueRef<'_>]) {
         let hash = hash(table, row);
-        self.change(table, row, |sum| sum.wrapping_sub(hash));
+        self.change(table, first_number(row), |sum| sum.wrapping_sub(hash));
     }
 
-    fn change(&mut self, table: &str, row: &[ValueRef<'_>], change: impl Fn(u128) -> u128) {
+    /// `log` is the first cell of the row if that is a number.
+    fn change(&mut self, table: &str, log: Option<i64>, change: impl Fn(u128) -> u128) {
         self.whole = change(self.whole);
-        if OF_A_LOG.contains(&table)
-            && let Some(ValueRef::Integer(log)) = row.first()
-        {
-            let sum = self.logs.entry(*log).or_default();
+        if let Some(log) = log.filter(|_| OF_A_LOG.contains(&table)) {
+            let sum = self.logs.entry(log).or_default();
             *sum = change(*sum);
         }
     }
@@ -134,9 +133,21 @@ impl Digest {
         let mut select = connection.prepare(sql)?;
         let columns = select.column_count();
         let mut rows = select.query([])?;
+        // Opening hashes each row once, some 20,000 of them: neither list nor text is made anew for
+        // each.
+        let mut hasher = RowHasher::default();
         while let Some(row) = rows.next()? {
-            let cells = (0..columns).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<_>>>()?;
-            self.add(table, &cells);
+            let mut of_log = None;
+            let mut hashing = hasher.row(table);
+            for at in 0..columns {
+                let cell = row.get_ref(at)?;
+                if let (0, ValueRef::Integer(log)) = (at, cell) {
+                    of_log = Some(log);
+                }
+                hashing.cell(cell);
+            }
+            let hash = hashing.end();
+            self.change(table, of_log, |sum| sum.wrapping_add(hash));
         }
         Ok(())
     }
@@ -160,27 +171,59 @@ pub(super) fn text(text: &str) -> ValueRef<'_> {
     ValueRef::Text(text.as_bytes())
 }
 
-/// The first half of a SHA-256 over table and cells, each with its type and length. Never to be
-/// changed: it is kept.
+fn first_number(row: &[ValueRef<'_>]) -> Option<i64> {
+    if let Some(ValueRef::Integer(number)) = row.first() { Some(*number) } else { None }
+}
+
 fn hash(table: &str, row: &[ValueRef<'_>]) -> u128 {
-    let mut context = Context::new(&SHA256);
-    let mut bytes = |kind: u8, bytes: &[u8]| {
-        context.update(&[kind]);
-        context.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
-        context.update(bytes);
-    };
-    bytes(b't', table.as_bytes());
-    for cell in row {
+    let mut hasher = RowHasher::default();
+    let mut hashing = hasher.row(table);
+    row.iter().for_each(|cell| hashing.cell(*cell));
+    hashing.end()
+}
+
+/// Hashes rows: the first half of a SHA-256 over table and cells, each with its type and length.
+/// Never to be changed: it is kept.
+#[derive(Default)]
+struct RowHasher {
+    /// The bytes of a row that are hashed.
+    bytes: Vec<u8>,
+}
+
+impl RowHasher {
+    fn row(&mut self, table: &str) -> RowHashing<'_> {
+        self.bytes.clear();
+        let mut hashing = RowHashing { bytes: &mut self.bytes };
+        hashing.part(b't', table.as_bytes());
+        hashing
+    }
+}
+
+struct RowHashing<'a> {
+    bytes: &'a mut Vec<u8>,
+}
+
+impl RowHashing<'_> {
+    fn part(&mut self, kind: u8, content: &[u8]) {
+        self.bytes.push(kind);
+        self.bytes.extend(u64::try_from(content.len()).unwrap_or(u64::MAX).to_le_bytes());
+        self.bytes.extend(content);
+    }
+
+    fn cell(&mut self, cell: ValueRef<'_>) {
         match cell {
-            ValueRef::Null => bytes(b'n', &[]),
-            ValueRef::Integer(number) => bytes(b'i', &number.to_le_bytes()),
-            ValueRef::Real(number) => bytes(b'r', &number.to_bits().to_le_bytes()),
-            ValueRef::Text(text) => bytes(b's', text),
-            ValueRef::Blob(blob) => bytes(b'b', blob),
+            ValueRef::Null => self.part(b'n', &[]),
+            ValueRef::Integer(number) => self.part(b'i', &number.to_le_bytes()),
+            ValueRef::Real(number) => self.part(b'r', &number.to_bits().to_le_bytes()),
+            ValueRef::Text(text) => self.part(b's', text),
+            ValueRef::Blob(blob) => self.part(b'b', blob),
         }
     }
-    let hash = context.finish();
-    hash.as_ref().first_chunk().map_or(0, |half| u128::from_le_bytes(*half))
+
+    fn end(self) -> u128 {
+        let hash = digest(&SHA256, self.bytes);
+        hash.as_ref().first_chunk().map_or(0, |half| u128::from_le_bytes(*half))
+    }
 }
 
 #[cfg(test)]

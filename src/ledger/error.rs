@@ -1,5 +1,5 @@
-//! Why something in the ledger could not be read or written. Whether an error means that the file is
-//! damaged, or may pass, is for `schema` to say.
+//! Why something in the ledger could not be read or written. Whether an error means that the file
+//! is damaged, or may pass, is for `schema` to say.
 
 use crate::ingest::DamagedChunk;
 

@@ -15,11 +15,12 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, params};
 
 use crate::cryptolens::{LogKind, Row, Rows};
 use crate::history::{
-    DropReason, HistoryOptions, HistoryStart, LateChanges, MOST_SAMPLES, MinuteCounts, OutboxPosition,
-    PackedSamples, SampleCounts, minute_of, next_whole_minute,
+    DropReason, HistoryFamily, HistoryOptions, HistoryStart, LateChanges, MOST_SAMPLES, MinuteCounts,
+    OutboxPosition, PackedSamples, SampleCounts, minute_of, next_whole_minute,
 };
 use crate::ingest::{LogId, LogUpdate};
 use crate::tally::RowObserver;
+use crate::usage::{UsageSample, UsageSubject};
 
 use super::error::StoreError;
 use super::store::{Edit, LogState, cells};
@@ -60,7 +61,7 @@ pub struct HistoryState {
     pub targets: BTreeMap<Arc<str>, HistoryTargetState>,
 }
 
-/// What `backfill` may supply beside the history of a log in the ledger.
+/// The bound of the rows that `backfill` may supply beside the history of a log in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryLimit {
     /// Only rows of minutes before this one, in Unix seconds.
@@ -299,7 +300,8 @@ pub(super) fn pause(edit: &mut Edit<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What `backfill` may supply beside the ledger; `None` if the ledger has no history of the log.
+/// Reads which rows `backfill` may supply beside the ledger; `None` if the ledger has no history of
+/// the log.
 pub(super) fn limit(
     connection: &Connection,
     account: &str,
@@ -491,6 +493,24 @@ impl HistoryStore {
         let window = i64::try_from(self.options.window.as_secs()).unwrap_or(i64::MAX);
         counts.cover_from(update.read_at.saturating_sub(window));
         Some(counts)
+    }
+
+    /// Adds what is known of the days of an account that are over.
+    pub(super) fn add_usage(&mut self, account: &Arc<str>, samples: &[UsageSample]) {
+        let log = LogId { account: Arc::clone(account), log: LogKind::WebApi };
+        let Some(LogHistory { counts, .. }) = self.logs.get_mut(&log) else { return };
+        for UsageSample { day, subject, product, window, value, is_late } in samples {
+            let family = match (subject, product) {
+                (UsageSubject::ActiveKeys, Some(_)) => HistoryFamily::ActiveKeys,
+                (UsageSubject::ActiveMachines, Some(_)) => HistoryFamily::ActiveMachines,
+                (UsageSubject::ActiveMachines, None) => HistoryFamily::AccountMachines,
+                _ => continue,
+            };
+            let product = product.map(|product| product.to_string().into());
+            let values: Vec<Arc<str>> = product.into_iter().chain([window.name().into()]).collect();
+            let value = i64::try_from(*value).unwrap_or(i64::MAX);
+            counts.add_of_day(family, &values, day.start(), value, *is_late);
+        }
     }
 
     /// Minutes of a log that start before this time are sealed.

@@ -1,5 +1,5 @@
-//! The ledger without its thread, for the simulation: each request is served where it is made, so that
-//! one seed is one order of events. What it does with a request is the writer's own code.
+//! The ledger without its thread, for the simulation: each request is served where it is made, so
+//! that one seed is one order of events. What it does with a request is the writer's own code.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,6 +33,11 @@ impl InlineLedger {
     pub(crate) fn configure(&self, configured: Configured) -> Result<(), CheckpointError> {
         self.ledger.shared.leave(FreshSettings { configured, history: None });
         self.ask(|reply| Request::Configure { reply })
+    }
+
+    /// Looks for days of usage that are over in logs that brought nothing for so long.
+    pub(crate) fn expire_usage(&self, unread_for: std::time::Duration) {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).expire_usage(unread_for);
     }
 
     /// The committed state.

@@ -7,6 +7,7 @@
 
 mod belongs;
 mod births;
+mod days;
 mod digest;
 mod error;
 mod foreign;
@@ -31,16 +32,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::cryptolens::Product;
+use crate::cryptolens::{LogKind, Product, WebApiRow};
 use crate::history::{HistoryOptions, Outbox, OutboxBatch, OutboxPosition, PackedSamples, SampleCounts};
 use crate::ingest::{
-    CheckpointError, CheckpointStore, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
+    CheckpointError, CheckpointStore, EarlierRows, LogCheckpoint, LogId, LogUpdate, Origin, PendingCommit,
+    WantedRows,
 };
 use crate::metrics::Durations;
 use crate::tally::{Limits, families};
 use crate::usage::UsageOptions;
 
 pub use belongs::LedgerAddress;
+pub use days::{DAYS_KEPT, DayOutcomes, LedgerDays};
 pub use error::OtherSecret;
 pub use foreign::ForeignLedger;
 pub use history::{HistoryLimit, HistoryLogState, HistoryState, HistoryTargetState};
@@ -49,7 +52,7 @@ pub(crate) use schema::DEMO_WORLD;
 pub use schema::OpenError;
 use schema::{Claim, Files};
 use store::Configured;
-pub use store::{AccountState, Accounts, LogState};
+pub use store::{AccountState, Accounts, FinalRows, LogState};
 pub use usage::UsageState;
 use writer::{Nobody, Observer, OutboxChunk, PageRequest, Request, Writer};
 
@@ -178,9 +181,9 @@ pub struct LedgerOptions {
     pub limits: Limits,
     /// The accounts, with the products that are known by configuration.
     pub configured: BTreeMap<Arc<str>, Vec<Product>>,
-    /// What history needs; `None` if there is no target, and so no history.
+    /// Options of the history; `None` if there is no target, and so no history.
     pub history: Option<HistoryOptions>,
-    /// What usage needs; `None` if it is off.
+    /// Options of usage; `None` if it is off.
     pub usage: Option<UsageOptions>,
 }
 
@@ -307,6 +310,30 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| CheckpointError::Closed)?;
         answer.await.unwrap_or(Err(CheckpointError::Closed))
+    }
+}
+
+impl EarlierRows for Ledger {
+    /// The days of usage that are kept, as far as they were counted and are not known.
+    fn wanted(&self, account: &Arc<str>) -> Option<WantedRows> {
+        let committed = self.shared.published.borrow().clone()?;
+        let usage = committed.usage.as_ref()?.get(account)?;
+        let log = committed.accounts.get(account)?.logs.get(&LogKind::WebApi)?;
+        let begin = log.origin.mark.max(0);
+        let from = begin.max(usage.oldest_day().start());
+        let wanted = WantedRows { known_from: usage.origin, from, after_id: log.origin.id, begin };
+        (usage.origin > from).then_some(wanted)
+    }
+
+    async fn take(
+        &self,
+        account: &Arc<str>,
+        rows: Vec<WebApiRow>,
+        read_at: i64,
+        known_from: Option<i64>,
+    ) -> Result<(), CheckpointError> {
+        let (account, times) = (Arc::clone(account), (read_at, known_from));
+        self.ask(|reply| Request::EarlierRows { account, rows, times, reply }).await
     }
 }
 

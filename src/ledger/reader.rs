@@ -1,8 +1,10 @@
 //! Reads the ledger beside its writer, for outputs that need more than the published state.
 //!
-//! A reader has a connection of its own that cannot write. It sees whole commits only, never waits for
-//! the writer, and keeps it from nothing. It is not for the threads of the runtime: it reads the disk.
+//! A reader has a connection of its own that cannot write. It sees whole commits only, never waits
+//! for the writer, and keeps it from nothing. It is not for the threads of the runtime: it reads
+//! the disk.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,10 +12,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::cryptolens::LogKind;
 
+use super::days::{self, LedgerDays};
 use super::error::StoreError;
 use super::history::{self, HistoryLimit};
-use super::schema::{Files, OpenError};
-use super::store::{self, Accounts};
+use super::schema::{self, Files, OpenError};
+use super::store::{self, Accounts, FinalRows};
 
 /// Waits this long for a checkpoint that restarts the write-ahead log.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +33,8 @@ impl LedgerReader {
     /// verifies and migrates it.
     ///
     /// # Errors
-    /// [`OpenError::Unusable`] if there is none, or the disk does not answer.
+    /// [`OpenError::Unusable`] if there is none, or the disk does not answer; [`OpenError::Older`] and
+    /// [`OpenError::Newer`] if another version wrote it.
     pub fn open(directory: &Path) -> Result<LedgerReader, OpenError> {
         let files = Files::new(directory);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -39,10 +43,16 @@ impl LedgerReader {
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "query_only", "ON")?;
             connection.pragma_update(None, "trusted_schema", "OFF")?;
-            Ok(connection)
+            let schema = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))?;
+            Ok((connection, schema))
         };
-        let connection = open().map_err(|error: rusqlite::Error| unusable(&files, &error))?;
-        Ok(LedgerReader { connection, files })
+        let (connection, found) = open().map_err(|error: rusqlite::Error| unusable(&files, &error))?;
+        let (path, known) = (files.database(), schema::known_schema());
+        match found.cmp(&known) {
+            Ordering::Less => Err(OpenError::Older { path, found, known }),
+            Ordering::Greater => Err(OpenError::Newer { path, found, known }),
+            Ordering::Equal => Ok(LedgerReader { connection, files }),
+        }
     }
 
     /// All accounts as of one commit, without the products that are only configured.
@@ -57,13 +67,34 @@ impl LedgerReader {
         read().map_err(|error: StoreError| unusable(&self.files, &error))
     }
 
-    /// What `backfill` may supply beside the history of a log in the ledger; `None` if the ledger has
+    /// The rows that `backfill` may supply beside the history of a log; `None` if the ledger has
     /// none, so that anything may be supplied.
     ///
     /// # Errors
     /// As [`LedgerReader::open`].
     pub fn history_limit(&self, account: &str, log: LogKind) -> Result<Option<HistoryLimit>, OpenError> {
         history::limit(&self.connection, account, log).map_err(|error| unusable(&self.files, &error))
+    }
+
+    /// The rows of a log by the day in which they happened; `None` if the ledger does not count it.
+    ///
+    /// # Errors
+    /// As [`LedgerReader::open`].
+    pub fn days(&self, account: &str, log: LogKind) -> Result<Option<LedgerDays>, OpenError> {
+        let read = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            days::read(&transaction, account, log)
+        };
+        read().map_err(|error: rusqlite::Error| unusable(&self.files, &error))
+    }
+
+    /// The floor of a log and the number of rows that are final; `None` if the ledger does not
+    /// count it.
+    ///
+    /// # Errors
+    /// As [`LedgerReader::open`].
+    pub fn final_rows(&self, account: &str, log: LogKind) -> Result<Option<FinalRows>, OpenError> {
+        store::final_rows(&self.connection, account, log).map_err(|error| unusable(&self.files, &error))
     }
 
     /// The identity of the ledger: a UUID that was made with it.
@@ -83,7 +114,26 @@ fn unusable(files: &Files, error: &dyn std::error::Error) -> OpenError {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use crate::ledger::tests::{folder, options};
+    use crate::ledger::tests::{Version, folder, options};
+
+    #[test]
+    fn a_ledger_of_another_version_is_refused_and_says_what_to_do() {
+        let folder = folder();
+        Version::Fifth.put(folder.path());
+        let refused = LedgerReader::open(folder.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Older { found: 5, .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(
+            text.contains("ledger.db: the ledger has schema 5, which an earlier version wrote"),
+            "{text}"
+        );
+        assert!(text.contains("start `cryptolens-exporter serve` of this version once"), "{text}");
+        let connection = Connection::open(folder.path().join("ledger.db")).unwrap();
+        connection.pragma_update(None, "user_version", 1000).unwrap();
+        drop(connection);
+        let refused = LedgerReader::open(folder.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { found: 1000, .. }), "{refused}");
+    }
 
     #[test]
     fn a_reader_cannot_write_and_keeps_nobody_from_writing() {

@@ -58,6 +58,7 @@ pub(super) const MIGRATIONS: &[&[MigrationStep]] = &[
     &[MigrationStep::Sql(VERSION_3), MigrationStep::Convert(store::convert_births)],
     &[MigrationStep::Sql(VERSION_4)],
     &[MigrationStep::Sql(VERSION_5)],
+    &[MigrationStep::Sql(VERSION_6), MigrationStep::Convert(store::convert_final_rows)],
 ];
 
 const VERSION_1: &str = "
@@ -144,8 +145,8 @@ CREATE TABLE instance (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// History by minute; and the number of rows that were counted, which are in exactly one label set each of
-/// the first family of their log.
+/// History by minute; and the number of rows that were counted, which are in exactly one label set
+/// each of the first family of their log.
 const VERSION_4: &str = "
 ALTER TABLE log ADD COLUMN sealed_until INTEGER;
 CREATE TABLE history_open (
@@ -211,6 +212,25 @@ CREATE TABLE usage_set (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Rows by day, and the number of rows at or below the floor. Days are complete from the one on
+/// that no row was counted of before, with an hour between this machine's clock and the server's.
+const VERSION_6: &str = "
+ALTER TABLE log ADD COLUMN final_rows INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE log ADD COLUMN days_from INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE day (
+    account TEXT NOT NULL,
+    log TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    product INTEGER NOT NULL,
+    success INTEGER NOT NULL,
+    failure INTEGER NOT NULL,
+    unknown INTEGER NOT NULL,
+    PRIMARY KEY (account, log, day, product)
+) STRICT, WITHOUT ROWID;
+UPDATE log SET days_from =
+    max((max(mark, 0) + 86399) / 86400, iif(watermark > 0, (watermark + 3600) / 86400 + 1, 0));
+";
+
 /// The last version of the schema that had no birth times.
 const WITHOUT_BIRTHS: u32 = 2;
 
@@ -238,6 +258,18 @@ pub enum OpenError {
         /// Its schema.
         found: u32,
         /// The newest one known here.
+        known: u32,
+    },
+    /// An earlier version wrote the ledger, and only its writer migrates it.
+    #[error(
+        "{path}: the ledger has schema {found}, which an earlier version wrote, and this version reads {known}; start `cryptolens-exporter serve` of this version once with the same --storage.path: it migrates the ledger and keeps a copy of the old one"
+    )]
+    Older {
+        /// The ledger.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The one that is read here.
         known: u32,
     },
     /// The ledger belongs to another API, or to the demo.
@@ -291,6 +323,11 @@ fn advice(found: &LedgerAddress, expected: &LedgerAddress) -> &'static str {
     }
 }
 
+/// The schema that this version reads.
+pub(super) fn known_schema() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
 /// The owner that opens a ledger, and the decision about a ledger of another owner.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
@@ -303,9 +340,9 @@ pub(super) struct Opening<'a> {
     pub(super) migrations: &'a [&'a [MigrationStep]],
     pub(super) claim: &'a Claim,
     pub(super) configured: &'a Configured,
-    /// What history needs; `None` if there is no target.
+    /// The options of history; `None` if there is no target.
     pub(super) history: Option<&'a HistoryOptions>,
-    /// What usage needs; `None` if it is off.
+    /// The options of usage; `None` if it is off.
     pub(super) usage: Option<&'a UsageOptions>,
     /// The lowest value that the number of moved files may have afterwards.
     pub(super) resets: u64,
@@ -324,6 +361,8 @@ pub(super) struct Opened {
     pub(super) history: Option<HistoryStore>,
     /// `None` if it is off.
     pub(super) usage: Option<UsageStore>,
+    /// The time up to which days that are no longer kept were deleted, in Unix seconds.
+    pub(super) days_forgotten: i64,
     /// True if sets of usage were deleted, whose bytes are still in the write-ahead log.
     pub(super) forgot: bool,
     /// A random number of this opening. A process that finds another one in the file has lost the
@@ -413,7 +452,7 @@ impl Files {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        // What is deleted from the sets of usage is to be gone from the file, also if usage is off now.
+        // Deleted sets of usage must be gone from the file, also if usage is off now.
         let deletes: i64 = connection.pragma_query_value(None, "secure_delete", |row| row.get(0))?;
         connection.pragma_update(None, "secure_delete", true)?;
         opened(&connection)?;
@@ -432,12 +471,19 @@ impl Files {
 
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found = self.version(&transaction)?;
-        check_integrity(&transaction)?;
-        let digest = match found {
-            0 => None,
-            FIRST if !Digest::is_kept(&transaction)? => None,
-            _ => Some(Digest::verify(&transaction)?),
-        };
+        // Checking and loading both read the whole file, so they do it side by side. No one else can
+        // write meanwhile, so that both see the same, and what is loaded from a file that is not
+        // whole is dropped. Loading takes memory, which a thread that ends would leave scattered.
+        let (digest, loaded) = std::thread::scope(|scope| {
+            let checking = scope.spawn(|| check_beside(&path, found));
+            let loaded = if found == known { store::load(&transaction).ok() } else { None };
+            let digest = match checking.join().ok().flatten() {
+                Some(digest) => digest,
+                // This connection says why, or checks where no other one can be had.
+                None => check(&transaction, found)?,
+            };
+            Ok::<_, StoreError>((digest, loaded))
+        })?;
         if found > known {
             return Err(OpenError::Newer { path, found, known }.into());
         }
@@ -462,7 +508,11 @@ impl Files {
         for account in all.collect::<std::collections::BTreeSet<_>>() {
             store::keep_address(&mut edit, account, kept.get(account), &claim.address)?;
         }
-        let loaded = store::load(&transaction)?;
+        // Nothing above changes what is loaded, but for a migration.
+        let loaded = match loaded {
+            Some(accounts) => accounts,
+            None => store::load(&transaction)?,
+        };
         let instance_id: Arc<str> = store::instance_id(&transaction)?.into();
         // A new file has no number yet. It may be new because another one was moved aside right
         // before the process ended.
@@ -538,6 +588,7 @@ impl Files {
             digest,
             history,
             usage,
+            days_forgotten: i64::MIN,
             forgot,
             owner,
             data_version,
@@ -824,6 +875,25 @@ fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(found)) }
 }
 
+/// The digest of a file that is whole, by the number of its schema; none for an empty file, and for
+/// one of the first version, which had none.
+fn check(connection: &Connection, found: u32) -> Result<Option<Digest>, StoreError> {
+    check_integrity(connection)?;
+    match found {
+        0 => Ok(None),
+        FIRST if !Digest::is_kept(connection)? => Ok(None),
+        _ => Digest::verify(connection).map(Some),
+    }
+}
+
+/// As [`check`], over a connection of its own, of a file that another one has locked against
+/// changes; `None` if the file is not whole, or if that cannot be said.
+fn check_beside(path: &Path, found: u32) -> Option<Option<Digest>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    check(&connection, found).ok()
+}
+
 /// See [`Opened::data_version`].
 pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "data_version", |row| row.get(0))
@@ -864,8 +934,8 @@ fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
-    // A commit with history uses some 30 statements. Fewer than that kept (16 without this) would be
-    // prepared again for nearly every row, as the one that is used next is the one dropped last.
+    // A commit with history uses some 30 statements. Fewer than that kept (16 without this) would
+    // be prepared again for nearly every row, as the one that is used next is the one dropped last.
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(())
 }
@@ -935,7 +1005,7 @@ mod tests {
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("application_id"), i64::from(APPLICATION_ID));
-        assert_eq!(number("user_version"), 5);
+        assert_eq!(number("user_version"), 6);
         let kept = store::addresses(&connection).unwrap();
         assert_eq!(kept, BTreeMap::from([("default".to_owned(), claim(ForeignLedger::Refuse).address)]));
     }
@@ -970,16 +1040,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         open_with(folder.path(), &[MIGRATIONS, &[LATER]].concat()).unwrap();
         let refused = open(folder.path());
-        assert!(matches!(refused, Err(OpenError::Newer { found: 6, known: 5, .. })));
+        assert!(matches!(refused, Err(OpenError::Newer { found: 7, known: 6, .. })));
         let message = refused.err().unwrap().to_string();
         assert!(
-            message.contains("the ledger has schema 6") && message.contains("run a newer version"),
+            message.contains("the ledger has schema 7") && message.contains("run a newer version"),
             "{message}"
         );
 
         let folder = tempfile::tempdir().unwrap();
         let connection = open(folder.path()).unwrap().connection;
-        connection.pragma_update(None, "user_version", 6).unwrap();
+        connection.pragma_update(None, "user_version", 7).unwrap();
         drop(connection);
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "a damaged number");
     }

@@ -1,11 +1,13 @@
 //! Reads and writes the content of the ledger. Values are written absolutely, never as increments,
 //! so that writing the same state twice is harmless.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde::Deserialize;
 
 use crate::cryptolens::{LogKind, Product};
 use crate::ingest::{LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
@@ -22,8 +24,8 @@ use super::error::StoreError;
 pub struct LogState {
     /// Where counting began.
     pub origin: Origin,
-    /// The birth of all that is counted in its first poll: the instant of the origin, as soon as it is
-    /// known.
+    /// The birth of all that is counted in its first poll: the instant of the origin, as soon as it
+    /// is known.
     pub born: Option<BirthTime>,
     /// The highest id counted.
     pub cursor: i64,
@@ -49,8 +51,8 @@ pub struct AccountState {
 }
 
 impl AccountState {
-    /// Adds to a delta the label sets that are shown at 0, as far as they are not there: those of the
-    /// logs whose first poll is complete.
+    /// Adds to a delta the label sets that are shown at 0, as far as they are not there: those of
+    /// the logs whose first poll is complete.
     pub(super) fn create_at_zero(&self, delta: &mut TallyDelta) {
         for (log, state) in &self.logs {
             if state.first_poll_complete {
@@ -135,40 +137,54 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
             born: row.get::<_, Option<i64>>(9)?.map(BirthTime::at_millis),
             sealed_until: row.get(10)?,
         };
-        account(&mut accounts, row.get(0)?).logs.insert(log, state);
+        account(&mut accounts, text_at(row, 0)?).logs.insert(log, state);
     }
 
     let mut products = connection.prepare("SELECT account, id, name FROM product ORDER BY account, id")?;
     let mut rows = products.query([])?;
     while let Some(row) = rows.next()? {
         let name: Option<String> = row.get(2)?;
-        let products = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).products);
+        let products = Arc::make_mut(&mut account(&mut accounts, text_at(row, 0)?).products);
         products.restore(row.get(1)?, name.map(Arc::from));
     }
 
     let mut unread = 0_u64;
+    let mut tallies = RestoredTallies { accounts: &mut accounts, open: None };
     let mut counters =
         connection.prepare("SELECT account, family, labels, value, born, entry_id FROM counter")?;
     let mut rows = counters.query([])?;
     while let Some(row) = rows.next()? {
-        let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
-        let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
+        let labels = label_texts(text_at(row, 2)?);
         let value = PointValue::Counter(unsigned(row, 3)?);
-        unread += u64::from(!tally.restore(&family, &labels, &value, birth(row, 4)?, row.get(5)?));
+        let restored = tallies.of(text_at(row, 0)?).restore(
+            text_at(row, 1)?,
+            &borrowed(&labels),
+            &value,
+            birth(row, 4)?,
+            row.get(5)?,
+        );
+        unread += u64::from(!restored);
     }
     let mut histograms =
         connection.prepare("SELECT account, family, labels, count, sum, buckets, born FROM histogram")?;
     let mut rows = histograms.query([])?;
     while let Some(row) = rows.next()? {
-        let (family, labels): (String, Vec<String>) = (row.get(1)?, from_json(&row.get::<_, String>(2)?));
-        let stored: Vec<u64> = from_json(&row.get::<_, String>(5)?);
+        let labels = label_texts(text_at(row, 2)?);
+        let stored: Vec<u64> = from_json(text_at(row, 5)?);
         let mut buckets = [0; MAX_BOUNDS];
         buckets.iter_mut().zip(stored).for_each(|(bucket, stored)| *bucket = stored);
         let histogram = Histogram { buckets, count: unsigned(row, 3)?, sum: row.get(4)? };
-        let tally = Arc::make_mut(&mut account(&mut accounts, row.get(0)?).tally);
         let value = PointValue::Histogram(Arc::new(histogram));
-        unread += u64::from(!tally.restore(&family, &labels, &value, birth(row, 6)?, None));
+        let restored = tallies.of(text_at(row, 0)?).restore(
+            text_at(row, 1)?,
+            &borrowed(&labels),
+            &value,
+            birth(row, 6)?,
+            None,
+        );
+        unread += u64::from(!restored);
     }
+    tallies.close();
     if unread > 0 {
         tracing::warn!(
             series = unread,
@@ -178,8 +194,41 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     Ok(accounts)
 }
 
-fn account(accounts: &mut Accounts, name: String) -> &mut AccountState {
+fn account<'a>(accounts: &'a mut Accounts, name: &str) -> &'a mut AccountState {
     accounts.entry(Arc::from(name)).or_default()
+}
+
+/// The tallies of the accounts while they are read. Rows of an account follow one another, so the
+/// last tally is kept at hand instead of being looked up some 20,000 times.
+struct RestoredTallies<'a> {
+    accounts: &'a mut Accounts,
+    open: Option<(Arc<str>, AccountTally)>,
+}
+
+impl RestoredTallies<'_> {
+    fn of(&mut self, name: &str) -> &mut AccountTally {
+        if self.open.as_ref().is_none_or(|(open, _)| **open != *name) {
+            self.close();
+        }
+        let accounts = &mut *self.accounts;
+        let (_, tally) = self.open.get_or_insert_with(|| {
+            let name = Arc::from(name);
+            let account: &mut AccountState = accounts.entry(Arc::clone(&name)).or_default();
+            (name, Arc::unwrap_or_clone(std::mem::take(&mut account.tally)))
+        });
+        tally
+    }
+
+    fn close(&mut self) {
+        if let Some((name, tally)) = self.open.take() {
+            self.accounts.entry(name).or_default().tally = Arc::new(tally);
+        }
+    }
+}
+
+/// A cell as a text that is borrowed from the row: opening reads some 20,000 of them.
+fn text_at<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    Ok(row.get_ref(column)?.as_str()?)
 }
 
 /// Reads where one log stands, window included; `None` if its origin is not known.
@@ -222,8 +271,8 @@ pub(super) fn open_log(
     }))
 }
 
-/// Writes down where counting of a log begins, unless that is known. Returns the number of a log that is
-/// new.
+/// Writes down where counting of a log begins, unless that is known. Returns the number of a log
+/// that is new.
 pub(super) fn begin_log(
     edit: &mut Edit<'_>,
     account: &str,
@@ -234,8 +283,8 @@ pub(super) fn begin_log(
     let id = edit
         .transaction
         .prepare_cached(
-            "INSERT INTO log (account, log, since, mark, origin, floor, watermark, cursor, born)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO log (account, log, since, mark, origin, floor, watermark, cursor, born, days_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING RETURNING id",
         )?
         .query_row(
             params![
@@ -247,7 +296,8 @@ pub(super) fn begin_log(
                 start.floor(),
                 start.watermark(),
                 start.cursor(),
-                births::of_origin(origin).map(BirthTime::millis)
+                births::of_origin(origin).map(BirthTime::millis),
+                first_complete_day(origin)
             ],
             |row| row.get(0),
         )
@@ -257,6 +307,12 @@ pub(super) fn begin_log(
         edit.replace("log", None, Some(&cells(&new)));
     }
     Ok(id)
+}
+
+/// The first day, since 1970, all of whose rows are counted where counting begins at an origin.
+fn first_complete_day(origin: &Origin) -> i64 {
+    const DAY_SECONDS: i64 = 86_400;
+    origin.mark.max(0).saturating_add(DAY_SECONDS - 1).div_euclid(DAY_SECONDS)
 }
 
 /// Moves a log.
@@ -277,11 +333,13 @@ pub(super) fn move_log(
         return Err(StoreError::AlreadyCounted);
     }
     let without_id = change.without_id.as_ref().map(|rows| to_json(&rows.iter().collect::<Vec<_>>()));
+    let became_final = count_final(edit.transaction, id, &change.counted, floor, change.floor)?;
     let old = log_row(edit.transaction, id)?;
     edit.transaction
         .prepare_cached(
             "UPDATE log SET floor = ?2, watermark = ?3, cursor = ?4, first_poll_complete = ?5, last_entry = ?6, last_poll = ?7,
-                 without_id = coalesce(?8, without_id), born = coalesce(born, ?9), sealed_until = ?10
+                 without_id = coalesce(?8, without_id), born = coalesce(born, ?9), sealed_until = ?10,
+                 final_rows = final_rows + ?11
              WHERE id = ?1",
         )?
         .execute(params![
@@ -294,11 +352,86 @@ pub(super) fn move_log(
             change.state.last_poll,
             without_id,
             change.state.born.map(BirthTime::millis),
-            change.state.sealed_until
+            change.state.sealed_until,
+            became_final
         ])?;
     let new = log_row(edit.transaction, id)?;
     edit.replace("log", Some(&cells(&old)), Some(&cells(&new)));
     keep_seen(edit, id, &change.counted, change.floor)
+}
+
+/// How many rows become final when the floor rises: those that were counted with an id in (`from`,
+/// `to`], before or by the ids in `counted`. Nothing is known of them one by one afterwards.
+fn count_final(
+    transaction: &Transaction<'_>,
+    log: i64,
+    counted: &[i64],
+    from: i64,
+    to: i64,
+) -> Result<i64, StoreError> {
+    if to <= from {
+        return Ok(0);
+    }
+    let is_final = |id: &i64| *id > from && *id <= to;
+    let mut rows = counted.iter().filter(|id| is_final(id)).count();
+    let mut select = transaction
+        .prepare_cached("SELECT first, last, ids FROM seen WHERE log = ?1 AND first <= ?2 ORDER BY first")?;
+    let mut chunks = select.query(params![log, to])?;
+    while let Some(chunk) = chunks.next()? {
+        let chunk = SeenChunk::decode(chunk.get(0)?, chunk.get(1)?, chunk.get(2)?)?;
+        rows += chunk.ids().filter(is_final).count();
+    }
+    Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+}
+
+/// The floor of a log and the number of its final rows, as of one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinalRows {
+    /// Everything at or below this id is final.
+    pub floor: i64,
+    /// Rows at or below it that were counted.
+    pub rows: u64,
+    /// The latest time of a row that was counted, in Unix seconds; rows of the future are left out.
+    pub newest_entry: Option<i64>,
+    /// When the log was last read to its end, in Unix seconds, if nothing above the floor is counted.
+    pub nothing_above_at: Option<i64>,
+}
+
+/// The [`FinalRows`] of a log; `None` if the ledger does not count it.
+pub(super) fn final_rows(
+    connection: &Connection,
+    account: &str,
+    log: LogKind,
+) -> rusqlite::Result<Option<FinalRows>> {
+    connection
+        .prepare_cached(
+            "SELECT floor, final_rows, last_entry, iif(floor >= cursor, last_poll, NULL) FROM log
+             WHERE account = ?1 AND log = ?2",
+        )?
+        .query_row(params![account, log.name()], |row| {
+            let (floor, rows) = (row.get(0)?, unsigned(row, 1)?);
+            Ok(FinalRows { floor, rows, newest_entry: row.get(2)?, nothing_above_at: row.get(3)? })
+        })
+        .optional()
+}
+
+/// Gives a ledger of an earlier version the number of its final rows: those that were counted,
+/// without those above the floor.
+pub(super) fn convert_final_rows(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut select = transaction.prepare(
+        "SELECT log.id, floor, coalesce(value, 0) FROM log LEFT JOIN counter
+             ON counter.account = log.account AND family = 'cryptolens_exporter_rows_counted_total'
+             AND labels = '[\"' || log.log || '\"]'",
+    )?;
+    let logs = select
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, i64, i64)>>>()?;
+    for (log, floor, counted) in logs {
+        let seen = load_seen(transaction, log)?.count_above(floor);
+        let rows = counted.saturating_sub(i64::try_from(seen).unwrap_or(i64::MAX)).max(0);
+        transaction.execute("UPDATE log SET final_rows = ?2 WHERE id = ?1", params![log, rows])?;
+    }
+    Ok(())
 }
 
 /// A row of table `log`, all of it.
@@ -476,7 +609,7 @@ pub(super) fn convert_births(transaction: &Transaction<'_>) -> Result<(), StoreE
             "UPDATE {table} SET born = ?4 WHERE account = ?1 AND family = ?2 AND labels = ?3"
         ))?;
         for (account, family, labels) in series {
-            let log = families::log_of(&family, &from_json::<String>(&labels));
+            let log = families::log_of(&family, &borrowed(&label_texts(&labels)));
             let born = log.and_then(|log| origins.get(&(account.clone(), log)));
             let born = born.copied().unwrap_or(BirthTime::UNKNOWN);
             update.execute(params![account, family, labels, born.millis()])?;
@@ -665,7 +798,32 @@ fn labels_json(point: &Point) -> String {
     to_json(&point.labels.iter().map(|label| &**label).collect::<Vec<&str>>())
 }
 
-/// A text that is no list counts as an empty list, which no family accepts.
+/// A label value, borrowed from its JSON form where nothing in it is escaped.
+#[derive(Deserialize)]
+struct LabelText<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The label values of a series. A text that is no list counts as an empty list, which no family
+/// accepts.
+fn label_texts(text: &str) -> Vec<LabelText<'_>> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn borrowed<'a>(labels: &'a [LabelText<'_>]) -> Vec<&'a str> {
+    labels.iter().map(|label| &*label.0).collect()
+}
+
+/// A text that is no list counts as an empty list.
 fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
     serde_json::from_str(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_complete_if_counting_began_before_it() {
+        let day = |mark| first_complete_day(&Origin { id: 0, mark, since: String::new() });
+        assert_eq!([0, 1, 86_400, 86_401].map(day), [0, 1, 1, 2]);
+    }
 }

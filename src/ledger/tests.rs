@@ -1,4 +1,4 @@
-//! The whole heart under test: passes over a simulated log, kept by a real ledger that fails,
+//! The whole pipeline under test: polls of a simulated log, kept by a real ledger that fails,
 //! aborts and restarts.
 
 use std::collections::BTreeSet;
@@ -19,6 +19,7 @@ use crate::ingest::{Poll, SessionState};
 use crate::metrics::BirthTime;
 use crate::reader::{Batch, Direction, Disorder, Exchange, TimestampPair, arrange};
 use crate::tally::AccountTally;
+use crate::usage::UsageSubject;
 
 /// The page as the poller's reader hands it over.
 fn in_order<R: Row>(page: Page<R>, limit: u16) -> Batch<R> {
@@ -129,6 +130,12 @@ fn in_history(directory: &Path) -> BTreeMap<i64, u64> {
     found
 }
 
+/// The rows of all days in a ledger.
+fn in_days(directory: &Path) -> u64 {
+    let days = LedgerReader::open(directory).unwrap().days(ACCOUNT, LogKind::Events).unwrap();
+    days.map_or(0, |days| days.counts.values().map(|rows| rows.success + rows.failure + rows.unknown).sum())
+}
+
 impl Running {
     fn with_history(directory: &Path, observer: impl Observer, targets: &[&str], limit: u64) -> Running {
         let options = LedgerOptions { history: Some(history(targets, limit)), ..options(directory) };
@@ -159,6 +166,15 @@ pub(crate) fn counted_in(view: &LedgerView) -> BTreeMap<i64, u64> {
     account.tally.events.iter().map(|(key, rows)| (name(&key.event), *rows)).collect()
 }
 
+/// The sets of usage in the file, by day, product and subject.
+pub(crate) fn usage_sets_in(directory: &Path) -> BTreeMap<(i64, i64, UsageSubject), Vec<u8>> {
+    let connection = Connection::open(directory.join("ledger.db")).unwrap();
+    let mut select = connection.prepare("SELECT day, product, subject, members FROM usage_set").unwrap();
+    let subject = |number| super::usage::subject(number).unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?, subject(row.get(2)?)), row.get(3)?));
+    select.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
 fn event(id: i64, time: i64) -> EventRow {
     EventRow { time: Some(time), event_name: id.to_string(), ..EventRow::with_id(id) }
 }
@@ -174,7 +190,7 @@ struct Entry {
 #[derive(Debug, Clone)]
 enum Action {
     Wait(i64),
-    /// A pass whose requests take so many seconds each, whose pages repeat rows, and which ends
+    /// A poll whose requests take so many seconds each, whose pages repeat rows, and which ends
     /// after so many requests at the latest, as if the process had been stopped.
     Poll {
         latency: i64,
@@ -274,16 +290,16 @@ impl World {
     }
 }
 
-/// Rows of any time, each visible so many seconds after the one before it (none with a lower id later
-/// than the overlap allows, unless it is `lost`).
+/// Rows of any time, each visible so many seconds after the one before it (none with a lower id
+/// later than the overlap allows, unless it is `lost`).
 fn entries(shape: &[(i64, i64, i64, i64)], overlap: i64) -> Vec<Entry> {
     let (mut id, mut shown) = (0, 100);
     let mut entries = Vec::new();
     for (gap, later, delay, age) in shape {
         id += gap;
         shown += later;
-        // Up to the overlap, which is promised; and now and then far beyond, which is only promised not
-        // to be counted twice.
+        // Up to the overlap, which is promised; and now and then far beyond, which is only promised
+        // not to be counted twice.
         let delay = if *delay > 100 { overlap * 50 } else { overlap * delay / 100 };
         entries.push(Entry { id, time: shown - age, visible_at: shown + delay });
     }
@@ -362,11 +378,22 @@ proptest! {
                     world.session = None;
                 }
             }
+            // After a failed commit only the file knows.
+            let _ = block_on(running.ledger.open(&log(LogKind::Events)));
             let now = counted(&running.ledger);
             for (id, rows) in &before {
                 prop_assert!(now.get(id) >= Some(rows), "row {} was taken back", id);
             }
             before = now;
+            let reader = LedgerReader::open(folder.path()).unwrap();
+            if let Some(FinalRows { floor, rows, .. }) = reader.final_rows(ACCOUNT, LogKind::Events).unwrap() {
+                let below = before.keys().filter(|id| **id <= floor).count();
+                prop_assert_eq!(rows, u64::try_from(below).unwrap(), "final rows at {}", floor);
+                // No day is forgotten before the waits of the end.
+                if world.clock < 1_000_000 {
+                    prop_assert_eq!(in_days(folder.path()), u64::try_from(before.len()).unwrap());
+                }
+            }
         }
         prop_assert!(before.values().all(|rows| *rows == 1), "counted twice: {:?}", before);
         let counted: BTreeSet<i64> = before.keys().copied().collect();
@@ -444,6 +471,7 @@ fn an_abort_at_any_step_loses_and_doubles_nothing() {
             let kept = counted(&running.ledger);
             assert!(kept.values().all(|rows| *rows == 1), "{step} {times}");
             assert_eq!(in_history(folder.path()), kept, "{step} {times}: counts and history");
+            assert_eq!(in_days(folder.path()), u64::try_from(kept.len()).unwrap(), "{step} {times}: days");
             if times == 4 {
                 assert!(kept.len() > 10, "{step} {times}: {} rows kept", kept.len());
             }
@@ -723,6 +751,8 @@ pub(crate) enum Version {
     Third,
     /// The same once more.
     Fourth,
+    /// The same, with rows above the floor.
+    Fifth,
 }
 
 impl Version {
@@ -735,6 +765,7 @@ impl Version {
             Version::Second => include_bytes!("../../tests/fixtures/ledger-v2.db.gz"),
             Version::Third => include_bytes!("../../tests/fixtures/ledger-v3.db.gz"),
             Version::Fourth => include_bytes!("../../tests/fixtures/ledger-v4.db.gz"),
+            Version::Fifth => include_bytes!("../../tests/fixtures/ledger-v5.db.gz"),
         };
         let mut database = Vec::new();
         flate2::read::GzDecoder::new(packed).read_to_end(&mut database).unwrap();
@@ -885,8 +916,8 @@ fn a_ledger_of_the_fourth_version_migrates_as_it_was() {
     let path = folder.path().join("ledger.db");
     let old = Connection::open(&path).unwrap();
     let before = KEPT.map(|sql| rows(&old, sql));
-    let (log, seen) = ("SELECT * FROM log ORDER BY id", "SELECT * FROM seen ORDER BY log, first");
-    let (log_before, seen_before) = (rows(&old, log), rows(&old, seen));
+    let seen = "SELECT * FROM seen ORDER BY log, first";
+    let (log_before, seen_before) = (rows(&old, LOG_OF_VERSION_5), rows(&old, seen));
     assert!(!before[0].is_empty() && log_before.len() == 3);
     drop(old);
     let mut options = options(folder.path());
@@ -899,13 +930,131 @@ fn a_ledger_of_the_fourth_version_migrates_as_it_was() {
         thread.join().unwrap();
         let new = Connection::open(&path).unwrap();
         assert_eq!(KEPT.map(|sql| rows(&new, sql)), before);
-        assert_eq!((rows(&new, log), rows(&new, seen)), (log_before.clone(), seen_before.clone()));
-        assert_eq!(rows(&new, "PRAGMA user_version"), ["[Integer(5)]"]);
+        assert_eq!(
+            (rows(&new, LOG_OF_VERSION_5), rows(&new, seen)),
+            (log_before.clone(), seen_before.clone())
+        );
+        assert_eq!(rows(&new, "PRAGMA user_version"), ["[Integer(6)]"]);
         assert_eq!(folder.path().join("ledger.db.v4").exists(), is_there, "until the second start succeeds");
     }
 }
 
-/// Hands over rows by id and time that were read at a time, of which the last is the cursor from then on.
+/// The table of logs, without the columns of later versions.
+const LOG_OF_VERSION_5: &str = "SELECT id, account, log, since, mark, origin, floor, watermark, cursor, \
+    first_poll_complete, last_entry, last_poll, without_id, born, sealed_until FROM log ORDER BY id";
+
+#[test]
+fn a_ledger_of_the_fifth_version_migrates_with_its_final_rows_and_no_days() {
+    let folder = folder();
+    Version::Fifth.put(folder.path());
+    let path = folder.path().join("ledger.db");
+    let old = Connection::open(&path).unwrap();
+    let before = KEPT.map(|sql| rows(&old, sql));
+    let seen = "SELECT * FROM seen ORDER BY log, first";
+    let (log_before, seen_before) = (rows(&old, LOG_OF_VERSION_5), rows(&old, seen));
+    assert!(!before[0].is_empty() && log_before.len() == 3 && !seen_before.is_empty());
+    drop(old);
+    let mut options = options(folder.path());
+    options.foreign = ForeignLedger::Adopt;
+    for is_there in [true, false] {
+        let (ledger, thread) = Ledger::start(options.clone()).unwrap();
+        let committed = ledger.view().committed().unwrap();
+        let mut above_floor = 0;
+        for kind in LogKind::ALL {
+            let position = block_on(ledger.open(&log(kind))).unwrap().unwrap().position;
+            let reader = LedgerReader::open(folder.path()).unwrap();
+            let final_rows = reader.final_rows(ACCOUNT, kind).unwrap().unwrap();
+            let counted = committed.accounts[ACCOUNT].tally.counted.get(&kind).copied().unwrap();
+            let above = position.seen().count_above(position.floor());
+            assert_eq!((final_rows.floor, final_rows.rows), (position.floor(), counted - above), "{kind}");
+            above_floor += above;
+            let days = reader.days(ACCOUNT, kind).unwrap().unwrap();
+            assert!(days.counts.is_empty(), "the days before are not known");
+            let watermark = position.watermark();
+            assert_eq!(days.complete_from, (watermark + 3600).div_euclid(86_400) + 1, "{kind}");
+        }
+        assert!(above_floor > 0, "nothing to tell apart");
+        assert_eq!(LedgerReader::open(folder.path()).unwrap().days("other", LogKind::Events).unwrap(), None);
+        drop(ledger);
+        thread.join().unwrap();
+        let new = Connection::open(&path).unwrap();
+        assert_eq!(KEPT.map(|sql| rows(&new, sql)), before);
+        assert_eq!(
+            (rows(&new, LOG_OF_VERSION_5), rows(&new, seen)),
+            (log_before.clone(), seen_before.clone())
+        );
+        assert_eq!(rows(&new, "PRAGMA user_version"), ["[Integer(6)]"]);
+        assert_eq!(folder.path().join("ledger.db.v5").exists(), is_there, "until the second start succeeds");
+    }
+}
+
+#[test]
+fn days_are_kept_for_forty_days() {
+    const DAY: i64 = 86_400;
+    let folder = folder();
+    let failing = Failing::default();
+    let running = Running::start(folder.path(), failing.clone());
+    let days = || {
+        let reader = LedgerReader::open(folder.path()).unwrap();
+        let days = reader.days(ACCOUNT, LogKind::Events).unwrap().unwrap();
+        assert_eq!(days.complete_from, 0);
+        days.counts.into_iter().map(|((day, product), n)| (day, product, n.unknown)).collect::<Vec<_>>()
+    };
+    failing.clock.store(100 * DAY * 1000, Ordering::SeqCst);
+    block_on(hand_over(&running.ledger, &[(1, 59 * DAY), (2, 60 * DAY), (3, 99 * DAY)], 100 * DAY, None));
+    assert_eq!(days(), [(60, 0, 1), (99, 0, 1)], "a row that is older than is kept");
+    block_on(hand_over(&running.ledger, &[(4, 100 * DAY), (5, 60 * DAY)], 100 * DAY + 5, None));
+    assert_eq!(days(), [(60, 0, 2), (99, 0, 1), (100, 0, 1)]);
+    failing.clock.store(101 * DAY * 1000, Ordering::SeqCst);
+    block_on(hand_over(&running.ledger, &[(6, 101 * DAY)], 101 * DAY, None));
+    assert_eq!(days(), [(99, 0, 1), (100, 0, 1), (101, 0, 1)]);
+    // The server's clock is a year ahead for one answer.
+    block_on(hand_over(&running.ledger, &[(7, 101 * DAY)], 466 * DAY, None));
+    assert_eq!(days(), [(99, 0, 1), (100, 0, 1), (101, 0, 1)]);
+    running.stop();
+    // The digest fits all of it.
+    let running = Running::start(folder.path(), failing);
+    assert_eq!(running.ledger.view().committed().unwrap().resets, 0);
+    assert_eq!(days().len(), 3);
+    running.stop();
+}
+
+#[test]
+fn the_final_rows_say_when_nothing_was_above_the_floor() {
+    let folder = folder();
+    let running = Running::start(folder.path(), Failing::default());
+    let found = || {
+        let reader = LedgerReader::open(folder.path()).unwrap();
+        reader.final_rows(ACCOUNT, LogKind::Events).unwrap()
+    };
+    assert_eq!(found(), None, "the log is not counted yet");
+    block_on(hand_over(&running.ledger, &[(1, 100), (2, 200)], 250, Some(0)));
+    let above = FinalRows { floor: 0, rows: 0, newest_entry: None, nothing_above_at: None };
+    assert_eq!(found(), Some(above), "rows 1 and 2 are above the floor");
+    let id = log(LogKind::Events);
+    let opened = block_on(running.ledger.open(&id)).unwrap().unwrap();
+    let quiet = LogUpdate {
+        rows: crate::cryptolens::Rows::Events(Vec::new()),
+        read_at: 300,
+        statistics: crate::ingest::PageStatistics::default(),
+        floor: 2,
+        cursor: 2,
+        watermark: 2,
+        counted: Vec::new(),
+        newest_entry: Some(200),
+        poll_end: Some(300),
+        without_id: None,
+        seal_until: None,
+        more_follows: false,
+    };
+    block_on(async { running.ledger.submit(&id, opened.epoch, quiet).await.unwrap().done().await.unwrap() });
+    let at_the_end = FinalRows { floor: 2, rows: 2, newest_entry: Some(200), nothing_above_at: Some(300) };
+    assert_eq!(found(), Some(at_the_end));
+    running.stop();
+}
+
+/// Hands over rows by id and time that were read at a time, of which the last is the cursor from
+/// then on.
 async fn hand_over(
     ledger: &impl CheckpointStore,
     rows: &[(i64, i64)],
@@ -1007,7 +1156,8 @@ fn a_full_outbox_drops_the_oldest_and_a_new_target_gets_what_is_left() {
     let slow = target_state(&running.ledger, "slow");
     assert_eq!(slow.counts.dropped, BTreeMap::from([(DropReason::OutboxFull, 3)]));
     assert_eq!(slow.pending, 5);
-    // Of the second minute the coverage is dropped and the row is kept: a chunk has one sample here.
+    // Of the second minute the coverage is dropped and the row is kept: a chunk has one sample
+    // here.
     let kept = [("2".to_owned(), 6_060_001), ("3".to_owned(), 6_120_001), ("4".to_owned(), 6_180_001)];
     assert_eq!(waiting(&running.ledger, "slow"), kept);
     running.stop();
@@ -1057,7 +1207,7 @@ fn deliver(ledger: &impl Outbox, target: &str, at_most: usize) {
     block_on(ledger.acknowledge(&target, batch.until().unwrap(), sent)).unwrap();
 }
 
-/// What is logged, as text.
+/// Collects the log as text.
 #[derive(Clone, Default)]
 struct LogText(Arc<Mutex<Vec<u8>>>);
 
@@ -1125,7 +1275,7 @@ fn an_outbox_that_is_smaller_than_a_batch_keeps_the_newest() {
     assert_eq!(kept.len(), 3);
     assert_eq!(waiting(&ledger, "down"), [("20".to_owned(), 7_140_001)]);
     drop(ledger);
-    // What was written with another limit.
+    // Rows that were written with another limit.
     let ledger = inline(folder.path(), &["down"], 1000);
     let rows: Vec<(i64, i64)> = (20..40).map(|minute| (minute + 1, 6000 + minute * 60)).collect();
     block_on(hand_over(&ledger, &rows, 9000, Some(8400)));
@@ -1277,7 +1427,8 @@ enum FlipOutcome {
     MovedAside,
 }
 
-/// Flips a byte, starts, and looks. Panics if it is silently wrong, refuses to start, or stands still.
+/// Flips a byte, starts, and looks. Panics if it is silently wrong, refuses to start, or stands
+/// still.
 fn flip(original: &Path, at: usize, flip: u8, before: &Committed) -> FlipOutcome {
     let folder = folder();
     let path = folder.path().join("ledger.db");

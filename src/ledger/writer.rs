@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cryptolens::{LogKind, Product};
+use crate::cryptolens::{LogKind, Product, WebApiRow};
 use crate::history::{HistoryOptions, OutboxPosition, SampleCounts};
 use crate::ingest::{CheckpointError, LogCheckpoint, LogId, LogUpdate, NEVER, Origin};
 use crate::metrics::BirthTime;
@@ -20,6 +20,7 @@ use crate::tally::{Limits, RowCounter, RowObserver, TallyDelta};
 use crate::usage::UsageOptions;
 
 use super::births;
+use super::days::{self, DayChanges};
 use super::digest::Digest;
 use super::error::StoreError;
 use super::foreign::ForeignLedger;
@@ -39,8 +40,8 @@ const BATCH_PAUSE: Duration = Duration::from_millis(1);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// How often to see that the files in the directory are those that were opened.
 const CHECK_EVERY: Duration = Duration::from_secs(3);
-/// What targets took is written down after this long if no rows are; a process that is killed sends it
-/// again, which changes nothing.
+/// The positions of targets are written after this long if no rows are; a process that is killed
+/// sends the same samples again, which changes nothing.
 const SAVE_WITHIN: Duration = Duration::from_secs(1);
 /// The server's clock and the local one are the same if they differ by no more than this.
 const CLOCK_TOLERANCE_SECONDS: i64 = 120;
@@ -67,6 +68,14 @@ pub(super) enum Request {
     },
     /// Takes the settings that were left, and says whether the ledger could be read with them.
     Configure {
+        reply: Reply<()>,
+    },
+    /// Rows that were counted before, for the sets of usage alone.
+    EarlierRows {
+        account: Arc<str>,
+        rows: Vec<WebApiRow>,
+        /// When they were read, and since when no row is missing.
+        times: (i64, Option<i64>),
         reply: Reply<()>,
     },
     OldestChunks {
@@ -278,6 +287,9 @@ impl<O: Observer> Writer<O> {
                 self.take_settings();
                 answer(reply, self.store().map(|_| ()));
             }
+            Request::EarlierRows { account, rows, times, reply } => {
+                answer(reply, self.earlier_rows(&account, &rows, times));
+            }
             Request::OldestChunks { target, at_most, reply } => {
                 answer(reply, self.oldest_chunks(&target, at_most));
             }
@@ -312,6 +324,7 @@ impl<O: Observer> Writer<O> {
             // Whatever else goes wrong here goes wrong at the next write, too.
             self.broken(&error);
         }
+        self.expire_usage(usage::UNREAD_FOR);
         self.wipe_log();
         // Pollers of quiet logs ask for nothing, and would wait for ever for a ledger that begins anew.
         let _ = self.store();
@@ -331,7 +344,7 @@ impl<O: Observer> Writer<O> {
                     ledger = %self.path().display(),
                     "{what} while the exporter runs, and was written again: nothing is lost. to start over on purpose, stop the exporter before deleting the ledger"
                 );
-                // What is open is no longer what is in the directory.
+                // The open file is no longer the one in the directory.
                 (self.store, self.identity, self.tried) = (None, None, None);
                 let _ = self.store();
             }
@@ -603,6 +616,45 @@ impl<O: Observer> Writer<O> {
         Ok(())
     }
 
+    /// Adds rows that were counted before to the sets of usage, and counts nothing.
+    fn earlier_rows(
+        &mut self,
+        account: &Arc<str>,
+        rows: &[WebApiRow],
+        times: (i64, Option<i64>),
+    ) -> Result<(), CheckpointError> {
+        let store = self.store()?;
+        let products = store.accounts.get(account).map(|state| Arc::clone(&state.products));
+        let (Some(usage), Some(products)) = (store.usage.as_mut(), products) else { return Ok(()) };
+        let samples = usage.take_again(account, &products, rows, times, store.history.is_some());
+        let written = usage.prepare(std::iter::once((account, true)));
+        let log = LogId { account: Arc::clone(account), log: LogKind::WebApi };
+        let history = store.history.as_mut().map(|history| {
+            history.add_usage(account, &samples);
+            history.prepare(std::iter::once(&log), times.0)
+        });
+        self.write(|edit| {
+            history.as_ref().map_or(Ok(()), |history| history.write(edit))?;
+            written.write(edit)
+        })?;
+        self.wrote(history.as_ref())?;
+        self.wrote_usage(Some(&written))?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Deletes the sets of days that are no longer kept where nothing is read that would seal them:
+    /// the API refuses, or the log is not configured any more. If it fails it is tried again.
+    pub(super) fn expire_usage(&mut self, unread_for: Duration) {
+        let ahead = self.shared.server_ahead.load(Ordering::Relaxed);
+        let now = (self.observer.now().millis() / 1000).saturating_add(ahead);
+        let usage = self.store.as_mut().and_then(|store| store.usage.as_mut());
+        let Some(written) = usage.and_then(|usage| usage.expire(now, unread_for)) else { return };
+        if self.write(|edit| written.write(edit)).is_ok() && self.wrote_usage(Some(&written)).is_ok() {
+            self.publish();
+        }
+    }
+
     /// Takes settings that were left for it.
     fn take_settings(&mut self) {
         let Some(FreshSettings { configured, history }) = self.shared.take_fresh() else { return };
@@ -646,6 +698,14 @@ impl<O: Observer> Writer<O> {
             self.store = None;
             return Err(CheckpointError::Failed);
         };
+        let is_shown = |change: &AccountChange| {
+            change.after.logs.get(&LogKind::WebApi).is_some_and(|log| log.first_poll_complete)
+        };
+        if let (Some(usage), Some(history)) = (store.usage.as_mut(), store.history.as_mut()) {
+            for (account, _) in changes.iter().filter(|(_, change)| is_shown(change)) {
+                history.add_usage(account, &usage.samples(account));
+            }
+        }
         let read_at = pages.iter().map(|page| page.record.read_at).max().unwrap_or_default();
         let logs: BTreeSet<&LogId> = pages.iter().map(|page| &page.log).collect();
         let history = store.history.as_mut().map(|history| history.prepare(logs.into_iter(), read_at));
@@ -655,20 +715,25 @@ impl<O: Observer> Writer<O> {
         } else {
             (history, None)
         };
-        let usage = store.usage.as_mut().map(|usage| {
-            let is_shown = |change: &AccountChange| {
-                change.after.logs.get(&LogKind::WebApi).is_some_and(|log| log.first_poll_complete)
-            };
-            usage.prepare(changes.iter().map(|(account, change)| (account, is_shown(change))))
-        });
+        let usage = store
+            .usage
+            .as_mut()
+            .map(|usage| usage.prepare(changes.iter().map(|(account, change)| (account, is_shown(change)))));
         #[cfg(test)]
-        let (usage, usage_after) = if usage::AFTER_COMMIT.get() { (None, usage) } else { (usage, None) };
+        let (usage, usage_after) =
+            if crate::ingest::flaw::writes_usage_after_commit() { (None, usage) } else { (usage, None) };
         // Rows wait here for a moment, so a small difference means nothing.
         let ahead = read_at.saturating_sub(now.millis() / 1000);
         let ahead = if ahead.abs() <= CLOCK_TOLERANCE_SECONDS { 0 } else { ahead };
         self.shared.server_ahead.store(ahead, Ordering::Relaxed);
+        // A server with a clock that is far ahead must not delete what is kept.
+        let today = read_at.min((now.millis() / 1000).saturating_add(CLOCK_TOLERANCE_SECONDS));
+        let forgets = days::day_of(today) > days::day_of(self.store()?.days_forgotten);
         self.write(|edit| {
             changes.iter().try_for_each(|(account, change)| write_change(edit, account, change))?;
+            if forgets {
+                days::forget(edit, today)?;
+            }
             history.as_ref().map_or(Ok(()), |history| history.write(edit))?;
             usage.as_ref().map_or(Ok(()), |usage| usage.write(edit))
         })?;
@@ -685,6 +750,7 @@ impl<O: Observer> Writer<O> {
         self.wrote(history.as_ref())?;
         self.wrote_usage(usage.as_ref())?;
         let store = self.store()?;
+        store.days_forgotten = store.days_forgotten.max(today);
         store.accounts.extend(changes.into_iter().map(|(name, change)| (name, change.after)));
         self.observer
             .at(CommitStep::BeforePublish)
@@ -695,7 +761,7 @@ impl<O: Observer> Writer<O> {
             .map_err(|error| self.broken(&error.into()))
     }
 
-    /// What was written of history is committed.
+    /// Takes over the history that was written, once it is committed.
     fn wrote(&mut self, history: Option<&HistoryWrite>) -> Result<(), CheckpointError> {
         let Some(written) = history else { return Ok(()) };
         self.unsaved_since = None;
@@ -708,7 +774,7 @@ impl<O: Observer> Writer<O> {
         Ok(())
     }
 
-    /// What was written of usage is committed.
+    /// Takes over the usage that was written, once it is committed.
     fn wrote_usage(&mut self, usage: Option<&UsageWrite>) -> Result<(), CheckpointError> {
         let Some(written) = usage else { return Ok(()) };
         let store = self.store()?;
@@ -922,6 +988,7 @@ fn answer<T>(reply: Reply<T>, result: Result<T, CheckpointError>) {
 struct AccountChange {
     delta: TallyDelta,
     new_products: Vec<i64>,
+    days: DayChanges,
     logs: BTreeMap<LogKind, LogChange>,
     /// The last moment that is known to be before the commit, by the clock of this machine and by that
     /// of the server.
@@ -938,6 +1005,7 @@ fn write_change(edit: &mut Edit<'_>, account: &str, change: &AccountChange) -> R
         let name = change.after.products.answered_name(*id).map(|name| &**name);
         store::keep_product(edit, account, *id, name)?;
     }
+    change.days.write(edit, account)?;
     change.delta.save(&change.after.tally, &mut LedgerSink { edit, account })
 }
 
@@ -956,6 +1024,7 @@ fn count(
     limits: &Limits,
     now: BirthTime,
 ) -> Option<BTreeMap<Arc<str>, AccountChange>> {
+    let has_history = history.is_some();
     let mut changes: BTreeMap<Arc<str>, AccountChange> = BTreeMap::new();
     for PageRequest { log: id, record, .. } in pages {
         let LogId { account, log } = id;
@@ -963,6 +1032,7 @@ fn count(
         let change = changes.entry(Arc::clone(account)).or_insert_with(|| AccountChange {
             delta: TallyDelta::default(),
             new_products: Vec::new(),
+            days: DayChanges::default(),
             logs: BTreeMap::new(),
             moment: now,
             after: before.clone(),
@@ -972,7 +1042,10 @@ fn count(
         let state_so_far = change.logs.get(log).map_or(state, |change| &change.state);
         let counts = history.as_deref_mut().and_then(|history| history.observer(id, state_so_far, record));
         observers.extend(counts.map(history::as_observer));
-        let tracker = usage.as_deref_mut().and_then(|usage| usage.observer(id, state_so_far, record));
+        // Of the end of the first poll, the history has nothing before the commit.
+        let is_in_history = has_history && state.first_poll_complete;
+        let tracker =
+            usage.as_deref_mut().and_then(|usage| usage.observer(id, state_so_far, record, is_in_history));
         observers.extend(tracker.map(usage::as_observer));
         change.count(before, record, *log, limits, &mut observers);
         if let Some(until) = record.seal_until {
@@ -1029,6 +1102,7 @@ impl AccountChange {
         };
         counter.count(&batch.rows, batch.read_at, observers);
         counter.note(log, &batch.statistics);
+        self.days.count(&batch.rows, batch.read_at, &products);
         if self.new_products.len() > known {
             self.after.products = products;
         }

@@ -1,7 +1,7 @@
 //! The Prometheus text format, version 0.0.4: `HELP` and `TYPE`, then a line for each series.
 //!
-//! Whole numbers are written with all their digits, others as Rust writes them: the shortest text that
-//! reads back as the same number, `NaN`, `inf` and `-inf`.
+//! Whole numbers are written with all their digits, others as Rust writes them: the shortest text
+//! that reads back as the same number, `NaN`, `inf` and `-inf`.
 
 use std::io::Write as _;
 
@@ -113,14 +113,26 @@ fn sample(
 
 /// Escapes backslash and line feed, and quotes where they would end the text: in label values.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'"' if quotes => out.extend_from_slice(b"\\\""),
-            byte => out.push(byte),
-        }
+    let mut rest = text.as_bytes();
+    // Hardly any text has one of them, so the bytes between are copied as they are.
+    while let Some((at, byte)) = next_escaped(rest, quotes) {
+        let (before, behind) = rest.split_at(at);
+        out.extend_from_slice(before);
+        out.extend_from_slice(match byte {
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            _ => b"\\\"",
+        });
+        rest = behind.get(1..).unwrap_or_default();
     }
+    out.extend_from_slice(rest);
+}
+
+/// Where the next byte is that has to be escaped, and which it is.
+fn next_escaped(text: &[u8], quotes: bool) -> Option<(usize, u8)> {
+    let at =
+        if quotes { memchr::memchr3(b'\\', b'\n', b'"', text) } else { memchr::memchr2(b'\\', b'\n', text) };
+    at.and_then(|at| Some((at, *text.get(at)?)))
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ pub(super) struct Fetched<R> {
     pub(super) server_time: Option<i64>,
 }
 
-/// Makes one request, which counts as sent when this is called. `peek` gets the last row of the page
-/// before the page is read.
+/// Makes one request, which counts as sent when this is called. `peek` gets the last row of the
+/// page before the page is read.
 pub(super) fn fetch<R: Row>(
     source: impl PageSource,
     query: PageQuery,

@@ -37,7 +37,7 @@ pub(super) enum Arrival<R> {
     Ended(Question, Fetched<R>),
 }
 
-/// What the end of a request means.
+/// The end of a request, by what the request was for.
 pub(super) enum Landing<R> {
     /// It was the request for the page behind the position.
     Position(Result<ReadPage<R>, ApiError>),
@@ -95,8 +95,7 @@ impl<R: Row> Guesses<R> {
         let position = self.strands.position();
         let (asked, mut page) = self.strands.take()?;
         if asked != position {
-            // What stands before the first row stands behind a row on the page that came this far,
-            // too.
+            // Entries before the first row stand behind a row on the page that came this far, too.
             page.batch.without_id.retain(Option::is_some);
         }
         Some(page)
@@ -126,7 +125,7 @@ impl<R: Row> Guesses<R> {
         sent
     }
 
-    /// What has happened already, if anything has.
+    /// An arrival that is there already, without waiting.
     pub(super) async fn arrived(&mut self) -> Option<Arrival<R>> {
         if let Ok((place, row)) = self.peeks.try_recv() {
             return Some(Arrival::Peeked(place, row));

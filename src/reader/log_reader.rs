@@ -39,7 +39,7 @@ pub(crate) enum Pause {
     Short,
 }
 
-/// What may be asked for beside the page behind the position.
+/// The requests that may be under way beside the one for the page behind the position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadAhead {
     /// Nothing.
@@ -265,7 +265,7 @@ impl<S: PageSource, R: Row, P: RetryPolicy> LogReader<S, R, P> {
         ahead: ReadAhead,
     ) -> Result<ReadPage<R>, ApiError> {
         loop {
-            // What is there already comes first, so that strands go on while kept pages are read.
+            // Pages that have arrived come first, so that strands go on while kept pages are read.
             while let Some(arrival) = guesses.arrived().await {
                 if let Some(page) = self.land(guesses, arrival, position, ahead).await {
                     return page;

@@ -1,5 +1,5 @@
-//! From the state of the ledger to families of points: which label sets are shown, under which names,
-//! and summed over what.
+//! From the state of the ledger to families of points: which label sets are shown, under which
+//! names, and summed over what.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::{CommittedPart, LastPart, PointGroup, SnapshotFamily, Targets};
 /// Families by name, with their groups.
 type Groups = BTreeMap<&'static str, SnapshotFamily>;
 
-/// The committed part of a state. Chunks that are made here, and not by the tally, are those of `last`
-/// as far as they are equal.
+/// The committed part of a state. Chunks that are made here, and not by the tally, are those of
+/// `last` as far as they are equal.
 pub(super) fn part(committed: &Committed, targets: &Targets, last: Option<&LastPart>) -> CommittedPart {
     let nothing = AccountState::default();
     let mut groups = Groups::new();
@@ -103,7 +103,7 @@ pub(super) fn part(committed: &Committed, targets: &Targets, last: Option<&LastP
     CommittedPart { families }
 }
 
-/// What the ledger knows of the history: of the logs that are polled, and of each target.
+/// Adds the state of the history: of the logs that are polled, and of each target.
 fn add_history(groups: &mut Groups, history: &HistoryState, targets: &Targets) {
     for (name, status) in &targets.accounts {
         let of_logs = |point: &dyn Fn(&'static str, HistoryLogState) -> Option<Point>| {
@@ -137,8 +137,8 @@ fn add_history(groups: &mut Groups, history: &HistoryState, targets: &Targets) {
     add(groups, &families::HISTORY_PENDING, None, vec![Arc::new(pending)]);
 }
 
-/// The active keys and machines of the accounts whose Web API Log is polled. Known products are shown at
-/// 0 until somebody uses them.
+/// The active keys and machines of the accounts whose Web API Log is polled. Known products are
+/// shown at 0 until somebody uses them.
 fn add_usage(groups: &mut Groups, usage: &UsageState, committed: &Committed, targets: &Targets) {
     for (name, status) in &targets.accounts {
         let Some(counts) = usage.get(name).filter(|_| status.logs.contains_key(&LogKind::WebApi)) else {
@@ -175,7 +175,8 @@ fn add_usage(groups: &mut Groups, usage: &UsageState, committed: &Committed, tar
     }
 }
 
-/// Counters of the reading itself are shown at 0 from the start, before they are rows of the ledger.
+/// Counters of the reading itself are shown at 0 from the start, before they are rows of the
+/// ledger.
 fn with_logs_at_zero(account: &AccountState, logs: &[LogKind]) -> AccountTally {
     let mut tally = (*account.tally).clone();
     for log in logs {
@@ -282,8 +283,8 @@ fn add(
     }
 }
 
-/// Puts the chunk of an earlier part in place of one that is equal, so that what an output made of it
-/// is still good.
+/// Puts the chunk of an earlier part in place of one that is equal, so that what an output made of
+/// it is still good.
 fn share_equal(families: &mut [SnapshotFamily], before: &[SnapshotFamily]) {
     for family in families {
         let Ok(old) = before.binary_search_by_key(&family.family.name, |old| old.family.name) else {

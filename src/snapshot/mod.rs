@@ -1,9 +1,9 @@
 //! The source of every output: an immutable value of the committed counts and of the state of the
 //! process, in no format.
 //!
-//! Promises: the committed part comes from one commit, is there as soon as the ledger could be read,
-//! and shares with the part before it every chunk of points that did not change; the process part is of
-//! the moment when it is asked for. Nothing here waits for the network or the disk.
+//! Promises: the committed part comes from one commit, is there as soon as the ledger could be
+//! read, and shares with the part before it every chunk of points that did not change; the process
+//! part is of the moment when it is asked for. Nothing here waits for the network or the disk.
 
 mod committed;
 mod process;
@@ -19,6 +19,7 @@ use crate::ingest::{ApiStatus, LogStatus};
 use crate::ledger::{Committed, LedgerView};
 use crate::metrics::{BirthTime, Family, Point, PointChunk, ProcessPart, ProcessRegistry};
 use crate::tally::Limits;
+use crate::usage::FloatingSeats;
 
 /// The status of one account.
 #[derive(Debug, Clone, Default)]
@@ -27,10 +28,12 @@ pub struct AccountStatus {
     pub api: Arc<ApiStatus>,
     /// Its logs that are polled.
     pub logs: BTreeMap<LogKind, Arc<LogStatus>>,
+    /// Its floating seats, if they are followed.
+    pub seats: Option<Arc<FloatingSeats>>,
 }
 
-/// The accounts that are polled, and how they are shown. Replaced as a whole when the configuration is
-/// read again.
+/// The accounts that are polled, and how they are shown. Replaced as a whole when the configuration
+/// is read again.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
     /// By name.

@@ -1,26 +1,31 @@
-//! The families that start with the process: the status of logs and requests, the health of the ledger,
-//! the build, and the process itself.
+//! The families that start with the process: the status of logs and requests, the health of the
+//! ledger, the build, and the process itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use procfs::process::{LimitValue, Process};
 
-use crate::cryptolens::{StateCode, state_code};
+use crate::cryptolens::{LogKind, StateCode, state_code};
 use crate::ingest::LogStatus;
-use crate::ledger::LedgerView;
+use crate::ledger::{AccountState, LedgerView};
 use crate::metrics::{Family, FamilyType, ProcessFamily, ProcessRegistry, ProcessValue};
+use crate::tally::label::ProductLabel;
 use crate::tally::{families, label};
+use crate::usage::{SeatCount, SeatsInUse};
 
 use super::Targets;
 
 /// Registers everything that is known here.
 pub(super) fn register(registry: &ProcessRegistry, ledger: LedgerView, targets: Arc<ArcSwap<Targets>>) {
+    let view = ledger.clone();
     registry.register(Arc::new(move || {
         let targets = targets.load();
         let mut all = status(&targets);
         all.extend([state_info(&targets.states), build_info()]);
+        all.extend(seats(&targets, &view));
         all
     }));
     registry.register(Arc::new(move || health(&ledger)));
@@ -68,6 +73,55 @@ fn status(targets: &Targets) -> Vec<ProcessFamily> {
         logs(&families::NEWEST_ID, &|status| status.view().newest_id.map(number)),
         logs(&families::LAST_POLL, &|status| status.view().last_poll.map(number)),
     ]
+}
+
+/// The floating seats of the accounts whose Web API Log is not far behind.
+fn seats(targets: &Targets, ledger: &LedgerView) -> [ProcessFamily; 4] {
+    let mut used = ProcessFamily::of(&families::FLOATING_SEATS);
+    let mut overdraft = ProcessFamily::of(&families::FLOATING_SEATS_OVERDRAFT);
+    let mut of_license = ProcessFamily::of(&families::LICENSE_SEATS);
+    let mut limit = ProcessFamily::of(&families::LICENSE_SEATS_LIMIT);
+    // No number of seats comes near 2^53.
+    #[allow(clippy::cast_precision_loss)]
+    let size = |seats: u64| seats as f64;
+    let committed = ledger.committed();
+    for (account, status) in &targets.accounts {
+        let log = status.logs.get(&LogKind::WebApi).filter(|log| !log.view().catching_up);
+        let in_use = status.seats.as_ref().zip(log).and_then(|(seats, _)| seats.in_use(Instant::now()));
+        let Some(in_use) = in_use else { continue };
+        let state = committed.as_ref().and_then(|committed| committed.accounts.get(account));
+        for (product, seats) in seats_by_label(&in_use, state) {
+            let product = product.to_string();
+            used.gauge(&[account, &product], size(seats.used));
+            overdraft.gauge(&[account, &product], size(seats.overdraft));
+        }
+        for license in &in_use.licenses {
+            let product = license.product_id.to_string();
+            of_license.gauge(&[account, &product, &license.name], size(license.used));
+            if let Some(seats) = license.limit {
+                limit.gauge(&[account, &product, &license.name], size(seats));
+            }
+        }
+    }
+    [used, overdraft, of_license, limit]
+}
+
+/// The seats by the products that have a label of their own. Products whose leases were ever
+/// counted are shown at 0.
+fn seats_by_label(in_use: &SeatsInUse, state: Option<&AccountState>) -> BTreeMap<ProductLabel, SeatCount> {
+    let leases = state.into_iter().flat_map(|state| state.tally.lease.iter());
+    let mut seats: BTreeMap<ProductLabel, SeatCount> =
+        leases.map(|(key, _)| (key.0.product, SeatCount::default())).collect();
+    let known: Option<BTreeSet<i64>> = state.map(|state| state.products.iter().map(|(id, _)| id).collect());
+    for (id, of_product) in &in_use.products {
+        // A number that can't be a product has the label 0.
+        let is_known = *id <= 0 || known.as_ref().is_none_or(|known| known.contains(id));
+        let label = if is_known { ProductLabel::Id((*id).max(0)) } else { ProductLabel::Other };
+        let sum = seats.entry(label).or_default();
+        sum.used += of_product.used;
+        sum.overdraft += of_product.overdraft;
+    }
+    seats
 }
 
 fn health(ledger: &LedgerView) -> Vec<ProcessFamily> {

@@ -1,5 +1,5 @@
-//! Everything that is counted from the rows of one account: the committed tally, and a delta that is
-//! added to it. Both have a field for each counted family of the family table.
+//! Everything that is counted from the rows of one account: the committed tally, and a delta that
+//! is added to it. Both have a field for each counted family of the family table.
 
 use std::sync::Arc;
 
@@ -120,7 +120,7 @@ macro_rules! define_tally {
             pub fn restore(
                 &mut self,
                 family: &str,
-                labels: &[String],
+                labels: &[&str],
                 value: &PointValue,
                 born: BirthTime,
                 entry_id: Option<i64>,

@@ -1,9 +1,13 @@
 //! Counts the rows of one page into a delta: each row once in every family that it belongs to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::cryptolens::{EventRow, EventType, LogKind, ObjectRow, Rows, WebApiRow, state_code};
 use crate::ingest::PageStatistics;
+use crate::metrics::Histogram;
 
 use super::account::{AccountTally, TallyDelta};
 use super::families::{self, LimitedFamily};
@@ -15,7 +19,7 @@ use super::label::{self, OTHER, ProductLabel};
 use super::limits::Limits;
 use super::observer::{EventLabels, RowObserver, WebApiLabels};
 use super::products::Products;
-use super::series::SeriesKey;
+use super::series::{Addition, SeriesKey};
 
 /// One account while a transaction is being put together.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ impl RowCounter<'_> {
             *self.delta.counted.entry(rows.log()) += u64::try_from(rows.len()).unwrap_or(u64::MAX);
         }
         match rows {
-            Rows::WebApi(rows) => rows.iter().for_each(|row| self.web_api(row, read_at, observers)),
+            Rows::WebApi(rows) => self.web_api(rows, read_at, observers),
             Rows::Events(rows) => rows.iter().for_each(|row| self.event(row, read_at, observers)),
             Rows::Objects(rows) => rows.iter().for_each(|row| self.object(row, read_at, observers)),
         }
@@ -63,49 +67,84 @@ impl RowCounter<'_> {
         }
     }
 
-    fn web_api(&mut self, row: &WebApiRow, read_at: i64, observers: &mut [&mut dyn RowObserver]) {
+    /// Counts rows of the Web API Log. Rows with the same product and state are alike in all but
+    /// their time, lease and value: a page of 1,000 rows has some 20 such groups, and label sets
+    /// are looked up once for each of them. The order in which label sets are met stays that of the
+    /// rows, because the limits let in those that come first.
+    fn web_api(&mut self, rows: &[WebApiRow], read_at: i64, observers: &mut [&mut dyn RowObserver]) {
+        let mut numbers: HashMap<(i64, i64), usize, RandomState> = HashMap::default();
+        let mut groups: Vec<WebApiGroup> = Vec::new();
+        for row in rows {
+            // No state and this number are both no state code.
+            let number =
+                *numbers.entry((row.product_id, row.state.unwrap_or(i64::MIN))).or_insert_with(|| {
+                    groups.push(self.web_api_group(row));
+                    groups.len() - 1
+                });
+            let Some(group) = groups.get_mut(number) else { continue };
+            group.rows += 1;
+            group.newest = group.newest.max(row.id);
+            observers.iter_mut().for_each(|observer| observer.web_api(row, &group.labels, read_at));
+            if let Some(age) = age(row.time, read_at) {
+                group.ages.observe(families::WEB_API_AGE.bounds(), age);
+            }
+            if let Some(lease) = row.lease_seconds() {
+                let (key, limit) = (LeaseKey(group.entry), self.limit(LimitedFamily::Lease));
+                let (leases, over) = self.delta.lease.admit(key, &self.committed.lease, limit);
+                leases.value.observe(families::LEASE.bounds(), lease);
+                self.overflow(over || group.is_other(), LimitedFamily::Lease, 1);
+            }
+            let is_data_object = group.entry.event_type == EventType::DataObject;
+            if let Some(value) = row.do_int_value.filter(|value| *value > 0 && is_data_object) {
+                let limit = self.limit(LimitedFamily::DataObject);
+                let key = DataObjectKey { product: group.entry.product, state: group.state };
+                let (values, over) = self.delta.data_object.admit(key, &self.committed.data_object, limit);
+                values.value.observe(families::DO_INT.bounds(), value);
+                self.overflow(over || group.is_other(), LimitedFamily::DataObject, 1);
+            }
+        }
+        for group in groups {
+            self.end_web_api_group(&group);
+        }
+    }
+
+    /// Finds the label sets that count rows with this row's product and state.
+    fn web_api_group(&mut self, row: &WebApiRow) -> WebApiGroup {
         let (event_type, outcome) = state_code::classify(row.state);
-        let product = self.product(row.product_id);
-        let entry = EntryKey { product, event_type, outcome };
+        let entry = EntryKey { product: self.product(row.product_id), event_type, outcome };
         let state = StateLabel::of(row.state);
-        let entry_id = entry.wants_entry_id().then_some(row.id);
-
         let limit = self.limit(LimitedFamily::Entries);
-        let (rows, over) = self.delta.entries.admit(entry, &self.committed.entries, limit);
-        rows.value += 1;
-        rows.entry_id = rows.entry_id.max(entry_id);
-        let counted_entry = if over { entry.overflow() } else { entry };
-        self.overflow(over || product == ProductLabel::Other, LimitedFamily::Entries);
-
-        let limit = self.limit(LimitedFamily::States);
+        let (_, entry_over) = self.delta.entries.admit(entry, &self.committed.entries, limit);
         let key = StateKey { entry, state };
-        let (rows, over) = self.delta.states.admit(key, &self.committed.states, limit);
-        rows.value += 1;
-        rows.entry_id = rows.entry_id.max(entry_id);
-        if !observers.is_empty() {
-            let state = if over { key.overflow() } else { key };
-            let labels = WebApiLabels { product, entry: counted_entry, state };
-            observers.iter_mut().for_each(|observer| observer.web_api(row, &labels, read_at));
+        let limit = self.limit(LimitedFamily::States);
+        let (_, state_over) = self.delta.states.admit(key, &self.committed.states, limit);
+        let labels = WebApiLabels {
+            product: entry.product,
+            entry: if entry_over { entry.overflow() } else { entry },
+            state: if state_over { key.overflow() } else { key },
+        };
+        WebApiGroup {
+            entry,
+            state,
+            labels,
+            entry_over,
+            state_over,
+            rows: 0,
+            newest: i64::MIN,
+            ages: Histogram::default(),
         }
-        self.overflow(over || product == ProductLabel::Other, LimitedFamily::States);
+    }
 
-        if let Some(lease) = row.lease_seconds() {
-            let limit = self.limit(LimitedFamily::Lease);
-            let (leases, over) = self.delta.lease.admit(LeaseKey(entry), &self.committed.lease, limit);
-            leases.value.observe(families::LEASE.bounds(), lease);
-            self.overflow(over || product == ProductLabel::Other, LimitedFamily::Lease);
-        }
-        let passed = row.do_int_value.filter(|value| *value > 0 && event_type == EventType::DataObject);
-        if let Some(value) = passed {
-            let limit = self.limit(LimitedFamily::DataObject);
-            let key = DataObjectKey { product, state };
-            let (values, over) = self.delta.data_object.admit(key, &self.committed.data_object, limit);
-            values.value.observe(families::DO_INT.bounds(), value);
-            self.overflow(over || product == ProductLabel::Other, LimitedFamily::DataObject);
-        }
-        if let Some(age) = age(row.time, read_at) {
-            let key = AgeKey { event_type, outcome };
-            self.delta.web_api_age.entry(key).observe(families::WEB_API_AGE.bounds(), age);
+    fn end_web_api_group(&mut self, group: &WebApiGroup) {
+        let WebApiGroup { entry, labels, rows, .. } = group;
+        let counted = Addition { value: *rows, entry_id: entry.wants_entry_id().then_some(group.newest) };
+        self.delta.entries.add(labels.entry, &counted);
+        self.overflow(group.entry_over || group.is_other(), LimitedFamily::Entries, *rows);
+        self.delta.states.add(labels.state, &counted);
+        self.overflow(group.state_over || group.is_other(), LimitedFamily::States, *rows);
+        if group.ages.count > 0 {
+            let key = AgeKey { event_type: entry.event_type, outcome: entry.outcome };
+            self.delta.web_api_age.entry(key).merge(&group.ages);
         }
     }
 
@@ -120,7 +159,7 @@ impl RowCounter<'_> {
         let (rows, over) = self.delta.events.admit(key, &self.committed.events, limit);
         rows.value += 1;
         observed_event = observed_event.map(|key| if over { key.overflow() } else { key });
-        self.overflow(over || product == ProductLabel::Other, LimitedFamily::Events);
+        self.overflow(over || product == ProductLabel::Other, LimitedFamily::Events, 1);
 
         let mut observed_value = None;
         if let Some(value) = row.value.filter(|value| *value > 0) {
@@ -131,7 +170,8 @@ impl RowCounter<'_> {
             let (values, over) = self.delta.event_value.admit(key, &self.committed.event_value, limit);
             values.value.observe(families::EVENT_VALUE.bounds(), value);
             observed_value = observed.map(|key| (if over { key.overflow() } else { key }, value));
-            self.overflow(over || one_too_many || product == ProductLabel::Other, LimitedFamily::EventValue);
+            let overflowed = over || one_too_many || product == ProductLabel::Other;
+            self.overflow(overflowed, LimitedFamily::EventValue, 1);
         }
         if let Some(event) = &observed_event {
             let value = observed_value.as_ref().map(|(key, value)| (key, *value));
@@ -186,10 +226,33 @@ impl RowCounter<'_> {
         }
     }
 
-    fn overflow(&mut self, overflowed: bool, family: LimitedFamily) {
+    fn overflow(&mut self, overflowed: bool, family: LimitedFamily, rows: u64) {
         if overflowed {
-            *self.delta.overflow.entry(family) += 1;
+            *self.delta.overflow.entry(family) += rows;
         }
+    }
+}
+
+/// Rows of a page of the Web API Log with the same product and state.
+struct WebApiGroup {
+    /// The label set by what the rows say.
+    entry: EntryKey,
+    state: StateLabel,
+    /// The label sets that count the rows, after the limits.
+    labels: WebApiLabels,
+    entry_over: bool,
+    state_over: bool,
+    rows: u64,
+    /// The highest id.
+    newest: i64,
+    /// How old the rows were when they were read.
+    ages: Histogram,
+}
+
+impl WebApiGroup {
+    /// True if the product is one past the limit.
+    fn is_other(&self) -> bool {
+        self.entry.product == ProductLabel::Other
     }
 }
 

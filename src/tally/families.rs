@@ -104,6 +104,14 @@ macro_rules! family_table {
                 "Start of the day that the window 1d means.";
             USAGE_ORIGIN = "cryptolens_exporter_usage_origin_timestamp_seconds", Gauge, ["account"], Ledger,
                 "Usage is known from here on; a window that begins earlier is absent. 0 means the whole log.";
+            FLOATING_SEATS = "cryptolens_floating_seats_used", Gauge, ["account", "product_id"], Process,
+                "Floating seats in use at the start of the last poll, those of the overdraft included. Only with --usage.seats, as all of these.";
+            FLOATING_SEATS_OVERDRAFT = "cryptolens_floating_seats_overdraft", Gauge, ["account", "product_id"], Process,
+                "Floating seats in use beyond the limit of a license, within its overdraft.";
+            LICENSE_SEATS = "cryptolens_license_seats_used", Gauge, ["account", "product_id", "license"], Process,
+                "Floating seats in use of a license that the configuration names.";
+            LICENSE_SEATS_LIMIT = "cryptolens_license_seats_limit", Gauge, ["account", "product_id", "license"], Process,
+                "The number of seats of that license, by GetKey. Absent if it is not limited, or if the key is not known.";
             API_REQUESTS = "cryptolens_exporter_api_requests_total", Counter, ["account", "method", "result"], Process,
                 "Requests to the Web API by how they ended.";
             API_DURATION = "cryptolens_exporter_api_request_duration_seconds", Histogram(REQUEST_BOUNDS), ["account", "method"], Process,
@@ -151,6 +159,18 @@ macro_rules! family_table {
                 "Samples of history that wait for the target.";
             HISTORY_LAST_SUCCESS = "cryptolens_exporter_history_last_success_timestamp_seconds", Gauge, ["target"], Process,
                 "When the target last took samples of history, in Unix time; absent before the first.";
+            ARCHIVE_ROWS = "cryptolens_exporter_archive_rows_total", Counter, ["account", "log"], Process,
+                "Rows that became visible in the archive. Only with --archive.path, as all of cryptolens_exporter_archive_*.";
+            ARCHIVE_LATE_ROWS = "cryptolens_exporter_archive_late_rows_total", Counter, ["account", "log"], Process,
+                "Archived rows that the API showed too late to be counted.";
+            ARCHIVE_FAILURES = "cryptolens_exporter_archive_failures_total", Counter, ["account", "log", "reason"], Process,
+                "Runs of the archive that failed and are tried again. rows_gone: rows that were counted are in no file, because the API had removed them, or showed fewer rows for days.";
+            ARCHIVE_LAST_SUCCESS = "cryptolens_exporter_archive_last_success_timestamp_seconds", Gauge, ["account", "log"], Process,
+                "When the archive last had every row up to a floor, in Unix time; before that, when it began.";
+            ARCHIVE_INTERVAL = "cryptolens_exporter_archive_interval_seconds", Gauge, [], Process,
+                "The time between two runs of the archive (--archive.interval).";
+            RECONCILE_DIFFERENCE = "cryptolens_exporter_reconcile_difference", Gauge, ["account", "product_id", "outcome", "against"], Process,
+                "Requests of the newest day that ended 48 hours ago: the count of the vendor, or of the ledger, less that of the log. Only with --reconcile.interval; absent where the token lacks the permission, or the ledger has not the whole day.";
             OTLP_PUSHES = "cryptolens_exporter_otlp_pushes_total", Counter, ["result"], Process,
                 "Pushes to the OpenTelemetry receiver by result; partial: it rejected some of the points. Only with --otlp.endpoint.";
             OTLP_POINTS = "cryptolens_exporter_otlp_points_total", Counter, [], Process,
@@ -249,6 +269,9 @@ pub const HISTORY_FAMILIES: &[Family] = &[
     HISTORY_EVENT_VALUE,
     HISTORY_OBJECT_ENTRIES,
     HISTORY_COVERED,
+    HISTORY_ACTIVE_KEYS,
+    HISTORY_ACTIVE_MACHINES,
+    HISTORY_ACCOUNT_MACHINES,
 ];
 
 const fn history_family(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
@@ -292,8 +315,27 @@ pub const HISTORY_COVERED: Family = history_family(
     "60 for every minute that was read, also if nothing happened in it.",
 );
 
+/// The sister of [`ACTIVE_KEYS`].
+pub const HISTORY_ACTIVE_KEYS: Family = history_family(
+    "cryptolens_history_active_license_keys",
+    ACTIVE_KEYS.labels,
+    "Distinct license keys with a request that succeeded, once for each day, at its start: window 1d is that day, 7d and 30d end with it. Only with --usage.active.",
+);
+/// The sister of [`ACTIVE_MACHINES`].
+pub const HISTORY_ACTIVE_MACHINES: Family = history_family(
+    "cryptolens_history_active_machines",
+    ACTIVE_MACHINES.labels,
+    "Distinct machines with a request that succeeded, as the keys.",
+);
+/// The sister of [`ACCOUNT_MACHINES`].
+pub const HISTORY_ACCOUNT_MACHINES: Family = history_family(
+    "cryptolens_history_account_active_machines",
+    ACCOUNT_MACHINES.labels,
+    "Distinct machines of the whole account with a request that succeeded, as the keys.",
+);
+
 /// The log that a counted label set belongs to; `None` if this version does not count it.
-pub fn log_of(family: &str, labels: &[String]) -> Option<LogKind> {
+pub fn log_of(family: &str, labels: &[&str]) -> Option<LogKind> {
     match shown_of(family)? {
         Shown::Rows(log) => Some(log),
         Shown::Reading => labels.first().and_then(|log| LogKind::from_name(log)),
@@ -313,9 +355,9 @@ impl SeriesKey for LimitedFamily {
         vec![self.family().name.into()]
     }
 
-    fn from_labels(labels: &[String]) -> Option<Self> {
+    fn from_labels(labels: &[&str]) -> Option<Self> {
         let [name] = labels else { return None };
-        LimitedFamily::ALL.iter().copied().find(|family| family.family().name == name)
+        LimitedFamily::ALL.iter().copied().find(|family| family.family().name == *name)
     }
 
     fn log(&self) -> Option<LogKind> {
@@ -392,7 +434,8 @@ mod tests {
     #[test]
     fn every_limited_family_survives_the_ledger() {
         for family in LimitedFamily::ALL {
-            let labels: Vec<String> = family.labels().iter().map(|label| (**label).to_owned()).collect();
+            let labels = family.labels();
+            let labels: Vec<&str> = labels.iter().map(|label| &**label).collect();
             assert_eq!(LimitedFamily::from_labels(&labels), Some(*family));
             assert!(family.log().is_some(), "{}", family.family().name);
         }

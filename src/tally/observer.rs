@@ -1,4 +1,4 @@
-//! What follows the counting, row by row: history counts by minute, usage by day.
+//! Observers follow the counting, row by row: history counts by minute, usage by day.
 //!
 //! An observer gets each row once, in the order of counting, with the label sets that counted it:
 //! those that are left after the limits were applied. So whatever it counts has the label values of
@@ -34,8 +34,8 @@ pub struct EventLabels<'a> {
     pub value: Option<(&'a EventValueKey, i64)>,
 }
 
-/// Follows the counting of one log. `read_at` is the time when a row was read, by the server's clock,
-/// in Unix seconds.
+/// Follows the counting of one log. `read_at` is the time when a row was read, by the server's
+/// clock, in Unix seconds.
 pub trait RowObserver {
     /// A row of the Web API Log was counted.
     fn web_api(&mut self, row: &WebApiRow, labels: &WebApiLabels, read_at: i64);
@@ -46,8 +46,8 @@ pub trait RowObserver {
     /// A row of the Object Log was counted.
     fn object(&mut self, row: &ObjectRow, labels: ObjectKey, read_at: i64);
 
-    /// Every row of `log` that happened before `until` (Unix seconds, a whole minute) and is not late
-    /// has been counted. `until` never falls.
+    /// Every row of `log` that happened before `until` (Unix seconds, a whole minute) and is not
+    /// late has been counted. `until` never falls.
     fn seal(&mut self, log: LogKind, until: i64);
 }
 

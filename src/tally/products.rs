@@ -1,5 +1,5 @@
-//! The products that are known: configured, in the ledger, or answered by GetProducts. A known product
-//! has a label of its own, and its pairs are shown at 0.
+//! The products that are known: configured, in the ledger, or answered by GetProducts. A known
+//! product has a label of its own, and its pairs are shown at 0.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ impl Products {
         (known.answered, known.kept) = (name, true);
     }
 
-    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. True if the
-    /// ledger does not have it like this yet; `None` if the limit keeps it out.
+    /// Adds a product by GetProducts (with a name) or by a row (without), if there is room. True if
+    /// the ledger does not have it like this yet; `None` if the limit keeps it out.
     pub fn admit(&mut self, id: i64, name: Option<Arc<str>>, limit: usize) -> Option<bool> {
         if let Some(known) = self.known.get_mut(&id) {
             let renamed = name.is_some() && name != known.answered;
@@ -53,7 +53,13 @@ impl Products {
         Some(true)
     }
 
-    /// KnownProduct products, by id, with the name to show: the configured one, else the one answered.
+    /// True if a product is known, and so has a label of its own.
+    pub fn contains(&self, id: i64) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// KnownProduct products, by id, with the name to show: the configured one, else the one
+    /// answered.
     pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&Arc<str>>)> {
         self.known.iter().map(|(id, known)| (*id, known.configured.as_ref().or(known.answered.as_ref())))
     }

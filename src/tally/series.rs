@@ -77,13 +77,14 @@ impl SeriesValue for Histogram {
     }
 }
 
-/// The label set of a point, typed and cheap to compare: its labels, and what follows from them alone.
+/// The label set of a point, typed and cheap to compare: its labels, and what follows from them
+/// alone.
 pub trait SeriesKey: Clone + Eq + Hash + Ord {
     /// The label values in the order of the family, without the account. The ledger keeps them.
     fn labels(&self) -> Vec<Arc<str>>;
 
     /// The key with these labels; `None` for labels that this version did not write.
-    fn from_labels(labels: &[String]) -> Option<Self>;
+    fn from_labels(labels: &[&str]) -> Option<Self>;
 
     /// The label set that counts a row when the limit keeps its own one out.
     fn overflow(&self) -> Self {
@@ -155,6 +156,13 @@ impl<K: SeriesKey, V: SeriesValue> SeriesDelta<K, V> {
     /// The addition to a label set that has no limit.
     pub fn entry(&mut self, key: K) -> &mut V {
         &mut self.addition(key).value
+    }
+
+    /// Adds to a label set that was admitted.
+    pub fn add(&mut self, key: K, more: &Addition<V>) {
+        let addition = self.addition(key);
+        addition.value.merge(&more.value);
+        addition.entry_id = addition.entry_id.max(more.entry_id);
     }
 
     fn addition(&mut self, key: K) -> &mut Addition<V> {
@@ -331,15 +339,29 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
     /// Takes back a point that the ledger kept; false if it is of another type.
     pub fn restore(&mut self, key: K, value: &PointValue, born: BirthTime, entry_id: Option<i64>) -> bool {
         let Some(value) = V::of(value) else { return false };
-        let addition = Addition { value: value.clone(), entry_id };
-        if let Ok((chunk, index)) = self.find(&key)
-            && let Some(chunk) = self.chunks.get_mut(chunk)
-            && let Some(point) = Arc::make_mut(&mut chunk.points).get_mut(index)
-        {
-            // Two spellings of the same label set: whole numbers that were written by hand.
-            point.born = point.born.min(born);
+        // The ledger gives them nearly sorted, so most belong at the end.
+        let at_end = self.chunks.last().filter(|chunk| chunk.keys.last().is_some_and(|last| *last < key));
+        let place = match at_end {
+            Some(chunk) => Err((self.chunks.len() - 1, chunk.keys.len())),
+            None => self.find(&key),
+        };
+        match place {
+            Ok((chunk, index)) => {
+                if let Some(chunk) = self.chunks.get_mut(chunk)
+                    && let Some(point) = Arc::make_mut(&mut chunk.points).get_mut(index)
+                {
+                    // Two spellings of the same label set: whole numbers that were written by hand.
+                    point.born = point.born.min(born);
+                    value.add_to(&mut point.value);
+                    point.entry_id = point.entry_id.max(entry_id);
+                }
+            }
+            Err(at) => {
+                let value = value.clone().into_point();
+                let point = Point { labels: key.labels().into(), value, born, entry_id };
+                self.insert(at, key, point);
+            }
         }
-        self.add(&key, &addition, born);
         true
     }
 
@@ -369,7 +391,7 @@ mod tests {
             vec![self.to_string().into()]
         }
 
-        fn from_labels(labels: &[String]) -> Option<Self> {
+        fn from_labels(labels: &[&str]) -> Option<Self> {
             labels.first()?.parse().ok()
         }
 

@@ -1,5 +1,5 @@
-//! A birth time is permanent: whatever happens to the process, the configuration or the version, each
-//! label set has the birth that the rules give it when it is first seen, for ever.
+//! A birth time is permanent: whatever happens to the process, the configuration or the version,
+//! each label set has the birth that the rules give it when it is first seen, for ever.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -97,7 +97,9 @@ fn births(account: &AccountState) -> BTreeMap<SeriesName, (LogKind, i64)> {
             let log = match counted.shown {
                 Shown::Rows(log) => log,
                 Shown::Reading => LogKind::from_name(&labels[0]).unwrap(),
-                Shown::Summed => crate::tally::LimitedFamily::from_labels(&labels).unwrap().log().unwrap(),
+                Shown::Summed => {
+                    crate::tally::LimitedFamily::from_labels(&[labels[0].as_str()]).unwrap().log().unwrap()
+                }
             };
             assert!(!matches!(point.value, PointValue::Gauge(_)));
             all.insert((counted.family.name, labels), (log, point.born.millis()));
@@ -335,8 +337,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// A version of the ledger, the marks of the origins, the seconds that the server is ahead, and what
-/// happens.
+/// A version of the ledger, the marks of the origins, the seconds that the server is ahead, and
+/// what happens.
 type Life = (Version, [i64; 3], i64, Vec<Action>);
 
 fn lives() -> impl Strategy<Value = Life> {
@@ -369,7 +371,7 @@ fn is_born_once((version, marks, skew, actions): Life) -> Result<(), TestCaseErr
     for action in actions {
         block_on(case.run(action))?;
     }
-    // What is in the file is what was published.
+    // The file holds exactly the published values.
     let published = case.committed();
     let reader = LedgerReader::open(case.folder.path()).unwrap();
     let kept = reader.accounts().unwrap();

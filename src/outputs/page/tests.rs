@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::metrics::{Histogram, PointValue, ProcessPart, ProcessValue};
 use crate::outputs::text::TextFormat;
+use crate::snapshot::SnapshotFamily;
 use crate::tally::families::{self, EVENT_ENTRIES, LEASE};
 
 fn counter(label: &str, value: u64) -> Point {
@@ -92,6 +93,29 @@ proptest! {
 }
 
 #[test]
+fn a_chunk_of_another_account_has_labels_of_its_own() {
+    let (first, shared, last) = (chunk(&[1]), chunk(&[2]), chunk(&[3]));
+    let renderer = Renderer::new(TextFormat);
+    renderer.render(|| snapshot(&[Arc::clone(&shared), last], 0.0), false);
+    let page = renderer.render(|| snapshot(&[first, shared], 0.0), false);
+    let text = String::from_utf8(page.to_vec()).unwrap();
+    assert!(text.contains("{account=\"two\",product_id=\"1\",event_name=\"e2\""), "{text}");
+    assert!(!text.contains("{account=\"one\",product_id=\"1\",event_name=\"e2\""), "{text}");
+}
+
+#[test]
+fn many_new_chunks_at_once_are_rendered_as_one_after_the_other() {
+    let chunks: Vec<_> = (0..u64::try_from(MANY_CHUNKS * 3).unwrap()).map(|n| chunk(&[n, n + 1])).collect();
+    let by_and_by = Renderer::new(TextFormat);
+    for some in 1..chunks.len() {
+        by_and_by.render(|| snapshot(&chunks[..some], 0.0), false);
+    }
+    let at_once = Renderer::new(TextFormat).render(|| snapshot(&chunks, 0.0), false);
+    assert_eq!(at_once.to_vec(), by_and_by.render(|| snapshot(&chunks, 0.0), false).to_vec());
+    assert!(at_once.pieces.len() > MANY_CHUNKS * 3);
+}
+
+#[test]
 fn families_of_both_parts_are_in_order() {
     let page = Renderer::new(TextFormat).render(|| snapshot(&[chunk(&[1]), chunk(&[2])], 0.5), false);
     let text = String::from_utf8(page.to_vec()).unwrap();
@@ -119,7 +143,8 @@ fn a_commit_renders_the_chunks_that_it_changed_and_no_others() {
         let bytes = |page: &RenderedPage| page.pieces.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>();
         let (before, after) = (bytes(&before), bytes(&after));
         let fresh = after.iter().filter(|piece| !before.contains(piece)).count();
-        // Beside the chunk itself, the histogram that this test makes anew, and what ends the member.
+        // Beside the chunk itself, the histogram that this test makes anew, and what ends the
+        // member.
         assert_eq!(fresh, if gzip { 3 } else { 2 });
     }
 }

@@ -31,12 +31,19 @@ enum Ids {
     Uniform,
     /// 1 to 40 ids from row to row.
     RandomGaps,
-    /// Ids are given out evenly in time; days and nights are equally long, and rows come 20 times as
-    /// often by day.
+    /// Ids are given out evenly in time; days and nights are equally long, and rows come 20 times
+    /// as often by day.
     DaysAndNights,
     /// As often as 100 to 1, for stretches of 1 to 20 pages.
     Bursts,
+    /// Ids are given out evenly in time; a working day is some nine pages, the night one of them, and
+    /// a weekend four. The traffic of the simulator looks so.
+    Month,
 }
+
+/// Mean ids from one row to the next on a working day, by its hour.
+const BY_HOUR: [i64; 24] =
+    [130, 130, 130, 130, 130, 130, 40, 22, 16, 13, 12, 11, 12, 13, 13, 14, 15, 18, 22, 30, 60, 130, 130, 130];
 
 struct World {
     ids: Vec<i64>,
@@ -68,6 +75,13 @@ impl World {
                     1 + random.below(if is_day { 4 } else { 80 }) as i64
                 }
                 Ids::Bursts => 1 + random.below(if wide { 200 } else { 2 }) as i64,
+                Ids::Month => {
+                    // Ids of an hour, so that a working day has nine pages.
+                    let hour = id / (limit as i64 * 9);
+                    let is_weekend = hour / 24 % 7 >= 5;
+                    let mean = BY_HOUR[hour as usize % 24] * if is_weekend { 4 } else { 1 };
+                    1 + random.below(2 * mean as u64 - 1) as i64
+                }
             };
             all.push(id);
         }
@@ -215,7 +229,6 @@ fn shares(concurrency: usize, world: impl Fn(u64) -> World) -> (u64, u64, u64, u
 
 #[test]
 fn time_and_requests_are_as_wanted_in_each_world() {
-    let big = |ids: Ids, limit: usize| move |seed| World::new(ids, 300 * limit, limit, seed);
     // In percent of one request after the other.
     for (concurrency, ids, limit, most_time, most_requests) in [
         (4, Ids::Uniform, 1000, 30, 120),
@@ -225,8 +238,13 @@ fn time_and_requests_are_as_wanted_in_each_world() {
         (8, Ids::RandomGaps, 100, 16, 120),
         (8, Ids::DaysAndNights, 1000, 17, 120),
         (8, Ids::Bursts, 1000, 18, 135),
+        (4, Ids::Month, 1000, 30, 120),
+        (8, Ids::Month, 1000, 17, 120),
     ] {
-        let (time, worst_time, requests, worst_requests) = shares(concurrency, big(ids, limit));
+        // Four weeks.
+        let pages = if ids == Ids::Month { 200 } else { 300 };
+        let world = |seed| World::new(ids, pages * limit, limit, seed);
+        let (time, worst_time, requests, worst_requests) = shares(concurrency, world);
         println!(
             "{concurrency} {ids:?} {limit}: time {time} (worst {worst_time}), requests {requests} (worst {worst_requests})"
         );
@@ -263,7 +281,8 @@ fn a_server_that_refuses_ids_is_left_alone_after_a_few_guesses() {
         let reading = read(&world, 8, seed, None);
         assert_eq!(reading.read, world.ids);
         let (_, requests) = world.sequential();
-        assert!(reading.requests <= requests + 60, "{} requests", reading.requests);
+        // One place in twenty is a row's by chance, and then eight more guesses may fail.
+        assert!(reading.requests <= requests + 100, "{} requests", reading.requests);
     }
 }
 
