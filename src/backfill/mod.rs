@@ -2,15 +2,15 @@
 //! `promtool tsdb create-blocks-from openmetrics`.
 //!
 //! Promises:
-//! - The same families, stamps and labels as those that `serve` sends; complete minutes only, each with
-//!   one sample per label set, however late its rows appeared in the log.
-//! - A file is put in place when it is complete. A target gets the oldest samples first, and may get them
-//!   again: what it has does not change. So an interrupted run is gone on with at the minute that it
-//!   names, or simply started again.
+//! - The same families, stamps and labels as those that `serve` sends; complete minutes only, each
+//!   with one sample per label set, however late its rows appeared in the log.
+//! - A file is put in place when it is complete. A target gets the oldest samples first, and may
+//!   get them again: what it has does not change. So an interrupted run is continued at the minute
+//!   that it names, or simply started again.
 //! - Memory is bounded: rows are counted in runs, and sorted on disk.
 //!
-//! It keeps nothing, and knows no configuration. Where a ledger has history of its own, the caller says
-//! so, and those rows are left out.
+//! It keeps nothing, and knows no configuration. Where a ledger has history of its own, the caller
+//! says so, and those rows are left out.
 
 mod spool;
 
@@ -34,7 +34,7 @@ use crate::history::{
 };
 use crate::outputs::{DeliveryError, HistorySender, HistoryTextWriter};
 use crate::report::zone::Zone;
-use crate::report::{Progress, ReportError, WindowReader};
+use crate::report::{Progress, ReportError, RequestCounter, WindowReader};
 use crate::tally::{AccountTally, Limits, Products, RowCounter, RowObserver as _, TallyDelta};
 
 use spool::{SortedSamples, Spool, SpoolOrder};
@@ -51,7 +51,7 @@ pub struct LiveHistory {
     pub after_id: Option<i64>,
 }
 
-/// What is read.
+/// The API, the logs and the window that are read, and where the history goes.
 #[derive(Debug)]
 pub struct BackfillOptions {
     /// How the API is reached.
@@ -72,7 +72,10 @@ pub struct BackfillOptions {
     pub from: Option<i64>,
     /// The minute at which to end, itself not included.
     pub to: i64,
-    /// What the ledger has of each log.
+    /// The time of this run, by the server's clock, in Unix seconds. Rows from far beyond it are
+    /// filed under it.
+    pub now: i64,
+    /// The part of each log's history that the ledger has or will have.
     pub live: BTreeMap<LogKind, LiveHistory>,
     /// Labels of every sample.
     pub labels: Vec<(String, String)>,
@@ -112,7 +115,7 @@ pub enum BackfillError {
     Target {
         /// The error of the last try.
         error: DeliveryError,
-        /// What to do about it.
+        /// The advice for the user.
         advice: &'static str,
         /// Everything before this minute was sent.
         reached: Option<i64>,
@@ -131,7 +134,7 @@ fn rfc3339(time: i64) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// What came of it.
+/// The outcome of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BackfillSummary {
     /// Rows that were counted.
@@ -176,7 +179,23 @@ const fn reason_text(reason: DropReason) -> &'static str {
     }
 }
 
-/// Reads the logs and writes their history, or as much as can be kept when `shutdown` is ready first.
+/// The time by the server's clock, in Unix seconds: a machine whose clock is ahead would call
+/// minutes complete that have only begun, and one that is behind would leave some out. Where the
+/// server gives no time, or no answer (the reading will say why), it is the time of this machine.
+///
+/// # Errors
+/// If the client cannot be set up.
+pub async fn server_time(
+    client: &ClientOptions,
+    token: &secrecy::SecretString,
+    log: LogKind,
+) -> Result<i64, ClientError> {
+    let client = Client::new(client, Token::fixed(token.clone()))?;
+    Ok(crate::cryptolens::server_time(&client, log).await)
+}
+
+/// Reads the logs and writes their history, or as much as can be kept when `shutdown` is ready
+/// first.
 ///
 /// # Errors
 /// [`BackfillError`].
@@ -211,6 +230,7 @@ async fn backfill(
             client: client.clone(),
             concurrency: options.concurrency,
             progress: progress.clone(),
+            requests: RequestCounter::default(),
             stop: stop.clone(),
         };
         let live = options.live.get(log).copied();
@@ -344,7 +364,7 @@ impl BackfillCounting {
             limits: Limits::default(),
             spool: Spool::new(order),
             summary: BackfillSummary::default(),
-            now: Utc::now().timestamp(),
+            now: options.now,
         }
     }
 

@@ -1,8 +1,8 @@
-//! Sorts samples that do not fit into memory: runs of bounded length are sorted and written to temporary
-//! files, then merged.
+//! Sorts samples that do not fit into memory: runs of bounded length are sorted and written to
+//! temporary files, then merged.
 //!
-//! Promises: samples of one series and stamp become one, whose value is their sum; memory holds one run
-//! and a buffer for each file. The files have no name, and go with the process.
+//! Promises: samples of one series and stamp become one, whose value is their sum; memory holds one
+//! run and a buffer for each file. The files have no name, and go with the process.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

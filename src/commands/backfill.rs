@@ -30,7 +30,14 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     }
     let live = live_history(&settings)?;
     let output = output(&settings)?;
-    let options = options(settings, live)?;
+    let now = match settings.logs.first() {
+        Some(log) => {
+            let (client, token) = (settings.access.api.client_options(), settings.access.token.initial());
+            backfill::server_time(&client, token, *log).await.map_err(CommandFailure::failed)?
+        }
+        None => Utc::now().timestamp(),
+    };
+    let options = options(settings, live, now)?;
     let summary = backfill::run(options, output, daemon::shutdown_signal()).await;
     let summary = summary.map_err(failure)?;
     let _ = writeln!(stderr, "{}", summary.text());
@@ -46,7 +53,7 @@ fn failure(error: BackfillError) -> CommandFailure {
     }
 }
 
-/// What a target refuses is missing, whatever else arrived.
+/// Fails if a target refused samples: they are missing there, whatever else arrived.
 fn complete(summary: &BackfillSummary) -> Result<(), CommandFailure> {
     match summary.refused() {
         0 => Ok(()),
@@ -57,7 +64,7 @@ fn complete(summary: &BackfillSummary) -> Result<(), CommandFailure> {
     }
 }
 
-/// What the ledger has of each log, so that nothing is in the history twice.
+/// The part of each log that the ledger has, so that nothing is in the history twice.
 fn live_history(settings: &BackfillSettings) -> Result<BTreeMap<LogKind, LiveHistory>, CommandFailure> {
     let Some(directory) = &settings.storage_path else { return Ok(BTreeMap::new()) };
     let reader = LedgerReader::open(directory).map_err(CommandFailure::failed)?;
@@ -109,8 +116,8 @@ fn named(setting: &Setting) -> String {
 fn options(
     settings: BackfillSettings,
     live: BTreeMap<LogKind, LiveHistory>,
+    now: i64,
 ) -> Result<BackfillOptions, CommandFailure> {
-    let now = Utc::now().timestamp();
     let moment = |since: Since| match since {
         Since::Now => Some(now),
         Since::All => None,
@@ -134,6 +141,7 @@ fn options(
         logs,
         from,
         to,
+        now,
         live,
         labels: history.labels,
     })

@@ -11,7 +11,8 @@ use crate::tally::{
     WebApiLabels, filed_under,
 };
 
-use super::packed::{PackedSamples, UnreadableSamples};
+use super::minutes::{Cell, CountsByMinute};
+use super::packed::{PackedSamples, SampleToPack, UnreadableSamples};
 use super::series::{HistoryFamily, HistorySample, HistorySeries};
 use super::{MINUTE, minute_of};
 
@@ -97,6 +98,10 @@ impl SeriesTable {
         number
     }
 
+    fn sample(&self, number: usize, stamp: i64, value: i64) -> Option<SampleToPack<'_>> {
+        Some(SampleToPack { number, series: self.series.get(number)?, stamp, value })
+    }
+
     fn number_of(&mut self, series: Arc<HistorySeries>) -> usize {
         let SeriesTable { series: all, by_series, .. } = self;
         *by_series.entry(series).or_insert_with_key(|series| {
@@ -105,9 +110,6 @@ impl SeriesTable {
         })
     }
 }
-
-/// The counts of one minute, by the number of the series.
-type Cells = HashMap<usize, i64, RandomState>;
 
 /// A sample that is not written down yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,7 +135,7 @@ impl SampleBatch<'_> {
 
     /// The samples, sorted by stamp.
     pub fn samples(&self) -> impl Iterator<Item = HistorySample> {
-        self.parts(&self.samples).map(|(series, stamp, value)| HistorySample {
+        self.parts(&self.samples).map(|SampleToPack { series, stamp, value, .. }| HistorySample {
             series: Arc::clone(series),
             stamp,
             value,
@@ -145,13 +147,8 @@ impl SampleBatch<'_> {
         self.samples.chunks(most.max(1)).map(|samples| PackedSamples::pack(self.parts(samples)))
     }
 
-    fn parts<'a>(
-        &'a self,
-        samples: &'a [NumberedSample],
-    ) -> impl Iterator<Item = (&'a Arc<HistorySeries>, i64, i64)> {
-        samples
-            .iter()
-            .filter_map(|sample| Some((self.table.series.get(sample.series)?, sample.stamp, sample.value)))
+    fn parts<'a>(&'a self, samples: &'a [NumberedSample]) -> impl Iterator<Item = SampleToPack<'a>> {
+        samples.iter().filter_map(|sample| self.table.sample(sample.series, sample.stamp, sample.value))
     }
 }
 
@@ -176,8 +173,8 @@ struct ForgottenBatches {
     most: i64,
 }
 
-/// What changed in the numbers of batches of late rows, by key: the minute, or the one key of all that is
-/// forgotten.
+/// Changes of the numbers of batches of late rows, by key: the minute, or the one key of all
+/// forgotten minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LateChanges {
     /// Keys with their new numbers.
@@ -268,9 +265,9 @@ pub struct MinuteCounts {
     /// Rows that have no usable time.
     without_time: u64,
     /// Minutes that are not sealed.
-    open: BTreeMap<i64, Cells>,
+    open: CountsByMinute,
     /// The late rows of this batch.
-    late: BTreeMap<i64, Cells>,
+    late: CountsByMinute,
     late_batches: LateBatches,
     /// The samples of this batch.
     sealed: Vec<NumberedSample>,
@@ -292,8 +289,8 @@ impl MinuteCounts {
             sealed_until: i64::MIN,
             cover_from: i64::MIN,
             without_time: 0,
-            open: BTreeMap::new(),
-            late: BTreeMap::new(),
+            open: CountsByMinute::default(),
+            late: CountsByMinute::default(),
             late_batches: LateBatches::default(),
             sealed: Vec::new(),
         }
@@ -319,8 +316,7 @@ impl MinuteCounts {
     ) -> Result<(), UnreadableSamples> {
         for HistorySample { series, stamp, value } in PackedSamples::unpack(&self.table.account, open)? {
             let number = self.table.number_of(series);
-            *self.open.entry(minute_of(stamp.div_euclid(1000))).or_default().entry(number).or_default() +=
-                value;
+            self.open.add(minute_of(stamp.div_euclid(1000)), number, value);
         }
         (self.late_batches, self.without_time) = (LateBatches::restore(late_batches), without_time);
         Ok(())
@@ -348,36 +344,55 @@ impl MinuteCounts {
     }
 
     /// The counts of the minutes that are not sealed, to be kept.
-    pub fn open(&self) -> PackedSamples {
-        let cells = self.open.iter().flat_map(|(minute, cells)| {
-            let mut cells: Vec<_> = cells.iter().map(|(series, value)| (*series, *value)).collect();
-            cells.sort_unstable();
-            cells.into_iter().filter_map(|(series, value)| {
-                Some((self.table.series.get(series)?, sealed_stamp(*minute), value))
-            })
-        });
-        PackedSamples::pack(cells)
+    pub fn open(&mut self) -> PackedSamples {
+        let table = &self.table;
+        PackedSamples::pack(self.open.iter().flat_map(|(minute, cells)| {
+            let stamp = sealed_stamp(minute);
+            cells.iter().filter_map(move |(number, value)| table.sample(*number, stamp, *value))
+        }))
+    }
+
+    /// Adds what is known of a day that is over, beside the rows: `day` is its start, in Unix seconds. A
+    /// late value is added to what was known at first.
+    pub fn add_of_day(
+        &mut self,
+        family: HistoryFamily,
+        values: &[Arc<str>],
+        day: i64,
+        value: i64,
+        is_late: bool,
+    ) {
+        let Some(start) = self.start else { return };
+        if !start.whole && day < start.origin {
+            return;
+        }
+        let account = Arc::clone(&self.table.account);
+        let series = self.table.number_of(Arc::new(HistorySeries { family, account, values: values.into() }));
+        if is_late {
+            self.late.add(day, series, value);
+        } else {
+            self.sealed.push(NumberedSample { stamp: sealed_stamp(day), series, value });
+        }
     }
 
     /// Ends a batch: hands out its samples, and how the numbers of batches of late rows changed. Those of
     /// minutes before `forget_before` (Unix seconds) are forgotten but for the highest of them.
     pub fn take_batch(&mut self, forget_before: i64) -> (SampleBatch<'_>, LateChanges) {
-        for (minute, cells) in std::mem::take(&mut self.late) {
+        for (minute, cells) in self.late.take_before(i64::MAX) {
             let stamp = self.late_batches.next_stamp(minute);
-            self.sealed.extend(cells.into_iter().map(|(series, value)| NumberedSample {
-                stamp,
-                series,
-                value,
-            }));
+            self.sealed.extend(samples_of(stamp, cells));
         }
         let mut samples = std::mem::take(&mut self.sealed);
-        samples.sort_unstable();
+        // Sealed minutes are sorted already, which this sort makes use of: while a backlog is read
+        // there are some 40,000 of them and no late rows.
+        samples.sort();
         self.late_batches.forget_before(minute_of(forget_before));
         (SampleBatch { table: &self.table, samples }, self.late_batches.take_changes())
     }
 
-    /// The cells of the minute that a row is filed under; `None` if it is in no sample.
-    fn cells(&mut self, time: Option<i64>, read_at: i64) -> Option<&mut Cells> {
+    /// The minute that a row is filed under, and the counts that it belongs to; `None` if it is in no
+    /// sample.
+    fn filed(&mut self, time: Option<i64>, read_at: i64) -> Option<(i64, &mut CountsByMinute)> {
         let Some(time) = filed_under(time, read_at) else {
             self.without_time += 1;
             return None;
@@ -389,10 +404,9 @@ impl MinuteCounts {
         }
         #[cfg(test)]
         if crate::ingest::flaw::OF_THE_LEDGER.get() == Some(crate::ingest::flaw::Flaw::LateMarkMissing) {
-            return Some(self.open.entry(minute).or_default());
+            return Some((minute, &mut self.open));
         }
-        let minutes = if minute < self.sealed_until { &mut self.late } else { &mut self.open };
-        Some(minutes.entry(minute).or_default())
+        Some((minute, if minute < self.sealed_until { &mut self.late } else { &mut self.open }))
     }
 }
 
@@ -401,18 +415,17 @@ pub const fn sealed_stamp(minute: i64) -> i64 {
     minute.saturating_mul(1000).saturating_add(SEALED)
 }
 
-fn add(cells: &mut Cells, series: usize, value: i64) {
-    let cell = cells.entry(series).or_default();
-    *cell = cell.saturating_add(value);
+fn samples_of(stamp: i64, cells: Vec<Cell>) -> impl Iterator<Item = NumberedSample> {
+    cells.into_iter().map(move |(series, value)| NumberedSample { stamp, series, value })
 }
 
 impl RowObserver for MinuteCounts {
     fn web_api(&mut self, row: &WebApiRow, labels: &WebApiLabels, read_at: i64) {
         let entry = self.table.number(CellKey::Entry(labels.entry));
         let state = self.table.number(CellKey::State(labels.state));
-        if let Some(cells) = self.cells(row.time(), read_at) {
-            add(cells, entry, 1);
-            add(cells, state, 1);
+        if let Some((minute, counts)) = self.filed(row.time(), read_at) {
+            counts.add(minute, entry, 1);
+            counts.add(minute, state, 1);
         }
     }
 
@@ -420,18 +433,18 @@ impl RowObserver for MinuteCounts {
         let event = self.table.number(CellKey::Event(labels.event.clone()));
         let value =
             labels.value.map(|(key, value)| (self.table.number(CellKey::EventValue(key.clone())), value));
-        if let Some(cells) = self.cells(row.time(), read_at) {
-            add(cells, event, 1);
+        if let Some((minute, counts)) = self.filed(row.time(), read_at) {
+            counts.add(minute, event, 1);
             if let Some((series, value)) = value {
-                add(cells, series, value);
+                counts.add(minute, series, value);
             }
         }
     }
 
     fn object(&mut self, row: &ObjectRow, labels: ObjectKey, read_at: i64) {
         let object = self.table.number(CellKey::Object(labels));
-        if let Some(cells) = self.cells(row.time(), read_at) {
-            add(cells, object, 1);
+        if let Some((minute, counts)) = self.filed(row.time(), read_at) {
+            counts.add(minute, object, 1);
         }
     }
 
@@ -440,22 +453,20 @@ impl RowObserver for MinuteCounts {
         let Some(start) = self.start.filter(|_| log == self.table.log && until > self.sealed_until) else {
             return;
         };
-        let open = self.open.split_off(&until);
-        for (minute, cells) in std::mem::replace(&mut self.open, open) {
-            let stamp = sealed_stamp(minute);
-            self.sealed.extend(cells.into_iter().map(|(series, value)| NumberedSample {
-                stamp,
-                series,
-                value,
-            }));
+        let series = self.table.number(CellKey::Covered);
+        let mut next = self.sealed_until.max(start.origin).max(minute_of(self.cover_from));
+        let sealed = &mut self.sealed;
+        let mut cover = |sealed: &mut Vec<NumberedSample>, until: i64| {
+            while next < until {
+                sealed.push(NumberedSample { stamp: sealed_stamp(next), series, value: COVERED_SECONDS });
+                next += MINUTE;
+            }
+        };
+        for (minute, cells) in self.open.take_before(until) {
+            cover(sealed, minute);
+            sealed.extend(samples_of(sealed_stamp(minute), cells));
         }
-        let covered = self.table.number(CellKey::Covered);
-        let mut minute = self.sealed_until.max(start.origin).max(minute_of(self.cover_from));
-        while minute < until {
-            let stamp = sealed_stamp(minute);
-            self.sealed.push(NumberedSample { stamp, series: covered, value: COVERED_SECONDS });
-            minute += MINUTE;
-        }
+        cover(sealed, until);
         self.sealed_until = until;
     }
 }
@@ -559,6 +570,24 @@ mod tests {
         row(&mut counts, Some(BEGIN), 78, BEGIN);
         counts.seal(LogKind::Objects, BEGIN + 60);
         assert_eq!(batch(&mut counts, BEGIN), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_day_has_one_value_when_it_is_sealed_and_late_ones_are_added() {
+        const DAY: i64 = 1_700_006_400;
+        let mut counts = counts(HistoryStart { origin: DAY, whole: false });
+        let values = [Arc::from("7"), Arc::from("1d")];
+        let add = |counts: &mut MinuteCounts, day, value, is_late| {
+            counts.add_of_day(HistoryFamily::ActiveKeys, &values, day, value, is_late);
+        };
+        add(&mut counts, DAY, 5, false);
+        add(&mut counts, DAY - 86_400, 9, false);
+        assert_eq!(batch(&mut counts, DAY), [(1, 5)], "nothing from before the history began");
+        add(&mut counts, DAY, 1, true);
+        add(&mut counts, DAY, 2, true);
+        assert_eq!(batch(&mut counts, DAY), [(2, 3)]);
+        add(&mut counts, DAY, 1, true);
+        assert_eq!(batch(&mut counts, DAY), [(3, 1)]);
     }
 
     #[derive(Debug, Clone)]

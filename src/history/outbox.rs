@@ -1,4 +1,5 @@
-//! Where the samples of history wait for their targets, as a sender sees it. The ledger implements it.
+//! Where the samples of history wait for their targets, as a sender sees it. The ledger implements
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use super::series::HistorySample;
 /// The part of the settings of history that the ledger needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryOptions {
-    /// The names of the targets; at least one. One that is new gets what the outbox still holds, one
-    /// that is gone holds nothing back.
+    /// The names of the targets; at least one. One that is new gets what the outbox still holds,
+    /// one that is gone holds nothing back.
     pub targets: Vec<Arc<str>>,
     /// Minutes older than this are not worth a sample that says that they were read.
     pub window: Duration,
@@ -27,7 +28,8 @@ pub struct HistoryOptions {
 /// A place between two samples of the outbox. Everything before it is done for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutboxPosition {
-    /// Which ledger it is in, of those that this process had: one that is begun anew has other chunks.
+    /// Which ledger it is in, of those that this process had: one that is begun anew has other
+    /// chunks.
     pub generation: u64,
     /// The number of the chunk.
     pub chunk: i64,
@@ -38,7 +40,8 @@ pub struct OutboxPosition {
 /// The oldest samples that a target does not have yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxBatch {
-    /// In the order of the outbox. Samples of one log are sorted by stamp, but for those of late rows.
+    /// In the order of the outbox. Samples of one log are sorted by stamp, but for those of late
+    /// rows.
     pub samples: Vec<HistorySample>,
     /// The positions where the chunks in this batch begin, and how many samples of each are here.
     chunks: Vec<(OutboxPosition, u64)>,
@@ -150,18 +153,19 @@ impl SampleCounts {
 /// The samples that wait for their targets.
 ///
 /// A sender reads the oldest, sends them, and says what became of them. A process that is killed in
-/// between sends them again, each with the same stamp and value, which changes nothing at the receiver.
+/// between sends them again, each with the same stamp and value, which changes nothing at the
+/// receiver.
 pub trait Outbox: Clone + Send + Sync + 'static {
-    /// The oldest samples that a target does not have, at most `at_most`; an empty batch if there are
-    /// none, and also if the target is not one of the configuration any more.
+    /// The oldest samples that a target does not have, at most `at_most`; an empty batch if there
+    /// are none, and also if the target is not one of the configuration any more.
     fn oldest(
         &self,
         target: &Arc<str>,
         at_most: usize,
     ) -> impl Future<Output = Result<OutboxBatch, CheckpointError>> + Send;
 
-    /// Everything before `until` is done for a target: counted by `counts` and never handed out again,
-    /// unless the process ends within a second or so.
+    /// Everything before `until` is done for a target: counted by `counts` and never handed out
+    /// again, unless the process ends within a second or so.
     fn acknowledge(
         &self,
         target: &Arc<str>,

@@ -3,10 +3,8 @@
 //! 1,000,000 rows make about as many samples: a row of a table for each would cost half as much as
 //! counting them. The form is kept on disk, so it may be added to and never changed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use prost::Message;
 
 use super::series::{HistoryFamily, HistorySample, HistorySeries};
@@ -40,6 +38,20 @@ struct PackedMessage {
 #[error("packed samples cannot be read")]
 pub struct UnreadableSamples;
 
+/// A sample that is to be packed.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleToPack<'a> {
+    /// The number of the series among those that are packed together, from 0 on and without large
+    /// gaps.
+    pub number: usize,
+    /// The series.
+    pub series: &'a Arc<HistorySeries>,
+    /// Unix milliseconds.
+    pub stamp: i64,
+    /// The value.
+    pub value: i64,
+}
+
 /// Samples of one account in their packed form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PackedSamples {
@@ -51,19 +63,23 @@ pub struct PackedSamples {
 
 impl PackedSamples {
     /// Packs samples: those of each series in the order in which they come.
-    pub fn pack<'a>(samples: impl IntoIterator<Item = (&'a Arc<HistorySeries>, i64, i64)>) -> PackedSamples {
-        // Samples of a series share it, and addresses are quicker to compare than labels.
-        let mut numbers: HashMap<*const HistorySeries, usize, RandomState> = HashMap::default();
+    pub fn pack<'a>(samples: impl IntoIterator<Item = SampleToPack<'a>>) -> PackedSamples {
+        // Where a series is in `all`, plus one, by its number: 0 if it is not there.
+        let mut places: Vec<usize> = Vec::new();
         let mut all: Vec<(PackedSeries, i64)> = Vec::new();
         let mut count = 0;
-        for (series, stamp, value) in samples {
-            let number = *numbers.entry(Arc::as_ptr(series)).or_insert_with(|| {
+        for SampleToPack { number, series, stamp, value } in samples {
+            if number >= places.len() {
+                places.resize(number + 1, 0);
+            }
+            let Some(place) = places.get_mut(number) else { continue };
+            if *place == 0 {
                 let values = series.values.iter().map(|value| (**value).to_owned()).collect();
                 let family = series.family.number();
                 all.push((PackedSeries { family, values, ..PackedSeries::default() }, 0));
-                all.len() - 1
-            });
-            let Some((packed, last)) = all.get_mut(number) else { continue };
+                *place = all.len();
+            }
+            let Some((packed, last)) = all.get_mut(*place - 1) else { continue };
             packed.stamps.push(stamp.wrapping_sub(*last));
             packed.samples.push(value);
             *last = stamp;
@@ -116,7 +132,12 @@ mod tests {
         let value = series(HistoryFamily::EventValue, &["7", "bought \"all\"", "EUR"]);
         let samples =
             [(&value, 60_001, i64::MAX), (&covered, 60_001, 60), (&covered, 120_001, 60), (&value, 2, -4)];
-        let packed = PackedSamples::pack(samples);
+        let packed = PackedSamples::pack(samples.map(|(series, stamp, value)| SampleToPack {
+            number: usize::from(series.family == HistoryFamily::Covered) * 7,
+            series,
+            stamp,
+            value,
+        }));
         assert_eq!(packed.count, 4);
         let unpacked = PackedSamples::unpack(&"default".into(), &packed.bytes).unwrap();
         let expected =
@@ -131,7 +152,12 @@ mod tests {
     #[test]
     fn the_packed_form_never_changes() {
         let covered = series(HistoryFamily::Covered, &["events"]);
-        let packed = PackedSamples::pack([(&covered, 60_001, 60), (&covered, 120_001, 60)]);
+        let packed = PackedSamples::pack([60_001, 120_001].map(|stamp| SampleToPack {
+            number: 0,
+            series: &covered,
+            stamp,
+            value: 60,
+        }));
         // By hand, after the specification of protobuf.
         let expected =
             b"\x0a\x16\x08\x06\x12\x06events\x1a\x06\xc2\xa9\x07\xc0\xa9\x07\x22\x02\x78\x78".to_vec();

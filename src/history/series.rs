@@ -20,17 +20,26 @@ pub enum HistoryFamily {
     ObjectEntries,
     /// Minutes that were read.
     Covered,
+    /// Distinct license keys of a day.
+    ActiveKeys,
+    /// Distinct machines of a day.
+    ActiveMachines,
+    /// Distinct machines of the whole account of a day.
+    AccountMachines,
 }
 
 impl HistoryFamily {
     /// All of them.
-    pub const ALL: [HistoryFamily; 6] = [
+    pub const ALL: [HistoryFamily; 9] = [
         HistoryFamily::WebApiEntries,
         HistoryFamily::WebApiStates,
         HistoryFamily::EventEntries,
         HistoryFamily::EventValue,
         HistoryFamily::ObjectEntries,
         HistoryFamily::Covered,
+        HistoryFamily::ActiveKeys,
+        HistoryFamily::ActiveMachines,
+        HistoryFamily::AccountMachines,
     ];
 
     /// Its name, labels and help text.
@@ -42,6 +51,9 @@ impl HistoryFamily {
             HistoryFamily::EventValue => &families::HISTORY_EVENT_VALUE,
             HistoryFamily::ObjectEntries => &families::HISTORY_OBJECT_ENTRIES,
             HistoryFamily::Covered => &families::HISTORY_COVERED,
+            HistoryFamily::ActiveKeys => &families::HISTORY_ACTIVE_KEYS,
+            HistoryFamily::ActiveMachines => &families::HISTORY_ACTIVE_MACHINES,
+            HistoryFamily::AccountMachines => &families::HISTORY_ACCOUNT_MACHINES,
         }
     }
 
@@ -54,6 +66,9 @@ impl HistoryFamily {
             HistoryFamily::EventValue => 4,
             HistoryFamily::ObjectEntries => 5,
             HistoryFamily::Covered => 6,
+            HistoryFamily::ActiveKeys => 7,
+            HistoryFamily::ActiveMachines => 8,
+            HistoryFamily::AccountMachines => 9,
         }
     }
 
@@ -94,7 +109,7 @@ pub struct HistorySample {
     pub series: Arc<HistorySeries>,
     /// The time, in Unix milliseconds: in the minute in which the rows happened.
     pub stamp: i64,
-    /// What is to be added for that minute.
+    /// The number to add for that minute.
     pub value: i64,
 }
 

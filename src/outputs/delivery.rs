@@ -1,15 +1,15 @@
-//! Hands the samples of history to one target: reads the oldest from the outbox, sends them, and says
-//! what became of them. Remote write and OTLP do it alike.
+//! Hands the samples of history to one target: reads the oldest from the outbox, sends them, and
+//! says what became of them. Remote write and OTLP do it alike.
 //!
 //! Promises:
 //! - One request is in flight at a time, oldest samples first, at most 5,000 samples or 1 MB each.
-//! - What a receiver may take later is kept and tried again, with full jitter and its `Retry-After`. That
-//!   includes an answer that has nothing to do with the samples: wrong credentials or a wrong path can be
-//!   mended, and the outbox is bounded.
-//! - Where a receiver refuses samples for good, the request is halved until the sample is alone. That one
-//!   is dropped and counted by reason; all others arrive.
-//! - A batch is acknowledged when everything in it was taken or dropped. After a crash its samples are
-//!   sent again, each with the same stamp and value, which changes nothing.
+//! - What a receiver may take later is kept and tried again, with full jitter and its
+//!   `Retry-After`. That includes an answer that has nothing to do with the samples: wrong
+//!   credentials or a wrong path can be mended, and the outbox is bounded.
+//! - Where a receiver refuses samples for good, the request is halved until the sample is alone.
+//!   That one is dropped and counted by reason; all others arrive.
+//! - A batch is acknowledged when everything in it was taken or dropped. After a crash its samples
+//!   are sent again, each with the same stamp and value, which changes nothing.
 //! - Each kind of trouble has one line in the log when it begins, and one when it is over.
 //!
 //! It knows no protocol and no file.
@@ -31,15 +31,15 @@ use super::push_client::{NoAnswer, PushAnswer, shown_message};
 
 /// The most bytes of one request, before it is compressed.
 pub(super) const MOST_BYTES: usize = 1_000_000;
-/// Requests that had to be smaller grow by this part at each success: after eleven they are twice as large,
-/// so a receiver with a limit is asked for too much by one request in ten or so.
+/// Requests that had to be smaller grow by this part at each success: after eleven they are twice
+/// as large, so a receiver with a limit is asked for too much by one request in ten or so.
 const GROWTH: usize = 16;
 /// A line about samples that are lost comes again after this time.
 const LOG_AGAIN: Duration = Duration::from_secs(3600);
 /// The clock of this machine jumped if it is off by more than this.
 const CLOCK_JUMP_MILLISECONDS: i64 = 60_000;
 
-/// What an answer means for the samples of its request.
+/// The fate of a request's samples, by its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerVerdict {
     /// The receiver may take them later.
@@ -75,7 +75,7 @@ pub enum DeliveryError {
         message: String,
         /// The wait that it asked for.
         retry_after: Option<Duration>,
-        /// What that means.
+        /// The fate of the samples.
         verdict: AnswerVerdict,
     },
 }
@@ -105,7 +105,7 @@ impl DeliveryError {
         }
     }
 
-    /// What it means for the samples.
+    /// The fate of the samples.
     pub const fn verdict(&self) -> AnswerVerdict {
         match self {
             DeliveryError::Answered { verdict, .. } => *verdict,
@@ -127,8 +127,8 @@ impl DeliveryError {
     }
 }
 
-/// Texts of receivers for samples that they never take, whatever the status: Prometheus 2 answers 500 to
-/// some of them.
+/// Texts of receivers for samples that they never take, whatever the status: Prometheus 2 answers
+/// 500 to some of them.
 const REFUSALS: [(&str, DropReason); 4] = [
     ("too old sample", DropReason::TooOld),
     ("out of bounds", DropReason::OutOfBounds),
@@ -136,7 +136,7 @@ const REFUSALS: [(&str, DropReason); 4] = [
     ("duplicate sample", DropReason::Duplicate),
 ];
 
-/// What a status and the text beside it mean.
+/// Judges a status and the text beside it.
 pub(super) fn verdict(status: u16, text: &str) -> AnswerVerdict {
     let text = text.to_ascii_lowercase();
     if let Some((_, reason)) = REFUSALS.iter().find(|(refusal, _)| text.contains(refusal)) {
@@ -172,11 +172,11 @@ pub(super) trait SampleReceiver: Send {
         piece: Range<usize>,
     ) -> impl Future<Output = Result<u64, DeliveryError>> + Send;
 
-    /// What an operator does about an error.
+    /// Advice for the operator about an error.
     fn advice(&self, error: &DeliveryError) -> &'static str;
 }
 
-/// What the deliveries to all targets share.
+/// The state that deliveries to all targets share.
 #[derive(Debug, Default)]
 pub struct HistoryDeliveries {
     /// Unix seconds of the last success, by target.
@@ -208,8 +208,8 @@ impl ProcessSource for HistoryDeliveries {
     }
 }
 
-/// Judges the age of samples. A clock that jumps ahead must not make all of them too old: time goes on
-/// from the start of the process by the monotonic clock, unless the wall clock is behind that.
+/// Judges the age of samples. A clock that jumps ahead must not make all of them too old: time goes
+/// on from the start of the process by the monotonic clock, unless the wall clock is behind that.
 #[derive(Debug)]
 struct AgeClock {
     start: Instant,
@@ -287,8 +287,9 @@ pub(super) struct SampleDelivery<R> {
     window: Duration,
     deliveries: Arc<HistoryDeliveries>,
     waits: Waits,
-    /// The most samples of a request: fewer after an answer that asked for smaller ones, and slowly more
-    /// again, as that may have been the size of other samples, or a limit that was raised since.
+    /// The most samples of a request: fewer after an answer that asked for smaller ones, and slowly
+    /// more again, as that may have been the size of other samples, or a limit that was raised
+    /// since.
     most_samples: usize,
     /// How often a request may be tried; without end if not set.
     most_tries: Option<u32>,
@@ -315,8 +316,8 @@ impl<R: SampleReceiver> SampleDelivery<R> {
         }
     }
 
-    /// A delivery that gives up after so many tries of a request, and at once where another try makes no
-    /// sense: for somebody who waits at a terminal.
+    /// A delivery that gives up after so many tries of a request, and at once where another try
+    /// makes no sense: for somebody who waits at a terminal.
     pub(super) fn impatient(receiver: R, window: Duration, tries: u32) -> SampleDelivery<R> {
         SampleDelivery { most_tries: Some(tries), ..SampleDelivery::new(receiver, window, Arc::default()) }
     }
@@ -334,8 +335,8 @@ impl<R: SampleReceiver> SampleDelivery<R> {
         }
     }
 
-    /// Delivers samples, however long it takes, and says what became of them. `now` is the time, in Unix
-    /// milliseconds. There is an error only where the tries are limited.
+    /// Delivers samples, however long it takes, and says what became of them. `now` is the time, in
+    /// Unix milliseconds. There is an error only where the tries are limited.
     pub(super) async fn deliver_all(
         &mut self,
         samples: Vec<HistorySample>,

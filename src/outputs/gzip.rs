@@ -33,7 +33,8 @@ impl Deflater {
     pub(super) fn deflate(&mut self, piece: &[u8]) -> Deflated {
         let mut checksum = Hasher::new();
         checksum.update(piece);
-        // The compressor has no reason to give up; a page that is larger than need be is still right.
+        // The compressor has no reason to give up; a page that is larger than need be is still
+        // right.
         let bytes = self.compress(piece).unwrap_or_else(|| stored(piece));
         Deflated { bytes: bytes.into(), checksum }
     }

@@ -48,8 +48,8 @@ impl HistorySender {
     /// Sends samples, oldest first, and says what became of them.
     ///
     /// # Errors
-    /// [`DeliveryError`] if the target takes none after a few tries. Some of the samples may have been
-    /// taken.
+    /// [`DeliveryError`] if the target takes none after a few tries. Some of the samples may have
+    /// been taken.
     pub async fn send(&mut self, samples: Vec<HistorySample>) -> Result<SampleCounts, DeliveryError> {
         let now = chrono::Utc::now().timestamp_millis();
         match &mut self.0 {
@@ -58,7 +58,7 @@ impl HistorySender {
         }
     }
 
-    /// What an operator does about an error.
+    /// Advice for the operator about an error.
     #[must_use]
     pub fn advice(&self, error: &DeliveryError) -> &'static str {
         match &self.0 {

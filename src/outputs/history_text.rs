@@ -1,7 +1,8 @@
-//! Samples of history as a file of OpenMetrics text, for `promtool tsdb create-blocks-from openmetrics`.
+//! Samples of history as a file of OpenMetrics text, for `promtool tsdb create-blocks-from
+//! openmetrics`.
 //!
-//! The samples must come family by family, and by series and time within each: promtool drops samples
-//! that are not in order without a word.
+//! The samples must come family by family, and by series and time within each: promtool drops
+//! samples that are not in order without a word.
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! The OpenMetrics text format, version 1.0.0.
 //!
 //! It differs from the Prometheus text format in a few things that parsers insist on: a counter is
-//! named without `_total` in its head, bounds are written as Go writes floats, a quote in a help text
-//! is escaped, infinity has a sign, and the page ends with `# EOF`. Failure counters have the id of
-//! their newest row as an exemplar. Births are written as `_created` series only if asked for, as a
-//! default Prometheus stores those as series of their own.
+//! named without `_total` in its head, bounds are written as Go writes floats, a quote in a help
+//! text is escaped, infinity has a sign, and the page ends with `# EOF`. Failure counters have the
+//! id of their newest row as an exemplar. Births are written as `_created` series only if asked
+//! for, as a default Prometheus stores those as series of their own.
 
 use std::io::Write as _;
 

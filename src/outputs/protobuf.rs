@@ -1,8 +1,8 @@
 //! The Prometheus protobuf format: length-delimited messages `io.prometheus.client.MetricFamily`.
 //!
 //! The messages are written by hand, as far as they are used here. The fields are those of
-//! client_model's
-//! `metrics.proto`, which is `proto2`: every field has a presence of its own. Births are always written.
+//! client_model's `metrics.proto`, which is `proto2`: every field has a presence of its own. Births
+//! are always written.
 
 use prost::Message;
 use prost::encoding::encode_varint;
@@ -86,7 +86,8 @@ pub struct ProtoBucket {
     pub upper_bound: Option<f64>,
 }
 
-/// `Histogram`, with classic buckets only; that of infinity is left out, as its count is that of all.
+/// `Histogram`, with classic buckets only; that of infinity is left out, as its count is that of
+/// all.
 #[derive(Clone, PartialEq, Message)]
 pub struct ProtoHistogram {
     /// All observations.

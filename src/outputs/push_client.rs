@@ -1,14 +1,15 @@
-//! One POST of protobuf to a receiver: the HTTP client that all pushes share, and the answer as it came.
+//! One POST of protobuf to a receiver: the HTTP client that all pushes share, and the answer as it
+//! came.
 //!
-//! It follows no redirect, retries nothing, reads the beginning of an answer only, and knows no protocol:
-//! the caller says what a status means.
+//! It follows no redirect, retries nothing, reads the beginning of an answer only, and knows no
+//! protocol: the caller says what a status means.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
@@ -24,8 +25,8 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 const LONGEST_MESSAGE: usize = 200;
 /// The cause where the answer is no message of TLS, such as one in plain HTTP.
 pub(super) const NO_TLS: &str = "the port speaks no TLS";
-/// The shortest word of a header that is taken out of a receiver's answers, in bytes. Shorter ones, such
-/// as a scheme or the name of a tenant, are no credentials, and are parts of ordinary words.
+/// The shortest word of a header that is taken out of a receiver's answers, in bytes. Shorter ones,
+/// such as a scheme or the name of a tenant, are no credentials, and are parts of ordinary words.
 const SHORTEST_CREDENTIAL: usize = 8;
 
 /// The headers of each request. `Debug` shows their names only.
@@ -39,8 +40,8 @@ impl std::fmt::Debug for PushHeaders {
 }
 
 impl PushHeaders {
-    /// Adds a header; a later one replaces an earlier one of the same name. `None` if the name or the
-    /// value is not one of HTTP.
+    /// Adds a header; a later one replaces an earlier one of the same name. `None` if the name or
+    /// the value is not one of HTTP.
     pub fn insert(&mut self, name: &str, value: &str) -> Option<()> {
         let name = HeaderName::try_from(name).ok()?;
         let mut value = HeaderValue::try_from(value).ok()?;
@@ -143,6 +144,12 @@ impl PushClient {
             let identity = reqwest::Identity::from_pem(pem.expose_secret().as_bytes());
             builder = builder.identity(identity.map_err(|_| PushClientError::Identity)?);
         }
+        if options.ca_pem.is_none() && options.identity_pem.is_none() && !options.insecure_skip_verify {
+            let system = http::system_tls(options.proxy.iter().chain([endpoint]));
+            builder = builder.tls_backend_preconfigured(
+                system.map_err(|error| PushClientError::Setup(error.to_string()))?,
+            );
+        }
         if options.insecure_skip_verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
@@ -152,8 +159,9 @@ impl PushClient {
                 let reason = "a server name of its own cannot be combined with a proxy";
                 return Err(PushClientError::Setup(reason.to_owned()));
             }
-            // The TLS library takes the name from the URL, for the handshake and for the certificate.
-            // So the URL gets that name, which is looked up as the host that it stood for.
+            // The TLS library takes the name from the URL, for the handshake and for the
+            // certificate. So the URL gets that name, which is looked up as the host that it stood
+            // for.
             let real = RealHost::of(&endpoint);
             host = real.as_ref().and_then(|real| HeaderValue::try_from(&real.header).ok());
             let renamed = endpoint.set_host(Some(&name)).is_ok();
@@ -224,8 +232,8 @@ impl PushAnswer {
         if text.trim_start().starts_with('<') { String::new() } else { self.without_credentials(&text) }
     }
 
-    /// A text of the receiver without the credentials of the request: some receivers repeat them in an
-    /// error.
+    /// A text of the receiver without the credentials of the request: some receivers repeat them in
+    /// an error.
     pub(super) fn without_credentials(&self, text: &str) -> String {
         self.credentials.iter().fold(text.to_owned(), |text, credential| {
             text.replace(credential.expose_secret(), "<credential>")
@@ -234,12 +242,7 @@ impl PushAnswer {
 
     /// The wait that the receiver asks for: `Retry-After`, in seconds or as a date.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-        Some((date.to_utc() - chrono::Utc::now()).to_std().unwrap_or_default())
+        http::retry_after(&self.headers)
     }
 }
 

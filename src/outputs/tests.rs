@@ -1,5 +1,5 @@
-//! The formats carry equal values: the same snapshot in each of them, read back by a strict reader of
-//! its own.
+//! The formats carry equal values: the same snapshot in each of them, read back by a strict reader
+//! of its own.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
-//! From a snapshot to the messages of OTLP: one metric for each family, with the names of `/metrics`.
+//! From a snapshot to the messages of OTLP: one metric for each family, with the names of
+//! `/metrics`.
 //!
-//! Prometheus' OTLP receiver, the Collector's Prometheus exporters and VictoriaMetrics end up with the
-//! scraped names only if the names are unaltered, `_total` included, and the unit is `s` for names that
-//! end in `_seconds` and empty otherwise.
+//! Prometheus' OTLP receiver, the Collector's Prometheus exporters and VictoriaMetrics end up with
+//! the scraped names only if the names are unaltered, `_total` included, and the unit is `s` for
+//! names that end in `_seconds` and empty otherwise.
 
 use std::sync::Arc;
 
@@ -146,7 +147,8 @@ impl Encoder {
         let (mut bucket_counts, mut count, mut sum) = (buckets.to_vec(), count, sum);
         bucket_counts.push(count.saturating_sub(buckets.iter().sum()));
         if self.content == PointContent::EndOfSeries {
-            // A receiver marks the series of every bucket and of the sum, so the point still has them.
+            // A receiver marks the series of every bucket and of the sum, so the point still has
+            // them.
             bucket_counts.fill(0);
             (count, sum) = (0, 0.0);
         }

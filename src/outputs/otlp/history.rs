@@ -1,8 +1,8 @@
 //! Sends history to the receiver of the push, as gauges with the time of the events.
 //!
-//! The labels `job` and `instance` of the history are `service.name` and `service.instance.id` of the
-//! resource, which Prometheus makes them of again; further ones are attributes of each point. Names are
-//! those of remote write. How samples are delivered is for [`super::super::delivery`].
+//! The labels `job` and `instance` of the history are `service.name` and `service.instance.id` of
+//! the resource, which Prometheus makes them of again; further ones are attributes of each point.
+//! Names are those of remote write. How samples are delivered is for [`super::super::delivery`].
 
 use std::collections::HashMap;
 use std::ops::Range;

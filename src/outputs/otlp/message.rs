@@ -1,6 +1,6 @@
 //! The messages of OTLP 1 that a push of metrics needs, as the protobuf of
-//! `opentelemetry/proto/collector/metrics/v1` defines them. Fields that this program neither writes nor
-//! reads are left out; protobuf skips them. The protocol is stable, so nothing is generated.
+//! `opentelemetry/proto/collector/metrics/v1` defines them. Fields that this program neither writes
+//! nor reads are left out; protobuf skips them. The protocol is stable, so nothing is generated.
 
 use bytes::{Buf, BufMut};
 use prost::encoding::wire_type::WireType;

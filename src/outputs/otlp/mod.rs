@@ -4,8 +4,8 @@
 //! Promises:
 //! - All points of a push have one time, and each counter has its birth time as its start.
 //! - A push that fails is made again with the *current* values, so nothing queues and memory stays
-//!   bounded. Only HTTP 429, 502, 503 and 504 and broken connections are tried again before the next
-//!   regular push, after a wait that is never longer than until then.
+//!   bounded. Only HTTP 429, 502, 503 and 504 and broken connections are tried again before the
+//!   next regular push, after a wait that is never longer than until then.
 //! - At a shutdown a last push is followed by one that ends all series, so that a Prometheus behind
 //!   the receiver does not show them as alive. Both together take less than two seconds.
 //! - A receiver that hangs or refuses costs this task its time, and nobody else anything.

@@ -28,8 +28,8 @@ pub struct OtlpSettings {
     pub identity_pem: Option<SecretString>,
     /// The proxy to ask through.
     pub proxy: Option<Url>,
-    /// Attributes of the resource, `service.name` included; without `service.instance.id`, that of the
-    /// ledger is taken.
+    /// Attributes of the resource, `service.name` included; without `service.instance.id`, that of
+    /// the ledger is taken.
     pub resource: Vec<(String, String)>,
 }
 

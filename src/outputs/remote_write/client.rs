@@ -87,7 +87,7 @@ fn compressed(request: &WriteRequest) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap_or_default()
 }
 
-/// What an operator does about an error.
+/// Advice for the operator about an error.
 pub(super) fn advice(error: &DeliveryError) -> &'static str {
     match error {
         DeliveryError::Unreachable(cause) if cause.contains("certificate") => {

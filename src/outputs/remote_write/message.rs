@@ -1,5 +1,5 @@
-//! The messages of Prometheus remote write 1.0, as `prometheus/prompb/remote.proto` and `types.proto`
-//! define them, as far as they are written here.
+//! The messages of Prometheus remote write 1.0, as `prometheus/prompb/remote.proto` and
+//! `types.proto` define them, as far as they are written here.
 
 use std::collections::HashMap;
 
@@ -49,8 +49,8 @@ pub(super) struct WrittenSample {
 }
 
 impl WriteRequest {
-    /// A request with these samples: the same samples and labels make the same bytes. Every series gets
-    /// the labels in `common`, too, whose names no family has.
+    /// A request with these samples: the same samples and labels make the same bytes. Every series
+    /// gets the labels in `common`, too, whose names no family has.
     pub(super) fn of(samples: &[HistorySample], common: &[(String, String)]) -> WriteRequest {
         let mut numbers: HashMap<&HistorySeries, usize> = HashMap::new();
         let mut timeseries: Vec<WrittenSeries> = Vec::new();

@@ -1,9 +1,9 @@
-//! Writes history to a time-series database by Prometheus remote write 1.0: protobuf and snappy over
-//! HTTP.
+//! Writes history to a time-series database by Prometheus remote write 1.0: protobuf and snappy
+//! over HTTP.
 //!
 //! Version 2.0 is not used: a receiver that does not know it answers 204 and stores nothing. How
-//! samples are delivered, and what becomes of those that are refused, is for `outputs::delivery`. This
-//! module knows no configuration file, and nothing of where the samples come from.
+//! samples are delivered, and what becomes of those that are refused, is for `outputs::delivery`.
+//! This module knows no configuration file, and nothing of where the samples come from.
 
 mod client;
 mod message;

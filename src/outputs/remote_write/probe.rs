@@ -1,5 +1,5 @@
-//! Tries a target for `check`: whether it takes requests, and which of its settings history needs and it
-//! does not have, as far as it tells.
+//! Tries a target for `check`: whether it takes requests, and which of its settings history needs
+//! and it does not have, as far as it tells.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ const DEFAULT_RETENTION: Duration = Duration::from_secs(15 * 86_400);
 pub struct ProbeError {
     /// The error.
     pub error: DeliveryError,
-    /// What to do about it.
+    /// Advice for the user.
     pub advice: &'static str,
 }
 
 /// A setting of a receiver that history needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSetting {
-    /// What is the matter, in a few words.
+    /// The problem, in a few words.
     pub finding: String,
-    /// What to set.
+    /// The setting that solves it.
     pub advice: String,
 }
 
@@ -70,7 +70,7 @@ pub async fn probe(target: &RemoteWriteTarget, window: Duration) -> Result<Vec<M
     Ok(missing)
 }
 
-/// What a page about the receiver says; `None` where it has none, or may not be asked.
+/// Reads a page about the receiver; `None` where it has none, or may not be asked.
 async fn status<T: for<'a> Deserialize<'a>>(writer: &mut RemoteWriter, base: &str, page: &str) -> Option<T> {
     let timeout = writer.client().target().timeout;
     let client = writer.client().current().await.ok()?;
@@ -81,8 +81,8 @@ async fn status<T: for<'a> Deserialize<'a>>(writer: &mut RemoteWriter, base: &st
     Some(answer.data)
 }
 
-/// The value of a key, wherever it is in the file. Prometheus writes its configuration itself, a key on
-/// each line.
+/// The value of a key, wherever it is in the file. Prometheus writes its configuration itself, a
+/// key on each line.
 fn value_of<'a>(yaml: &'a str, key: &str) -> Option<&'a str> {
     let value = |line: &'a str| line.trim().strip_prefix(key)?.strip_prefix(':');
     yaml.lines().find_map(value).map(str::trim)

@@ -1,5 +1,5 @@
-//! Where and how history is written: the settings of one target, with the names that Prometheus gives
-//! them, and the content of the files that they name.
+//! Where and how history is written: the settings of one target, with the names that Prometheus
+//! gives them, and the content of the files that they name.
 
 use std::fmt;
 use std::io;
@@ -250,8 +250,8 @@ impl WatchedClient {
     /// The client for the next request.
     ///
     /// # Errors
-    /// A file cannot be used. That of an earlier content is not used on, as what it holds may have been
-    /// withdrawn.
+    /// A file cannot be used. That of an earlier content is not used on, as what it holds may have
+    /// been withdrawn.
     pub(super) async fn current(&mut self) -> Result<&PushClient, BadTargetFile> {
         let target = self.target.clone();
         let read = crate::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Remote write against a receiver in this process that answers as it is told, with an outbox in memory.
+//! Remote write against a receiver in this process with prepared answers, and an outbox in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -335,7 +335,8 @@ async fn a_receiver_that_wants_smaller_requests_gets_them() {
     let _running = start(settings(receiver.target()), &outbox);
     outbox.is_empty().await;
     assert_eq!(outbox.counts(), SampleCounts { sent: 200, ..SampleCounts::default() });
-    // Of 200, 100, 50 and 25 samples the last are few enough; then they grow to 30, and 31 are too many.
+    // Of 200, 100, 50 and 25 samples the last are few enough; then they grow to 30, and 31 are too
+    // many.
     assert!(receiver.requests() <= 3 + 6 + 1 + 4, "{}", receiver.requests());
 }
 
