@@ -19,8 +19,8 @@ fn options(sources: &mut Sources<'_>) -> Option<ExportOptions> {
     }
     let log = reading::log(sources, &table::EXPORT_LOG);
     let beginnings = [&table::FROM, &table::EXPORT_SINCE];
-    let (from, since) = reading::beginning(sources, CommandName::Export, &beginnings);
-    let bounds = reading::bounds(sources, from);
+    let beginning = reading::beginning(sources, CommandName::Export, &beginnings);
+    let bounds = reading::bounds(sources, &beginning);
     let license = reading::license(sources, CommandName::Export);
     let formats = [
         ("ndjson", ExportFormat::Text(EntryFormat::Ndjson)),
@@ -32,7 +32,7 @@ fn options(sources: &mut Sources<'_>) -> Option<ExportOptions> {
     let presentation = reading::presentation(sources);
     Some(ExportOptions {
         log: log?,
-        since,
+        since: beginning.length,
         bounds: bounds?,
         license,
         format: format?,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::failure::CommandFailure;
 use crate::config::setting::{CommandName, Setting};
-use crate::config::{AccountAccess, Sources, table, value};
+use crate::config::value::SourcedValue;
+use crate::config::{AccountAccess, Problem, SourceLevel, Sources, table, value};
 use crate::daemon;
+use crate::report::calendar::{CalendarChoice, CalendarUnit};
 use crate::report::options::{
     IdentityLevel, LicenseFilter, Presentation, ReportAccess, ReportFormat, ReportedLog, TimeBounds,
 };
@@ -45,25 +47,60 @@ pub(super) fn log(sources: &mut Sources<'_>, setting: &Setting) -> Option<Report
     sources.get(setting, |found, setting| value::one_of(found, setting, &logs.map(|log| (log.name(), log))))
 }
 
-/// Where the time begins: at a moment, or a duration before its end. Nothing where a number of days
-/// or hours says it, or no setting at all.
+/// The settings that name a period of the calendar.
+pub(super) const CALENDAR: [&Setting; 4] =
+    [&table::REPORT_DAY, &table::REPORT_WEEK, &table::REPORT_MONTH, &table::REPORT_YEAR];
+
+/// Where the time of a report begins.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beginning {
+    /// At this moment.
+    pub(super) from: Option<String>,
+    /// So long before its end.
+    pub(super) length: Option<Duration>,
+    /// With this period, which also says the end.
+    pub(super) calendar: Option<CalendarChoice>,
+}
+
+/// Where the time begins. Nothing where a number of days or hours says it, or no setting at all.
 pub(super) fn beginning(
     sources: &mut Sources<'_>,
     command: CommandName,
     settings: &[&'static Setting],
-) -> (Option<String>, Option<Duration>) {
-    match sources.beginning(command, settings) {
-        Some((setting, found)) if setting.flag == table::FROM.flag => (Some(found.text), None),
-        Some((setting, found)) if setting.flag == table::REPORT_SINCE.flag => {
-            let length = value::duration(&found, setting);
-            (None, sources.noted(length))
+) -> Beginning {
+    let nowhere = Beginning::default();
+    let Some((setting, found)) = sources.beginning(command, settings) else { return nowhere };
+    if setting.flag == table::FROM.flag {
+        Beginning { from: Some(found.text), ..nowhere }
+    } else if setting.flag == table::REPORT_SINCE.flag {
+        let length = value::duration(&found, setting);
+        Beginning { length: sources.noted(length), ..nowhere }
+    } else if CALENDAR.iter().any(|calendar| calendar.flag == setting.flag) {
+        let is_typed = sources.at(SourceLevel::Flag, setting).is_some();
+        if !is_typed && sources.at(SourceLevel::Flag, &table::TO).is_some() {
+            // A flag wins over a variable.
+            return nowhere;
         }
-        _ => (None, None),
+        let reason = "a period of the calendar has its own end";
+        sources.first_of(&[setting, &table::TO], (&[SourceLevel::Flag], reason));
+        let calendar = calendar(&found, setting);
+        Beginning { calendar: sources.noted(calendar), ..nowhere }
+    } else {
+        nowhere
     }
 }
 
+/// A period of the calendar.
+pub(super) fn calendar(found: &SourcedValue, setting: &Setting) -> Result<CalendarChoice, Problem> {
+    let units = [CalendarUnit::Day, CalendarUnit::Week, CalendarUnit::Month, CalendarUnit::Year];
+    let unit = units.into_iter().find(|unit| unit.name() == setting.flag);
+    let choice = unit.and_then(|unit| CalendarChoice::parse(unit, &found.text));
+    choice.ok_or_else(|| found.bad(setting.expected))
+}
+
 /// From when to when.
-pub(super) fn bounds(sources: &mut Sources<'_>, from: Option<String>) -> Option<TimeBounds> {
+pub(super) fn bounds(sources: &mut Sources<'_>, beginning: &Beginning) -> Option<TimeBounds> {
+    let Beginning { from, calendar, .. } = beginning.clone();
     let timezone = sources.get(&table::TIMEZONE, value::parsed)?;
     // Here it is known still who gave them.
     let found = from.is_some().then(|| sources.sourced(&table::FROM)).flatten();
@@ -73,7 +110,7 @@ pub(super) fn bounds(sources: &mut Sources<'_>, from: Option<String>) -> Option<
         sources.noted(checked)?;
     }
     let to = sources.sourced(&table::TO).map(|found| found.text);
-    Some(TimeBounds { from, to, timezone })
+    Some(TimeBounds { calendar, from, to, timezone })
 }
 
 /// Entries of one product or license only. A key is unique within a product.

@@ -6,13 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::count::of_length;
 use super::document::{
-    Block, ChartBlock, ChartSeries, Datum, Document, FigureBlock, FigureItem, Level, Measure, MethodBlock,
-    Moment, Period, SeriesRole, TableBlock, TableColumn,
+    Block, ChartBlock, ChartMerge, ChartSeries, Datum, Document, FigureBlock, FigureItem, Level, Measure,
+    MethodBlock, Moment, Period, SeriesRole, TableBlock, TableColumn, TableExtent,
 };
 use super::error::ReportError;
 use super::objects::{changes, plain};
@@ -24,8 +23,8 @@ use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK};
 use super::text::counted;
 use super::window::Window;
-use crate::cryptolens::RowFilter;
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
+use crate::cryptolens::{LogKind, RowFilter};
 use crate::text::thousands;
 
 const SCHEMA: &str = "cryptolens-exporter/report/changes";
@@ -37,10 +36,10 @@ pub(super) async fn report_changes(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
-    let now = Utc::now();
-    let window = Window::passed(&options.bounds, options.length, now)?;
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
+    let now = session.now(LogKind::Objects).await;
+    let window = Window::passed(&options.bounds, options.length, now)?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
     let first = session.objects_first_code;
     let mut trail = Vec::new();
@@ -142,10 +141,7 @@ impl ChangesReport<'_> {
     fn document(&self) -> Document {
         let label = words::duration(self.window.seconds());
         let period = Period::new((self.window.from, self.window.to), self.window.zone, label, !self.is_live);
-        let mut document = Document::new(SCHEMA, "Changes", period);
-        document.account.clone_from(&self.session.account);
-        document.identities = self.session.identities.name();
-        document.command.clone_from(&self.options.document.command);
+        let mut document = self.session.document(SCHEMA, "Changes", period, &self.options.document);
         document.level = if self.begins_later() { Level::Notice } else { Level::Fine };
         document.headline = self.headline();
         document.lead = self.lead();
@@ -173,7 +169,11 @@ impl ChangesReport<'_> {
         let by = match (&self.options.user, users.len()) {
             (Some(user), _) => format!(" by {}", self.session.identities.user_in_words(user)),
             (None, 0) => String::new(),
-            (None, users) => format!(" by {}", counted(of_length(users), "user", "users")),
+            (None, users) => {
+                // Some rows name nobody.
+                let others = if self.trail.iter().any(|row| row.user.is_none()) { " and others" } else { "" };
+                format!(" by {}{others}", counted(of_length(users), "user", "users"))
+            }
         };
         let of =
             self.options.resource.as_deref().map(|name| format!(" of {} objects", name.replace('_', " ")));
@@ -197,7 +197,7 @@ impl ChangesReport<'_> {
         }
         if let Some(oldest) = self.reading.oldest.filter(|_| self.begins_later()) {
             sentences.push(format!(
-                "The log begins at {}: it keeps its rows for 30 days at least, and covers a part of this time.",
+                "The log begins at {}: it keeps its rows for 30 days at least, and covers only a part of this time.",
                 words::minute(self.moment(oldest))
             ));
         }
@@ -245,6 +245,7 @@ impl ChangesReport<'_> {
             rows: self.trail.iter().rev().map(row).collect(),
             hot: Vec::new(),
             omitted: 0,
+            extent: TableExtent::Top,
             note: "Fields as old → new; an object that was added or deleted has none.".to_owned(),
         })
     }
@@ -277,6 +278,8 @@ impl ChangesReport<'_> {
             limit: None,
             marks: Vec::new(),
             shade: Vec::new(),
+            ratio: None,
+            merge: ChartMerge::Sum,
         })
     }
 
@@ -315,6 +318,7 @@ impl ChangesReport<'_> {
             rows: rows.into_iter().map(row).collect(),
             hot: Vec::new(),
             omitted: 0,
+            extent: TableExtent::Top,
             note: String::new(),
         })
     }

@@ -7,45 +7,11 @@
 use std::fs::File;
 
 use super::error::ReportError;
-use super::export::{self, Order, mask};
-use super::identity::{Identities, IdentityKind};
+use super::export::{self, Order};
 use super::options::{ExportFormat, ExportOptions};
 use super::output;
 use super::source::WindowReader;
-use crate::archive::{ArchivedEvent, ArchivedObject, ArchivedRequest, ArchivedRow, FileLabels, ParquetFile};
-
-/// A row that can be shown with pseudonyms.
-pub(super) trait MaskedRow: ArchivedRow {
-    /// Replaces what names a customer.
-    fn mask(&mut self, identities: &Identities);
-}
-
-impl MaskedRow for ArchivedRequest {
-    fn mask(&mut self, identities: &Identities) {
-        mask(&mut self.key, IdentityKind::Key, identities);
-        mask(&mut self.ip, IdentityKind::Address, identities);
-        mask(&mut self.machine_code, IdentityKind::Machine, identities);
-        mask(&mut self.friendly_name, IdentityKind::Name, identities);
-        identities.other_members(&mut self.extra);
-    }
-}
-
-impl MaskedRow for ArchivedEvent {
-    fn mask(&mut self, identities: &Identities) {
-        mask(&mut self.key, IdentityKind::Key, identities);
-        mask(&mut self.machine_code, IdentityKind::Machine, identities);
-        self.metadata = self.metadata.as_deref().map(|metadata| identities.json_text(metadata));
-        identities.other_members(&mut self.extra);
-    }
-}
-
-impl MaskedRow for ArchivedObject {
-    fn mask(&mut self, identities: &Identities) {
-        self.performed_by_user_id = self.performed_by_user_id.as_deref().map(|user| identities.user(user));
-        self.data = self.data.as_deref().map(|data| identities.json_text(data));
-        identities.other_members(&mut self.extra);
-    }
-}
+use crate::archive::{FileLabels, MaskedRow, ParquetFile};
 
 /// Flags that the other formats have.
 pub(super) fn refuse_what_has_no_meaning(options: &ExportOptions) -> Result<(), ReportError> {
@@ -78,7 +44,7 @@ pub(super) async fn export<R: MaskedRow>(
     let rows = match write::<R>(source, order, &file).await {
         Ok(rows) => rows,
         Err(error) => {
-            // What is not whole cannot be read.
+            // A file that is not whole cannot be read.
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
@@ -115,31 +81,4 @@ async fn write<R: MaskedRow>(
     let rows = columns.rows();
     columns.finish().map_err(failed)?;
     Ok(rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use secrecy::SecretString;
-    use serde_json::json;
-
-    #[test]
-    fn members_that_are_unknown_today_name_nobody() {
-        let identities = Identities::masked(&SecretString::from("token"));
-        let extra = json!({
-            "mail": "alice@example.com", "born": "1990-01-31", "isAnomaly": true, "groups": 3,
-            "owner": {"alice@example.com": "Bob", "Id": 7}, "seen": ["Bob"],
-        });
-        let mut row = ArchivedRequest { extra: extra.as_object().cloned().unwrap(), ..Default::default() };
-        let before = row.clone();
-        row.mask(&Identities::Full);
-        assert_eq!(row, before);
-        row.mask(&identities);
-        let shown = row.extra().unwrap();
-        for secret in ["alice", "1990", "Bob"] {
-            assert!(!shown.contains(secret), "{secret} in {shown}");
-        }
-        assert_eq!((&row.extra["isAnomaly"], &row.extra["groups"]), (&json!(true), &json!(3)));
-        assert_eq!(row.extra["owner"]["Id"], 7);
-    }
 }

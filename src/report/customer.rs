@@ -14,7 +14,7 @@ use super::detector::{MinuteCount, NO_FREE_SEAT, Sighting};
 use super::document::{
     Block, ChartMark, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level,
     LookupState, MarkRole, Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock,
-    TableColumn,
+    TableColumn, TableExtent,
 };
 use super::error::ReportError;
 use super::identity::IdentityKind;
@@ -44,10 +44,10 @@ pub(super) async fn customer(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
-    let now = Utc::now();
-    let window = Window::passed(&options.bounds, options.length, now)?;
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
+    let now = session.now(LogKind::WebApi).await;
+    let window = Window::passed(&options.bounds, options.length, now)?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
     let source = session.source("Web API Log", Some(window), window.zone);
     let material = read(options, &session, &source, (window, now)).await;
@@ -146,7 +146,7 @@ async fn unseen(
             Ok(SeenKey { product_id: *product_id, key: key.clone(), ..SeenKey::default() })
         }
         [] => Err(ReportError::Usage(format!(
-            "KEY: none of the {seen} keys of this time is called like this{}",
+            "KEY: none of the {seen} keys in this time is called like this{}",
             lookup.without_key()
         ))),
         several => Err(ambiguous(session, several)),
@@ -167,7 +167,7 @@ struct CustomerReport<'a> {
     options: &'a CustomerOptions,
 }
 
-/// What the rows say of the customer now.
+/// How the customer stands now, by the rows.
 struct Standing {
     last_success: Option<Sighting>,
     /// Failures after the last success. A refused seat is none, as everywhere else.
@@ -238,12 +238,9 @@ impl CustomerReport<'_> {
         let window = self.window();
         let label = words::duration(window.seconds());
         let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
-        let mut document = Document::new(SCHEMA, "Customer report", period);
-        document.account.clone_from(&self.session.account);
-        document.identities = self.session.identities.name();
+        let mut document = self.session.document(SCHEMA, "Customer report", period, &self.options.document);
         document.scope.product_id = Some(self.material.seen.product_id);
         document.scope.key = Some(self.key());
-        document.command.clone_from(&self.options.document.command);
         let standing = self.standing();
         let (_, judged) = counts(self.rows());
         document.level = match standing.failed_since {
@@ -269,7 +266,7 @@ impl CustomerReport<'_> {
         let (name, product, zone) = (self.name(), self.product(), self.zone());
         let clock = |at: i64| words::minute(self.moment(at));
         match (&standing.last_success, standing.failed_since) {
-            _ if self.rows().is_empty() => format!("{name} sent no request of {product} in this time"),
+            _ if self.rows().is_empty() => format!("{name} sent no request for {product} in this time"),
             (None, LOCKED_OUT..) => {
                 format!(
                     "{name} did not get through to {product}: all {} requests failed",
@@ -324,12 +321,15 @@ impl CustomerReport<'_> {
         let seats = self.license().and_then(|license| license.max_machines);
         let refusals =
             FigureItem::new("refusals", "No free seat", Datum::count(standing.refused), Measure::Count);
-        items.push(refusals.note(match seats {
-            Some(seats) if seats > 0 => {
-                format!("requests with retries; {}", counted(seats.unsigned_abs(), "seat", "seats"))
-            }
-            Some(_) => "requests with retries; seats without a limit".to_owned(),
-            None => "requests with retries".to_owned(),
+        let limit = match seats {
+            Some(seats) if seats > 0 => counted(seats.unsigned_abs(), "seat", "seats"),
+            Some(_) => "no limit of seats".to_owned(),
+            None => String::new(),
+        };
+        items.push(refusals.note(match (standing.refused, limit.as_str()) {
+            (0, _) => limit,
+            (_, "") => "requests with retries".to_owned(),
+            (_, limit) => format!("requests with retries; {limit}"),
         }));
         Block::Figures(FigureBlock { id: "figures", items })
     }
@@ -348,7 +348,7 @@ impl CustomerReport<'_> {
                 .plain("Last success at ")
                 .strong(words::minute(self.moment(row.time)))
                 .plain(format!(
-                    " (row {}, state {}); the first failure after it at {}.",
+                    " (row {}, state {}); the first failure after it came at {}.",
                     row.id,
                     row.state,
                     words::minute(self.moment(first))
@@ -447,7 +447,7 @@ impl CustomerReport<'_> {
         };
         Block::Table(TableBlock {
             id: "states",
-            title: "What the requests were answered".to_owned(),
+            title: "Answers by state".to_owned(),
             columns: vec![
                 TableColumn::new("state", "state", Measure::Code),
                 TableColumn::new("meaning", "meaning", Measure::Text),
@@ -458,6 +458,7 @@ impl CustomerReport<'_> {
             rows: rows.into_iter().map(row).collect(),
             hot,
             omitted: 0,
+            extent: TableExtent::Top,
             note: String::new(),
         })
     }
@@ -482,15 +483,14 @@ impl CustomerReport<'_> {
             }
             machine.last = row.time;
         }
-        let mut rows: Vec<(Option<u32>, MachineSoFar)> = machines.into_iter().collect();
+        let nameless = machines.remove(&None);
+        let mut rows: Vec<(u32, MachineSoFar)> =
+            machines.into_iter().filter_map(|(number, machine)| Some((number?, machine))).collect();
         rows.sort_by_key(|(number, machine)| (std::cmp::Reverse(machine.failed + machine.refused), *number));
-        let row = |(number, machine): (Option<u32>, MachineSoFar)| {
-            let code = number.and_then(|number| self.material.trail.machine(number));
+        let row = |(number, machine): (u32, MachineSoFar)| {
+            let code = self.material.trail.machine(number).unwrap_or_default();
             vec![
-                code.map_or_else(
-                    || Datum::from("no machine"),
-                    |code| Datum::Words(self.session.identities.show(IdentityKind::Machine, code)),
-                ),
+                Datum::Words(self.session.identities.show(IdentityKind::Machine, code)),
                 Datum::count(machine.requests),
                 Datum::count(machine.failed),
                 Datum::count(machine.refused),
@@ -498,12 +498,26 @@ impl CustomerReport<'_> {
                 Datum::Time(self.moment(machine.last)),
             ]
         };
-        let note = match self.level_of_identities() {
-            IdentityLevel::Full => String::new(),
+        let level = match self.level_of_identities() {
+            IdentityLevel::Full => "",
             IdentityLevel::Masked | IdentityLevel::Customers => {
-                "Machines are pseudonyms; --identities=full shows them.".to_owned()
+                "Machines are pseudonyms; --identities=full shows them."
             }
         };
+        let nameless = nameless.map(|machine| {
+            let failed = match (machine.requests, machine.failed + machine.refused) {
+                (_, 0) => String::new(),
+                (1, _) => ", which failed".to_owned(),
+                (_, failed) => format!(", of which {} failed", thousands(i128::from(failed))),
+            };
+            let verb = if machine.requests == 1 { "names" } else { "name" };
+            let requests = counted(machine.requests, "request", "requests");
+            format!("{requests} {verb} no machine{failed}.")
+        });
+        let note: Vec<&str> = [nameless.as_deref().unwrap_or_default(), level]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
         Block::Table(TableBlock {
             id: "machines",
             title: format!("Machines ({})", rows.len()),
@@ -518,7 +532,8 @@ impl CustomerReport<'_> {
             rows: rows.into_iter().map(row).collect(),
             hot: Vec::new(),
             omitted: 0,
-            note,
+            extent: TableExtent::Top,
+            note: note.join(" "),
         })
     }
 
@@ -556,6 +571,7 @@ impl CustomerReport<'_> {
             rows: self.material.changes.iter().rev().map(row).collect(),
             hot: Vec::new(),
             omitted: 0,
+            extent: TableExtent::Top,
             note: "The Object Log keeps its rows for 30 days at least.".to_owned(),
         }))
     }

@@ -9,11 +9,14 @@
 //! Texts may come from a log. Emphasis is a structure of [`Phrase`]s and never markup within a
 //! text, so that no customer's name can become a tag.
 
+use std::fmt;
+
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::window::rfc3339;
+use super::window::{Window, rfc3339};
 use super::zone::Zone;
+use crate::text::thousands;
 
 /// The version of the schema that every document has.
 const SCHEMA_VERSION: u32 = 2;
@@ -29,7 +32,7 @@ pub(super) struct Document {
     pub(super) headline: String,
     /// The kind of report, as a reader calls it.
     pub(super) title: &'static str,
-    /// What is looked at, in sentences; stands behind the period.
+    /// The subject of the document, in sentences; stands behind the period.
     pub(super) lead: String,
     pub(super) account: String,
     /// The value of `--identities`.
@@ -77,7 +80,7 @@ pub(super) enum Level {
     Problem,
 }
 
-/// What the document was narrowed to.
+/// The filters that narrow the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Scope {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,9 +98,15 @@ pub(super) struct Moment {
     pub(super) zone: Zone,
 }
 
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&rfc3339(self.at, self.zone))
+    }
+}
+
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&rfc3339(self.at, self.zone))
+        serializer.collect_str(self)
     }
 }
 
@@ -121,6 +130,11 @@ impl Period {
         let (from, to) = (Moment { at: from, zone }, Moment { at: to, zone });
         Period { from, to, timezone: zone, label, complete, compared_with: None }
     }
+
+    /// The time without its name.
+    pub(super) const fn window(&self) -> Window {
+        Window { from: self.from.at, to: self.to.at, zone: self.timezone }
+    }
 }
 
 /// The period that changes are measured against.
@@ -134,7 +148,7 @@ pub(super) struct Comparison {
     pub(super) covered: bool,
 }
 
-/// What was read for the document.
+/// The rows that were read for the document.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Evidence {
     /// Rows of the log that are in the period and counted.
@@ -172,7 +186,9 @@ pub(super) enum LookupState {
 pub(super) enum Block {
     Figures(FigureBlock),
     Findings(FindingBlock),
+    Shares(ShareBlock),
     Chart(ChartBlock),
+    Grid(GridBlock),
     Table(TableBlock),
     Steps(StepBlock),
     Method(MethodBlock),
@@ -184,7 +200,9 @@ impl Block {
         match self {
             Block::Figures(block) => block.id,
             Block::Findings(block) => block.id,
+            Block::Shares(block) => block.id,
             Block::Chart(block) => block.id,
+            Block::Grid(block) => block.id,
             Block::Table(block) => block.id,
             Block::Steps(block) => block.id,
             Block::Method(block) => block.id,
@@ -207,8 +225,11 @@ pub(super) enum Measure {
     Change,
     /// Seconds.
     Duration,
-    /// A moment.
+    /// A moment, to the minute.
     Time,
+    /// A moment to the second, with its year: a line of a trail.
+    #[serde(rename = "time")]
+    Instant,
     /// A code or an id, which is not grouped.
     Code,
     /// Words.
@@ -257,6 +278,13 @@ impl Datum {
     /// A number of things.
     pub(super) fn count(number: u64) -> Datum {
         Datum::Whole(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<i128> for Datum {
+    /// A number that is larger than programs take is a text.
+    fn from(number: i128) -> Datum {
+        i64::try_from(number).map_or_else(|_| Datum::Words(thousands(number)), Datum::Whole)
     }
 }
 
@@ -395,7 +423,7 @@ impl Serialize for Prose {
     }
 }
 
-/// What is known, in sentences.
+/// A finding, in sentences.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct FindingBlock {
     pub(super) id: &'static str,
@@ -430,12 +458,64 @@ impl Serialize for FindingItem {
     }
 }
 
+/// The parts of a whole, as bars.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ShareBlock {
+    pub(super) id: &'static str,
+    pub(super) title: String,
+    /// A description, for a reader who cannot see it.
+    pub(super) alt: String,
+    pub(super) items: Vec<ShareItem>,
+}
+
+/// One part of a whole.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ShareItem {
+    pub(super) id: &'static str,
+    pub(super) label: &'static str,
+    pub(super) role: SeriesRole,
+    pub(super) value: u64,
+    /// `None` where there is nothing to divide by.
+    pub(super) share: Option<f64>,
+}
+
+/// A field of counts, by two things, as shades.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct GridBlock {
+    pub(super) id: &'static str,
+    pub(super) title: String,
+    /// A description, for a reader who cannot see it.
+    pub(super) alt: String,
+    /// The names of the counts, and of the bad part of each.
+    pub(super) unit: &'static str,
+    pub(super) bad_unit: &'static str,
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<GridRow>,
+    /// A sentence on how to read it; may be empty.
+    pub(super) note: String,
+}
+
+impl GridBlock {
+    /// The highest count.
+    pub(super) fn highest(&self) -> u64 {
+        self.rows.iter().flat_map(|row| row.values.iter().copied()).max().unwrap_or(0)
+    }
+}
+
+/// One row of a field, with a count for each column.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct GridRow {
+    pub(super) label: &'static str,
+    pub(super) values: Vec<u64>,
+    pub(super) bad: Vec<u64>,
+}
+
 /// Columns over time.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct ChartBlock {
     pub(super) id: &'static str,
     pub(super) title: String,
-    /// What is to be seen, for a reader who cannot see it.
+    /// A description of the chart, for a reader who cannot see it.
     pub(super) alt: String,
     /// The beginning of each column.
     pub(super) x: Vec<Moment>,
@@ -445,9 +525,43 @@ pub(super) struct ChartBlock {
     pub(super) stack: Vec<ChartSeries>,
     /// A level that should not be passed.
     pub(super) limit: Option<ChartLimit>,
+    /// A ratio of each column, drawn below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ratio: Option<ChartRatio>,
     pub(super) marks: Vec<ChartMark>,
     /// Spans of columns to be shaded, as fractional indexes.
     pub(super) shade: Vec<(f64, f64)>,
+    /// How several columns become one on a narrow screen.
+    #[serde(skip)]
+    pub(super) merge: ChartMerge,
+}
+
+impl ChartBlock {
+    /// True if the marks have numbers, which a table explains, and no words.
+    pub(super) fn has_numbered_marks(&self) -> bool {
+        let is_number = |mark: &ChartMark| mark.label.bytes().all(|byte| byte.is_ascii_digit());
+        !self.marks.is_empty() && self.marks.iter().all(is_number)
+    }
+}
+
+/// How several columns become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChartMerge {
+    /// They are counts, which are added.
+    Sum,
+    /// They are levels, of which the highest is shown.
+    Highest,
+}
+
+/// A ratio of each column of a chart.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ChartRatio {
+    pub(super) id: &'static str,
+    pub(super) label: &'static str,
+    /// `None` where there is nothing to divide by.
+    pub(super) values: Vec<Option<f64>>,
+    /// A level that should not be passed.
+    pub(super) limit: Option<ChartLimit>,
 }
 
 /// One part of every column.
@@ -510,8 +624,51 @@ pub(super) struct TableBlock {
     pub(super) hot: Vec<usize>,
     /// Rows that the document does not have.
     pub(super) omitted: u64,
+    pub(super) extent: TableExtent,
     /// A sentence on how to read it; may be empty.
     pub(super) note: String,
+}
+
+impl TableBlock {
+    /// A table that is shown up to `--top`, without a note.
+    pub(super) fn new(
+        id: &'static str,
+        title: impl Into<String>,
+        columns: Vec<TableColumn>,
+        rows: Vec<Vec<Datum>>,
+    ) -> TableBlock {
+        let (hot, note, extent) = (Vec::new(), String::new(), TableExtent::Top);
+        TableBlock { id, title: title.into(), columns, rows, hot, omitted: 0, extent, note }
+    }
+
+    /// The same, shown as far as another extent says.
+    pub(super) fn extent(self, extent: TableExtent) -> TableBlock {
+        TableBlock { extent, ..self }
+    }
+
+    /// The same with a sentence on how to read it.
+    pub(super) fn note(self, note: impl Into<String>) -> TableBlock {
+        TableBlock { note: note.into(), ..self }
+    }
+
+    /// The most rows that a person is shown, of which `--top` says the usual number.
+    pub(super) const fn most_rows(&self, top: usize, is_page: bool) -> usize {
+        match (self.extent, is_page) {
+            (TableExtent::Top, _) | (TableExtent::WholeOnPages, false) => top,
+            (TableExtent::Whole, _) | (TableExtent::WholeOnPages, true) => usize::MAX,
+        }
+    }
+}
+
+/// How much of a table people are shown; programs get all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TableExtent {
+    /// As many rows as `--top` says.
+    Top,
+    /// All rows, because each kind of thing has one: a day, a state.
+    Whole,
+    /// All rows in HTML, which is kept, and `--top` of them in text and Markdown.
+    WholeOnPages,
 }
 
 /// One column.
@@ -526,15 +683,30 @@ pub(super) struct TableColumn {
     /// A page shows it in small letters under the column before.
     #[serde(skip)]
     pub(super) is_under: bool,
+    /// Text and Markdown leave it out.
+    #[serde(skip)]
+    pub(super) is_page_only: bool,
     /// A page draws a bar beside the number.
     #[serde(skip)]
     pub(super) has_bar: bool,
+    /// A terminal that is too narrow shows it as a whole, on lines of its own below the row.
+    #[serde(skip)]
+    pub(super) is_below: bool,
 }
 
 impl TableColumn {
     /// A column that narrow screens keep.
     pub(super) const fn new(id: &'static str, label: &'static str, kind: Measure) -> TableColumn {
-        TableColumn { id, label, kind, rank: 0, is_under: false, has_bar: false }
+        TableColumn {
+            id,
+            label,
+            kind,
+            rank: 0,
+            is_under: false,
+            is_page_only: false,
+            has_bar: false,
+            is_below: false,
+        }
     }
 
     /// The same with a rank above 0.
@@ -542,9 +714,19 @@ impl TableColumn {
         TableColumn { rank, ..self }
     }
 
-    /// The same in small letters under the column before.
+    /// The same in small letters under the column before, on pages only.
     pub(super) const fn under(self) -> TableColumn {
+        TableColumn { is_under: true, is_page_only: true, ..self }
+    }
+
+    /// The same in small letters under the column before; a column of its own where there are none.
+    pub(super) const fn small(self) -> TableColumn {
         TableColumn { is_under: true, ..self }
+    }
+
+    /// The same below the row where the screen is too narrow.
+    pub(super) const fn below(self) -> TableColumn {
+        TableColumn { is_below: true, ..self }
     }
 
     /// The same with a bar.
@@ -583,7 +765,7 @@ impl Serialize for TableBlock {
     }
 }
 
-/// What a reader can do next.
+/// The next steps that a reader can take.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct StepBlock {
     pub(super) id: &'static str,
@@ -598,7 +780,7 @@ pub(super) struct StepItem {
     pub(super) command: String,
 }
 
-/// What was counted, how things are defined, and what is not seen.
+/// The rows that were counted, the definitions, and the limits of both.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MethodBlock {
     pub(super) id: &'static str,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::advice;
 use crate::cryptolens::{ApiError, ClientError, Endpoint};
+use crate::ledger::OpenError;
 
 /// Why a report, audit or export was not made. No variant holds personal data or text from the API.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,23 @@ pub enum ReportError {
         /// The headline of the report, which names nobody.
         headline: String,
     },
+    /// A reconciliation was written, and some of its differences have no explanation.
+    #[error("{counts} {} without an explanation", if *.counts == 1 { "count differs" } else { "counts differ" })]
+    Unexplained {
+        /// How many counts differ so.
+        counts: u64,
+    },
+    /// The ledger can't be read.
+    #[error("{0}")]
+    Ledger(#[from] OpenError),
+    /// The ledger does not count what is to be compared.
+    #[error("the ledger in {} counts no Web API Log of an account {account}", .directory.display())]
+    NotInLedger {
+        /// Where it is.
+        directory: PathBuf,
+        /// The name of the account.
+        account: String,
+    },
     /// A chart or table could not be drawn.
     #[error("could not draw: {0}")]
     Draw(String),
@@ -84,11 +102,12 @@ pub enum PageFault {
 
 impl ReportError {
     /// 2 for bad usage or configuration, 3 for a report that was written and a condition of
-    /// `--fail-on` that holds, 1 for what failed at run time.
+    /// `--fail-on` that holds or a difference without an explanation, 1 for what failed at run
+    /// time.
     pub const fn exit_code(&self) -> u8 {
         match self {
             ReportError::Usage(_) | ReportError::Client(_) => 2,
-            ReportError::FailOn { .. } => 3,
+            ReportError::FailOn { .. } | ReportError::Unexplained { .. } => 3,
             _ => 1,
         }
     }

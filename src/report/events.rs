@@ -1,4 +1,5 @@
-//! The report on the Events Log: which events of which features, how many, and the values by currency.
+//! The report on the Events Log: which events of which features, how many, and the values by
+//! currency.
 //!
 //! Values are summed in the unit that apps registered them in: the vendor's pages contradict each
 //! other on whether it is the minor one. Memory grows with distinct names, keys, machines and days,
@@ -8,24 +9,25 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDate;
-use maud::html as markup;
 use serde::Serialize;
 
-use super::chart::{Axis, Bar, GOOD, bars};
 use super::count::{of_length, ratio};
+use super::document::{
+    Block, Datum, Document, FigureBlock, Measure, SeriesRole, TableBlock, TableColumn, TableExtent,
+};
 use super::error::ReportError;
-use super::page::{figure, page, table as html_table};
+use super::log_report::{LogReport, count, level, name_or};
 use super::read::Read;
 use super::record::EventRecord;
+use super::request_chart::{DailySeries, daily};
 use super::source::ReadingSummary;
 use super::spreadsheet::{Cell, number, write};
-use super::text::{Column, Screen, bar, counted, thousands};
+use super::text::counted;
 use super::window::{ShownWindow, Window, local};
 use crate::text::currency_code;
 
 const SCHEMA: &str = "cryptolens-exporter/report/events";
 const SCHEMA_VERSION: u32 = 1;
-const BAR: u16 = 24;
 
 /// Everything that is counted.
 #[derive(Debug)]
@@ -213,107 +215,13 @@ impl EventsReport {
             days: tally.days.into_iter().map(day).collect(),
         }
     }
+}
 
-    /// The report for the terminal.
-    pub(super) fn text(&self, heading: &str, screen: Screen) -> String {
-        let mut text = format!("{}\n{heading}\n", screen.strong("Events Log"));
-        for note in self.read.notes() {
-            text.push_str(&format!("{}\n", screen.weak(&note)));
-        }
-        if self.entries == 0 {
-            return text + "\nThe log holds no event in this time.\n";
-        }
-        text.push_str(&format!("\n{}\n", self.summary()));
-        text.push_str(&format!("\n{}\n{}", screen.strong("By day"), self.day_lines(screen)));
-        text.push_str(&format!(
-            "\n{}\n{}",
-            screen.strong("By event and feature"),
-            screen.table(&EVENTS, self.event_rows())
-        ));
-        if !self.values.is_empty() {
-            let title = "Values by event and currency, in the unit that was registered";
-            let days = screen.table(&DAY_VALUES, self.day_value_rows());
-            text.push_str(&format!(
-                "\n{}\n{}",
-                screen.strong(title),
-                screen.table(&VALUES, self.value_rows())
-            ));
-            text.push_str(&format!("\n{}\n{days}", screen.strong("Values by day")));
-        }
-        text.push_str(&format!(
-            "\n{}\n{}",
-            screen.strong("By product"),
-            screen.table(&PRODUCTS, self.product_rows())
-        ));
-        text
-    }
-
-    fn summary(&self) -> String {
-        format!(
-            "{} of {} and {}.",
-            counted(self.entries, "event", "events"),
-            counted(self.distinct_keys, "key", "keys"),
-            counted(self.distinct_machines, "machine", "machines")
-        )
-    }
-
-    fn day_lines(&self, screen: Screen) -> String {
-        let most = self.days.iter().map(|day| day.entries).max().unwrap_or(0);
-        self.days
-            .iter()
-            .map(|day| {
-                let drawn = bar(ratio(day.entries, most).unwrap_or(0.0), BAR);
-                let line = format!(
-                    " {} {}  {:>12}  {}",
-                    day.date,
-                    day.date.format("%a"),
-                    thousands(day.entries),
-                    screen.good(&drawn)
-                );
-                format!("{}\n", line.trim_end())
-            })
-            .collect()
-    }
-
-    fn event_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.events
-            .iter()
-            .map(|row| vec![named(row.event.as_ref()), named(row.feature.as_ref()), thousands(row.entries)])
-    }
-
-    fn value_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.values.iter().map(|row| {
-            let values = &row.values;
-            vec![
-                named(row.event.as_ref()),
-                currency_name(values).to_owned(),
-                thousands(values.entries),
-                thousands(values.sum),
-                thousands(values.least),
-                thousands(values.most),
-            ]
-        })
-    }
-
-    /// A row for each day that has values.
-    fn day_value_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.days.iter().filter(|day| !day.values.is_empty()).map(|day| {
-            let entries = day.values.iter().map(|values| values.entries).sum::<u64>();
-            let sums: Vec<String> = day
-                .values
-                .iter()
-                .map(|values| format!("{} {}", currency_name(values), thousands(values.sum)))
-                .collect();
-            vec![day.date.to_string(), thousands(entries), sums.join(", ")]
-        })
-    }
-
-    fn product_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.products.iter().map(|row| vec![row.product_id.to_string(), thousands(row.entries)])
-    }
+impl LogReport for EventsReport {
+    const TITLE: &'static str = "Events Log";
 
     /// One table; the first column says of what each row is.
-    pub(super) fn csv(&self) -> Result<String, ReportError> {
+    fn csv(&self) -> Result<String, ReportError> {
         let header = ["table", "item", "detail", "entries", "currency", "sum", "least", "most"];
         let plain = |table: &str, item: Cell, detail: Cell, entries: u64| -> Vec<Cell> {
             let mut row = vec![table.into(), item, detail, number(entries)];
@@ -355,58 +263,140 @@ impl EventsReport {
         write(&header, rows)
     }
 
-    /// The report as a page.
-    pub(super) fn html(&self, heading: &str) -> Result<String, ReportError> {
-        let chart = (self.entries > 0).then(|| self.chart()).transpose()?;
-        let body = markup! {
-            h1 { "Events Log" }
-            p.weak { (heading) }
-            @for note in self.read.notes() { p.weak { (note) } }
-            @if let Some(chart) = chart {
-                p { (self.summary()) }
-                (figure(&chart, "bar chart: events of each day", false))
-                h2 { "By event and feature" }
-                (html_table(&EVENTS, self.event_rows()))
-                @if !self.values.is_empty() {
-                    h2 { "Values by event and currency" }
-                    p.weak { "In the unit that was registered." }
-                    (html_table(&VALUES, self.value_rows()))
-                    h2 { "Values by day" }
-                    (html_table(&DAY_VALUES, self.day_value_rows()))
-                }
-                h2 { "By product" }
-                (html_table(&PRODUCTS, self.product_rows()))
-            } @else {
-                p.note { "The log holds no event in this time." }
+    fn fill(&self, document: &mut Document) {
+        document.level = level(self.read.is_covered());
+        document.headline = self.headline();
+        document.lead = self.read.notes();
+        document.blocks.push(self.figures());
+        if self.entries > 0 {
+            let (window, begins) = (document.period.window(), self.read.begins());
+            let days = self.days.iter().map(|day| (day.date, day.entries)).collect();
+            let events = DailySeries { id: "events", label: "events", role: SeriesRole::Accent, days };
+            document.blocks.push(Block::Chart(daily(("over_time", "Events"), window, begins, vec![events])));
+            document.blocks.extend([self.kinds(), self.products(), self.days()].map(Block::Table));
+            if !self.values.is_empty() {
+                document.blocks.extend([self.values(), self.values_by_day()].map(Block::Table));
             }
-        };
-        Ok(page("Events Log report", &body))
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
-    fn chart(&self) -> Result<String, ReportError> {
-        let bar = |day: &EventsDay| Bar {
-            label: day.date.format("%b %d").to_string(),
-            parts: vec![(day.entries as f64, GOOD.0)],
-            value: String::new(),
-        };
-        bars("Events by day", &self.days.iter().map(bar).collect::<Vec<_>>(), Axis::Number, &[])
+        }
+        document.blocks.push(self.method());
     }
 }
 
-const EVENTS: [Column; 3] = [Column::Text("event"), Column::Text("feature"), Column::Number("entries")];
-const PRODUCTS: [Column; 2] = [Column::Text("product"), Column::Number("entries")];
-const VALUES: [Column; 6] = [
-    Column::Text("event"),
-    Column::Text("currency"),
-    Column::Number("entries"),
-    Column::Number("sum"),
-    Column::Number("least"),
-    Column::Number("most"),
-];
+impl EventsReport {
+    fn headline(&self) -> String {
+        if self.entries == 0 {
+            return "The log holds no event in this time".to_owned();
+        }
+        format!(
+            "{} of {} and {}",
+            counted(self.entries, "event", "events"),
+            counted(self.distinct_keys, "key", "keys"),
+            counted(self.distinct_machines, "machine", "machines")
+        )
+    }
 
-const DAY_VALUES: [Column; 3] =
-    [Column::Text("day"), Column::Number("entries with a value"), Column::Text("sums")];
+    fn figures(&self) -> Block {
+        let with_value = self.values.iter().map(|row| row.values.entries).sum();
+        let items = vec![
+            count("events", "Events", self.entries),
+            count("keys", "Keys", self.distinct_keys),
+            count("machines", "Machines", self.distinct_machines),
+            count("with_value", "Events with a value", with_value),
+        ];
+        Block::Figures(FigureBlock { id: "figures", items })
+    }
+
+    fn kinds(&self) -> TableBlock {
+        let row = |row: &OfEvent| {
+            vec![
+                name_or(row.event.as_ref(), UNNAMED),
+                name_or(row.feature.as_ref(), UNNAMED),
+                Datum::count(row.entries),
+                row.share.into(),
+            ]
+        };
+        let columns = vec![
+            TableColumn::new("event", "event", Measure::Text),
+            TableColumn::new("feature", "feature", Measure::Text),
+            TableColumn::new("entries", "events", Measure::Count),
+            TableColumn::new("share", "share", Measure::Ratio).rank(1),
+        ];
+        let rows = self.events.iter().map(row).collect();
+        TableBlock::new("kinds", "By event and feature", columns, rows).extent(TableExtent::Whole)
+    }
+
+    fn products(&self) -> TableBlock {
+        let row = |row: &ProductEvents| vec![Datum::Whole(row.product_id), Datum::count(row.entries)];
+        let columns = vec![
+            TableColumn::new("product_id", "product", Measure::Code),
+            TableColumn::new("entries", "events", Measure::Count),
+        ];
+        let rows = self.products.iter().map(row).collect();
+        TableBlock::new("products", "By product", columns, rows).extent(TableExtent::Whole)
+    }
+
+    fn days(&self) -> TableBlock {
+        let row = |day: &EventsDay| vec![name_or(Some(&day.date), ""), Datum::count(day.entries)];
+        let columns = vec![
+            TableColumn::new("day", "day", Measure::Code),
+            TableColumn::new("entries", "events", Measure::Count),
+        ];
+        TableBlock::new("days", "By day", columns, self.days.iter().map(row).collect())
+            .extent(TableExtent::Whole)
+    }
+
+    fn values(&self) -> TableBlock {
+        let row = |row: &OfCurrency| value_row(name_or(row.event.as_ref(), UNNAMED), &row.values);
+        value_table(("values", "Values by event and currency", "event"), self.values.iter().map(row))
+            .note("In the unit that was registered.")
+    }
+
+    fn values_by_day(&self) -> TableBlock {
+        let of_day = |day: &EventsDay| {
+            let rows = day.values.iter().map(|values| value_row(name_or(Some(&day.date), ""), values));
+            rows.collect::<Vec<_>>()
+        };
+        value_table(("day_values", "Values by day and currency", "day"), self.days.iter().flat_map(of_day))
+    }
+
+    fn method(&self) -> Block {
+        let own =
+            "by the times that the applications give, which may be long before the events were registered.";
+        let values = "0 counts as no value. Sums are in the unit that was registered, which may or may not be the minor one.";
+        let keeps = "rows older than the log keeps: 30 days at least.";
+        let definitions = [("Days", own), ("Values", values), ("Not known", keeps)];
+        self.read.method("Events Log", definitions.map(|(name, text)| (name, text.to_owned())))
+    }
+}
+
+/// Stands for an event or a feature without a name.
+const UNNAMED: &str = "unnamed";
+
+fn value_row(first: Datum, values: &ShownValues) -> Vec<Datum> {
+    vec![
+        first,
+        name_or(values.currency.as_ref(), "none"),
+        Datum::count(values.entries),
+        values.sum.into(),
+        Datum::Whole(values.least),
+        Datum::Whole(values.most),
+    ]
+}
+
+fn value_table(
+    (id, title, first): (&'static str, &str, &'static str),
+    rows: impl Iterator<Item = Vec<Datum>>,
+) -> TableBlock {
+    let columns = vec![
+        TableColumn::new(first, first, Measure::Text),
+        TableColumn::new("currency", "currency", Measure::Text),
+        TableColumn::new("entries", "events", Measure::Count),
+        TableColumn::new("sum", "sum", Measure::Count),
+        TableColumn::new("least", "least", Measure::Count).rank(1),
+        TableColumn::new("most", "most", Measure::Count).rank(2),
+    ];
+    TableBlock::new(id, title, columns, rows.collect()).extent(TableExtent::Whole)
+}
 
 /// The currency as the label of `/metrics` names it: `other` for what is no code of three letters,
 /// and none where the row gives none.
@@ -415,14 +405,6 @@ fn code_of(text: &str) -> Option<String> {
         return None;
     }
     Some(currency_code(text).map_or_else(|| "other".to_owned(), Cow::into_owned))
-}
-
-fn currency_name(values: &ShownValues) -> &str {
-    values.currency.as_deref().unwrap_or("none")
-}
-
-fn named(name: Option<&String>) -> String {
-    name.cloned().unwrap_or_else(|| "unnamed".to_owned())
 }
 
 #[cfg(test)]

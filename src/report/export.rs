@@ -45,10 +45,8 @@ pub(super) trait Exported: Row + Serialize {
 }
 
 /// Replaces a text that names somebody.
-pub(super) fn mask(text: &mut Option<String>, kind: IdentityKind, identities: &Identities) {
-    if let Some(text) = text {
-        *text = identities.show(kind, text);
-    }
+fn mask(text: &mut Option<String>, kind: IdentityKind, identities: &Identities) {
+    identities.replace(kind, text);
 }
 
 impl Exported for RequestRecord {
@@ -194,7 +192,7 @@ pub(super) async fn export<R: Exported>(
     let file = BufWriter::with_capacity(1 << 16, unfinished.file.try_clone().map_err(failed)?);
     let mut sheet = Sheet::new(file, format, unfinished.is_empty);
     let copied = copy::<R, _>(source, order, &unfinished.resumed, &mut sheet).await;
-    // What came before an error is whole entries, and worth keeping for `--resume`.
+    // The entries before an error are whole, and worth keeping for `--resume`.
     let flushed = sheet.flush().map_err(failed);
     copied.and(flushed).map_err(|error| unfinished.cut_off(error))?;
     unfinished.complete(path, output.is_private()).map_err(failed)?;
@@ -218,7 +216,7 @@ async fn copy<R: Exported, W: Write>(
             return false;
         }
         let Some(window) = window else { return true };
-        // What is gone on with has its beginning: one counted back from now has moved since, and
+        // A resumed export keeps its beginning: one counted back from now has moved since, and
         // would leave a gap. Rows that are read again belong to it if they are not older than its
         // oldest.
         let begin = match resumed.highest {
@@ -609,12 +607,12 @@ mod tests {
                     0
                 };
                 assert_eq!(kept, u64::try_from(expected).unwrap(), "{format:?} cut at {length}");
-                // What is in place is whole, or it is not gone on with at all.
+                // The file in place is whole, or it is not resumed at all.
                 let complete = end(&whole.as_bytes()[..length], format, false);
                 let sound = [0, header, first, whole.len()].contains(&length);
                 assert_eq!(complete.is_some(), sound, "{format:?} cut at {length}");
             }
-            // What a power cut leaves behind the last block that was written.
+            // Zeros behind the last block that was written, as a power cut leaves them.
             let mut torn = whole.clone().into_bytes();
             torn.extend([0; 4096]);
             assert_eq!(end(&torn, format, true), Some(u64::try_from(whole.len()).unwrap()));
@@ -672,7 +670,7 @@ mod tests {
                     let _ = std::fs::remove_file(beside(&target, ".copying"));
                 }
             }
-            // What grew after the copy is kept.
+            // Entries that were added after the copy are kept.
             std::fs::write(beside(&target, ".partial"), &more[..more.len() - 1]).unwrap();
             let unfinished = Unfinished::open::<ObjectRecord>(&target, format, true, false).unwrap();
             assert_eq!(unfinished.resumed.highest, Some(48), "{format:?}");

@@ -1,4 +1,4 @@
-//! What explains the rows of a log: names of products, license keys and the companies behind them.
+//! Looks up what explains the rows of a log: names of products, license keys and their companies.
 //!
 //! Promises: a token that may not ask gets a report all the same, which says what it lacks; at most
 //! [`MOST_KEYS`] calls of GetKey are made, or as many of GetKeys as a product has pages, whichever
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::document::LookupState;
 use super::error::ReportError;
+use super::identity::{Identities, IdentityKind};
 use super::options::IdentityLevel;
 use super::record::ObjectRecord;
 use super::session::ReportSession;
@@ -17,13 +18,20 @@ use crate::cryptolens::{ApiError, Endpoint, LicenseKey, LogKind, RowFilter};
 /// The most calls of GetKey of one report.
 const MOST_KEYS: usize = 100;
 
-/// What was found out so far.
+/// A key as the identities show it; a row may name none.
+pub(super) fn shown_key(key: &str, identities: &Identities) -> String {
+    if key.is_empty() { "no key".to_owned() } else { identities.show(IdentityKind::Key, key) }
+}
+
+/// The answers so far.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     products: BTreeMap<i64, String>,
     licenses: BTreeMap<(i64, String), LicenseKey>,
     companies: BTreeMap<i64, String>,
     states: BTreeMap<&'static str, LookupState>,
+    /// How often [`Lookup::licenses`] has called GetKeys and GetKey so far.
+    calls: usize,
     /// The methods that gave the licenses; empty if none was asked or none knew any.
     pub(super) by: &'static str,
 }
@@ -59,7 +67,10 @@ impl Lookup {
                 move |client| async move { client.license_keys(product, page).await },
             )
         };
-        let most = keys.len().min(MOST_KEYS);
+        let most = keys.len().min(MOST_KEYS.saturating_sub(self.calls));
+        if most == 0 {
+            return Ok(());
+        }
         if let Some(first) = self.note(Endpoint::GetKeys, ask(1).await?) {
             let pages = first.pages.unwrap_or(1);
             self.keep(product, first.keys);
@@ -67,18 +78,20 @@ impl Lookup {
                 for page in 2..=pages {
                     let Some(next) = self.note(Endpoint::GetKeys, ask(page).await?) else { break };
                     self.keep(product, next.keys);
+                    self.calls += 1;
                 }
-                self.by = "GetKeys";
+                self.by = if self.by.ends_with("GetKey") { "GetKeys and GetKey" } else { "GetKeys" };
                 return Ok(());
             }
             if keys.iter().any(|key| self.license(product, key).is_some()) {
-                self.by = "GetKeys";
+                self.by = if self.by.ends_with("GetKey") { "GetKeys and GetKey" } else { "GetKeys" };
             }
         }
         for key in keys.iter().take(most) {
             if self.license(product, key).is_some() {
                 continue;
             }
+            self.calls += 1;
             let asked = source.asked(Endpoint::GetKey, |client| {
                 let key = (*key).to_owned();
                 async move { client.license_key(product, &key).await }
@@ -92,6 +105,35 @@ impl Lookup {
             }
         }
         Ok(())
+    }
+
+    /// Asks for all license keys of a product: by GetKeys, if it has no more than [`MOST_KEYS`] pages of
+    /// them. True if they are known then.
+    pub(super) async fn all_licenses(
+        &mut self,
+        source: &WindowReader,
+        product: i64,
+    ) -> Result<bool, ReportError> {
+        let (mut page, mut pages) = (1, 1);
+        while page <= pages {
+            let asked = source.asked(Endpoint::GetKeys, move |client| async move {
+                client.license_keys(product, page).await
+            });
+            let Some(answer) = self.note(Endpoint::GetKeys, asked.await?) else { return Ok(false) };
+            self.keep(product, answer.keys);
+            self.by = "GetKeys";
+            pages = answer.pages.unwrap_or(1);
+            if usize::try_from(pages).is_ok_and(|pages| pages > MOST_KEYS) {
+                return Ok(false);
+            }
+            page += 1;
+        }
+        Ok(true)
+    }
+
+    /// The licenses of a product that are known.
+    pub(super) fn licenses_of(&self, product: i64) -> impl Iterator<Item = &LicenseKey> {
+        self.licenses.iter().filter(move |((of, _), _)| *of == product).map(|(_, license)| license)
     }
 
     /// Looks for a key that the rows do not have: in one product, or in all that `products` found.
@@ -224,6 +266,13 @@ impl Lookup {
             Some(company) if level != IdentityLevel::Masked => Some(company.clone()),
             _ => Some(format!("customer {id}")),
         }
+    }
+
+    /// The customer of a key as far as the identities name one, else the key as they show it.
+    pub(super) fn customer_or_key(&self, (product, key): (i64, &str), identities: &Identities) -> String {
+        let customer =
+            self.license(product, key).and_then(|license| self.customer(license, identities.level()));
+        customer.unwrap_or_else(|| shown_key(key, identities))
     }
 
     pub(super) fn state(&self, endpoint: Endpoint) -> LookupState {

@@ -8,16 +8,18 @@
 //!   `--identities=full` is given.
 //! - Nothing but the answer goes to standard output.
 //!
-//! They know nothing of the ledger, and count for themselves: an answer needs no exporter that ran
-//! before.
+//! They count for themselves: an answer needs no exporter that ran before. Only `reconcile` looks into
+//! the ledger, to compare what it finds there.
 //!
-//! `options` is what shall be shown, `session` one run, `window` which time is meant, `source` the
-//! reading, `record` the rows, `identity` the pseudonyms; each report has a folder or file of its
-//! own; `text`, `spreadsheet`, `chart`, `page` and `output` are what they share to show themselves.
+//! `options` is what shall be shown, `session` one run, `window` and `calendar` which time is meant,
+//! `compared` what it is compared with, `source` the reading, `record` the rows, `identity` the
+//! pseudonyms; each report has a folder or file of its own and builds a `document`, which `render` writes
+//! in each format. `log_report` is what the reports share whose JSON and CSV are older than documents.
 
+pub mod calendar;
 mod changes;
-mod chart;
 mod columnar;
+mod compared;
 mod count;
 mod customer;
 mod detector;
@@ -25,15 +27,15 @@ mod document;
 mod error;
 mod events;
 mod export;
-mod identity;
 mod incident;
+mod log_report;
 mod lookup;
 mod objects;
 pub mod options;
 mod output;
-mod page;
 mod progress;
 mod read;
+mod reconcile;
 mod record;
 mod render;
 mod request_chart;
@@ -41,6 +43,7 @@ mod seats;
 mod session;
 mod source;
 mod spreadsheet;
+mod summary;
 mod text;
 mod trail;
 mod web_api;
@@ -51,18 +54,20 @@ use std::io::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{PageFault, ReportError};
 pub(crate) use progress::Progress;
-pub(crate) use source::WindowReader;
+pub(crate) use reconcile::{DayDifference, LedgerSide, settled_day};
+pub(crate) use source::{RequestCounter, WindowReader};
 pub use window::is_moment;
 
 use document::Document;
 use options::{
-    AuditOptions, ChangesOptions, CustomerOptions, DocumentOptions, ExportFormat, ExportOptions,
-    IdentityLevel, IncidentOptions, LicenseFilter, ReportAccess, ReportFormat, ReportOptions, ReportedLog,
+    AuditOptions, ChangesOptions, Chart, CustomerOptions, DocumentOptions, ExportFormat, ExportOptions,
+    IdentityLevel, IncidentOptions, LicenseFilter, ProductSeatsOptions, ReconcileOptions, ReportAccess,
+    ReportFormat, ReportOptions, ReportedLog, SummaryOptions,
 };
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
@@ -72,7 +77,8 @@ use source::ReadingSummary;
 use window::Window;
 
 use crate::archive::{ArchivedEvent, ArchivedObject, ArchivedRequest};
-use crate::cryptolens::{Outcome, Row, RowFilter};
+use crate::cryptolens::{LogKind, Outcome, Row, RowFilter};
+use crate::identity;
 
 /// One answer that is asked for.
 #[derive(Debug, Clone)]
@@ -83,12 +89,18 @@ pub enum ReportTask {
     Changes(ChangesOptions),
     /// `report customer`
     Customer(CustomerOptions),
+    /// `report summary`
+    Summary(SummaryOptions),
     /// `report`
     Report(ReportOptions),
-    /// `audit seats`
+    /// `audit seats` of one key
     AuditSeats(AuditOptions),
+    /// `audit seats` of a product
+    ProductSeats(ProductSeatsOptions),
     /// `export`
     Export(ExportOptions),
+    /// `reconcile`
+    Reconcile(ReconcileOptions),
 }
 
 /// Does the task, or as much of it as can be kept when `shutdown` is ready first.
@@ -105,10 +117,13 @@ pub async fn run(
         match &task {
             ReportTask::Incident(options) => incident::incident(options, access, stop.clone()).await,
             ReportTask::Customer(options) => customer::customer(options, access, stop.clone()).await,
+            ReportTask::Summary(options) => summary::summary(options, access, stop.clone()).await,
+            ReportTask::ProductSeats(options) => seats::product_seats(options, access, stop.clone()).await,
             ReportTask::Changes(options) => changes::report_changes(options, access, stop.clone()).await,
             ReportTask::Report(options) => report(options, access, stop.clone()).await,
             ReportTask::AuditSeats(options) => audit_seats(options, access, stop.clone()).await,
             ReportTask::Export(options) => export_log(options, access, stop.clone()).await,
+            ReportTask::Reconcile(options) => reconcile::reconcile(options, access, stop.clone()).await,
         }
     });
     tokio::select! {
@@ -124,13 +139,13 @@ async fn report(
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
     refuse_what_has_no_meaning(options)?;
-    let window = Window::new(&options.bounds, options.length, Utc::now())?;
-    let session = ReportSession::new(access, &options.presentation, stop.clone())?;
-    let output = Output::new(options.presentation.file(), session.identities.is_full())?;
+    let presentation = &options.document.presentation;
+    let session = ReportSession::new(access, presentation, stop.clone())?;
+    let output = Output::new(presentation.file(), session.identities.is_full())?;
     let shown = match options.log {
-        ReportedLog::WebApi => report_web_api(options, window, &session).await?,
-        ReportedLog::Events => report_events(options, window, &session).await?,
-        ReportedLog::Objects => report_objects(options, window, &session).await?,
+        ReportedLog::WebApi => report_web_api(options, &session).await?,
+        ReportedLog::Events => report_events(options, &session).await?,
+        ReportedLog::Objects => report_objects(options, &session).await?,
     };
     stop.run_until_cancelled(output.write(shown.as_bytes())).await.ok_or(ReportError::Interrupted)?
 }
@@ -138,12 +153,12 @@ async fn report(
 /// Flags that another report has.
 fn refuse_what_has_no_meaning(options: &ReportOptions) -> Result<(), ReportError> {
     let web_api = options.log == ReportedLog::WebApi;
+    let document = &options.document;
     let refused = [
         ("--states", !options.states.is_empty() && !web_api),
         ("--outcome", options.outcome.is_some() && !web_api),
-        ("--format=svg", options.format == ReportFormat::Svg && !web_api),
-        ("--format=markdown", options.format == ReportFormat::Markdown),
-        ("--identities=customers", options.presentation.identities == IdentityLevel::Customers),
+        ("--format=svg", document.format == ReportFormat::Svg && !web_api),
+        ("--identities=customers", document.presentation.identities == IdentityLevel::Customers),
         ("--product", options.license.product.is_some() && options.log == ReportedLog::Objects),
     ];
     match refused.into_iter().find(|(_, refused)| *refused) {
@@ -154,11 +169,9 @@ fn refuse_what_has_no_meaning(options: &ReportOptions) -> Result<(), ReportError
     }
 }
 
-async fn report_web_api(
-    options: &ReportOptions,
-    window: Window,
-    session: &ReportSession,
-) -> Result<String, ReportError> {
+async fn report_web_api(options: &ReportOptions, session: &ReportSession) -> Result<String, ReportError> {
+    let time = session.time(LogKind::WebApi, &options.bounds, options.length).await?;
+    let window = time.window;
     let outcome = options.outcome;
     let filter = RowFilter { states: options.states.clone(), ..license_filter(&options.license) };
     let mut tally = web_api::WebApiTally::new(window, options.compare, outcome);
@@ -187,66 +200,38 @@ async fn report_web_api(
         reading,
         described: &session.states,
         products: &session.products,
-        top: options.top,
+        top: options.document.top,
     };
     let report = web_api::WebApiReport::new(&tally, &context);
-    let heading = session.heading(&window);
-    match options.format {
-        ReportFormat::Text => Ok(web_api::text(&report, &heading, session.screen)),
-        ReportFormat::Json => json(&report),
-        ReportFormat::Csv => web_api::csv(&report),
-        ReportFormat::Html => web_api::html(&report, &heading),
-        ReportFormat::Markdown => Err(no_markdown()),
-        ReportFormat::Svg => web_api::svg(&report, options.chart),
-    }
+    log_report::shown(&report, &time, session, (&options.document, options.chart))
 }
 
-async fn report_events(
-    options: &ReportOptions,
-    window: Window,
-    session: &ReportSession,
-) -> Result<String, ReportError> {
-    let mut tally = events::EventsTally::new(window);
+async fn report_events(options: &ReportOptions, session: &ReportSession) -> Result<String, ReportError> {
+    let time = session.time(LogKind::Events, &options.bounds, options.length).await?;
+    let mut tally = events::EventsTally::new(time.window);
     let add = |rows: Vec<EventRecord>| {
         rows.into_iter().for_each(|row| tally.add(row));
         Ok(())
     };
     let filter = license_filter(&options.license);
-    let reading = read_forward(session, "Events Log", &filter, &window, add).await?;
+    let reading = read_forward(session, "Events Log", &filter, &time.window, add).await?;
     let report = events::EventsReport::new(tally, &reading, session.account.clone());
-    let heading = session.heading(&window);
-    match options.format {
-        ReportFormat::Json => json(&report),
-        ReportFormat::Csv => report.csv(),
-        ReportFormat::Html => report.html(&heading),
-        ReportFormat::Markdown => Err(no_markdown()),
-        ReportFormat::Text | ReportFormat::Svg => Ok(report.text(&heading, session.screen)),
-    }
+    log_report::shown(&report, &time, session, (&options.document, options.chart))
 }
 
-async fn report_objects(
-    options: &ReportOptions,
-    window: Window,
-    session: &ReportSession,
-) -> Result<String, ReportError> {
-    let mut reader = objects::Reader::new(window, &session.identities, session.objects_first_code);
+async fn report_objects(options: &ReportOptions, session: &ReportSession) -> Result<String, ReportError> {
+    let time = session.time(LogKind::Objects, &options.bounds, options.length).await?;
+    let mut reader = objects::Reader::new(time.window, &session.identities, session.objects_first_code);
     let add = |rows: Vec<ObjectRecord>| {
         rows.iter().for_each(|row| reader.add(row));
         Ok(())
     };
-    let reading = read_forward(session, "Object Log", &RowFilter::default(), &window, add).await?;
+    let reading = read_forward(session, "Object Log", &RowFilter::default(), &time.window, add).await?;
     let report = reader.report(&reading, session.account.clone());
-    let heading = session.heading(&window);
-    match options.format {
-        ReportFormat::Json => json(&report),
-        ReportFormat::Csv => report.csv(),
-        ReportFormat::Html => report.html(&heading),
-        ReportFormat::Markdown => Err(no_markdown()),
-        ReportFormat::Text | ReportFormat::Svg => Ok(report.text(&heading, session.screen, options.top)),
-    }
+    log_report::shown(&report, &time, session, (&options.document, options.chart))
 }
 
-/// What shows no customer has no company to show.
+/// Refuses the level that shows companies: a report without customers has none to show.
 fn refuse_companies(identities: IdentityLevel) -> Result<(), ReportError> {
     match identities {
         IdentityLevel::Customers => Err(ReportError::Usage(
@@ -308,11 +293,6 @@ impl<'a> DocumentOutput<'a> {
     }
 }
 
-/// The reports of version 1 have a page and no document.
-fn no_markdown() -> ReportError {
-    ReportError::Usage("--format=markdown has no meaning for this report".to_owned())
-}
-
 /// Reads the rows of a window from a log that can't be read backwards.
 async fn read_forward<R: Row>(
     session: &ReportSession,
@@ -337,28 +317,26 @@ async fn audit_seats(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
-    if options.format == ReportFormat::Svg {
+    let presentation = &options.document.presentation;
+    if options.document.format == ReportFormat::Svg {
         return Err(ReportError::Usage(
             "--format=svg has no meaning for an audit; html has the chart".to_owned(),
         ));
     }
-    refuse_companies(options.presentation.identities)?;
+    refuse_companies(presentation.identities)?;
     let key = &options.key;
-    let local_window = Window::new(&options.bounds, options.length, Utc::now())?;
-    let session = ReportSession::new(access, &options.presentation, stop.clone())?;
-    let output = Output::new(options.presentation.file(), session.identities.is_full())?;
-    let source = session.source("seats", Some(local_window), local_window.zone);
-    let (limit, limit_source, mut window) = match options.max_machines {
-        Some(seats) => (u64::from(seats), "--max-machines", local_window),
+    let session = ReportSession::new(access, presentation, stop.clone())?;
+    let output = Output::new(presentation.file(), session.identities.is_full())?;
+    let mut time = session.time(LogKind::WebApi, &options.bounds, options.length).await?;
+    let source = session.source("seats", Some(time.window), time.window.zone);
+    let (limit, limit_source) = match options.max_machines {
+        Some(seats) => (u64::from(seats), "--max-machines"),
         None => {
             let seats = source.seats(options.product, key).await?;
-            // Leases are ended by the server's clock, so its now is the one that counts.
-            let now =
-                seats.server_time.and_then(|time| DateTime::from_timestamp(time, 0)).unwrap_or_else(Utc::now);
-            let limit = u64::try_from(seats.max_machines).unwrap_or(0);
-            (limit, "GetKey", Window::new(&options.bounds, options.length, now)?)
+            (u64::try_from(seats).unwrap_or(0), "GetKey")
         }
     };
+    let window = &mut time.window;
     let filter = RowFilter {
         product_id: Some(options.product),
         key: Some(key.clone()),
@@ -393,16 +371,9 @@ async fn audit_seats(
         without_time,
     };
     // The API's word for no limit.
-    let history = seats::History::new(rows, (limit > 0).then_some(limit), window);
+    let history = seats::History::new(rows, (limit > 0).then_some(limit), *window);
     let audit = seats::Audit::new(&history, &context);
-    let heading = session.heading(&window);
-    let shown = match options.format {
-        ReportFormat::Json => json(&audit)?,
-        ReportFormat::Csv => seats::csv(&audit)?,
-        ReportFormat::Html => seats::html(&audit, &window, &heading)?,
-        ReportFormat::Markdown => return Err(no_markdown()),
-        ReportFormat::Text | ReportFormat::Svg => seats::text(&audit, &heading, session.screen),
-    };
+    let shown = log_report::shown(&audit, &time, &session, (&options.document, Chart::Daily))?;
     stop.run_until_cancelled(output.write(shown.as_bytes())).await.ok_or(ReportError::Interrupted)?
 }
 

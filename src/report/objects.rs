@@ -8,21 +8,24 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use maud::html as markup;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::chart::{Axis, BAD, Bar, GOOD, OTHER, bars};
 use super::count::of_length;
+use super::document::{
+    Block, Datum, Document, FigureBlock, Measure, Moment, SeriesRole, TableBlock, TableColumn, TableExtent,
+};
 use super::error::ReportError;
 use super::identity::Identities;
-use super::page::{figure, page, table as html_table};
+use super::log_report::{LogReport, count, level, name_or};
 use super::read::Read;
 use super::record::ObjectRecord;
+use super::render::words;
+use super::request_chart::{DailySeries, daily};
 use super::source::ReadingSummary;
-use super::spreadsheet::{Cell, maybe, maybe_number, number, write};
-use super::text::{Column, Screen, counted, thousands};
-use super::window::{ShownWindow, Window, local, rfc3339};
+use super::spreadsheet::{Cell, maybe_number, number, write};
+use super::text::counted;
+use super::window::{ShownWindow, Window, local};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 
 const SCHEMA: &str = "cryptolens-exporter/report/objects";
@@ -66,8 +69,8 @@ impl Actions {
         }
     }
 
-    fn cells(self) -> [String; 5] {
-        [self.entries, self.added, self.updated, self.deleted, self.other].map(thousands)
+    fn cells(self) -> [Datum; 5] {
+        [self.entries, self.added, self.updated, self.deleted, self.other].map(Datum::count)
     }
 }
 
@@ -96,7 +99,7 @@ struct ObjectsDay {
 #[derive(Debug, Serialize)]
 struct ChangedObject {
     id: i64,
-    time: String,
+    time: Moment,
     user: Option<String>,
     action: &'static str,
     action_code: Option<i64>,
@@ -120,7 +123,7 @@ pub(super) struct Reader<'a> {
     pub(super) window: Window,
     pub(super) identities: &'a Identities,
     pub(super) first_code: i64,
-    entries: Vec<(i64, ChangedObject)>,
+    entries: Vec<ChangedObject>,
     without_time: u64,
 }
 
@@ -139,7 +142,7 @@ impl<'a> Reader<'a> {
         }
         let entry = ChangedObject {
             id: row.id,
-            time: rfc3339(time, self.window.zone),
+            time: Moment { at: time, zone: self.window.zone },
             user: row.performed_by_user_id.as_deref().map(|user| self.identities.user(user)),
             action: action(row.resource_action, self.first_code),
             action_code: row.resource_action,
@@ -149,7 +152,7 @@ impl<'a> Reader<'a> {
             owner_id: row.object_owner_user_id,
             changes: row.data.as_deref().map(|data| changes(data, self.identities)).unwrap_or_default(),
         };
-        self.entries.push((time, entry));
+        self.entries.push(entry);
     }
 
     pub(super) fn report(self, reading: &ReadingSummary, account: String) -> ObjectsReport {
@@ -157,16 +160,16 @@ impl<'a> Reader<'a> {
         let mut resources: BTreeMap<&'static str, Actions> = BTreeMap::new();
         let mut days: BTreeMap<NaiveDate, Actions> =
             self.window.days().map(|day| (day, Actions::default())).collect();
-        for (time, entry) in &self.entries {
+        for entry in &self.entries {
             users.entry(entry.user.clone()).or_default().add(entry.action);
             resources.entry(entry.resource).or_default().add(entry.action);
-            days.entry(local(*time, self.window.zone).date()).or_default().add(entry.action);
+            days.entry(local(entry.time.at, self.window.zone).date()).or_default().add(entry.action);
         }
         let mut users: Vec<OfUser> =
             users.into_iter().map(|(user, actions)| OfUser { user, actions }).collect();
         users.sort_by_key(|user| std::cmp::Reverse(user.actions.entries));
         let mut trail = self.entries;
-        trail.sort_by_key(|(time, entry)| (*time, entry.id));
+        trail.sort_by_key(|entry| (entry.time.at, entry.id));
         ObjectsReport {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
@@ -181,7 +184,7 @@ impl<'a> Reader<'a> {
                 .map(|(resource, actions)| OfResource { resource, actions })
                 .collect(),
             days: days.into_iter().map(|(date, actions)| ObjectsDay { date, actions }).collect(),
-            trail: trail.into_iter().map(|(_, entry)| entry).collect(),
+            trail,
         }
     }
 }
@@ -198,30 +201,6 @@ pub(super) fn changes(data: &str, identities: &Identities) -> Vec<Change> {
         Some(Change { field, old, new })
     };
     fields.into_iter().filter_map(pair).collect()
-}
-
-const TRAIL: [Column; 6] = [
-    Column::Text("time"),
-    Column::Text("user"),
-    Column::Text("action"),
-    Column::Text("resource"),
-    Column::Number("object"),
-    Column::Text("changes"),
-];
-
-fn action_columns(first: &'static str) -> [Column; 6] {
-    [
-        Column::Text(first),
-        Column::Number("entries"),
-        Column::Number("added"),
-        Column::Number("updated"),
-        Column::Number("deleted"),
-        Column::Number("other"),
-    ]
-}
-
-fn action_row(first: String, actions: Actions) -> Vec<String> {
-    std::iter::once(first).chain(actions.cells()).collect()
 }
 
 /// A text without its quotation marks unless there is nothing in them, anything else as JSON.
@@ -245,83 +224,17 @@ fn named(code: Option<i64>, name: &str) -> String {
     }
 }
 
-fn trail_row(entry: &ChangedObject) -> Vec<String> {
-    let changes: Vec<String> = entry
-        .changes
-        .iter()
-        .map(|change| format!("{}: {} -> {}", change.field, plain(&change.old), plain(&change.new)))
-        .collect();
-    vec![
-        entry.time.clone(),
-        entry.user.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
-        named(entry.action_code, entry.action),
-        named(entry.resource_code, entry.resource),
-        maybe(entry.object_id),
-        changes.join(", "),
-    ]
-}
-
-impl ObjectsReport {
-    fn user_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.users
-            .iter()
-            .map(|row| action_row(row.user.clone().unwrap_or_else(|| UNKNOWN.to_owned()), row.actions))
-    }
-
-    fn resource_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.resources.iter().map(|row| action_row(row.resource.to_owned(), row.actions))
-    }
-
-    fn day_rows(&self) -> impl Iterator<Item = Vec<String>> {
-        self.days
-            .iter()
-            .filter(|day| day.actions.entries > 0)
-            .map(|day| action_row(day.date.to_string(), day.actions))
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = self.read.notes();
-        if self.identities == "masked" {
-            notes.push("Texts are masked; --identities=full shows them.".to_owned());
-        }
-        notes
-    }
-
-    /// The report for the terminal, with the newest `top` lines of the trail.
-    pub(super) fn text(&self, heading: &str, screen: Screen, top: usize) -> String {
-        let mut text = format!("{}\n{heading}\n", screen.strong("Object Log"));
-        for note in self.notes() {
-            text.push_str(&format!("{}\n", screen.weak(&note)));
-        }
-        if self.entries == 0 {
-            return text + "\nThe log holds no change in this time.\n";
-        }
-        let left_out = self.trail.len().saturating_sub(top);
-        let title = if left_out > 0 {
-            format!("The newest {} (--top or another --format shows more)", thousands(of_length(top)))
-        } else {
-            "The trail".to_owned()
-        };
-        text.push_str(&format!("\n{}.\n", counted(self.entries, "change", "changes")));
-        for (title, content) in [
-            ("By user", screen.table(&action_columns("user"), self.user_rows())),
-            ("By resource", screen.table(&action_columns("resource"), self.resource_rows())),
-            ("By day", screen.table(&action_columns("day"), self.day_rows())),
-            (&title, screen.table(&TRAIL, self.trail.iter().skip(left_out).map(trail_row))),
-        ] {
-            text.push_str(&format!("\n{}\n{content}", screen.strong(title)));
-        }
-        text
-    }
+impl LogReport for ObjectsReport {
+    const TITLE: &'static str = "Object Log";
 
     /// The trail, a row for each change of a field, or for an entry without any.
-    pub(super) fn csv(&self) -> Result<String, ReportError> {
+    fn csv(&self) -> Result<String, ReportError> {
         let header =
             ["id", "time", "user", "action", "resource", "object_id", "owner_id", "field", "old", "new"];
         let rows = self.trail.iter().flat_map(|entry| {
             let first = [
                 number(entry.id),
-                entry.time.clone().into(),
+                entry.time.to_string().into(),
                 entry.user.clone().into(),
                 named(entry.action_code, entry.action).into(),
                 named(entry.resource_code, entry.resource).into(),
@@ -339,46 +252,150 @@ impl ObjectsReport {
         write(&header, rows)
     }
 
-    /// The report as a page.
-    pub(super) fn html(&self, heading: &str) -> Result<String, ReportError> {
-        let chart = (self.entries > 0).then(|| self.chart()).transpose()?;
-        let body = markup! {
-            h1 { "Object Log" }
-            p.weak { (heading) }
-            @for note in self.notes() { p.weak { (note) } }
-            @if let Some(chart) = chart {
-                p { (counted(self.entries, "change", "changes")) "." }
-                (figure(&chart, "bar chart: changes of each day", false))
-                h2 { "By user" }
-                (html_table(&action_columns("user"), self.user_rows()))
-                h2 { "By resource" }
-                (html_table(&action_columns("resource"), self.resource_rows()))
-                h2 { "The trail" }
-                (html_table(&TRAIL, self.trail.iter().map(trail_row)))
-            } @else {
-                p.note { "The log holds no change in this time." }
-            }
+    fn fill(&self, document: &mut Document) {
+        document.level = level(self.read.is_covered());
+        document.headline = self.headline(&document.period.timezone.to_string());
+        document.lead = self.read.notes();
+        document.blocks.push(self.figures());
+        if self.entries > 0 {
+            let window = document.period.window();
+            document.blocks.push(Block::Chart(daily(
+                ("over_time", "Changes"),
+                window,
+                self.read.begins(),
+                self.series(),
+            )));
+            document
+                .blocks
+                .extend([self.users(), self.resources(), self.days(), self.trail()].map(Block::Table));
+        }
+        document.blocks.push(self.method());
+    }
+}
+
+impl ObjectsReport {
+    fn headline(&self, zone: &str) -> String {
+        let Some(last) = self.trail.last() else {
+            return "The log holds no change in this time".to_owned();
         };
-        Ok(page("Object Log report", &body))
+        let users = of_length(self.users.iter().filter(|user| user.user.is_some()).count());
+        let by = if users > 0 { format!(" by {}", counted(users, "user", "users")) } else { String::new() };
+        let changes = counted(self.entries, "change", "changes");
+        format!("{changes}{by}; the latest at {} {zone}", words::minute(last.time))
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a pixel is far coarser")]
-    fn chart(&self) -> Result<String, ReportError> {
-        let bar = |day: &ObjectsDay| {
-            let Actions { added, updated, deleted, other, .. } = day.actions;
-            Bar {
-                label: day.date.format("%b %d").to_string(),
-                parts: vec![
-                    (deleted as f64, BAD.0),
-                    (added as f64, GOOD.0),
-                    ((updated + other) as f64, OTHER.0),
-                ],
-                value: String::new(),
-            }
-        };
-        let legend = [("deleted", BAD.0), ("added", GOOD.0), ("updated and other", OTHER.0)];
-        bars("Changes by day", &self.days.iter().map(bar).collect::<Vec<_>>(), Axis::Number, &legend)
+    fn figures(&self) -> Block {
+        let of = |number: fn(&Actions) -> u64| self.days.iter().map(|day| number(&day.actions)).sum();
+        let items = vec![
+            count("changes", "Changes", self.entries),
+            count("added", "Added", of(|actions| actions.added)),
+            count("updated", "Updated", of(|actions| actions.updated)),
+            count("deleted", "Deleted", of(|actions| actions.deleted)),
+            count("other", "Other", of(|actions| actions.other)),
+        ];
+        Block::Figures(FigureBlock { id: "figures", items })
     }
+
+    fn series(&self) -> Vec<DailySeries> {
+        let of = |(id, label, role), number: fn(&Actions) -> u64| {
+            let days = self.days.iter().map(|day| (day.date, number(&day.actions))).collect();
+            DailySeries { id, label, role, days }
+        };
+        vec![
+            of(("deleted", "deleted", SeriesRole::Bad), |actions| actions.deleted),
+            of(("added", "added", SeriesRole::Accent), |actions| actions.added),
+            of(("updated", "updated or other", SeriesRole::Neutral), |actions| {
+                actions.updated + actions.other
+            }),
+        ]
+    }
+
+    fn users(&self) -> TableBlock {
+        let row = |row: &OfUser| action_row(name_or(row.user.as_ref(), UNKNOWN), row.actions);
+        action_table(("users", "By user", "user"), self.users.iter().map(row))
+    }
+
+    fn resources(&self) -> TableBlock {
+        let row = |row: &OfResource| action_row(words_of(row.resource), row.actions);
+        action_table(("resources", "By kind of object", "resource"), self.resources.iter().map(row))
+    }
+
+    /// The days with a change.
+    fn days(&self) -> TableBlock {
+        let days = self.days.iter().filter(|day| day.actions.entries > 0);
+        action_table(
+            ("days", "By day", "day"),
+            days.map(|day| action_row(name_or(Some(&day.date), ""), day.actions)),
+        )
+    }
+
+    fn trail(&self) -> TableBlock {
+        let row = |entry: &ChangedObject| {
+            let change =
+                |change: &Change| format!("{} {} → {}", change.field, plain(&change.old), plain(&change.new));
+            vec![
+                Datum::Time(entry.time),
+                name_or(entry.user.as_ref(), UNKNOWN),
+                words_of(&named(entry.action_code, entry.action)),
+                words_of(&named(entry.resource_code, entry.resource)),
+                entry.object_id.map_or(Datum::Nothing, Datum::Whole),
+                Datum::Words(entry.changes.iter().map(change).collect::<Vec<_>>().join(", ")),
+                entry.owner_id.map_or(Datum::Nothing, Datum::Whole),
+                Datum::Whole(entry.id),
+            ]
+        };
+        let columns = vec![
+            TableColumn::new("time", "time", Measure::Instant),
+            TableColumn::new("user", "user", Measure::Code),
+            TableColumn::new("action", "action", Measure::Text).rank(1),
+            TableColumn::new("resource", "resource", Measure::Text),
+            TableColumn::new("object_id", "object", Measure::Code).rank(2),
+            TableColumn::new("changes", "changes", Measure::Text).below(),
+            TableColumn::new("owner_id", "owner", Measure::Code).rank(3),
+            TableColumn::new("row_id", "row", Measure::Code).rank(4),
+        ];
+        TableBlock::new(
+            "trail",
+            "The trail, newest first",
+            columns,
+            self.trail.iter().rev().map(row).collect(),
+        )
+        .extent(TableExtent::WholeOnPages)
+        .note("Fields as old → new; an object that was added or deleted has none.")
+    }
+
+    fn method(&self) -> Block {
+        let masked = "users and objects are the account's own numbers; texts within a change are pseudonyms unless \
+                      --identities=full.";
+        let full = "users and objects are the account's own numbers.";
+        let names = if self.identities == "masked" { masked } else { full };
+        let keeps = "rows older than the log keeps: 30 days at least.";
+        self.read.method("Object Log", [("Names", names.to_owned()), ("Not known", keeps.to_owned())])
+    }
+}
+
+/// A name of the API as people write it.
+fn words_of(name: &str) -> Datum {
+    Datum::Words(name.replace('_', " "))
+}
+
+fn action_row(first: Datum, actions: Actions) -> Vec<Datum> {
+    std::iter::once(first).chain(actions.cells()).collect()
+}
+
+fn action_table(
+    (id, title, first): (&'static str, &str, &'static str),
+    rows: impl Iterator<Item = Vec<Datum>>,
+) -> TableBlock {
+    let columns = vec![
+        TableColumn::new(first, first, Measure::Text),
+        TableColumn::new("entries", "changes", Measure::Count),
+        TableColumn::new("added", "added", Measure::Count).rank(1),
+        TableColumn::new("updated", "updated", Measure::Count).rank(2),
+        TableColumn::new("deleted", "deleted", Measure::Count).rank(3),
+        TableColumn::new("other", "other", Measure::Count).rank(4),
+    ];
+    TableBlock::new(id, title, columns, rows.collect()).extent(TableExtent::Whole)
 }
 
 #[cfg(test)]

@@ -2,14 +2,19 @@
 //!
 //! [`crate::commands`] reads these options from flags and variables; this module knows neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use secrecy::SecretString;
 
+use super::calendar::CalendarChoice;
 use super::zone::Zone;
 use crate::cryptolens::{ClientOptions, Concurrency, Outcome, Product};
+
+pub use crate::identity::IdentityLevel;
 
 /// Options of a report.
 #[derive(Debug, Clone)]
@@ -28,14 +33,10 @@ pub struct ReportOptions {
     pub outcome: Option<Outcome>,
     /// True for a comparison with the window before.
     pub compare: bool,
-    /// How the report is shown.
-    pub format: ReportFormat,
     /// The chart of [`ReportFormat::Svg`].
     pub chart: Chart,
-    /// Longest list of names and machines.
-    pub top: usize,
-    /// Who is shown, and where it goes.
-    pub presentation: Presentation,
+    /// How the report is shown; `top` is also the longest list of names and machines in every format.
+    pub document: DocumentOptions,
 }
 
 /// Options of an audit of seats.
@@ -53,10 +54,25 @@ pub struct AuditOptions {
     pub lookback: Duration,
     /// The seats of the license, 0 for no limit; none to ask the API.
     pub max_machines: Option<u32>,
-    /// How the audit is shown.
-    pub format: ReportFormat,
-    /// Who is shown, and where it goes.
-    pub presentation: Presentation,
+    /// How it is shown.
+    pub document: DocumentOptions,
+}
+
+/// Options of an audit of the seats of a whole product.
+#[derive(Debug, Clone)]
+pub struct ProductSeatsOptions {
+    /// The product.
+    pub product: i64,
+    /// The only key that is audited, if not all are: as a whole, its pseudonym, or its last group.
+    pub key: Option<String>,
+    /// How long to audit, unless `bounds` says where to begin.
+    pub length: Duration,
+    /// From when to when.
+    pub bounds: TimeBounds,
+    /// How long before the beginning to read at least.
+    pub lookback: Duration,
+    /// How it is shown.
+    pub document: DocumentOptions,
 }
 
 /// Options of an export.
@@ -79,9 +95,75 @@ pub struct ExportOptions {
     pub presentation: Presentation,
 }
 
+/// Options of a comparison with the vendor's own counts.
+#[derive(Debug, Clone)]
+pub struct ReconcileOptions {
+    /// How many whole days to compare, unless `from` says where to begin.
+    pub days: u32,
+    /// The first day, in UTC.
+    pub from: Option<NaiveDate>,
+    /// The day after the last; none for today.
+    pub to: Option<NaiveDate>,
+    /// Counts of this product only.
+    pub product: Option<i64>,
+    /// True to compare with the vendor's own counts.
+    pub vendor: bool,
+    /// The directory of the ledger to compare with; `None` for no ledger.
+    pub ledger: Option<PathBuf>,
+    /// How long after its end a day is judged.
+    pub settle: Duration,
+    /// By how many percent the log may be above the vendor.
+    pub tolerance: f64,
+    /// Keys that the vendor leaves out.
+    pub excluded_keys: ExcludedKeys,
+    /// How it is shown.
+    pub format: ReconcileFormat,
+    /// The file to write; none for standard output.
+    pub output: Option<PathBuf>,
+}
+
+/// License keys that the vendor leaves out of its own counts.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ExcludedKeys(BTreeSet<String>);
+
+impl ExcludedKeys {
+    /// One key a line; blank lines and those that begin with `#` are comments.
+    #[must_use]
+    pub fn from_text(text: &str) -> ExcludedKeys {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        ExcludedKeys(lines.map(str::to_owned).collect())
+    }
+
+    /// True if the key is one of them.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.0.contains(key)
+    }
+}
+
+/// Shows how many there are: a license key is a secret.
+impl fmt::Debug for ExcludedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExcludedKeys({})", self.0.len())
+    }
+}
+
+/// Formats of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconcileFormat {
+    /// The differences, for the terminal.
+    Text,
+    /// All counts, for programs.
+    Json,
+    /// All counts, for spreadsheets.
+    Csv,
+}
+
 /// From when to when, as texts that only the time zone gives a meaning.
 #[derive(Debug, Clone, Default)]
 pub struct TimeBounds {
+    /// A period of the calendar, in place of the other two.
+    pub calendar: Option<CalendarChoice>,
     /// The first moment.
     pub from: Option<String>,
     /// The end, not included.
@@ -113,18 +195,6 @@ impl Presentation {
     pub(super) fn file(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
-}
-
-/// How keys, machines, customers and people are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdentityLevel {
-    /// As pseudonyms.
-    Masked,
-    /// Customers by the name of their company, keys by their last group; people and machines as
-    /// pseudonyms.
-    Customers,
-    /// As they are.
-    Full,
 }
 
 /// Options of `report incident`.
@@ -172,6 +242,36 @@ pub struct ChangesOptions {
     pub document: DocumentOptions,
 }
 
+/// Options of `report summary`.
+#[derive(Debug, Clone)]
+pub struct SummaryOptions {
+    /// Requests of one product only.
+    pub product: Option<i64>,
+    /// How long to report on, unless `bounds` says where to begin.
+    pub length: Duration,
+    /// From when to when.
+    pub bounds: TimeBounds,
+    /// The time that it is compared with.
+    pub compare: CompareWith,
+    /// The part of requests that shall succeed, in percent.
+    pub objective: Option<f64>,
+    /// How it is shown.
+    pub document: DocumentOptions,
+}
+
+/// The time that a report is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompareWith {
+    /// The period, or the same length, before.
+    Previous,
+    /// The same period of the year before.
+    Year,
+    /// None.
+    Nothing,
+    /// From a moment to another one, as texts that only the time zone gives a meaning.
+    Range(String, String),
+}
+
 /// How a report that is a document is shown.
 #[derive(Debug, Clone)]
 pub struct DocumentOptions {
@@ -181,7 +281,7 @@ pub struct DocumentOptions {
     pub table: Option<String>,
     /// The most rows of a table that people read.
     pub top: usize,
-    /// What ends the command with exit code 3.
+    /// The conditions that end the command with exit code 3.
     pub fail_on: Vec<FailOn>,
     /// Who is shown, and where it goes.
     pub presentation: Presentation,
@@ -191,11 +291,15 @@ pub struct DocumentOptions {
     pub access_flags: String,
 }
 
-/// What ends a report with exit code 3.
+/// A condition that ends a report with exit code 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailOn {
-    /// An incident that goes on.
+    /// An incident: one that goes on for the incident report, any for the summary.
     Incident,
+    /// An objective that was missed.
+    Objective,
+    /// A machine that was refused a seat.
+    Refusals,
 }
 
 impl FailOn {
@@ -204,6 +308,8 @@ impl FailOn {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Incident => "incident",
+            Self::Objective => "objective",
+            Self::Refusals => "refusals",
         }
     }
 }
@@ -292,4 +398,16 @@ pub enum Chart {
     Outcome,
     /// Requests of each day.
     Daily,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_keys_may_have_comments_and_blank_lines_and_is_not_shown() {
+        let keys = ExcludedKeys::from_text("# tests\r\n\r\n A-B \nC-D");
+        assert!(keys.contains("A-B") && keys.contains("C-D") && !keys.contains("# tests"));
+        assert_eq!(format!("{keys:?}"), "ExcludedKeys(2)");
+    }
 }

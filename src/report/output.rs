@@ -241,7 +241,8 @@ pub(super) fn make_private(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Fails where [`temporary`] would. What it makes has no name, and goes even if the process is killed.
+/// Fails where [`temporary`] would. What it makes has no name, and goes even if the process is
+/// killed.
 fn probe(target: &Path) -> io::Result<()> {
     match tempfile::tempfile_in(directory_of(target)) {
         Err(_) => temporary(target, true).map(drop),
@@ -257,7 +258,8 @@ fn temporary(target: &Path, private: bool) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // As any new file: the process's umask takes away from it. An existing file keeps what it has.
+        // As any new file: the process's umask takes away from it. An existing file keeps what it
+        // has.
         let existing = std::fs::metadata(target).map(|metadata| metadata.permissions());
         let usual = existing.unwrap_or(Permissions::from_mode(0o666));
         builder.permissions(if private { Permissions::from_mode(0o600) } else { usual });

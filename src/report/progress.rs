@@ -40,6 +40,12 @@ impl Progress {
         Progress { bar, window, zone, rows: Arc::default(), since: Instant::now() }
     }
 
+    /// For a reading that nobody waits for.
+    pub(crate) fn hidden() -> Progress {
+        let bar = ProgressBar::hidden();
+        Progress { bar, window: None, zone: Zone::UTC, rows: Arc::default(), since: Instant::now() }
+    }
+
     /// A page was read on the way back to the beginning of the window, down to `time`.
     pub(super) fn back(&self, rows: usize, time: Option<i64>) {
         let done = self.window.zip(time).map(|(window, time)| window.to.saturating_sub(time));

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use super::document::{Block, Moment};
+use super::log_report::method;
 use super::source::{ReadingSummary, SLACK};
 use super::text::counted;
-use super::window::{Window, rfc3339};
+use super::window::Window;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Read {
@@ -14,7 +16,7 @@ pub(super) struct Read {
     rows_without_time: u64,
     rows_met_again: u64,
     /// The oldest time met, in the window or shortly before it.
-    oldest: Option<String>,
+    oldest: Option<Moment>,
     /// False where the log has nothing as old as the window: these logs keep their entries for 30
     /// days at least, and may forget older ones.
     window_covered: bool,
@@ -29,12 +31,32 @@ impl Read {
             rows_without_id: reading.without_id,
             rows_without_time: without_time,
             rows_met_again: reading.duplicates,
-            oldest: reading.oldest.map(|time| rfc3339(time, window.zone)),
+            oldest: reading.oldest.map(|at| Moment { at, zone: window.zone }),
             window_covered: !reading.from_beginning || begins <= window.from.saturating_add(SLACK),
         }
     }
 
-    pub(super) fn notes(&self) -> Vec<String> {
+    /// False where the log begins within the window.
+    pub(super) const fn is_covered(&self) -> bool {
+        self.window_covered
+    }
+
+    /// The moment at which the log begins, if that is within the window.
+    pub(super) fn begins(&self) -> Option<i64> {
+        self.oldest.filter(|_| !self.window_covered).map(|oldest| oldest.at)
+    }
+
+    /// The last block of a document.
+    pub(super) fn method(
+        &self,
+        log: &str,
+        definitions: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Block {
+        method(log, (self.rows, self.pages, self.rows_met_again), self.oldest, definitions)
+    }
+
+    /// What a reader needs to know to judge the numbers, in sentences.
+    pub(super) fn notes(&self) -> String {
         let shorter = self.oldest.as_ref().filter(|_| !self.window_covered).map(|oldest| {
             format!(
                 "There is nothing older than {oldest}: the log covers a part of this time. It keeps its entries for 30 \
@@ -47,6 +69,7 @@ impl Read {
             .map(|(rows, what)| {
                 format!("{} without {what}, and not counted.", counted(rows, "entry was", "entries were"))
             });
-        shorter.into_iter().chain(odd).collect()
+        let notes: Vec<String> = shorter.into_iter().chain(odd).collect();
+        notes.join(" ")
     }
 }

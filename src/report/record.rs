@@ -68,6 +68,34 @@ log_row! {
 }
 
 log_row! {
+    /// A row of the Web API Log with the members that a summary counts.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(super) struct SummarizedRequest of WebApi at time {
+        product_id: i64 = "productId" as Int by product,
+        key: Option<String> = "key" as Text by given_text,
+        ip: Option<String> = "ip" as Text by given_text,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        state: Option<i64> = "state" as Int by as_is,
+        machine_code: Option<String> = "machineCode" as Text by given_text,
+    }
+}
+
+log_row! {
+    /// A row of the Web API Log with the members that show who holds a seat.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(super) struct SeatRequest of WebApi at time {
+        key: Option<String> = "key" as Text by given_text,
+        /// Unix seconds.
+        time: Option<i64> = "time" as Int by positive,
+        state: Option<i64> = "state" as Int by as_is,
+        machine_code: Option<String> = "machineCode" as Text by given_text,
+        /// Unix seconds; none where the row has no lease.
+        floating_expires: Option<i64> = "floatingExpires" as Int by positive,
+    }
+}
+
+log_row! {
     /// A row of the Events Log (vendor page V3/model/EventObject).
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
     #[serde(rename_all = "camelCase")]

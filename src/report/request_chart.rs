@@ -5,8 +5,9 @@ use chrono::{Datelike as _, Months, NaiveDate, NaiveTime};
 use super::trail::Trail;
 use crate::report::count::of_length;
 use crate::report::detector::Sighting;
-use crate::report::document::{ChartBlock, ChartMark, ChartSeries, MarkRole, Moment, SeriesRole};
+use crate::report::document::{ChartBlock, ChartMark, ChartMerge, ChartSeries, MarkRole, Moment, SeriesRole};
 use crate::report::window::{Window, local};
+use crate::text::thousands;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -38,19 +39,35 @@ impl TimeColumns {
             seconds if seconds <= 12 * HOUR => equal(600),
             seconds if seconds <= 3 * DAY => equal(HOUR),
             // Clocks that are set back make a day an hour longer.
-            seconds if seconds <= MOST_DAYS * DAY + HOUR => {
-                let begins = midnights(window, |date| date.succ_opt());
-                TimeColumns { window, begins, step: DAY, months: 0 }
-            }
-            seconds => {
-                let all = usize::try_from(seconds / (28 * DAY)).unwrap_or(usize::MAX).saturating_add(2);
-                let months = all.div_ceil(MOST_COLUMNS);
-                let each = Months::new(u32::try_from(months).unwrap_or(u32::MAX));
-                let next = |date: NaiveDate| date.with_day(1)?.checked_add_months(each);
-                let step = 30 * DAY * i64::try_from(months).unwrap_or(1);
-                TimeColumns { window, begins: midnights(window, next), step, months }
-            }
+            seconds if seconds <= MOST_DAYS * DAY + HOUR => TimeColumns::days(window),
+            _ => TimeColumns::months(window),
         }
+    }
+
+    fn days(window: Window) -> TimeColumns {
+        let begins = midnights(window, |date| date.succ_opt());
+        TimeColumns { window, begins, step: DAY, months: 0 }
+    }
+
+    fn months(window: Window) -> TimeColumns {
+        let all = usize::try_from(window.seconds() / (28 * DAY)).unwrap_or(usize::MAX).saturating_add(2);
+        let months = all.div_ceil(MOST_COLUMNS);
+        let each = Months::new(u32::try_from(months).unwrap_or(u32::MAX));
+        let next = |date: NaiveDate| date.with_day(1)?.checked_add_months(each);
+        let step = 30 * DAY * i64::try_from(months).unwrap_or(1);
+        TimeColumns { window, begins: midnights(window, next), step, months }
+    }
+
+    /// The columns for counts that are known by day only, the last of which are there in full.
+    fn of_days(window: Window) -> TimeColumns {
+        let most = i64::try_from(MOST_COLUMNS - 2).unwrap_or(i64::MAX);
+        if window.seconds() <= most * DAY { TimeColumns::days(window) } else { TimeColumns::months(window) }
+    }
+
+    /// The column in which a day begins, or the first one for the day in which the period does.
+    fn column_of_day(&self, date: NaiveDate) -> Option<usize> {
+        let midnight = self.window.zone.moment(date.and_time(NaiveTime::MIN))?;
+        self.column(midnight.max(self.window.from))
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -184,6 +201,55 @@ pub(super) fn requests(
         limit: None,
         marks: Vec::new(),
         shade: Vec::new(),
+        ratio: None,
+        merge: ChartMerge::Sum,
+    }
+}
+
+/// One part of the columns of a [`daily`] chart.
+pub(super) struct DailySeries {
+    pub(super) id: &'static str,
+    pub(super) label: &'static str,
+    pub(super) role: SeriesRole,
+    pub(super) days: Vec<(NaiveDate, u64)>,
+}
+
+/// A chart of counts by day; nothing is known before `oldest`.
+pub(super) fn daily(
+    (id, things): (&'static str, &str),
+    window: Window,
+    oldest: Option<i64>,
+    series: Vec<DailySeries>,
+) -> ChartBlock {
+    let columns = TimeColumns::of_days(window);
+    let sum = |series: &DailySeries| series.days.iter().map(|(_, number)| number).sum::<u64>();
+    let parts: Vec<String> =
+        series.iter().map(|part| format!("{} {}", thousands(sum(part)), part.label)).collect();
+    let values = |days: &[(NaiveDate, u64)]| {
+        let mut values = columns.empty(oldest);
+        for (date, number) in days {
+            if let Some(value) = columns.column_of_day(*date).and_then(|column| values.get_mut(column)) {
+                *value = Some(value.unwrap_or(0) + number);
+            }
+        }
+        values
+    };
+    let stack = series.iter().map(|part| {
+        let DailySeries { id, label, role, .. } = *part;
+        ChartSeries { id, label, role, values: values(&part.days) }
+    });
+    ChartBlock {
+        id,
+        title: format!("{things} {}", columns.name()),
+        alt: format!("Column chart: {}.", parts.join(", ")),
+        x: columns.moments(),
+        step: columns.step,
+        stack: stack.collect(),
+        limit: None,
+        marks: Vec::new(),
+        shade: Vec::new(),
+        ratio: None,
+        merge: ChartMerge::Sum,
     }
 }
 

@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::compared::ReportedTime;
+use super::document::{Document, Period};
 use super::error::ReportError;
 use super::identity::{Identities, IdentityKind};
-use super::options::{Presentation, ReportAccess};
+use super::options::{DocumentOptions, Presentation, ReportAccess, TimeBounds};
 use super::progress::Progress;
-use super::source::WindowReader;
+use super::source::{RequestCounter, WindowReader};
 use super::text::Screen;
 use super::window::Window;
 use super::zone::Zone;
-use crate::cryptolens::{Client, Concurrency, Product, Token};
+use crate::cryptolens::{Client, Concurrency, LogKind, Product, Token, server_time};
 
 /// The parts that every report needs.
 pub(super) struct ReportSession {
@@ -56,11 +60,32 @@ impl ReportSession {
         })
     }
 
+    /// Now by the server's clock, by which the rows have their times: by a machine that is an hour
+    /// ahead, the last two hours would be one.
+    pub(super) async fn now(&self, log: LogKind) -> DateTime<Utc> {
+        let asked = self.stop.run_until_cancelled(server_time(&self.client, log)).await;
+        asked.and_then(|time| DateTime::from_timestamp(time, 0)).unwrap_or_else(Utc::now)
+    }
+
+    /// The time that the bounds mean, as a whole, by the server's clock; nobody is asked where they
+    /// say when it ends.
+    pub(super) async fn time(
+        &self,
+        log: LogKind,
+        bounds: &TimeBounds,
+        length: Duration,
+    ) -> Result<ReportedTime, ReportError> {
+        let is_ended = bounds.calendar.is_none() && bounds.to.is_some();
+        let now = if is_ended { Utc::now() } else { self.now(log).await };
+        Ok(ReportedTime::new(Window::new(bounds, length, now)?, bounds, now))
+    }
+
     pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> WindowReader {
         WindowReader {
             client: self.client.clone(),
             concurrency: self.concurrency,
             progress: Progress::new(log, window, zone),
+            requests: RequestCounter::default(),
             stop: self.stop.clone(),
         }
     }
@@ -74,9 +99,19 @@ impl ReportSession {
         names.into_iter().collect::<Vec<_>>().join(", ")
     }
 
-    /// Whose report, and on which time.
-    pub(super) fn heading(&self, window: &Window) -> String {
-        format!("account {}, {window}", self.account)
+    /// A document of this run, without blocks.
+    pub(super) fn document(
+        &self,
+        schema: &'static str,
+        title: &'static str,
+        period: Period,
+        options: &DocumentOptions,
+    ) -> Document {
+        let mut document = Document::new(schema, title, period);
+        document.account.clone_from(&self.account);
+        document.identities = self.identities.name();
+        document.command.clone_from(&options.command);
+        document
     }
 }
 

@@ -7,8 +7,10 @@
 //! error. Rows of the Web API Log and the Object Log are expected in the order of their ids and
 //! nearly in that of their times: [`SLACK`] is how far the times may be off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::count::of_length;
@@ -16,7 +18,8 @@ use super::error::{PageFault, ReportError};
 use super::progress::Progress;
 use crate::backoff::{Backoff, Waits};
 use crate::cryptolens::{
-    ApiError, Client, Concurrency, DecodeFault, Endpoint, LicenseSeats, Retry, Row, RowFilter, TimeSource,
+    AggregateQuery, ApiError, Client, Concurrency, DailyAggregate, DecodeFault, Endpoint, Retry, Row,
+    RowFilter, TimeSource,
 };
 use crate::reader::origin::{self, Mark};
 use crate::reader::{
@@ -36,6 +39,28 @@ const ATTEMPTS: u32 = 5;
 /// The smallest page that is asked for when larger ones fail.
 const LEAST_LIMIT: u16 = 10;
 
+/// Counts the requests of readings; by default nobody does.
+#[derive(Clone, Default)]
+pub(crate) struct RequestCounter(Option<Arc<CountRequest>>);
+
+/// Takes a request that ended: how long it took, and its error if it failed.
+type CountRequest = dyn Fn(Endpoint, Duration, Option<&ApiError>) + Send + Sync;
+
+impl RequestCounter {
+    /// Hands each request to `count`.
+    pub(crate) fn new(
+        count: impl Fn(Endpoint, Duration, Option<&ApiError>) + Send + Sync + 'static,
+    ) -> RequestCounter {
+        RequestCounter(Some(Arc::new(count)))
+    }
+
+    fn count(&self, endpoint: Endpoint, took: Duration, error: Option<&ApiError>) {
+        if let Some(count) = &self.0 {
+            count(endpoint, took, error);
+        }
+    }
+}
+
 /// Reads the logs of one account, and shows how far it has come.
 #[derive(Clone)]
 pub(crate) struct WindowReader {
@@ -43,6 +68,7 @@ pub(crate) struct WindowReader {
     /// The most requests under way.
     pub(crate) concurrency: Concurrency,
     pub(crate) progress: Progress,
+    pub(crate) requests: RequestCounter,
     /// Ends every reading with [`ReportError::Interrupted`].
     pub(crate) stop: CancellationToken,
 }
@@ -161,11 +187,11 @@ impl WindowReader {
     }
 
     /// The number of seats of a license key.
-    pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<LicenseSeats, ReportError> {
-        let mut policy = FewTries::new(Endpoint::GetKey, self.progress.clone());
+    pub(super) async fn seats(&self, product_id: i64, key: &str) -> Result<i64, ReportError> {
+        let mut policy = self.tries(Endpoint::GetKey);
         let work = async {
             loop {
-                match self.client.seats(product_id, key).await {
+                match policy.try_once(self.client.seats(product_id, key)).await {
                     Ok(seats) => return Ok(seats),
                     Err(error) => policy.wait(error, Pause::Growing).await?,
                 }
@@ -173,6 +199,38 @@ impl WindowReader {
         };
         let failed = |error| ReportError::Api { endpoint: Endpoint::GetKey, error };
         self.unless_stopped(work).await?.map_err(failed)
+    }
+
+    /// The vendor's own daily counts, each once. The end of the list is an empty page.
+    pub(super) async fn daily_aggregates(
+        &self,
+        query: AggregateQuery,
+    ) -> Result<Vec<DailyAggregate>, ReportError> {
+        let endpoint = Endpoint::GetDailyAggregates;
+        let mut policy = self.tries(endpoint);
+        let mut all: Vec<DailyAggregate> = Vec::new();
+        let work = async {
+            let mut after = 0;
+            loop {
+                let page = match policy.try_once(self.client.daily_aggregates(query, after)).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        let failed = |error| ReportError::Api { endpoint, error };
+                        policy.wait(error, Pause::Growing).await.map_err(failed)?;
+                        continue;
+                    }
+                };
+                let Some(last) = page.iter().map(|aggregate| aggregate.id).max() else { return Ok(()) };
+                if last <= after {
+                    // Asking again would give the same for ever.
+                    return Err(ReportError::Pages { endpoint, fault: PageFault::Order });
+                }
+                all.extend(page.into_iter().filter(|aggregate| aggregate.id > after));
+                after = last;
+            }
+        };
+        self.unless_stopped(work).await??;
+        Ok(all)
     }
 
     /// Asks for something that explains rows. What the token may not see, or the API does not
@@ -185,10 +243,10 @@ impl WindowReader {
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        let mut policy = FewTries::new(endpoint, self.progress.clone());
+        let mut policy = self.tries(endpoint);
         let work = async {
             loop {
-                match ask(self.client.clone()).await {
+                match policy.try_once(ask(self.client.clone())).await {
                     Ok(value) => return Ok(Explanation::Known(value)),
                     Err(ApiError::Denied) => return Ok(Explanation::Denied),
                     Err(ApiError::Api | ApiError::BadRequest { status: None }) => {
@@ -205,9 +263,19 @@ impl WindowReader {
         self.stop.run_until_cancelled(work).await.ok_or(ReportError::Interrupted)
     }
 
+    fn tries(&self, endpoint: Endpoint) -> FewTries {
+        FewTries {
+            endpoint,
+            progress: self.progress.clone(),
+            requests: self.requests.clone(),
+            waits: Backoff::API.waits(),
+            attempts: 0,
+        }
+    }
+
     fn pages<R: Row>(&self, filter: &RowFilter, direction: Direction) -> Pages<R> {
         let source = FilteredClient::new(self.client.clone(), filter.clone());
-        let policy = FewTries::new(R::LOG.endpoint(), self.progress.clone());
+        let policy = self.tries(R::LOG.endpoint());
         let limit = Limit::impatient(R::LOG.max_limit(), LEAST_LIMIT);
         LogReader::new(source, policy, direction, Disorder::Refuse, limit).with_concurrency(self.concurrency)
     }
@@ -227,13 +295,21 @@ fn failed<R: Row>(error: ApiError) -> ReportError {
 struct FewTries {
     endpoint: Endpoint,
     progress: Progress,
+    requests: RequestCounter,
     waits: Waits,
     attempts: u32,
 }
 
 impl FewTries {
-    fn new(endpoint: Endpoint, progress: Progress) -> FewTries {
-        FewTries { endpoint, progress, waits: Backoff::API.waits(), attempts: 0 }
+    /// One try of a request that is no page of a log.
+    async fn try_once<T>(
+        &mut self,
+        request: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let began = Instant::now();
+        let answer = request.await;
+        self.request_ended(began.elapsed(), answer.as_ref().err());
+        answer
     }
 
     /// How long to wait before another try; `None` where none is made.
@@ -257,14 +333,17 @@ impl FewTries {
 impl RetryPolicy for FewTries {
     fn request_begins(&mut self) {}
 
-    fn request_ended(&mut self, _: Duration, error: Option<&ApiError>) {
+    fn request_ended(&mut self, took: Duration, error: Option<&ApiError>) {
+        self.requests.count(self.endpoint, took, error);
         if error.is_none() {
             self.attempts = 0;
             self.waits.reset();
         }
     }
 
-    fn guess_ended(&mut self, _: Duration, _: Option<&ApiError>) {}
+    fn guess_ended(&mut self, took: Duration, error: Option<&ApiError>) {
+        self.requests.count(self.endpoint, took, error);
+    }
 
     async fn wait(&mut self, error: ApiError, _: Pause) -> Result<(), ApiError> {
         let Some(wait) = self.next_wait(&error) else { return Err(error) };
@@ -444,7 +523,13 @@ mod tests {
     }
 
     fn few_tries() -> FewTries {
-        FewTries::new(LogKind::WebApi.endpoint(), Progress::new("test", None, Zone::UTC))
+        FewTries {
+            endpoint: LogKind::WebApi.endpoint(),
+            progress: Progress::new("test", None, Zone::UTC),
+            requests: RequestCounter::default(),
+            waits: Backoff::API.waits(),
+            attempts: 0,
+        }
     }
 
     #[test]

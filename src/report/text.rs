@@ -1,4 +1,4 @@
-//! The pieces of a report for the terminal: tables, bars, numbers and colour.
+//! The pieces of an answer for the terminal: tables, numbers and colour.
 //!
 //! Promises: nothing that comes from a log can move the cursor or change colours; without colour
 //! there are no escape sequences at all; no number is broken over two lines.
@@ -9,10 +9,6 @@ use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Tab
 use crate::text;
 pub(super) use crate::text::thousands;
 
-/// The columns that bars are drawn for where nobody says how many there are.
-const USUAL_WIDTH: u16 = 80;
-/// A shorter bar tells nothing.
-const LEAST_BAR: u16 = 8;
 /// The least width of a column of texts.
 const LEAST_TEXT: u16 = 20;
 
@@ -44,12 +40,6 @@ impl Screen {
 
     fn with(self, style: Style, text: &str) -> String {
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
-    }
-
-    /// How long a bar may be where the rest of its line takes `taken` columns, up to `longest`.
-    pub(super) fn bar_width(self, taken: usize, longest: u16) -> u16 {
-        let taken = u16::try_from(taken).unwrap_or(u16::MAX);
-        self.width.unwrap_or(USUAL_WIDTH).saturating_sub(taken).min(longest).max(LEAST_BAR)
     }
 
     /// A table without frame; each row has as many cells as there are columns. Long texts are
@@ -99,29 +89,6 @@ pub(super) enum Column {
     Number(&'static str),
 }
 
-/// `fraction` of `width` characters as a bar, in eighths of a character; a part that is not nothing
-/// is always seen.
-pub(super) fn bar(fraction: f64, width: u16) -> String {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 8 * u16::MAX")]
-    let eighths = (fraction * f64::from(width) * 8.0).round() as usize;
-    let eighths = if fraction > 0.0 { eighths.max(1) } else { 0 };
-    let mut bar = "█".repeat(eighths / 8);
-    bar.push_str(EIGHTHS.get(eighths % 8).copied().unwrap_or_default());
-    bar
-}
-
-/// As `2.81 %`; a dash for no ratio. What is not nothing is not shown as nothing.
-pub(super) fn percent(ratio: Option<f64>) -> String {
-    match ratio {
-        None => "-".to_owned(),
-        Some(ratio) if ratio > 0.0 && ratio < 0.000_05 => "<0.01 %".to_owned(),
-        Some(ratio) if ratio < 1.0 && ratio > 0.999_95 => ">99.99 %".to_owned(),
-        Some(ratio) => format!("{:.2} %", ratio * 100.0),
-    }
-}
-
 /// One or several.
 pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { several })
@@ -143,19 +110,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_small_part_is_never_nothing() {
-        assert_eq!(percent(Some(0.000_001)), "<0.01 %");
-        assert_eq!(percent(Some(0.0)), "0.00 %");
-        assert_eq!(percent(Some(0.999_999)), ">99.99 %");
-        assert_eq!(percent(Some(1.0)), "100.00 %");
-        assert_eq!(percent(None), "-");
-        assert_eq!(bar(0.000_1, 20), "▏");
-        assert_eq!(bar(0.0, 20), "");
-        assert_eq!(bar(1.0, 3), "███");
-        assert_eq!(bar(f64::NAN, 3), "");
-    }
 
     #[test]
     fn colour_only_where_it_is_wanted() {

@@ -4,12 +4,15 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU32;
 
 use ring::digest::{Context, SHA256};
 
 use crate::cryptolens::state_code;
 use crate::report::count::Counts;
-use crate::report::detector::{MinuteCount, Sighting};
+use crate::report::detector::{
+    FailureSource, MinuteCount, NamedSource, Sighting, SourcedFailures, SourcesOfFailures,
+};
 use crate::report::record::SeenRequest;
 use crate::report::window::Window;
 
@@ -39,6 +42,9 @@ pub(super) struct Trail {
     key_numbers: HashMap<(i64, String), u32>,
     machines: HashMap<String, u32>,
     machine_codes: Vec<String>,
+    addresses: HashMap<String, NonZeroU32>,
+    /// True once only the requests of one key are kept.
+    pub(super) is_of_one_key: bool,
     /// Ids and states as the log has them, for the digest.
     evidence: Vec<(i64, Option<i64>)>,
 }
@@ -53,6 +59,8 @@ impl Trail {
             key_numbers: HashMap::new(),
             machines: HashMap::new(),
             machine_codes: Vec::new(),
+            addresses: HashMap::new(),
+            is_of_one_key: false,
             evidence: Vec::new(),
         }
     }
@@ -75,6 +83,7 @@ impl Trail {
                 seen.networks.insert(network);
             }
         }
+        let address = row.ip.and_then(|address| self.number_of_address(address));
         let machine = row.machine_code.map(|code| {
             let next = u32::try_from(self.machines.len()).unwrap_or(u32::MAX);
             match self.machines.entry(code) {
@@ -92,6 +101,7 @@ impl Trail {
             product_id: row.product_id,
             key,
             machine,
+            address,
             state: row.state.and_then(|state| u16::try_from(state).ok()).unwrap_or(0),
             outcome,
         });
@@ -108,6 +118,11 @@ impl Trail {
         next
     }
 
+    fn number_of_address(&mut self, address: String) -> Option<NonZeroU32> {
+        let next = u32::try_from(self.addresses.len()).ok().and_then(|known| known.checked_add(1));
+        Some(*self.addresses.entry(address).or_insert(NonZeroU32::new(next?)?))
+    }
+
     /// Brings the rows into order.
     pub(super) fn sort(&mut self) {
         self.rows.sort_by_key(|row| (row.time, row.id));
@@ -116,6 +131,7 @@ impl Trail {
 
     /// Keeps the rows of one key; none where it has none.
     pub(super) fn keep_key(&mut self, product_id: i64, key: &str) {
+        self.is_of_one_key = true;
         let number = self.key_numbers.get(&(product_id, key.to_owned())).copied();
         self.rows.retain(|row| number.is_some() && row.key == number);
         let kept: BTreeSet<i64> = self.rows.iter().map(|row| row.id).collect();
@@ -172,6 +188,31 @@ impl Trail {
         }
         counts
     }
+}
+
+/// The source of a request, by the numbers of the trail and one more.
+fn source(row: &Sighting) -> FailureSource {
+    let number = |number: Option<u32>| number.map_or(0, |number| number.saturating_add(1));
+    let address = row.address.map_or(0, NonZeroU32::get);
+    FailureSource { key: number(row.key), machine: number(row.machine), address }
+}
+
+/// True if a request is one of a source.
+pub(super) fn is_from(row: &Sighting, named: NamedSource) -> bool {
+    named.is_of(source(row))
+}
+
+/// The sources of the failures among some requests of a window.
+pub(super) fn sources(rows: &[Sighting], window: Window) -> SourcesOfFailures {
+    let mut counts: BTreeMap<(u16, FailureSource), u32> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.has_failed()) {
+        if let Ok(minute) = u16::try_from((row.time - window.from) / 60) {
+            *counts.entry((minute, source(row))).or_default() += 1;
+        }
+    }
+    let failures = counts.into_iter();
+    let failures = failures.map(|((minute, source), count)| SourcedFailures { minute, count, source });
+    SourcesOfFailures(failures.collect())
 }
 
 /// The number of steps that cover a time.

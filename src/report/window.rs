@@ -37,6 +37,14 @@ impl Window {
         now: DateTime<Utc>,
     ) -> Result<Window, ReportError> {
         let zone = bounds.timezone;
+        if let Some(choice) = bounds.calendar {
+            let period = choice.period(zone, now.timestamp());
+            let whole = period.and_then(|period| period.bounds(zone));
+            let (from, to) = whole.ok_or_else(|| {
+                ReportError::Usage(format!("there is no such period of the calendar in {zone}"))
+            })?;
+            return Ok(Window { from, to, zone });
+        }
         let to = bounds.to.as_deref().map(|text| moment("--to", text, zone)).transpose()?;
         let to = to.unwrap_or(now.timestamp());
         let from = match bounds.from.as_deref() {
@@ -62,6 +70,11 @@ impl Window {
     ) -> Result<Window, ReportError> {
         let window = Window::new(bounds, length, now)?;
         let now = now.timestamp();
+        let period = bounds.calendar.and_then(|choice| choice.period(window.zone, now));
+        if let Some(period) = period.filter(|period| period.is_future(window.zone, now)) {
+            let (flag, label) = (period.flag_name(), period.label());
+            return Err(ReportError::Usage(format!("{flag}: {label} is in the future")));
+        }
         if window.from >= now {
             return Err(ReportError::Usage("the time to report on is in the future".to_owned()));
         }
@@ -168,7 +181,12 @@ mod tests {
 
     fn window(from: &str, to: &str, zone: &str) -> Result<Window, ReportError> {
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let bounds = TimeBounds { from: text(from), to: text(to), timezone: zone.parse().unwrap() };
+        let bounds = TimeBounds {
+            from: text(from),
+            to: text(to),
+            timezone: zone.parse().unwrap(),
+            ..TimeBounds::default()
+        };
         Window::new(&bounds, Duration::from_secs(3600), "2026-03-29T12:00:00Z".parse().unwrap())
     }
 
@@ -203,7 +221,7 @@ mod tests {
         let now: DateTime<Utc> = "2026-01-31T12:00:00Z".parse().unwrap();
         let passed = |from: &str, to: &str| {
             let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            let bounds = TimeBounds { from: text(from), to: text(to), timezone: Zone::UTC };
+            let bounds = TimeBounds { from: text(from), to: text(to), ..TimeBounds::default() };
             Window::passed(&bounds, Duration::from_secs(3600), now)
         };
         for (to, end, is_live) in [

@@ -141,7 +141,8 @@ mod tests {
         }
     }
 
-    /// British Columbia stays on summer time from 2026 on; a table of 2025 is an hour off in November.
+    /// British Columbia stays on summer time from 2026 on; a table of 2025 is an hour off in
+    /// November.
     #[test]
     fn the_compiled_in_table_knows_that_vancouver_keeps_summer_time() {
         let zone = TimeZoneDatabase::bundled().get("America/Vancouver").unwrap();

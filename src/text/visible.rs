@@ -415,7 +415,7 @@ mod tests {
             }
             let hidden: String = hidden.into_iter().collect();
             let (one, other) = (shown(&text), shown(&hidden));
-            // What is kept is kept for what it changes: the form of Arabic letters, the style of
+            // A sign that is kept changes the look: the form of Arabic letters, the style of
             // these two.
             let changed = other.contains([NON_JOINER, JOINER, TEXT_STYLE, EMOJI_STYLE]);
             prop_assert!(one == other || other.contains(char::REPLACEMENT_CHARACTER) || changed,

@@ -105,7 +105,7 @@ fn what_narrows_the_report_is_said() {
     assert!(lead.starts_with("50 changes in all."), "others were made: {lead}");
     let empty = ["report", "changes", "--from=2025-01-01", "--to=2025-01-02"];
     assert!(shown(&stub, &empty).contains("Nothing was changed in this time"));
-    // What is no number of a user has a pseudonym, which is enough to see who it was.
+    // A value that is no number of a user has a pseudonym, which is enough to see who it was.
     let (_, headline, _) = of(&["--user=CANARY-person@example.com"]);
     assert!(headline.starts_with("16 changes by user-"), "{headline}");
 }

@@ -71,7 +71,7 @@ fn nobody_is_named_below_the_level_that_names_them() {
 fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
     let stub = Stub::start(logs());
     let message = told(&stub, &with("NOONE", &[]), 2);
-    assert!(message.contains("KEY: none of the 18 keys of this time is called like this"), "{message}");
+    assert!(message.contains("KEY: none of the 18 keys in this time is called like this"), "{message}");
     let message = told(&stub, &with("SAME5", &[]), 2);
     assert!(message.contains("KEY: 3 keys are called like this: key-"), "{message}");
     assert!(told(&stub, &["report", "customer"], 2).contains("the customer report needs a KEY"));
@@ -84,7 +84,7 @@ fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
     for name in [&key(0), "HCGXC"] {
         for more in [&["--product=3349"][..], &[]] {
             let text = shown(&quiet, &with(name, more));
-            assert!(text.contains("sent no request of Meridian CAD in this time"), "{text}");
+            assert!(text.contains("sent no request for Meridian CAD in this time"), "{text}");
         }
     }
     assert!(told(&quiet, &with("SAME5", &[]), 2).contains("KEY: 2 keys are called like this: key-"));

@@ -4,7 +4,7 @@ use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, shown, told};
+use super::{MONDAY, assert_golden_formats, assert_page_shows, shown, told};
 
 const DAYS: [&str; 4] = ["report", "events", "--from=2026-01-06", "--to=2026-01-09"];
 
@@ -36,11 +36,13 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn every_format_is_as_it_was() {
-    let stub = stub();
-    for format in ["text", "json", "csv", "html"] {
-        let extension = if format == "text" { "txt" } else { format };
-        assert_golden(&format!("events.{extension}"), &shown(&stub, &with(&["--format", format])));
-    }
+    assert_golden_formats(&stub(), "events", &DAYS);
+}
+
+#[test]
+fn the_page_shows_every_number_that_it_has_shown() {
+    let report = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
+    assert_page_shows(&report, &shown(&stub(), &with(&["--format=html"])), &[]);
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn filters_reach_the_api() {
 fn an_empty_window_is_a_sentence_and_an_error_is_none() {
     let stub = stub();
     let page = shown(&stub, &["report", "events", "--from=2027-01-01", "--to=2027-01-02"]);
-    assert!(page.contains("The log holds no event in this time."), "{page}");
+    assert!(page.contains("The log holds no event in this time"), "{page}");
     let stub = Stub::start(Logs {
         faults: vec![(2, Fault::new(FaultKind::UnableToAuthenticate).value(401))],
         events: stub.logs.events.clone(),
@@ -85,7 +87,8 @@ fn an_empty_window_is_a_sentence_and_an_error_is_none() {
     assert!(told(&stub, &DAYS, 1).contains("GetEvents: the api refused the token"));
 }
 
-/// A minute between events, the first of them three days before the window; `time` moves single ones.
+/// A minute between events, the first of them three days before the window; `time` moves single
+/// ones.
 fn minutes(time: impl Fn(i64, i64) -> i64) -> Stub {
     let row = |index: i64| {
         let registered = MONDAY + (index - 2 * 1440) * 60;

@@ -215,7 +215,8 @@ fn a_reader_who_leaves_is_no_error() {
     assert!(run(&stub, &["export", "web-api", "--output=-"]).status.success());
 }
 
-/// `--resume` went on from the highest id of the file: 33 of 900 rows that were shown late were missing.
+/// `--resume` went on from the highest id of the file: 33 of 900 rows that were shown late were
+/// missing.
 #[test]
 fn rows_that_show_up_late_are_appended_by_a_resumed_export() {
     for format in ["ndjson", "csv"] {
@@ -242,7 +243,8 @@ fn rows_that_show_up_late_are_appended_by_a_resumed_export() {
             _ => serde_json::from_str::<Value>(line).unwrap()["id"].as_i64(),
         };
         let mut ids: Vec<i64> = text.lines().filter_map(id).collect();
-        // The resume point is the highest id of the file, and not that of its last row, which was late.
+        // The resume point is the highest id of the file, and not that of its last row, which was
+        // late.
         let after: i64 = ids[ids.len() - 1];
         assert!(after < 10 + 899 * 3);
         ids.sort_unstable();
@@ -254,7 +256,7 @@ fn rows_that_show_up_late_are_appended_by_a_resumed_export() {
     }
 }
 
-/// What is in place is copied before it grows: killed at any moment, nothing of it is ever missing
+/// A file is copied before it grows: killed at any moment, nothing of it is ever missing
 /// afterwards.
 #[test]
 fn an_export_that_is_killed_while_it_copies_its_archive_never_loses_an_entry() {
@@ -320,7 +322,7 @@ fn what_is_no_regular_file_is_written_to_and_never_replaced() {
         shown(&stub, &[args, &["-o", fifo.to_str().unwrap()]].concat());
         assert_eq!(reader.join().unwrap(), expected);
         assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
-        // What standard output is appended to, as by `>>`, keeps what it has.
+        // A file that standard output is appended to, as by `>>`, keeps its content.
         let log = directory.path().join("log");
         std::fs::write(&log, "before\n").unwrap();
         let appended = std::fs::OpenOptions::new().append(true).open(&log).unwrap();

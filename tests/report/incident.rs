@@ -5,7 +5,7 @@ use cryptolens_simulator::{LicenseTerms, Method, Options};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, run, shown, told};
+use super::{MONDAY, assert_golden_formats, command, run, shown, told};
 
 const HOUR: i64 = 3600;
 const WEEK: i64 = 7 * 86_400;
@@ -126,19 +126,7 @@ pub(crate) fn item<'a>(report: &'a Value, list: &str, id: &str) -> &'a Value {
 #[test]
 fn every_format_shows_the_morning() {
     let stub = Stub::start(logs());
-    for (format, file) in [
-        ("text", "incident.txt"),
-        ("html", "incident.html"),
-        ("markdown", "incident.md"),
-        ("json", "incident.json"),
-        ("csv", "incident.csv"),
-    ] {
-        let arguments = with(&["--identities=customers", "--format", format]);
-        let first = shown(&stub, &arguments);
-        assert_golden(file, &first);
-        assert_eq!(first, shown(&stub, &arguments), "{format}: a finished period gives the same bytes");
-        assert!(first.len() < 512 * 1024);
-    }
+    assert_golden_formats(&stub, "incident", &with(&["--identities=customers"]));
 }
 
 /// The numbers of the report are those of the log.
@@ -292,7 +280,7 @@ fn exit_codes_say_how_it_went() {
     let text = shown(&stub, &quiet);
     assert!(text.starts_with("✓ No incident from 08:00 to 09:00 UTC: "), "{text}");
     let empty = shown(&stub, &["report", "incident", "--from=2020-01-01", "--to=2020-01-02"]);
-    assert!(empty.contains("No request in the 1 d to report on") && empty.contains("0 of "), "{empty}");
+    assert!(empty.contains("No request in this day") && empty.contains("0 of "), "{empty}");
 }
 
 #[test]
@@ -328,10 +316,6 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
         (&["report", "incident", "--since=30d"], "report incident looks at 7 days at most"),
         (&["report", "web-api", "--at=2026-01-01"], "--at has no meaning for the web-api report"),
         (
-            &["report", "objects", "--format=markdown"],
-            "--format=markdown has no meaning for the objects report",
-        ),
-        (
             &["report", "--identities=customers"],
             "--identities=customers has no meaning for the web-api report",
         ),
@@ -348,7 +332,8 @@ fn any_incident_that_goes_on_is_exit_code_3() {
     for row in &mut requests {
         let time = row["time"].as_i64().unwrap();
         if row["productId"] == 3350 && (FROM + 600..FROM + 2400).contains(&time) {
-            row["state"] = 2020.into();
+            let number = usize::try_from(time / 90 % 5).unwrap() + HIT;
+            *row = request(row["id"].as_i64().unwrap(), time, 3350, number, 2020);
         }
     }
     let stub = Stub::start(Logs { requests, ..logs() });
@@ -364,6 +349,31 @@ fn any_incident_that_goes_on_is_exit_code_3() {
     assert!(!lead.contains("as usual"), "{text}");
 }
 
+/// One machine with an expired key that tries again and again, fast or slow, in a short and in a long
+/// time, is no incident: the report says whose the failures are, and how to look at them.
+#[test]
+fn one_machine_that_retries_is_no_incident_in_any_report() {
+    let calm = requests().into_iter().filter(|row| row["time"].as_i64().unwrap() < ONSET);
+    let mut rows: Vec<Value> = calm.collect();
+    let retries = (FROM + 1800..FROM + 2 * HOUR).step_by(20);
+    rows.extend((9_000..).zip(retries).map(|(id, time)| request(id, time, 3349, 3, 2020)));
+    let stub = Stub::start(Logs { requests: rows, ..logs() });
+    let failing = with(&["--format=json", "--fail-on=incident"]);
+    let found: Value = serde_json::from_str(&shown(&stub, &failing)).unwrap();
+    assert_eq!(found["level"], "ok", "{}", found["headline"]);
+    let headline = found["headline"].as_str().unwrap();
+    assert!(headline.starts_with("No incident from 08:00 to 10:00 UTC: "), "{headline}");
+    assert!(headline.ends_with(" failures come from one machine"), "{headline}");
+    let step = block(&found, "next")["items"][0]["command"].as_str().unwrap();
+    assert!(step.starts_with("cryptolens-exporter report customer key-"), "{step}");
+    let day = ["report", "summary", "--day=2026-01-05", "--format=json", "--fail-on=incident"];
+    let summary: Value = serde_json::from_str(&shown(&stub, &day)).unwrap();
+    assert_eq!(block(&summary, "incidents")["rows"], json!([]));
+    // Who asks about this key is told of it.
+    let of_key = report(&stub, &["--key=QKCII"]);
+    assert!(!of_key["headline"].as_str().unwrap().contains("No incident"), "{}", of_key["headline"]);
+}
+
 /// A key without a request in the time is one all the same, and a name that nobody knows is none.
 #[test]
 fn a_known_key_in_a_quiet_hour_is_no_mistake() {
@@ -376,7 +386,7 @@ fn a_known_key_in_a_quiet_hour_is_no_mistake() {
     let masked = report(&stub, &[]);
     let pseudonym = block(&masked, "customers")["rows"][0]["key"].as_str().unwrap().to_owned();
     let whole = quiet(&key(3));
-    assert_eq!(whole["headline"], "No request in the 1 d to report on");
+    assert_eq!(whole["headline"], "No request in this day");
     assert_eq!((&whole["scope"]["product_id"], &whole["read"]["rows"]), (&json!(3349), &json!(0)));
     assert_eq!(quiet(GROUPS[3])["scope"], whole["scope"]);
     assert_eq!(quiet(&pseudonym)["scope"]["key"], pseudonym);
@@ -438,7 +448,7 @@ fn times_of_an_earlier_day_say_so() {
     assert!(changes.starts_with("139 s earlier, at 5 Jan 09:04:56, user 22 changed"), "{changes}");
 }
 
-/// What is typed wins over what a variable says for every report.
+/// A typed value wins over a variable that holds for every report.
 #[test]
 fn a_typed_length_wins_over_a_beginning_of_the_environment() {
     let stub = Stub::start(logs());
@@ -499,8 +509,8 @@ pub(crate) fn run_steps(stub: &Stub, report: &Value) -> usize {
     steps.len()
 }
 
-/// A request of every key of a product every minute. The first keys fail between two moments, all in
-/// seconds before now.
+/// A request of every key of a product every minute. The first keys fail between two moments, all
+/// in seconds before now.
 fn minutes_ago(now: i64, product: i64, (begin, onset, end): (i64, i64, i64)) -> Vec<Value> {
     let rows = (1..).zip((0..begin / 60).flat_map(|minute| (0..KEYS).map(move |number| (minute, number))));
     rows.map(|(id, (minute, number))| {
@@ -511,7 +521,8 @@ fn minutes_ago(now: i64, product: i64, (begin, onset, end): (i64, i64, i64)) -> 
     .collect()
 }
 
-/// A report of 7 days that ends now prints no command for a longer time, nor for a product that is none.
+/// A report of 7 days that ends now prints no command for a longer time, nor for a product that is
+/// none.
 #[test]
 fn every_printed_step_runs_at_the_bounds_of_what_flags_take() {
     let now = chrono::Utc::now().timestamp();
@@ -585,7 +596,7 @@ fn a_planned_incident_of_the_simulator_is_explained() {
     }
 }
 
-/// What comes after the end that was asked for is not looked at, however short ago that end is.
+/// Rows after the end that was asked for are left out, however short ago that end is.
 #[test]
 fn a_period_of_just_now_ends_where_it_was_asked_to() {
     let now = chrono::Utc::now().timestamp();
@@ -619,4 +630,115 @@ fn the_surroundings_of_a_moment_are_found_in_any_zone() {
     let report: Value = serde_json::from_str(&shown(&stub, &arguments)).unwrap();
     assert_eq!(item(&report, "findings", "onset")["time"], "2026-01-05T10:07:15+01:00");
     assert_eq!(report["period"]["timezone"], "Europe/Stockholm");
+}
+
+/// The clock of the server, by which rows have their times, says what the last hours are.
+#[test]
+fn a_machine_an_hour_ahead_asks_about_the_hours_of_the_server() {
+    let now = chrono::Utc::now().timestamp();
+    // A product fails since half an hour ago by the server's clock, which is an hour behind this
+    // one.
+    let server = now - HOUR;
+    let requests = minutes_ago(server, 3349, (2 * HOUR, 1800, 0));
+    let stub = Stub::start(Logs { requests, ..Logs::default() });
+    stub.set_faults(&["date_behind:3600"]);
+    let report: Value =
+        serde_json::from_str(&shown(&stub, &["report", "incident", "--since=2h", "--format=json"])).unwrap();
+    let to = report["period"]["to"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!((to.timestamp() - server).abs() < 120, "{to}");
+    assert_eq!((&report["level"], &report["period"]["complete"]), (&json!("problem"), &json!(false)));
+    for more in [
+        &["report", "customer", &key(0)][..],
+        &["report", "summary", "--since=2h"],
+        &["report", "changes", "--since=2h"],
+    ] {
+        let report: Value =
+            serde_json::from_str(&shown(&stub, &[more, &["--format=json"]].concat())).unwrap();
+        let to = report["period"]["to"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        assert!((to.timestamp() - server).abs() < 120, "{more:?}: {to}");
+    }
+    for more in [
+        &["report", "web-api", "--since=2h"][..],
+        &["report", "events", "--since=2h"],
+        &["report", "objects", "--since=2h"],
+        &["audit", "seats", "--product=3349", "--key=ANY", "--max-machines=2", "--hours=2"],
+    ] {
+        let report: Value =
+            serde_json::from_str(&shown(&stub, &[more, &["--format=json"]].concat())).unwrap();
+        let to = report["window"]["to"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        assert!((to.timestamp() - server).abs() < 120, "{more:?}: {to}");
+    }
+    // What is the future for the server is the future.
+    let utc = |time: i64| chrono::DateTime::from_timestamp(time, 0).unwrap().format("%Y-%m-%dT%H:%M:%SZ");
+    let (from, to) = (format!("--from={}", utc(now - 900)), format!("--to={}", utc(now - 600)));
+    let message = told(&stub, &["report", "incident", &from, &to], 2);
+    assert!(message.contains("is in the future"), "{message}");
+}
+
+/// A verdict does not contradict the figures below it: a large part of few requests is no calm.
+#[test]
+fn few_requests_of_which_many_fail_are_not_called_calm() {
+    let rows = |failed: i64, all: i64| -> Vec<Value> {
+        (0..all)
+            .map(|number| {
+                let state = if number % all < failed { 2020 } else { 2014 };
+                request(
+                    1 + number,
+                    FROM + 60 + number * 30,
+                    3349,
+                    usize::try_from(number % 3).unwrap(),
+                    state,
+                )
+            })
+            .collect()
+    };
+    let of = |requests: Vec<Value>, more: &[&str]| {
+        let stub = Stub::start(Logs { requests, ..logs() });
+        report(&stub, more)
+    };
+    for (failed, all, headline, level) in [
+        (0, 3, "No incident from 08:00 to 10:00 UTC: 0.0% of 3 requests failed", "ok"),
+        (1, 3, "Too few requests to judge: 33.3% of 3 requests failed from 08:00 to 10:00 UTC", "notice"),
+        (3, 3, "Too few requests to judge: 100.0% of 3 requests failed from 08:00 to 10:00 UTC", "notice"),
+        (21, 33, "Too few requests to judge: 63.6% of 33 requests failed from 08:00 to 10:00 UTC", "notice"),
+        (1, 33, "No incident from 08:00 to 10:00 UTC: 3.0% of 33 requests failed", "ok"),
+    ] {
+        // Failures first: the scan has nothing to compare the beginning with, or too little.
+        let all_rows = rows(failed, all);
+        let mixed: Vec<Value> = if failed == 21 {
+            // Spread over the time, so that no interval departs from the rest.
+            let spread = |(number, mut row): (usize, Value)| {
+                row["state"] = json!(if number % 5 < 3 { 2020 } else { 2014 });
+                row
+            };
+            all_rows.into_iter().enumerate().map(spread).collect()
+        } else {
+            all_rows
+        };
+        let report = of(mixed, &[]);
+        assert_eq!((&report["headline"], &report["level"]), (&json!(headline), &json!(level)));
+        let ratio = item(&report, "figures", "failed");
+        assert!(ratio["note"].as_str().unwrap().starts_with(&format!("of {all}")), "{ratio}");
+    }
+    // Much that fails all the time, without any other time to compare with.
+    let spread = (0..240).map(|number: i64| {
+        let state = if number % 5 < 3 { 2020 } else { 2014 };
+        request(1 + number, FROM + 20 + number * 29, 3349, usize::try_from(number % 7).unwrap(), state)
+    });
+    let report = of(spread.collect(), &[]);
+    assert_eq!(
+        (&report["headline"], &report["level"]),
+        (
+            &json!("Nothing shows what is usual: 60.0% of 240 requests failed from 08:00 to 10:00 UTC"),
+            &json!("notice")
+        )
+    );
+    // A summary says so as well.
+    let stub = Stub::start(Logs { requests: rows(3, 3), ..logs() });
+    let day = ["report", "summary", "--day=2026-01-05", "--format=json"];
+    let summary: Value = serde_json::from_str(&shown(&stub, &day)).unwrap();
+    assert_eq!(
+        (&summary["headline"], &summary["level"]),
+        (&json!("5 January 2026: 100.0% of 3 license requests failed, too few to judge"), &json!("notice"))
+    );
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, shown};
+use super::{MONDAY, assert_golden_formats, assert_page_shows, in_one_line, shown};
 
 const DAYS: [&str; 4] = ["report", "objects", "--from=2026-01-05", "--to=2026-01-08"];
 
@@ -42,11 +42,17 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn every_format_is_as_it_was() {
-    let stub = stub();
-    for format in ["text", "json", "csv", "html"] {
-        let extension = if format == "text" { "txt" } else { format };
-        assert_golden(&format!("objects.{extension}"), &shown(&stub, &with(&["--format", format])));
-    }
+    assert_golden_formats(&stub(), "objects", &DAYS);
+}
+
+#[test]
+fn the_page_shows_every_number_that_it_has_shown() {
+    let report = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
+    assert_page_shows(
+        &report,
+        &shown(&stub(), &with(&["--format=html"])),
+        &[("trail", &["action_code", "resource_code"])],
+    );
 }
 
 #[test]
@@ -64,13 +70,14 @@ fn the_trail_tells_who_changed_what() {
     assert_eq!((&trail[4]["resource"], &trail[4]["resource_code"]), (&json!("unknown"), &json!(17)));
 }
 
-/// What the log has forgotten is not taken for what did not happen.
+/// A row that the log has forgotten is not taken for one that did not happen.
 #[test]
 fn a_log_that_is_shorter_than_the_window_is_told() {
     let ask = |from: &str| {
         let args = ["report", "objects", "--from", from, "--to=2026-01-08", "--format"];
         let json: Value = serde_json::from_str(&shown(&stub(), &[&args[..], &["json"]].concat())).unwrap();
-        let told = shown(&stub(), &[&args[..], &["text"]].concat()).contains("There is nothing older than");
+        let text = in_one_line(&shown(&stub(), &[&args[..], &["text"]].concat()));
+        let told = text.contains("There is nothing older than");
         (json["read"]["window_covered"].as_bool().unwrap(), told)
     };
     assert_eq!(ask("2026-01-05"), (true, false));

@@ -142,7 +142,7 @@ fn an_export_that_ends_early_leaves_the_file_as_it_was_and_nothing_beside() {
     );
     assert_eq!(std::fs::read(&file).unwrap(), before);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-    // What a killed one left beside is written over.
+    // The partial file of a killed export is written over.
     std::fs::write(directory.path().join("requests.parquet.partial"), [7; 100_000]).unwrap();
     shown(&Stub::start(logs()), &[&EXPORT[..], &[&file]].concat());
     assert_eq!(rows(file.as_ref()).len(), 500);

@@ -1,7 +1,8 @@
 //! The simulator with handmade logs, in a runtime of its own, for tests that wait for a process.
 
 use cryptolens_simulator::{
-    Fault, FaultKind, LicenseTerms, Log, Method, Options, PlannedIncident, ReceivedRequest, Running, start,
+    AggregateOptions, Fault, FaultKind, LicenseTerms, Log, Method, Options, PlannedIncident, ReceivedRequest,
+    Running, Spike, start,
 };
 use serde_json::Value;
 use serde_json::value::to_raw_value;
@@ -26,6 +27,8 @@ pub(crate) struct Logs {
     pub(crate) faults_from: Vec<(u64, Fault)>,
     /// The most rows of a page.
     pub(crate) page: Option<u64>,
+    /// The vendor's own daily counts.
+    pub(crate) aggregates: AggregateOptions,
 }
 
 /// A simulator that serves until it is dropped.
@@ -45,7 +48,9 @@ impl Stub {
         let page = logs.page.map(|rows| Fault::new(FaultKind::CappedPage).value(rows));
         let faults = once.chain(from).chain(page).collect();
         let denied = logs.denied.clone();
-        let options = Options { token: Some(TOKEN.to_owned()), faults, denied, ..Options::empty() };
+        let aggregates = logs.aggregates.clone();
+        let options =
+            Options { token: Some(TOKEN.to_owned()), faults, denied, aggregates, ..Options::empty() };
         let running = runtime.block_on(start(options)).unwrap();
         for (log, rows) in
             [(Log::WebApi, &logs.requests), (Log::Events, &logs.events), (Log::Objects, &logs.objects)]
@@ -75,8 +80,24 @@ impl Stub {
         self.running.simulator.freeze(Some(time));
     }
 
+    /// Faults of all requests from now on, in the words of `simulate --fault`.
+    pub(crate) fn set_faults(&self, faults: &[&str]) {
+        self.running.simulator.set_faults(faults.iter().map(|fault| fault.parse().unwrap()).collect());
+    }
+
     pub(crate) fn planned_incidents(&self, from: i64, to: i64) -> Vec<PlannedIncident> {
         self.running.simulator.planned_incidents(from, to)
+    }
+
+    /// Starts a spike at run time.
+    pub(crate) fn spike(&self, spike: Spike) -> PlannedIncident {
+        self.running.simulator.spike(spike).unwrap().incident
+    }
+
+    /// All rows of the Web API Log so far.
+    pub(crate) fn web_api_rows(&self) -> Vec<Value> {
+        let lines = self.running.simulator.rows_as_lines(Log::WebApi);
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The number of requests so far.

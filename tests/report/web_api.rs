@@ -8,7 +8,10 @@ use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, ended_at, run, shown, told};
+use super::{
+    MONDAY, assert_golden, assert_golden_formats, assert_page_shows, command, ended_at, in_one_line, run,
+    shown, told,
+};
 
 /// The second half of the log, so that the half before it can be compared with.
 const WEEK: [&str; 4] = ["report", "--from=2026-01-08", "--to=2026-01-11", "--identities=full"];
@@ -75,12 +78,24 @@ fn several_requests_at_a_time_change_nothing() {
 #[test]
 fn every_format_is_as_it_was() {
     let stub = stub();
-    for (format, file) in [("text", "web-api.txt"), ("json", "web-api.json"), ("csv", "web-api.csv")] {
-        assert_golden(file, &shown(&stub, &with(&["--format", format])));
-    }
-    assert_golden("web-api.html", &shown(&stub, &with(&["--format=html"])));
+    assert_golden_formats(&stub, "web-api", &WEEK);
     assert_golden("web-api-outcome.svg", &shown(&stub, &with(&["--format=svg"])));
     assert_golden("web-api-daily.svg", &shown(&stub, &with(&["--format=svg", "--chart=daily"])));
+}
+
+#[test]
+fn the_page_shows_every_number_that_it_has_shown() {
+    let report = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
+    // Of an hour and of who fails most, requests and failures are shown; of the time before, its totals; and
+    // when states were seen first and last, of those that fail, in a table of their own.
+    let hidden: [(&str, &[&str]); 5] = [
+        ("states", &["first_seen", "last_seen"]),
+        ("hours_of_week", &["hour", "success", "unknown", "failure_ratio"]),
+        ("above_one_percent", &["success", "unknown"]),
+        ("most_failures", &["success", "unknown"]),
+        ("previous", &["success", "failure", "unknown", "event_types"]),
+    ];
+    assert_page_shows(&report, &shown(&stub(), &with(&["--format=html"])), &hidden);
 }
 
 /// Counted a second time, from the rows themselves.
@@ -163,7 +178,7 @@ fn it_reads_no_further_than_an_hour_before() {
     assert_eq!(stub.requests(), 2);
 }
 
-/// The log begins within the window before: no change is told against a part of it.
+/// The log begins within the window before: no change is shown against a part of it.
 #[test]
 fn a_log_that_is_younger_than_the_windows_is_told() {
     let args = ["report", "--from=2026-01-06", "--to=2026-01-09", "--format"];
@@ -176,7 +191,7 @@ fn a_log_that_is_younger_than_the_windows_is_told() {
         (&report["previous"]["requests"], &report["previous"]["requests_change"]),
         (&json!(144), &Value::Null)
     );
-    let page = shown(&stub(), &[&args[..], &["text"]].concat());
+    let page = in_one_line(&shown(&stub(), &[&args[..], &["text"]].concat()));
     assert!(page.contains("There is nothing older than 2026-01-05T00:00:00Z"), "{page}");
 }
 
@@ -205,8 +220,8 @@ fn an_empty_window_is_a_sentence() {
     let stub = stub();
     let args =
         |format| ["report", "--from=2025-01-01", "--to=2025-01-02", "--no-comparison", "--format", format];
-    assert!(shown(&stub, &args("text")).contains("The log holds no request in this time."));
-    assert!(shown(&stub, &args("html")).contains("The log holds no request in this time."));
+    assert!(shown(&stub, &args("text")).contains("The log holds no request in this time"));
+    assert!(shown(&stub, &args("html")).contains("The log holds no request in this time"));
     let report: Value = serde_json::from_str(&shown(&stub, &args("json"))).unwrap();
     assert_eq!((&report["total"]["requests"], &report["total"]["failure_ratio"]), (&json!(0), &Value::Null));
     shown(&stub, &args("svg"));
@@ -278,18 +293,18 @@ fn lines_fit_the_screen_and_numbers_stay_whole() {
         let output = command(&stub, &WEEK).env("COLUMNS", columns).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    for columns in [72, 80, 120] {
+    for columns in [40, 60, 72, 80, 120] {
         let page = page(&columns.to_string());
-        // Sentences are left to the terminal.
-        let lines = page.lines().skip(2).filter(|line| !line.ends_with('.'));
-        let widest = lines.max_by_key(|line| line.chars().count()).unwrap();
+        let widest = page.lines().max_by_key(|line| line.chars().count()).unwrap();
         assert!(widest.chars().count() <= columns, "{columns}: {widest}");
     }
+    // The columns of charts are as many as there is room for, so that their labels are left out.
     let numbers = |page: &str| -> Vec<String> {
-        let words = page.split_whitespace().filter(|word| word.ends_with(|last: char| last.is_ascii_digit()));
-        words.map(str::to_owned).collect()
+        let is_label = |line: &&str| line.contains('█') && line.starts_with("     ");
+        let words = page.lines().filter(|line| !is_label(line)).flat_map(str::split_whitespace);
+        words.filter(|word| word.ends_with(|last: char| last.is_ascii_digit())).map(str::to_owned).collect()
     };
-    assert_eq!(numbers(&page("40")), numbers(&page("200")));
+    assert_eq!(numbers(&page("72")), numbers(&page("200")));
 }
 
 /// Also where several accounts and names of products come from.
@@ -311,7 +326,7 @@ fn a_file_names_accounts_and_products() {
     };
     let output = ask(&["--account=desktop"]);
     let page = String::from_utf8(output.stdout).unwrap();
-    assert!(page.contains("account desktop, ") && page.contains("3349 Drawing <Studio>"), "{page}");
+    assert!(page.contains("Web API Log · desktop.") && page.contains("3349 Drawing <Studio>"), "{page}");
     let page = String::from_utf8(ask(&["--account=desktop", "--format=html"]).stdout).unwrap();
     assert!(page.contains("3349 Drawing &lt;Studio&gt;"), "{page}");
     let error = String::from_utf8(ask(&[]).stderr).unwrap();

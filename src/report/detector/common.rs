@@ -1,4 +1,4 @@
-//! What the customers who are hit have in common, and the others have not.
+//! Finds the attribute that customers who are hit have in common, and the others have not.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
 //! When an incident began, and who is hit by it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use crate::cryptolens::Outcome;
 
@@ -20,6 +21,7 @@ pub(in crate::report) struct Sighting {
     /// Of the product; none where the row names none.
     pub(in crate::report) key: Option<u32>,
     pub(in crate::report) machine: Option<u32>,
+    pub(in crate::report) address: Option<NonZeroU32>,
     pub(in crate::report) state: u16,
     pub(in crate::report) outcome: Outcome,
 }
@@ -53,7 +55,7 @@ pub(in crate::report) struct HitKey {
     pub(in crate::report) last_success: Option<i64>,
 }
 
-/// What an interval of failures means for the customers.
+/// The effect of an interval of failures on the customers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::report) struct Assessment {
     /// The first failure of a key that has had no success since, if that is near the first failure
@@ -150,7 +152,8 @@ mod tests {
             2 => Outcome::Failure,
             _ => Outcome::Unknown,
         };
-        Sighting { time, id: time, product_id: 1, key: Some(key), machine: Some(key * 10), state, outcome }
+        let (key, machine) = (Some(key), Some(key * 10));
+        Sighting { time, id: time, product_id: 1, key, machine, address: None, state, outcome }
     }
 
     #[test]
@@ -188,7 +191,8 @@ mod tests {
     }
 
     proptest! {
-        /// A key that is hit has no success after its first failure since the onset, whatever comes.
+        /// A key that is hit has no success after its first failure since the onset, whatever
+        /// comes.
         #[test]
         fn nobody_who_got_through_is_hit(rows in proptest::collection::vec((0_i64..100, 0_u32..6, 0_usize..4), 0..80)) {
             let states = [2014, 2020, 2024, 2030];

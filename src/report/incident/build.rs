@@ -7,10 +7,13 @@ use super::{DAY, LONGEST, Material, Story};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::cryptolens::{Endpoint, LogKind};
 use crate::report::count::of_length;
-use crate::report::detector::{Attribute, MinuteCount, NO_FREE_SEAT, Sighting, Threshold, in_common};
+use crate::report::detector::{
+    Attribute, Calmness, HIGH_RATIO, LoneSource, MinuteCount, NO_FREE_SEAT, NamedSource, Sighting, Threshold,
+    assess, calmness, in_common,
+};
 use crate::report::document::{
     Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, LookupState, MarkRole,
-    Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock, TableColumn,
+    Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock, TableColumn, TableExtent,
 };
 use crate::report::identity::IdentityKind;
 use crate::report::objects::{changes, plain};
@@ -20,7 +23,7 @@ use crate::report::render::words;
 use crate::report::request_chart as chart;
 use crate::report::session::{ReportSession, product_flag};
 use crate::report::text::counted;
-use crate::report::trail::counts;
+use crate::report::trail::{counts, is_from};
 use crate::report::window::{Window, local, rfc3339};
 use crate::text::thousands;
 
@@ -29,10 +32,25 @@ const SCHEMA: &str = "cryptolens-exporter/report/incident";
 const NOW: i64 = 600;
 /// How long before the onset a change may explain it, in seconds.
 const CHANGED_BEFORE: i64 = 1800;
+/// Failures of one of several products, or of some minutes, that are more than one by chance.
+const LEAST_FAILURES_TO_DOUBT: u64 = 2;
+
+/// Requests of which a large part fails, though they are no incident.
+struct Doubt {
+    /// None for all products together.
+    product: Option<i64>,
+    calmness: Calmness,
+    count: MinuteCount,
+    /// True for those of the last minutes.
+    is_recent: bool,
+}
 
 /// The document.
 pub(super) fn document(material: &Material, session: &ReportSession, options: &IncidentOptions) -> Document {
-    let builder = Builder { material, session, options };
+    let mut builder = Builder { material, session, options, doubt: None };
+    if material.story.chosen.is_none() {
+        builder.doubt = builder.doubt();
+    }
     builder.document()
 }
 
@@ -40,6 +58,8 @@ struct Builder<'a> {
     material: &'a Material,
     session: &'a ReportSession,
     options: &'a IncidentOptions,
+    /// The reason for which nothing can be said, where no incident is found.
+    doubt: Option<Doubt>,
 }
 
 impl Builder<'_> {
@@ -59,12 +79,9 @@ impl Builder<'_> {
         let window = self.window();
         let label = words::duration(window.seconds());
         let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
-        let mut document = Document::new(SCHEMA, "Incident report", period);
-        document.account.clone_from(&self.session.account);
-        document.identities = self.session.identities.name();
+        let mut document = self.session.document(SCHEMA, "Incident report", period, &self.options.document);
         document.scope.product_id = self.typed_product();
         document.scope.key = self.typed_key();
-        document.command.clone_from(&self.options.document.command);
         document.level = self.level();
         document.headline = self.headline();
         document.lead = self.lead();
@@ -84,8 +101,95 @@ impl Builder<'_> {
         match &self.story().chosen {
             Some(incident) if incident.is_ongoing && self.material.is_live => Level::Problem,
             Some(_) => Level::Notice,
+            None if self.doubt.is_some() => Level::Notice,
             None => Level::Fine,
         }
+    }
+
+    /// The requests of a product that succeeded or failed, in the period and in its last minutes.
+    fn judged(&self, product: Option<i64>) -> (MinuteCount, MinuteCount) {
+        let recent = self.window().to - NOW;
+        let (mut all, mut now) = (MinuteCount::default(), MinuteCount::default());
+        let is_of = |row: &&Sighting| product.is_none_or(|product| row.product_id == product);
+        for row in self.material.trail.rows.iter().filter(is_of).filter(|row| !row.is_in_no_ratio()) {
+            all.add(row.has_failed());
+            if row.time >= recent {
+                now.add(row.has_failed());
+            }
+        }
+        (all, now)
+    }
+
+    /// The single sources that fail alone, of a product.
+    fn alone(&self, product: Option<i64>) -> impl Iterator<Item = &(i64, LoneSource)> {
+        let is_of = move |(of, _): &&(i64, LoneSource)| product.is_none_or(|product| product == *of);
+        self.story().alone.iter().filter(is_of)
+    }
+
+    /// The same as [`Builder::judged`] without the failures of sources that fail alone, which say
+    /// nothing of anybody else.
+    fn judged_of_others(&self, product: Option<i64>) -> (MinuteCount, MinuteCount) {
+        let recent = usize::try_from((self.window().seconds() - NOW).max(0) / 60).unwrap_or(0);
+        let since = |minute: usize| {
+            let failed = self.alone(product).map(|(_, source)| source.failed_since(minute)).sum();
+            MinuteCount { failed, all: failed }
+        };
+        let (all, now) = self.judged(product);
+        (all.minus(since(0)), now.minus(since(recent)))
+    }
+
+    /// As `; 110 of the 114 failures come from one machine`; empty where no source fails alone.
+    fn alone_in_words(&self, failed: u64) -> String {
+        let sources: BTreeSet<NamedSource> =
+            self.alone(self.subject()).map(|(_, source)| source.source).collect();
+        let Some(first) = sources.first() else { return String::new() };
+        let by: u64 = self.alone(self.subject()).map(|(_, source)| source.failed_since(0)).sum();
+        let by = match by {
+            by if by == failed => format!("all {} failures", thousands(i128::from(by))),
+            by => format!("{} of the {} failures", thousands(i128::from(by)), thousands(i128::from(failed))),
+        };
+        match sources.len() {
+            1 => format!("; {by} come from {}", first.kind.one()),
+            several => format!("; {by} come from {several} sources, each of them alone"),
+        }
+    }
+
+    /// The verdict on a product without an incident.
+    fn calmness(&self, product: Option<i64>, least_failures: u64) -> Calmness {
+        let usual = &self.material.usual;
+        let (all, _) = self.judged_of_others(product);
+        calmness(all, (usual.of(product), usual.weeks.len()), least_failures)
+    }
+
+    /// The verdict on the last minutes, by the time before them and the weeks before.
+    fn calmness_now(&self, product: Option<i64>) -> Calmness {
+        let (all, now) = self.judged_of_others(product);
+        let usual = self.material.usual.of(product);
+        let before = all.minus(now).plus(usual);
+        let weeks = i64::try_from(self.material.usual.weeks.len()).unwrap_or(0);
+        let seconds = (self.window().seconds() - NOW).max(0) + weeks * self.window().seconds();
+        calmness(now, (before, usize::try_from(seconds / NOW).unwrap_or(0)), LEAST_FAILURES_TO_DOUBT)
+    }
+
+    /// The reason for which a time in which no incident is found cannot be called free of one.
+    fn doubt(&self) -> Option<Doubt> {
+        let subject = self.subject();
+        let is_doubtful =
+            |calmness: &Calmness| matches!(calmness, Calmness::TooFew | Calmness::NothingToCompare);
+        let of = |product: Option<i64>, least_failures: u64| {
+            let calmness = Some(self.calmness(product, least_failures)).filter(is_doubtful)?;
+            Some(Doubt { product, calmness, count: self.judged(product).0, is_recent: false })
+        };
+        let recent = || {
+            let calmness = Some(self.calmness_now(subject)).filter(is_doubtful)?;
+            Some(Doubt { product: subject, calmness, count: self.judged(subject).1, is_recent: true })
+        };
+        let of_products = || {
+            let products = self.material.trail.products().into_iter().filter(|_| subject.is_none());
+            let doubts = products.filter_map(|product| of(Some(product), LEAST_FAILURES_TO_DOUBT));
+            doubts.max_by_key(|doubt| doubt.count.failed)
+        };
+        of(subject, 1).or_else(recent).or_else(of_products)
     }
 
     fn product(&self, product: Option<i64>) -> String {
@@ -168,17 +272,41 @@ impl Builder<'_> {
         let window = self.window();
         let (requests, judged) = counts(&self.rows());
         if requests == 0 {
-            return format!("No request in the {} to report on", words::duration(window.seconds()));
+            return format!("No request in {}", words::these(window.seconds()));
         }
         let (from, to, zone) = (self.clock(window.from), self.clock(window.to), window.zone);
-        let found = match judged.ratio() {
-            // The base of the ratio: neither what is no success and no failure, nor a refused seat.
-            Some(ratio) => {
-                format!("{} of {} failed", words::percent(ratio), counted(judged.all, "request", "requests"))
-            }
-            None => format!("none of {} succeeded or failed", counted(requests, "request", "requests")),
+        // The base of a ratio: neither what is no success and no failure, nor a refused seat.
+        let part = |count: MinuteCount| {
+            let requests = counted(count.all, "request", "requests");
+            count.ratio().map(|ratio| format!("{} of {requests} failed", words::percent(ratio)))
         };
-        format!("No incident from {from} to {to} {zone}: {found}")
+        if let Some(doubt) = &self.doubt {
+            let of = doubt.product.filter(|_| self.typed_product().is_none());
+            let of = of.map(|product| format!(" of {}", self.product(Some(product)))).unwrap_or_default();
+            let when = if doubt.is_recent {
+                format!("in the last {}", words::spelled_duration(NOW))
+            } else {
+                format!("from {from} to {to} {zone}")
+            };
+            let part = part(doubt.count).unwrap_or_default();
+            return match doubt.calmness {
+                Calmness::NothingToCompare => {
+                    format!("Nothing shows what is usual{of}: {part} {when}")
+                }
+                _ => format!("Too few requests{of} to judge: {part} {when}"),
+            };
+        }
+        let found = part(judged).unwrap_or_else(|| {
+            format!("none of {} succeeded or failed", counted(requests, "request", "requests"))
+        });
+        let alone = self.alone_in_words(judged.failed);
+        let usual = match self.calmness(self.subject(), 1) {
+            _ if !alone.is_empty() => alone.as_str(),
+            Calmness::NoMoreThanUsual => ", no more than usual at this time",
+            _ if judged.ratio().is_some_and(|ratio| ratio >= HIGH_RATIO) => ", as usual at this time",
+            _ => "",
+        };
+        format!("No incident from {from} to {to} {zone}: {found}{usual}")
     }
 
     fn lead(&self) -> String {
@@ -195,12 +323,17 @@ impl Builder<'_> {
             }
             (Some(product), Some(_), None) => sentences.push(format!("Product {product} only.")),
             (Some(product), None, _) => {
-                let others = self.material.trail.products().len().saturating_sub(affected.len());
-                let rest = match (affected.len(), others) {
-                    (1, 0) => String::new(),
-                    (1, 1) => "; the other product is as usual".to_owned(),
-                    (1, others) => format!("; the other {others} products are as usual"),
-                    (affected, _) => format!("; {affected} products have incidents in this time"),
+                let others: Vec<i64> = self.material.trail.products();
+                let others: Vec<i64> = others.into_iter().filter(|id| !affected.contains(id)).collect();
+                let is_calm =
+                    |product: &i64| self.calmness(Some(*product), LEAST_FAILURES_TO_DOUBT) == Calmness::Calm;
+                let rest = match (affected.len(), others.len(), others.iter().all(is_calm)) {
+                    (1, 0, _) => String::new(),
+                    (1, 1, true) => "; the other product is as usual".to_owned(),
+                    (1, others, true) => format!("; the other {others} products are as usual"),
+                    (1, 1, false) => "; no incident of the other product is found".to_owned(),
+                    (1, others, false) => format!("; no incident of the other {others} products is found"),
+                    (affected, ..) => format!("; {affected} products have incidents in this time"),
                 };
                 sentences.push(format!("Product {product}{rest}."));
             }
@@ -233,15 +366,17 @@ impl Builder<'_> {
     fn figures(&self) -> Block {
         let window = self.window();
         let rows = self.rows();
-        let recent: Vec<Sighting> = rows.iter().filter(|row| row.time >= window.to - NOW).copied().collect();
-        let (_, now) = counts(&recent);
+        let (_, now) = self.judged(self.subject());
         let usual = self.usual(self.subject());
         let usual_note = usual.map(|usual| format!("; usual {}", words::percent(usual))).unwrap_or_default();
         let label = if self.material.is_live { "Failing now" } else { "Failing at the end" };
         let ongoing = self.story().chosen.as_ref().is_some_and(|incident| incident.is_ongoing);
         let mut items = vec![
             FigureItem::new("failure_ratio_now", label, now.ratio().into(), Measure::Ratio)
-                .note(format!("of the last 10 min{usual_note}"))
+                .note(format!(
+                    "of {} in the last 10 min{usual_note}",
+                    counted(now.all, "request", "requests")
+                ))
                 .bad_if(ongoing),
         ];
         items[0].previous = usual.into();
@@ -252,7 +387,7 @@ impl Builder<'_> {
                 let (label, note) = match (incident.is_ongoing, incident.is_cut) {
                     (true, true) => (
                         "Since at least",
-                        format!("{onset} {zone}, no sign of an end; the begin is not in this time"),
+                        format!("{onset} {zone}, no sign of an end; it may have begun before this time"),
                     ),
                     (true, false) => ("Since", format!("{onset} {zone}, no sign of an end")),
                     (false, _) => ("Lasted", format!("{onset} to {} {zone}", self.second(incident.to))),
@@ -285,9 +420,17 @@ impl Builder<'_> {
             }
             None => {
                 let (_, judged) = counts(&rows);
+                // Without an incident nobody counts as hit, unless that cannot be said.
+                let hit = self.doubt.as_ref().map(|_| assess(&rows, window.from, window.to).hit.len());
+                let note = match hit {
+                    None => "nobody counts as hit without an incident",
+                    Some(0) => "no key fails every time",
+                    Some(_) => "at least 2 failures each and no success since; it may be chance",
+                };
+                let hit = of_length(hit.unwrap_or(0));
                 items.push(
-                    FigureItem::new("customers_hit", "Customers hit", Datum::Whole(0), Measure::Count)
-                        .note("nobody is locked out in numbers that depart from chance"),
+                    FigureItem::new("customers_hit", "Customers hit", Datum::count(hit), Measure::Count)
+                        .note(note),
                 );
                 items.push(
                     FigureItem::new("failed", "Requests failed", Datum::count(judged.failed), Measure::Count)
@@ -321,7 +464,7 @@ impl Builder<'_> {
             format!("{} of {}", thousands(i128::from(count.failed)), thousands(i128::from(count.all)))
         };
         let since = MinuteCount { failed: incident.assessment.failed, all: incident.assessment.requests };
-        let since_word = if incident.is_ongoing { "since" } else { "in it" };
+        let since_word = if incident.is_ongoing { "since" } else { "during it" };
         let text =
             Prose::default().plain("First failure at ").strong(self.second(onset.time)).plain(format!(
                 " (row {}, state {}). Before: {} requests failed{}; {since_word}: {}{}.",
@@ -341,7 +484,7 @@ impl Builder<'_> {
         facts.push(("product_id", incident.product.map_or(Datum::Nothing, Datum::Whole)));
         let basis = format!(
             "Log-likelihood ratio {:.0}; {threshold:.0} or more is reported.",
-            incident.departure.score
+            incident.departure.by_ratio
         );
         Some(FindingItem { id: "onset", label: "Since when", text, basis, facts })
     }
@@ -350,8 +493,8 @@ impl Builder<'_> {
         let assessment = &incident.assessment;
         let (hit, others) = (assessment.hit.len(), assessment.others.len());
         let text = if hit == 0 {
-            Prose::default().strong("No key only fails").plain(format!(
-                ": each of the {} seen since then either got through again or failed once only.",
+            Prose::default().strong("No key fails every time").plain(format!(
+                ": each of the {} seen since then got through again or failed only once.",
                 incident.seen()
             ))
         } else {
@@ -362,7 +505,7 @@ impl Builder<'_> {
             if others > 0 {
                 let who =
                     if others == 1 { "The other one".to_owned() } else { format!("The other {others}") };
-                text = text.plain(format!(" {who} got through or failed once only."));
+                text = text.plain(format!(" {who} got through or failed only once."));
             }
             text.plain(format!(
                 " {} of the {} failures come from {}.",
@@ -403,7 +546,7 @@ impl Builder<'_> {
                 Prose::default().plain(whose).strong(what.clone()).plain(rest)
             }
             None if others.is_empty() => {
-                Prose::default().plain("Every key that was seen is hit, so that nothing separates them.")
+                Prose::default().plain("Every key that was seen is hit, so nothing separates them.")
             }
             None => {
                 Prose::default().plain(format!("Nothing among {} attributes compared.", attributes.len()))
@@ -511,7 +654,7 @@ impl Builder<'_> {
             near.iter().filter(|(time, _)| onset - time <= CHANGED_BEFORE).collect();
         let Some((time, row)) = recent.last().copied().copied() else {
             let last = near.last().map(|(time, _)| {
-                format!(" The latest change before was {} earlier.", words::duration(onset - time))
+                format!(" The latest one before that was {} earlier.", words::duration(onset - time))
             });
             let text = Prose::default().plain(format!(
                 "The Object Log has no change to {of} in the 30 min before.{}",
@@ -554,7 +697,7 @@ impl Builder<'_> {
         Some(finding(text, basis, facts))
     }
 
-    /// What was done to an object. One whose action is not known was at least touched.
+    /// The verb for an action on an object. One whose action is not known was at least touched.
     fn verb(&self, row: &ObjectRecord) -> &'static str {
         match action(row.resource_action, self.session.objects_first_code) {
             "added" => "added",
@@ -627,7 +770,7 @@ impl Builder<'_> {
                 )
             }
             None => format!(
-                "Column chart of {} requests, without an interval that departs from the rest.",
+                "Column chart of {} requests, without an incident that is found.",
                 thousands(i128::from(of_length(rows.len())))
             ),
         };
@@ -711,6 +854,7 @@ impl Builder<'_> {
             rows,
             hot: Vec::new(),
             omitted: 0,
+            extent: TableExtent::Top,
             note,
         }))
     }
@@ -739,10 +883,9 @@ impl Builder<'_> {
             other.0.cmp(&one.0).then(ratio(other).total_cmp(&ratio(one)))
         });
         let hot = (0..shown.len()).filter(|index| shown.get(*index).is_some_and(|row| row.0)).collect();
-        let weeks = self.material.usual.weeks;
-        let note = match weeks {
+        let note = match self.material.usual.weeks.len() {
             0 => {
-                "The log does not reach back to the same hours of the weeks before, so that usual is not known."
+                "The log does not reach back to the same hours of the weeks before, so nothing is known of what is usual."
             }
             1 => "Usual: the same hours of the week before.",
             _ => "Usual: the same hours of the two weeks before.",
@@ -750,8 +893,8 @@ impl Builder<'_> {
         Block::Table(TableBlock {
             id: "products",
             title: match self.typed_product() {
-                Some(_) => format!("Requests in these {}", words::duration(self.window().seconds())),
-                None => format!("All products in these {}", words::duration(self.window().seconds())),
+                Some(_) => format!("Requests in {}", words::these(self.window().seconds())),
+                None => format!("All products in {}", words::these(self.window().seconds())),
             },
             columns: vec![
                 TableColumn::new("product", "product", Measure::Text),
@@ -765,6 +908,7 @@ impl Builder<'_> {
             rows: shown.into_iter().map(|(_, _, row)| row).collect(),
             hot,
             omitted: 0,
+            extent: TableExtent::Top,
             note: note.to_owned(),
         })
     }
@@ -804,12 +948,37 @@ impl Builder<'_> {
             rows: all.iter().map(row).collect(),
             hot: Vec::new(),
             omitted: 0,
+            extent: TableExtent::Top,
             note: "The report is about one of them; --at=TIME chooses another.".to_owned(),
         }))
     }
 
+    /// Where a source fails alone, the customer whose it is.
+    fn step_alone(&self) -> Option<Block> {
+        let most = |(_, source): &&(i64, LoneSource)| source.failed_since(0);
+        let (product, source) = self.alone(self.subject()).max_by_key(most)?;
+        let rows = self.material.trail.of_product(Some(*product));
+        let mut keys: BTreeMap<u32, u64> = BTreeMap::new();
+        for key in rows
+            .iter()
+            .filter(|row| row.has_failed() && is_from(row, source.source))
+            .filter_map(|row| row.key)
+        {
+            *keys.entry(key).or_default() += 1;
+        }
+        let (key, _) = keys.into_iter().max_by_key(|(key, failed)| (*failed, std::cmp::Reverse(*key)))?;
+        let key = self.session.pseudonyms.show(IdentityKind::Key, &self.material.trail.key(key)?.key);
+        let from = rfc3339(self.window().from - DAY, crate::report::zone::Zone::UTC);
+        let (product, access) = (product_flag(Some(*product)), &self.options.document.access_flags);
+        let items = vec![StepItem {
+            text: "What the customer sees who fails most:".to_owned(),
+            command: format!("cryptolens-exporter report customer {key} --from={from}{product}{access}"),
+        }];
+        Some(Block::Steps(StepBlock { id: "next", title: "Next", items }))
+    }
+
     fn steps(&self) -> Option<Block> {
-        let incident = self.story().chosen.as_ref()?;
+        let Some(incident) = &self.story().chosen else { return self.step_alone() };
         let access = &self.options.document.access_flags;
         let command = |rest: String| format!("cryptolens-exporter {rest}{access}");
         let onset = incident.onset();
@@ -832,7 +1001,8 @@ impl Builder<'_> {
             command: command(format!("report changes --from={} --to={}", utc(onset - 3600), utc(onset + 1))),
         });
         if let Some(seen) = incident.assessment.hit.first().and_then(|hit| self.material.trail.key(hit.key)) {
-            // A key is a text of the log, which a shell could take for anything: its pseudonym is not.
+            // A key is a text of the log, which a shell could take for anything: its pseudonym is
+            // not.
             let key = self.session.pseudonyms.show(IdentityKind::Key, &seen.key);
             let product = product_flag(Some(seen.product_id));
             items.push(StepItem {
@@ -866,7 +1036,7 @@ impl Builder<'_> {
         let counted_rows = match first.zip(last) {
             Some((first, last)) => format!(
                 "{} of the Web API Log, ids {first} to {last}, each once. A failure has third digit 2; {} neither success nor \
-                 failure and {} no free seat (state 2024), and in no ratio.",
+                 failure and {} no free seat (state 2024): these are in no ratio.",
                 counted(of_length(trail.rows.len()), "row", "rows"),
                 counted(of_length(neither), "row is", "rows are"),
                 counted(of_length(refused), "row found", "rows found"),
@@ -887,8 +1057,15 @@ impl Builder<'_> {
                 "Incident",
                 format!(
                     "per product, the interval whose failure ratio departs most from the rest of the time, {by}: at least twice \
-                     the ratio, 5 failures, and a log-likelihood ratio of {:.0}.",
-                    Threshold::of_minutes(crate::report::trail::steps(self.window().seconds(), 60)).value()
+                     the ratio, 5 failures, and a log-likelihood ratio of {:.0}; and at least twice the failures that {}, so \
+                     that a change in the mix of traffic is none. A machine that fails alone is none \
+                     either, nor a key or an address of which no second machine fails again.",
+                    Threshold::of_minutes(crate::report::trail::steps(self.window().seconds(), 60)).value(),
+                    match self.material.usual.weeks.len() {
+                        0 => "the time around it and the rest have",
+                        1 => "the same time of the week before has",
+                        _ => "the same times of the two weeks before have",
+                    }
                 ),
             ),
             (
@@ -897,7 +1074,7 @@ impl Builder<'_> {
             ),
             (
                 "Hit",
-                "a key with 2 failures or more since then and no success. Requests include retries: count customers, not requests."
+                "a key with at least 2 failures since then and no success. Requests include retries: count customers, not requests."
                     .to_owned(),
             ),
             (

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::detector::MinuteCount;
+use super::detector::{MinuteCount, UsualTimes};
 use super::document::Document;
 use super::error::ReportError;
 use super::lookup::Lookup;
@@ -24,7 +24,7 @@ use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK, WindowReader};
 use super::trail::Trail;
 use super::window::{Window, moment};
-use crate::cryptolens::{RowFilter, state_code};
+use crate::cryptolens::{LogKind, RowFilter, state_code};
 use crate::text::fit;
 use story::Story;
 
@@ -34,7 +34,10 @@ const DAY: i64 = 86_400;
 const LONGEST: i64 = 7 * DAY;
 /// A period that ended this long ago is read forward from its beginning, in seconds.
 const LONG_AGO: i64 = 3600;
-/// How far the clock of the server may be ahead, in seconds.
+/// Minutes of a step by which the failures of the weeks before are counted: by the minute, an
+/// incident would seem to begin where by chance nothing failed.
+const STEP: usize = 10;
+/// How far the clock of the server, or of whoever names a moment, may be ahead, in seconds.
 const AHEAD: i64 = 300;
 
 /// Everything that the document is made of.
@@ -51,24 +54,51 @@ struct Material {
     is_live: bool,
 }
 
-/// Requests of the same hours of the weeks before, by product.
+/// The same hours of the weeks before.
 #[derive(Debug, Clone, Default)]
 struct Usual {
-    by_product: BTreeMap<i64, MinuteCount>,
-    /// How many of the two weeks the log reaches back.
-    weeks: u32,
+    /// One or two of them: those that the log reaches back to.
+    weeks: Vec<UsualWeek>,
+}
+
+/// Requests of the same hours of a week before, by product.
+type UsualWeek = BTreeMap<i64, WeekCount>;
+
+/// Requests of a product in the same hours of a week before.
+#[derive(Debug, Clone, Default)]
+struct WeekCount {
+    requests: MinuteCount,
+    /// Failures by [`STEP`].
+    failures: Vec<u32>,
 }
 
 impl Usual {
+    /// The products of a week that count for one of them, or for all.
+    fn counts(week: &UsualWeek, product: Option<i64>) -> impl Iterator<Item = &WeekCount> {
+        week.iter()
+            .filter(move |(id, _)| product.is_none_or(|product| product == **id))
+            .map(|(_, count)| count)
+    }
+
+    /// All requests of a product, or of all of them.
     fn of(&self, product: Option<i64>) -> MinuteCount {
-        let mut sum = MinuteCount::default();
-        for (id, count) in &self.by_product {
-            if product.is_none_or(|product| product == *id) {
-                sum.failed += count.failed;
-                sum.all += count.all;
+        let counts = self.weeks.iter().flat_map(|week| Usual::counts(week, product));
+        counts.fold(MinuteCount::default(), |sum, count| sum.plus(count.requests))
+    }
+
+    /// The same over time, as the detector takes it.
+    fn times(&self, product: Option<i64>) -> UsualTimes {
+        let failures = |week: &UsualWeek| {
+            let mut sums: Vec<u32> = Vec::new();
+            for count in Usual::counts(week, product) {
+                sums.resize(sums.len().max(count.failures.len()), 0);
+                for (sum, failed) in sums.iter_mut().zip(&count.failures) {
+                    *sum = sum.saturating_add(*failed);
+                }
             }
-        }
-        sum
+            sums
+        };
+        UsualTimes::new((STEP, 0), self.weeks.iter().map(failures)).with_requests(self.of(product))
     }
 }
 
@@ -78,10 +108,16 @@ pub(super) async fn incident(
     access: ReportAccess,
     stop: CancellationToken,
 ) -> Result<(), ReportError> {
-    let now = Utc::now();
-    let window = window(options, now)?;
     let shown = &options.document;
+    if let Some(odd) = shown.fail_on.iter().find(|condition| **condition != FailOn::Incident) {
+        return Err(ReportError::Usage(format!(
+            "--fail-on={} has no meaning for the incident report",
+            odd.name()
+        )));
+    }
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
+    let now = session.now(LogKind::WebApi).await;
+    let window = window(options, now)?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
     let source = session.source("Web API Log", Some(window), window.zone);
     let material = read(options, &session, &source, window, now).await;
@@ -99,9 +135,11 @@ fn window(options: &IncidentOptions, now: DateTime<Utc>) -> Result<Window, Repor
     let window = match options.at.as_deref() {
         Some(text) => {
             let (at, now) = (moment("--at", text, zone)?, now.timestamp());
-            if at > now {
+            // An alert prints the moment of Prometheus, whose clock may be ahead.
+            if at > now.saturating_add(AHEAD) {
                 return Err(ReportError::Usage(format!("--at: {text} is in the future")));
             }
+            let at = at.min(now);
             let reach = i64::try_from(options.length.as_secs()).unwrap_or(LONGEST);
             let to = at.saturating_add(reach).min(now);
             Window { from: at.saturating_sub(reach), to: to.max(at.saturating_add(1)), zone }
@@ -230,16 +268,7 @@ async fn chosen_key(
 async fn read_usual(source: &WindowReader, filter: &RowFilter, window: Window) -> Result<Usual, ReportError> {
     let week = |back: i64| Window { from: window.from - back * WEEK, to: window.to - back * WEEK, ..window };
     let (one, two) = tokio::join!(read_week(source, filter, week(1)), read_week(source, filter, week(2)));
-    let mut usual = Usual::default();
-    for counts in [one?, two?].into_iter().flatten() {
-        usual.weeks += 1;
-        for (product, count) in counts {
-            let sum = usual.by_product.entry(product).or_default();
-            sum.failed += count.failed;
-            sum.all += count.all;
-        }
-    }
-    Ok(usual)
+    Ok(Usual { weeks: [one?, two?].into_iter().flatten().collect() })
 }
 
 /// The requests of one window by product; none where the log does not reach back to it.
@@ -247,14 +276,23 @@ async fn read_week(
     source: &WindowReader,
     filter: &RowFilter,
     window: Window,
-) -> Result<Option<BTreeMap<i64, MinuteCount>>, ReportError> {
+) -> Result<Option<UsualWeek>, ReportError> {
     let start = source.start::<JudgedRequest>(filter, window.from).await?;
-    let mut counts: BTreeMap<i64, MinuteCount> = BTreeMap::new();
+    let mut week = UsualWeek::new();
+    let seconds = 60 * i64::try_from(STEP).unwrap_or(1);
     let add = |rows: Vec<JudgedRequest>| {
-        for row in rows.iter().filter(|row| row.time.is_some_and(|time| window.contains(time))) {
+        for row in rows {
             let (_, outcome) = state_code::classify(row.state);
-            if let Some(failed) = story::judged(row.state, outcome) {
-                counts.entry(row.product_id).or_default().add(failed);
+            let Some(time) = row.time.filter(|time| window.contains(*time)) else { continue };
+            let Some(failed) = story::judged(row.state, outcome) else { continue };
+            let count = week.entry(row.product_id).or_default();
+            count.requests.add(failed);
+            if failed {
+                let step = usize::try_from((time - window.from) / seconds).unwrap_or(0);
+                count.failures.resize(count.failures.len().max(step + 1), 0);
+                if let Some(failures) = count.failures.get_mut(step) {
+                    *failures = failures.saturating_add(1);
+                }
             }
         }
         Ok(())
@@ -262,7 +300,7 @@ async fn read_week(
     let reading = source.oldest_first(filter, start, window.to, add).await?;
     let begins_later = reading.from_beginning
         && reading.oldest.is_none_or(|oldest| oldest > window.from.saturating_add(SLACK));
-    Ok((!begins_later).then_some(counts))
+    Ok((!begins_later).then_some(week))
 }
 
 /// Exit code 3 where a condition of `--fail-on` holds: any incident that goes on, whichever of them

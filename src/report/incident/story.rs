@@ -1,13 +1,14 @@
-//! What the detector says of a period: its incidents, and the one that the report is about.
+//! The incidents of a period by the detector, and the one that the report is about.
 
 use std::collections::BTreeSet;
 
 use super::Usual;
 use crate::cryptolens::Outcome;
 use crate::report::detector::{
-    Assessment, Departure, MinuteCount, NO_FREE_SEAT, Sighting, assess, departures,
+    Assessment, Departure, LoneSource, MinuteCount, NO_FREE_SEAT, Sighting, SourcesOfFailures, UsualTimes,
+    assess, departures,
 };
-use crate::report::trail::Trail;
+use crate::report::trail::{Trail, sources};
 
 /// An incident whose last failure is this near to the end of the period goes on, in seconds.
 const ENDING: i64 = 600;
@@ -56,6 +57,8 @@ pub(super) struct Story {
     pub(super) all: Vec<Incident>,
     /// The one that the report is about.
     pub(super) chosen: Option<Incident>,
+    /// Single sources that fail again and again, and are no incident, with their products.
+    pub(super) alone: Vec<(i64, LoneSource)>,
 }
 
 /// Whether a request failed; none where it is in no ratio.
@@ -71,17 +74,15 @@ pub(super) fn judged(state: Option<i64>, outcome: Outcome) -> Option<bool> {
 impl Story {
     /// Looks for incidents. `at` is the moment that is asked about.
     pub(super) fn new(trail: &Trail, usual: &Usual, at: Option<i64>) -> Story {
-        let mut all = Vec::new();
+        let (mut all, mut alone) = (Vec::new(), Vec::new());
         for product in trail.products() {
-            all.extend(of_rows(
-                trail,
-                &trail.of_product(Some(product)),
-                Some(product),
-                usual.of(Some(product)),
-            ));
+            let rows = trail.of_product(Some(product));
+            let (found, lone) = of_rows(trail, &rows, Some(product), &usual.times(Some(product)));
+            all.extend(found);
+            alone.extend(lone.into_iter().map(|lone| (product, lone)));
         }
         // All together only where no product explains it.
-        let together = of_rows(trail, &trail.rows, None, usual.of(None));
+        let (together, _) = of_rows(trail, &trail.rows, None, &usual.times(None));
         let is_explained = |incident: &Incident| {
             all.iter().any(|other| other.from < incident.to && incident.from < other.to)
         };
@@ -90,7 +91,7 @@ impl Story {
         all.extend(together);
         all.sort_by_key(|incident| (incident.onset(), incident.product));
         let chosen = chosen(&all, at).cloned();
-        Story { all, chosen }
+        Story { all, chosen, alone }
     }
 }
 
@@ -107,26 +108,27 @@ fn chosen(all: &[Incident], at: Option<i64>) -> Option<&Incident> {
     })
 }
 
-fn of_rows(trail: &Trail, rows: &[Sighting], product: Option<i64>, usual: MinuteCount) -> Vec<Incident> {
+fn of_rows(
+    trail: &Trail,
+    rows: &[Sighting],
+    product: Option<i64>,
+    usual: &UsualTimes,
+) -> (Vec<Incident>, Vec<LoneSource>) {
     let minutes = trail.minutes(rows);
-    let mut found = departures(&minutes, MinuteCount::default());
-    if found.is_empty() && usual.all > 0 {
-        // The whole period may be one incident, in which no interval departs from the rest.
-        found = departures(&minutes, usual);
-    }
     let window = trail.window;
-    found
-        .into_iter()
-        .map(|departure| {
-            let moment = |minute: usize| window.from + 60 * i64::try_from(minute).unwrap_or(0);
-            let (from, end) = (moment(departure.from), moment(departure.to).min(window.to));
-            let is_ongoing = window.to - end <= ENDING && !has_recovered(rows, end, &departure);
-            let to = if is_ongoing { window.to } else { end };
-            let assessment = assess(rows, from, to);
-            let is_cut = from - window.from < BEGINNING;
-            Incident { product, departure, assessment, from, to, is_ongoing, is_cut }
-        })
-        .collect()
+    // Who asks about one key wants to know of it, though it is alone.
+    let sources = if trail.is_of_one_key { SourcesOfFailures::default() } else { sources(rows, window) };
+    let scan = departures(&minutes, usual, sources, minutes.len());
+    let incidents = scan.departures.into_iter().map(|departure| {
+        let moment = |minute: usize| window.from + 60 * i64::try_from(minute).unwrap_or(0);
+        let (from, end) = (moment(departure.from), moment(departure.to).min(window.to));
+        let is_ongoing = window.to - end <= ENDING && !has_recovered(rows, end, &departure);
+        let to = if is_ongoing { window.to } else { end };
+        let assessment = assess(rows, from, to);
+        let is_cut = from - window.from < BEGINNING;
+        Incident { product, departure, assessment, from, to, is_ongoing, is_cut }
+    });
+    (incidents.collect(), scan.alone)
 }
 
 /// True if enough requests after an interval succeed to say that it is over.

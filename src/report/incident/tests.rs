@@ -138,24 +138,68 @@ fn a_quiet_day_is_silent_though_requests_fade_at_night_and_failures_do_not() {
     assert!(quiet >= 3, "{quiet}");
 }
 
-/// A machine that asks for a seat every few seconds hits nobody else.
-#[test]
-fn one_retrying_machine_is_no_incident_of_its_product() {
-    let week = SimulatedWeek::of_seed_1();
-    let night = MONDAY + 6 * DAY + 3 * HOUR;
-    assert!(week.is_quiet(night - HOUR, night + HOUR));
-    let rows = week.rows.iter().filter(|row| row.time.is_some_and(|time| (time - night).abs() <= HOUR));
-    let mut week = SimulatedWeek { rows: rows.cloned().collect(), plan: Vec::new() };
-    let retry = |number: i64| SeenRequest {
+/// The requests of a machine that tries again and again, in order of time.
+fn retries(from: i64, to: i64, every: i64, state: i64) -> Vec<SeenRequest> {
+    let times = (from..to).step_by(usize::try_from(every).unwrap());
+    let retry = |(number, time): (i64, i64)| SeenRequest {
         id: 1_000_000_000_000 + number,
         product_id: 3349,
         key: Some("A-KEY".to_owned()),
-        time: Some(night + number * 30),
-        state: Some(2024),
+        time: Some(time),
+        state: Some(state),
         machine_code: Some("one".to_owned()),
-        ip: None,
+        ip: Some("198.18.250.0".to_owned()),
     };
-    week.rows.extend((0..100).map(retry));
-    let found = week.story(night - HOUR, night + HOUR, None).all;
-    assert!(found.is_empty(), "a machine that finds no free seat is no incident: {found:?}");
+    (0..).zip(times).map(retry).collect()
+}
+
+impl SimulatedWeek {
+    /// Some hours of the week, with requests of somebody else.
+    fn with(&self, (from, to): (i64, i64), more: &[SeenRequest]) -> SimulatedWeek {
+        let is_in = |row: &&SeenRequest| row.time.is_some_and(|time| (from..to).contains(&time));
+        let mut rows: Vec<SeenRequest> = self.rows.iter().filter(is_in).cloned().collect();
+        rows.extend_from_slice(more);
+        SimulatedWeek { rows, plan: self.plan.clone() }
+    }
+}
+
+/// Whether it finds no free seat or its key has expired, by day and by night, fast and slow.
+#[test]
+fn one_retrying_machine_is_no_incident_of_its_product() {
+    let week = SimulatedWeek::of_seed_1();
+    for begin in [MONDAY + 6 * DAY + 2 * HOUR, MONDAY + 6 * DAY + 11 * HOUR] {
+        let hours = (begin, begin + 2 * HOUR);
+        assert!(week.is_quiet(hours.0, hours.1));
+        for (state, every) in [(2024, 30), (2020, 5), (2020, 30), (2020, 90), (2030, 20), (2022, 10)] {
+            for (from, to) in [hours, (begin + HOUR, hours.1), (begin + 1800, begin + 3600)] {
+                let world = week.with(hours, &retries(from, to, every, state));
+                let story = world.story(hours.0, hours.1, None);
+                assert!(story.all.is_empty(), "{state} every {every} s from {from}: {:?}", story.all);
+            }
+        }
+    }
+}
+
+/// A machine that retries before, beside and after a planned incident hides none, and does not move
+/// its onset.
+#[test]
+fn every_planned_incident_beside_a_retrying_machine_is_found() {
+    let week = SimulatedWeek::of_seed_1();
+    for planned in &week.plan {
+        let hours = (planned.from - 2 * HOUR, planned.to + 2 * HOUR);
+        for (from, to, every) in [
+            (hours.0, hours.1, 30),
+            (hours.0 + HOUR, hours.1, 7),
+            (planned.from + 600, hours.1, 20),
+            (hours.0, planned.from + 300, 20),
+        ] {
+            let mut more = retries(from, to, every, 2020);
+            more.iter_mut().for_each(|row| row.product_id = planned.product_id);
+            let story = week.with(hours, &more).story(hours.0, hours.1, Some(planned.from));
+            let found = story.chosen.unwrap_or_else(|| panic!("{planned:?} is not found, every {every} s"));
+            assert_eq!(found.product, Some(planned.product_id), "{planned:?}");
+            let off = found.onset() - planned.from;
+            assert!(off.abs() <= 120, "{planned:?}, every {every} s: the onset is off by {off} s");
+        }
+    }
 }

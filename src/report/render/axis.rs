@@ -10,6 +10,9 @@ const DAY: i64 = 86_400;
 /// Distances of labels, in seconds.
 const EVERY: [i64; 10] = [300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY];
 
+/// Distances of labels in days.
+const DAY_DISTANCES: [usize; 5] = [1, 2, 7, 14, 28];
+
 /// A label below the axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
@@ -25,6 +28,9 @@ pub(super) fn ticks(chart: &ChartBlock, least_gap: usize) -> Vec<Tick> {
     }
     let room = chart.step.saturating_mul(i64::try_from(least_gap).unwrap_or(i64::MAX));
     let every = EVERY.into_iter().find(|every| *every >= room.max(chart.step)).unwrap_or(DAY);
+    // Where there is no room for each midnight, some of them are left out.
+    let days = usize::try_from(room.saturating_add(DAY - 1) / DAY).unwrap_or(1);
+    let each = DAY_DISTANCES.iter().copied().find(|distance| *distance >= days).unwrap_or(days.max(1));
     let tick = |(column, moment): (usize, &Moment)| {
         let seconds = i64::from(local(moment.at, moment.zone).num_seconds_from_midnight());
         let wait = (every - seconds % every) % every;
@@ -37,14 +43,14 @@ pub(super) fn ticks(chart: &ChartBlock, least_gap: usize) -> Vec<Tick> {
             label: time.format(form).to_string(),
         })
     };
-    chart.x.iter().enumerate().filter_map(tick).collect()
+    chart.x.iter().enumerate().filter_map(tick).step_by(each).collect()
 }
 
 /// Labels at the first column and at equal distances from it, which are weeks where there is room.
 fn by_day(chart: &ChartBlock, least_gap: usize) -> Vec<Tick> {
     let is_month = chart.step > 28 * DAY;
     let form = if is_month { "%b %Y" } else { "%-d %b" };
-    let distances: &[usize] = if is_month { &[1, 2, 3, 6, 12] } else { &[1, 2, 7, 14, 28] };
+    let distances: &[usize] = if is_month { &[1, 2, 3, 6, 12] } else { &DAY_DISTANCES };
     let every = distances.iter().copied().find(|distance| *distance >= least_gap).unwrap_or(least_gap.max(1));
     let label = |moment: &Moment| local(moment.at, moment.zone).format(form).to_string();
     let columns = chart.x.iter().enumerate().step_by(every);
@@ -81,7 +87,7 @@ pub(super) fn scale(highest: f64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::Moment;
+    use crate::report::document::{ChartMerge, Moment};
     use crate::report::zone::Zone;
 
     fn chart(from: i64, step: i64, columns: i64, zone: Zone) -> ChartBlock {
@@ -96,6 +102,8 @@ mod tests {
             limit: None,
             marks: Vec::new(),
             shade: Vec::new(),
+            ratio: None,
+            merge: ChartMerge::Sum,
         }
     }
 

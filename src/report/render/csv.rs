@@ -3,7 +3,9 @@
 //! Numbers are written as they are in the document, times as RFC 3339; see
 //! [`crate::report::spreadsheet`] for what a text cannot do.
 
-use crate::report::document::{Block, ChartBlock, Datum, Document, FigureBlock, TableBlock};
+use crate::report::document::{
+    Block, ChartBlock, Datum, Document, FigureBlock, GridBlock, ShareBlock, TableBlock,
+};
 use crate::report::error::ReportError;
 use crate::report::spreadsheet::{Cell, maybe_number, number, write};
 use crate::report::window::rfc3339;
@@ -42,13 +44,15 @@ pub(crate) fn all_tables(document: &Document) -> Result<Vec<CsvFile>, ReportErro
 }
 
 const fn is_listed(block: &Block) -> bool {
-    matches!(block, Block::Figures(_) | Block::Chart(_) | Block::Table(_))
+    !matches!(block, Block::Findings(_) | Block::Steps(_) | Block::Method(_))
 }
 
 fn of_block(block: &Block) -> Result<String, ReportError> {
     match block {
         Block::Table(block) => of_table(block),
         Block::Chart(block) => of_chart(block),
+        Block::Shares(block) => of_shares(block),
+        Block::Grid(block) => of_grid(block),
         Block::Figures(block) => of_figures(block),
         Block::Findings(_) | Block::Steps(_) | Block::Method(_) => Ok(String::new()),
     }
@@ -62,12 +66,31 @@ fn of_table(table: &TableBlock) -> Result<String, ReportError> {
 fn of_chart(chart: &ChartBlock) -> Result<String, ReportError> {
     let mut header = vec!["from"];
     header.extend(chart.stack.iter().map(|series| series.id));
+    header.extend(chart.ratio.iter().map(|ratio| ratio.id));
     let rows = chart.x.iter().enumerate().map(|(column, moment)| {
         let begin = Cell::from(rfc3339(moment.at, moment.zone));
         let values = chart.stack.iter().map(move |series| series.values.get(column).copied().flatten());
-        std::iter::once(begin).chain(values.map(maybe_number))
+        let ratio = chart.ratio.iter().map(move |ratio| ratio.values.get(column).copied().flatten());
+        std::iter::once(begin).chain(values.map(maybe_number)).chain(ratio.map(maybe_number))
     });
     write(&header, rows)
+}
+
+fn of_shares(shares: &ShareBlock) -> Result<String, ReportError> {
+    let rows = shares.items.iter();
+    write(
+        &["part", "number", "share"],
+        rows.map(|item| [Cell::from(item.id), number(item.value), maybe_number(item.share)]),
+    )
+}
+
+fn of_grid(grid: &GridBlock) -> Result<String, ReportError> {
+    let rows = grid.rows.iter().flat_map(|row| {
+        let counts = grid.columns.iter().zip(row.values.iter().zip(&row.bad));
+        counts
+            .map(|(name, (value, bad))| [row.label.into(), name.as_str().into(), number(value), number(bad)])
+    });
+    write(&["row", "column", grid.unit, grid.bad_unit], rows)
 }
 
 fn of_figures(figures: &FigureBlock) -> Result<String, ReportError> {

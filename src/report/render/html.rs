@@ -1,16 +1,16 @@
 //! HTML: one file that loads nothing and runs nothing, for light and dark screens, and for paper.
 //!
-//! Colours of a chart are attributes, so that it can be read where a mail program removes the
-//! style sheet; the style sheet overrides them by class. Every chart has its numbers in a table
-//! below it.
+//! Every drawing has its numbers in a table below it.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::axis::{Tick, as_f64, scale, ticks};
+use super::axis::as_f64;
+use super::drawing::{BAD, Drawing, GOOD, Paint, number, px, rectangle};
 use super::words::{self, of_phrase, sentence, shown, visible};
+use crate::palette;
 use crate::report::document::{
-    Block, ChartBlock, ChartMark, Datum, Document, FigureBlock, FindingBlock, Level, MarkRole, Measure,
-    MethodBlock, Moment, Phrase, Prose, SeriesRole, StepBlock, TableBlock, TableColumn, Tone,
+    Block, ChartBlock, Datum, Document, FigureBlock, FindingBlock, GridBlock, Level, Measure, MethodBlock,
+    Moment, Phrase, Prose, ShareBlock, StepBlock, TableBlock, TableColumn, Tone,
 };
 use crate::report::window::local;
 use crate::text::thousands;
@@ -18,13 +18,6 @@ use crate::text::thousands;
 const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
-/// The drawing area of a chart, in units of its view box.
-const CHART_WIDTH: f64 = 920.0;
-const CHART_HEIGHT: f64 = 240.0;
-const LEFT: f64 = 46.0;
-const RIGHT: f64 = 908.0;
-const TOP: f64 = 40.0;
-const BOTTOM: f64 = 212.0;
 /// The size of a small chart within a table.
 const TREND_WIDTH: f64 = 150.0;
 const TREND_HEIGHT: f64 = 22.0;
@@ -33,8 +26,13 @@ const BAR_WIDTH: f64 = 60.0;
 
 /// Levels of a strip in words.
 const LEVELS: [&str; 5] = ["nothing", "little", "much", "full", "refused"];
-const LEVEL_CLASSES: [(&str, &str); 5] =
-    [("s-0", "#eef1f4"), ("s-1", "#cfdce7"), ("s-2", "#8fa8bd"), ("s-3", "#e3a34f"), ("s-4", "#c2321f")];
+const LEVEL_PAINTS: [Paint; 5] = [
+    ("s-0", palette::LEVEL_0.light),
+    ("s-1", palette::LEVEL_1.light),
+    ("s-2", palette::GOOD.light),
+    ("s-3", palette::WARN.light),
+    ("s-4", palette::BAD.light),
+];
 
 /// The document as a page.
 pub(super) fn html(document: &Document, top: usize) -> String {
@@ -57,7 +55,7 @@ pub(super) fn html(document: &Document, top: usize) -> String {
                 // An empty icon, so that no browser asks for one.
                 link rel="icon" href="data:,";
                 title { (headline) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(palette::style())) (PreEscaped(STYLE)) }
             }
             body { main {
                 header class=(class) {
@@ -80,7 +78,7 @@ fn of_block(block: &Block, top: usize) -> Markup {
     match block {
         Block::Figures(block) => figures(block),
         Block::Findings(block) => findings(block),
-        Block::Chart(block) => chart(block),
+        Block::Shares(_) | Block::Chart(_) | Block::Grid(_) => figure(block),
         Block::Table(block) => table(block, top),
         Block::Steps(block) => steps(block),
         Block::Method(block) => method(block),
@@ -136,103 +134,72 @@ fn prose(prose: &Prose) -> Markup {
     } } }
 }
 
-const fn fill(role: SeriesRole) -> (&'static str, &'static str) {
-    match role {
-        SeriesRole::Bad => ("s-bad", "#c2321f"),
-        SeriesRole::Good => ("s-good", "#8fa8bd"),
-        SeriesRole::Neutral => ("s-neutral", "#8fa8bd"),
-        SeriesRole::Accent => ("s-accent", "#1f6f8b"),
-    }
-}
-
-/// A rectangle of a chart.
-fn rectangle((class, colour): (&str, &str), [x, y, width, height]: [f64; 4]) -> Markup {
-    html! { rect class=(class) fill=(colour) x=(px(x)) y=(px(y)) width=(px(width)) height=(px(height)) {} }
-}
-
-/// A coordinate without needless digits.
-fn px(number: f64) -> String {
-    let text = format!("{number:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
-}
-
-/// The scales of a chart.
-struct Frame {
-    columns: f64,
-    top: f64,
-    line: f64,
-}
-
-impl Frame {
-    fn new(block: &ChartBlock) -> Frame {
-        let sum = |column: usize| -> u64 {
-            block.stack.iter().filter_map(|series| series.values.get(column).copied().flatten()).sum()
-        };
-        let highest = (0..block.x.len()).map(sum).max().unwrap_or(0);
-        let limit = block.limit.as_ref().map_or(0.0, |limit| limit.value);
-        let (top, line) = scale(number(highest).max(limit));
-        Frame { columns: as_f64(block.x.len().max(1)), top, line }
-    }
-
-    fn x(&self, column: f64) -> f64 {
-        LEFT + (RIGHT - LEFT) * column / self.columns
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        BOTTOM - (BOTTOM - TOP) * value / self.top
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a count as a height")]
-fn number(count: u64) -> f64 {
-    count as f64
-}
-
-fn chart(block: &ChartBlock) -> Markup {
-    let frame = Frame::new(block);
-    let (title, about) = (format!("{}-title", block.id), format!("{}-about", block.id));
+/// A drawing with its legend above it and its numbers below it.
+fn figure(block: &Block) -> Markup {
+    let Some(drawing) = Drawing::new(block) else { return Markup::default() };
     html! {
         figure {
-            figcaption { h2 { (visible(&block.title)) } (legend(block)) }
-            svg viewBox=(format!("0 0 {CHART_WIDTH} {CHART_HEIGHT}")) role="img" font-size="11"
-                font-family="sans-serif" aria-labelledby=(format!("{title} {about}")) {
-                title id=(title) { (visible(&block.title)) }
-                desc id=(about) { (sentence(&block.alt)) }
-                @for (from, to) in &block.shade {
-                    @let (from, to) = (frame.x(*from), frame.x(*to));
-                    (rectangle(("s-shade", "#fbeeea"), [from, TOP, to - from, BOTTOM - TOP]))
-                }
-                (grid(&frame))
-                (columns(block, &frame))
-                @for (index, tick) in ticks(block, block.x.len().div_ceil(14).max(1)).iter().enumerate() {
-                    (label(tick, index, &frame))
-                }
-                @if let Some(limit) = &block.limit {
-                    @let y = px(frame.y(limit.value));
-                    line class="s-limit" stroke="#1b2027" stroke-dasharray="5 4" x1=(px(LEFT)) x2=(px(RIGHT)) y1=(y) y2=(y) {}
-                    text class="s-ink" fill="#1b2027" x=(px(RIGHT)) y=(px(frame.y(limit.value) - 5.0)) text-anchor="end" {
-                        (visible(&limit.label))
-                    }
-                }
-                (marks(&block.marks, &frame))
+            figcaption {
+                h2 { (visible(drawing.title)) }
+                ul.legend { @for (sign, name) in &drawing.legend { li {
+                    svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" { (sign) }
+                    (name)
+                } } }
             }
+            (drawing.within_page())
+            @if let Block::Grid(GridBlock { note, .. }) = block { @if !note.is_empty() { p.note { (sentence(note)) } } }
             details {
                 summary { "The numbers of this chart" }
-                div.scroll { table {
-                    thead { tr {
-                        th scope="col" { "from" }
-                        @for series in &block.stack { th.number scope="col" { (series.label) } }
-                    } }
-                    tbody { @for (column, moment) in block.x.iter().enumerate() { tr {
-                        th scope="row" { (begin(block, *moment)) }
-                        @for series in &block.stack {
-                            td.number { (series.values.get(column).copied().flatten().map_or("–".to_owned(), thousands)) }
-                        }
-                    } } }
-                } }
+                div.scroll tabindex="0" { table { @match block {
+                    Block::Chart(block) => (chart_numbers(block)),
+                    Block::Shares(block) => (share_numbers(block)),
+                    Block::Grid(block) => (grid_numbers(block)),
+                    _ => {},
+                } } }
             }
         }
+    }
+}
+
+fn chart_numbers(block: &ChartBlock) -> Markup {
+    html! {
+        thead { tr {
+            th scope="col" { "from" }
+            @for series in &block.stack { th.number scope="col" { (series.label) } }
+            @if let Some(ratio) = &block.ratio { th.number scope="col" { (ratio.label) } }
+        } }
+        tbody { @for (column, moment) in block.x.iter().enumerate() { tr {
+            th scope="row" { (begin(block, *moment)) }
+            @for series in &block.stack {
+                td.number { (series.values.get(column).copied().flatten().map_or("–".to_owned(), thousands)) }
+            }
+            @if let Some(ratio) = &block.ratio {
+                td.number { (ratio.values.get(column).copied().flatten().map_or("–".to_owned(), words::percent)) }
+            }
+        } } }
+    }
+}
+
+fn share_numbers(block: &ShareBlock) -> Markup {
+    html! {
+        thead { tr { th scope="col" { "part" } th.number scope="col" { "number" } th.number scope="col" { "share" } } }
+        tbody { @for item in &block.items { tr {
+            th scope="row" { (item.label) }
+            td.number { (data(&Datum::count(item.value), Measure::Count)) }
+            td.number { (data(&item.share.into(), Measure::Ratio)) }
+        } } }
+    }
+}
+
+fn grid_numbers(block: &GridBlock) -> Markup {
+    html! {
+        thead { tr { td {} @for name in &block.columns { th.number scope="col" { (name) } } } }
+        tbody { @for row in &block.rows { tr {
+            th scope="row" { (row.label) }
+            @for (value, bad) in row.values.iter().zip(&row.bad) {
+                td.number { (thousands(*value)) @if *bad > 0 { " " small { (thousands(*bad)) " " (block.bad_unit) } } }
+            }
+        } } }
     }
 }
 
@@ -249,124 +216,17 @@ fn begin(block: &ChartBlock, moment: Moment) -> String {
     time.format(form).to_string()
 }
 
-fn legend(block: &ChartBlock) -> Markup {
-    html! {
-        ul.legend {
-            @for series in block.stack.iter().rev() { li {
-                svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" {
-                    (rectangle(fill(series.role), [0.0, 0.0, 10.0, 10.0]))
-                }
-                (series.label)
-            } }
-            @if block.marks.iter().any(|mark| mark.role == MarkRole::Refused) { li {
-                svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" {
-                    path class="s-pin" fill="#5b3e96" d="M0 1h10L5 9z" {}
-                }
-                "refused"
-            } }
-        }
-    }
-}
-
-fn grid(frame: &Frame) -> Markup {
-    let mut lines = Vec::new();
-    let mut value = 0.0;
-    while value <= frame.top + frame.line / 2.0 {
-        lines.push(value);
-        value += frame.line;
-    }
-    html! {
-        @for value in lines {
-            @let y = frame.y(value);
-            line class="s-line" stroke="#e6e9ed" x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(y)) y2=(px(y)) {}
-            text class="s-weak" fill="#57606a" x=(px(LEFT - 8.0)) y=(px(y + 4.0)) text-anchor="end" { (amount(value)) }
-        }
-    }
-}
-
-/// A number on the axis, as `12k`.
-fn amount(value: f64) -> String {
-    #[allow(clippy::cast_possible_truncation, reason = "a round number")]
-    let whole = value.round() as i64;
-    if whole >= 10_000 && whole % 1000 == 0 {
-        format!("{}k", thousands(whole / 1000))
-    } else if whole >= 1000 {
-        format!("{}k", px(value / 1000.0))
-    } else {
-        whole.to_string()
-    }
-}
-
-fn columns(block: &ChartBlock, frame: &Frame) -> Markup {
-    let slot = (RIGHT - LEFT) / frame.columns;
-    let width = if slot > 4.0 { slot * 0.82 } else { slot };
-    html! {
-        @for column in 0..block.x.len() {
-            @let x = frame.x(as_f64(column)) + (slot - width) / 2.0;
-            @for (base, value, role) in stacked(block, column) {
-                @let (low, high) = (frame.y(base), frame.y(base + value));
-                (rectangle(fill(role), [x, high, width, low - high]))
-            }
-        }
-    }
-}
-
-/// The parts of a column that are not nothing: where each begins, and how high it is.
-fn stacked(block: &ChartBlock, column: usize) -> Vec<(f64, f64, SeriesRole)> {
-    let mut base = 0.0;
-    let mut parts = Vec::new();
-    for series in &block.stack {
-        let value = number(series.values.get(column).copied().flatten().unwrap_or(0));
-        if value > 0.0 {
-            parts.push((base, value, series.role));
-            base += value;
-        }
-    }
-    parts
-}
-
-fn label(tick: &Tick, index: usize, frame: &Frame) -> Markup {
-    let class = if index.is_multiple_of(2) { "s-weak" } else { "s-weak minor" };
-    let x = frame.x(tick.at).clamp(LEFT + 12.0, RIGHT - 14.0);
-    html! {
-        text class=(class) fill="#57606a" x=(px(x)) y=(px(BOTTOM + 17.0)) text-anchor="middle" { (tick.label) }
-    }
-}
-
-fn marks(marks: &[ChartMark], frame: &Frame) -> Markup {
-    let lines: Vec<&ChartMark> = marks.iter().filter(|mark| mark.role != MarkRole::Refused).collect();
-    html! {
-        @for (index, mark) in lines.iter().enumerate() {
-            @let x = frame.x(mark.at);
-            // The first of two neighbours stands left of its line, so that they do not overlap.
-            @let is_left = if lines.len() > 1 { index == 0 && x > 260.0 || x > 760.0 } else { x > 560.0 };
-            @let dash = if mark.role == MarkRole::Onset { "none" } else { "3 3" };
-            line class="s-mark" stroke="#5b3e96" stroke-width="1.5" stroke-dasharray=(dash)
-                x1=(px(x)) x2=(px(x)) y1=(px(8.0 + 12.0 * as_f64(index / 2))) y2=(px(BOTTOM)) {}
-            text class="s-ink" fill="#1b2027" font-weight="600" y=(px(18.0 + 12.0 * as_f64(index / 2)))
-                x=(px(if is_left { x - 6.0 } else { x + 6.0 })) text-anchor=(if is_left { "end" } else { "start" }) {
-                (visible(&mark.label))
-            }
-        }
-        @for mark in marks.iter().filter(|mark| mark.role == MarkRole::Refused) {
-            @let x = frame.x(mark.at);
-            path class="s-pin" fill="#5b3e96" d=(format!("M{} 22h10l-5 8z", px(x - 5.0))) {
-                title { (visible(&mark.label)) }
-            }
-        }
-    }
-}
-
 fn table(block: &TableBlock, top: usize) -> Markup {
-    let further = words::further(block.rows.len(), top);
+    let most = block.most_rows(top, true);
+    let further = words::further(block.rows.len(), most);
     html! {
         section {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 caption { h2 { (visible(&block.title)) } }
                 thead { tr { @for column in block.columns.iter().filter(|column| !column.is_under) {
                     th scope="col" class=[column.kind.is_number().then_some("number")] { (column.label) }
                 } } }
-                tbody { @for (number, row) in block.rows.iter().take(top).enumerate() {
+                tbody { @for (number, row) in block.rows.iter().take(most).enumerate() {
                     tr class=[block.hot.contains(&number).then_some("hot")] { (cells(block, row)) }
                 } }
             } }
@@ -393,12 +253,17 @@ fn cells(block: &TableBlock, row: &[Datum]) -> Markup {
         @for (index, (column, value)) in block.columns.iter().zip(row).enumerate() {
             @if column.is_under {
             } @else if index == 0 {
-                th scope="row" { (shown(value, column.kind)) @if let Some(small) = under(index) { small { (small) } } }
+                th scope="row" class=[is_whole(column.kind).then_some("whole")] { (data(value, column.kind)) @if let Some(small) = under(index) { " " small { (small) } } }
             } @else {
                 (cell(column, value, most(index), under(index).as_deref()))
             }
         }
     }
+}
+
+/// True for what is better scrolled to than broken.
+const fn is_whole(kind: Measure) -> bool {
+    matches!(kind, Measure::Code | Measure::Time | Measure::Instant)
 }
 
 fn cell(column: &TableColumn, value: &Datum, most: i64, under: Option<&str>) -> Markup {
@@ -407,12 +272,13 @@ fn cell(column: &TableColumn, value: &Datum, most: i64, under: Option<&str>) -> 
             (Datum::Trend { all, bad }, _) => td.drawn { (trend(all, bad)) },
             (Datum::Levels(levels), _) => td.drawn { (strip(levels)) },
             (Datum::Whole(number), _) if column.has_bar && *number > 0 => td.number {
-                span.bar { (bar(*number, most)) (data(value, column.kind)) }
+                span.bar { (bar(*number, most)) " " (data(value, column.kind)) }
             },
             (_, kind) if kind.is_number() => td.number { (data(value, kind)) },
             (_, Measure::Code) => td.whole { code { (shown(value, column.kind)) } },
-            (_, Measure::Time) => td.whole { (data(value, column.kind)) },
-            _ => td { (shown(value, column.kind)) @if let Some(small) = under { small { (small) } } },
+            (_, Measure::Time | Measure::Instant) => td.whole { (data(value, column.kind)) },
+            _ if column.is_below => td.long { (shown(value, column.kind)) },
+            _ => td { (shown(value, column.kind)) @if let Some(small) = under { " " small { (small) } } },
         }
     }
 }
@@ -422,7 +288,7 @@ fn bar(number: i64, most: i64) -> Markup {
     let width = BAR_WIDTH * number as f64 / most.max(1) as f64;
     html! {
         svg viewBox=(format!("0 0 {BAR_WIDTH} 8")) width=(px(BAR_WIDTH)) height="8" aria-hidden="true" {
-            (rectangle(("s-bad", "#c2321f"), [BAR_WIDTH - width, 0.0, width, 8.0]))
+            (rectangle(BAD, [BAR_WIDTH - width, 0.0, width, 8.0]))
         }
     }
 }
@@ -438,10 +304,10 @@ fn trend(all: &[u64], bad: &[u64]) -> Markup {
             @for (index, (all, bad)) in all.iter().zip(bad.iter().copied().chain(std::iter::repeat(0))).enumerate() {
                 @let x = slot * as_f64(index);
                 @if *all > 0 {
-                    (rectangle(("s-good", "#8fa8bd"), [x, TREND_HEIGHT - height(*all), slot * 0.8, height(*all) - height(bad)]))
+                    (rectangle(GOOD, [x, TREND_HEIGHT - height(*all), slot * 0.8, height(*all) - height(bad)]))
                 }
                 @if bad > 0 {
-                    (rectangle(("s-bad", "#c2321f"), [x, TREND_HEIGHT - height(bad), slot * 0.8, height(bad)]))
+                    (rectangle(BAD, [x, TREND_HEIGHT - height(bad), slot * 0.8, height(bad)]))
                 }
             }
         }
@@ -456,12 +322,12 @@ fn strip(levels: &[u8]) -> Markup {
     let slot = TREND_WIDTH / as_f64(levels.len().max(1));
     let name = |level: u8| LEVELS.get(usize::from(level)).copied().unwrap_or("refused");
     let about: Vec<&str> = levels.iter().map(|level| name(*level)).collect();
-    let class = |level: u8| LEVEL_CLASSES.get(usize::from(level)).copied().unwrap_or(("s-4", "#c2321f"));
+    let paint = |level: u8| LEVEL_PAINTS.get(usize::from(level)).copied().unwrap_or(BAD);
     html! {
         svg viewBox=(format!("0 0 {TREND_WIDTH} 16")) width=(px(TREND_WIDTH)) height="16" role="img"
             aria-label=(about.join(", ")) {
             @for (index, level) in levels.iter().enumerate() {
-                (rectangle(class(*level), [slot * as_f64(index), 0.0, slot * 0.85, 16.0]))
+                (rectangle(paint(*level), [slot * as_f64(index), 0.0, slot * 0.85, 16.0]))
             }
         }
     }

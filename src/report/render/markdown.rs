@@ -4,10 +4,12 @@
 //! GitHub looks for addresses, people and issues in the words that are shown, after it has resolved
 //! escapes and entities; an empty comment between two letters, which nobody sees, parts such a word.
 
-use super::words;
+use super::{shade, words};
 use crate::report::document::{
-    Block, ChartBlock, Document, FigureBlock, FindingBlock, MethodBlock, Phrase, Prose, StepBlock, TableBlock,
+    Block, ChartBlock, ChartMerge, Document, FigureBlock, FindingBlock, GridBlock, Measure, MethodBlock,
+    Phrase, Prose, ShareBlock, StepBlock, TableBlock,
 };
+use crate::text::thousands;
 
 /// The most columns of a sparkline.
 const WIDEST: usize = 100;
@@ -30,7 +32,9 @@ pub(super) fn markdown(document: &Document, top: usize) -> String {
         match block {
             Block::Figures(block) => figures(block, &mut out),
             Block::Findings(block) => findings(block, &mut out),
+            Block::Shares(block) => shares(block, &mut out),
             Block::Chart(block) => chart(block, &mut out),
+            Block::Grid(block) => grid(block, &mut out),
             Block::Table(block) => table(block, top, &mut out),
             Block::Steps(block) => steps(block, &mut out),
             Block::Method(block) => method(block, &mut out),
@@ -54,10 +58,30 @@ fn findings(block: &FindingBlock, out: &mut String) {
     }
 }
 
+fn shares(block: &ShareBlock, out: &mut String) {
+    *out += &format!("## {}\n\n| | | |\n|---|--:|--:|\n", escaped(&block.title));
+    for item in &block.items {
+        let share = words::shown(&item.share.into(), Measure::Ratio);
+        *out += &format!("| {} | {} | {} |\n", item.label, escaped(&share), thousands(item.value));
+    }
+}
+
+fn grid(block: &GridBlock, out: &mut String) {
+    let lines = shade::lines(block).join("\n");
+    *out +=
+        &format!("## {}\n\n```\n{lines}\n```\n\n{}\n", escaped(&block.title), escaped(&shade::legend(block)));
+}
+
 fn chart(block: &ChartBlock, out: &mut String) {
     *out += &format!("## {}\n\n```\n", escaped(&block.title));
     let each = block.x.len().div_ceil(WIDEST).max(1);
-    let merged = |values: &[u64]| -> Vec<u64> { values.chunks(each).map(|part| part.iter().sum()).collect() };
+    let merged = |values: &[u64]| -> Vec<u64> {
+        let part = |part: &[u64]| match block.merge {
+            ChartMerge::Sum => part.iter().sum::<u64>(),
+            ChartMerge::Highest => part.iter().copied().max().unwrap_or(0),
+        };
+        values.chunks(each).map(part).collect()
+    };
     let mut all = vec![0; block.x.len()];
     for series in &block.stack {
         for (sum, value) in all.iter_mut().zip(&series.values) {
@@ -96,20 +120,21 @@ fn table(block: &TableBlock, top: usize, out: &mut String) {
         *out += if column.kind.is_number() { "--:|" } else { "---|" };
     }
     out.push('\n');
-    for row in block.rows.iter().take(top) {
+    let most = block.most_rows(top, false);
+    for row in block.rows.iter().take(most) {
         let cells = shown.iter().zip(&columns).filter_map(|(index, column)| Some((row.get(*index)?, column)));
         let cells: Vec<String> =
             cells.map(|(value, column)| escaped(&words::shown(value, column.kind))).collect();
         *out += &format!("| {} |\n", cells.join(" | "));
     }
-    let further = words::further(block.rows.len(), top);
+    let further = words::further(block.rows.len(), most);
     for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
         *out += &format!("\n{}\n", escaped(&note));
     }
 }
 
 fn is_shown(block: &TableBlock, index: usize) -> bool {
-    block.columns.get(index).is_some_and(|column| !column.kind.is_drawn() && !column.is_under)
+    block.columns.get(index).is_some_and(|column| !column.kind.is_drawn() && !column.is_page_only)
 }
 
 fn steps(block: &StepBlock, out: &mut String) {

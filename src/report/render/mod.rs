@@ -7,14 +7,18 @@
 
 mod axis;
 mod csv;
+mod drawing;
 mod html;
 mod json;
 mod markdown;
+mod shade;
+mod svg;
 mod text;
 pub(super) mod words;
 
 pub(super) use csv::all_tables;
 pub(super) use json::json;
+pub(super) use svg::svg;
 
 use super::document::Document;
 use super::error::ReportError;

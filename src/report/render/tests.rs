@@ -9,15 +9,15 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 use crate::report::document::{
-    Block, ChartBlock, ChartLimit, ChartMark, ChartSeries, Datum, FigureBlock, FigureItem, FindingBlock,
-    FindingItem, Level, LookupState, MarkRole, Measure, MethodBlock, Moment, Period, Prose, SeriesRole,
-    StepBlock, StepItem, TableBlock, TableColumn,
+    Block, ChartBlock, ChartLimit, ChartMark, ChartMerge, ChartSeries, Datum, FigureBlock, FigureItem,
+    FindingBlock, FindingItem, Level, LookupState, MarkRole, Measure, MethodBlock, Moment, Period, Prose,
+    SeriesRole, StepBlock, StepItem, TableBlock, TableColumn, TableExtent,
 };
 use crate::report::zone::Zone;
 
 /// 2026-11-25T15:46:42Z
 const FROM: i64 = 1_795_621_602;
-/// What would break out of a careless renderer.
+/// A text that would break out of a careless renderer.
 const HOSTILE: &str = "<b>O'Brien</b> | *Söhne* & @all =1+1\u{1b}[31m \u{202e}";
 
 fn moment(at: i64) -> Moment {
@@ -153,6 +153,8 @@ fn chart() -> ChartBlock {
             },
         ],
         shade: vec![(33.625, 60.0)],
+        ratio: None,
+        merge: ChartMerge::Sum,
     }
 }
 
@@ -195,6 +197,7 @@ fn customers() -> TableBlock {
         ],
         hot: Vec::new(),
         omitted: 0,
+        extent: TableExtent::Top,
         note: "Machines, people and addresses are not shown.".to_owned(),
     }
 }
@@ -235,6 +238,7 @@ fn products() -> TableBlock {
         ],
         hot: vec![0],
         omitted: 0,
+        extent: TableExtent::Top,
         note: String::new(),
     }
 }

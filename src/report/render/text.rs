@@ -6,10 +6,11 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use super::axis::{as_f64, ticks};
-use super::words;
+use super::{shade, words};
 use crate::report::document::{
-    Block, ChartBlock, ChartSeries, Datum, Document, FigureBlock, FindingBlock, Level, MarkRole, Measure,
-    MethodBlock, Phrase, Prose, SeriesRole, StepBlock, TableBlock, Tone,
+    Block, ChartBlock, ChartMark, ChartMerge, ChartSeries, Datum, Document, FigureBlock, FindingBlock,
+    GridBlock, Level, MarkRole, Measure, MethodBlock, Phrase, Prose, SeriesRole, ShareBlock, ShareItem,
+    StepBlock, TableBlock, TableColumn, Tone,
 };
 use crate::report::text::Screen;
 use crate::text::thousands;
@@ -18,6 +19,8 @@ use crate::text::thousands;
 const USUAL_WIDTH: u16 = 80;
 /// Sentences are not worth reading on less.
 const LEAST_WIDTH: usize = 40;
+/// The longest bar of a share.
+const LONGEST_BAR: usize = 40;
 /// A text is not cut shorter than this.
 const LEAST_TEXT: usize = 8;
 /// Lines of a chart.
@@ -35,7 +38,9 @@ pub(super) fn text(document: &Document, screen: Screen, top: usize) -> String {
         match block {
             Block::Figures(block) => writer.figures(block),
             Block::Findings(block) => writer.findings(block),
+            Block::Shares(block) => writer.shares(block),
             Block::Chart(block) => writer.chart(block),
+            Block::Grid(block) => writer.grid(block),
             Block::Table(block) => writer.table(block),
             Block::Steps(block) => writer.steps(block),
             Block::Method(block) => writer.method(block),
@@ -123,12 +128,42 @@ impl TextWriter {
         }
     }
 
+    fn shares(&mut self, block: &ShareBlock) {
+        self.title(&block.title);
+        let share = |share: Option<f64>| words::shown(&share.into(), Measure::Ratio);
+        let widest = |width: fn(&ShareItem) -> usize| block.items.iter().map(width).max().unwrap_or(0);
+        let labels = widest(|item| item.label.width());
+        let numbers = widest(|item| thousands(item.value).width());
+        let room = self.width.saturating_sub(labels + numbers + 16).min(LONGEST_BAR);
+        for item in &block.items {
+            let (label, drawn) = (padded(item.label, labels), padded(&bar(item.share, room), room));
+            let drawn = match item.role {
+                SeriesRole::Bad => self.screen.bad(&drawn),
+                SeriesRole::Good => self.screen.good(&drawn),
+                SeriesRole::Neutral | SeriesRole::Accent => drawn,
+            };
+            let (share, number) = (share(item.share), thousands(item.value));
+            self.line(&format!("  {label}  {drawn}  {share:>6}  {number:>numbers$}"));
+        }
+    }
+
+    fn grid(&mut self, block: &GridBlock) {
+        self.title(&block.title);
+        for line in shade::lines(block) {
+            let line = cut(&line, self.width - 2);
+            self.line(&format!("  {line}"));
+        }
+        self.paragraph(&shade::legend(block), 2, 2);
+    }
+
     fn chart(&mut self, block: &ChartBlock) {
         self.title(&block.title);
         let columns = Columns::new(block, self.width.saturating_sub(10));
         let highest = columns.highest().max(1);
-        for line in (0..CHART_LINES).rev() {
-            let (low, high) = (level(highest, line), level(highest, line + 1));
+        // Of few things, each is a line: no two lines have the same label.
+        let lines = usize::try_from(highest).unwrap_or(CHART_LINES).min(CHART_LINES);
+        for line in (0..lines).rev() {
+            let (low, high) = (level((highest, lines), line), level((highest, lines), line + 1));
             let label = thousands(i128::from(whole(high)));
             let cells: String = columns.totals.iter().map(|(all, bad)| cell(*all, *bad, low, high)).collect();
             let drawn: String = if self.screen.colour {
@@ -152,7 +187,19 @@ impl TextWriter {
             }
         }
         self.line(&format!("         {}", axis.iter().collect::<String>()));
-        for mark in block.marks.iter().filter(|mark| mark.role != MarkRole::Refused) {
+        if block.has_numbered_marks() {
+            let mut numbers: Vec<char> = Vec::new();
+            for mark in &block.marks {
+                let at = columns.of(mark.at);
+                if at >= numbers.len() + usize::from(!numbers.is_empty()) {
+                    numbers.resize(at, ' ');
+                    numbers.extend(mark.label.chars());
+                }
+            }
+            self.line(&format!("         {}", numbers.iter().collect::<String>()));
+        }
+        let has_words = |mark: &&ChartMark| mark.role != MarkRole::Refused && !block.has_numbered_marks();
+        for mark in block.marks.iter().filter(has_words) {
             let at = 9 + columns.of(mark.at);
             let label = words::visible(&mark.label);
             if at + 2 + label.width() <= self.width {
@@ -178,11 +225,11 @@ impl TextWriter {
 
     fn table(&mut self, block: &TableBlock) {
         self.title(&block.title);
-        let rows = || block.rows.iter().take(self.top);
+        let most = block.most_rows(self.top, false);
+        let rows = || block.rows.iter().take(most);
+        let is_shown = |column: &TableColumn| !column.kind.is_drawn() && !column.is_page_only;
         let mut shown: Vec<usize> = (0..block.columns.len())
-            .filter(|index| {
-                block.columns.get(*index).is_some_and(|column| !column.kind.is_drawn() && !column.is_under)
-            })
+            .filter(|index| block.columns.get(*index).is_some_and(is_shown))
             .collect();
         let text = |row: &[Datum], index: usize| {
             let (value, column) = (row.get(index), block.columns.get(index));
@@ -192,6 +239,11 @@ impl TextWriter {
             let head = block.columns.get(index).map_or(0, |column| column.label.width());
             rows().map(|row| text(row, index).width()).chain([head]).max().unwrap_or(0)
         };
+        let mut below = Vec::new();
+        if shown.iter().map(|index| width_of(*index) + 2).sum::<usize>() > self.width {
+            let is_below = |index: &usize| block.columns.get(*index).is_some_and(|column| column.is_below);
+            below = shown.extract_if(.., |index| is_below(index)).collect();
+        }
         let mut widths: Vec<usize> = shown.iter().map(|index| width_of(*index)).collect();
         let rank = |index: usize| block.columns.get(index).map_or(0, |column| column.rank);
         let kind = |index: usize| block.columns.get(index).map_or(Measure::Text, |column| column.kind);
@@ -239,11 +291,15 @@ impl TextWriter {
             let line = cells.collect::<Vec<_>>().join("  ");
             let line = line.trim_end();
             lines.push(if block.hot.contains(&number) { self.screen.bad(line) } else { line.to_owned() });
+            for index in &below {
+                let whole = wrapped(&text(row, *index), self.width - 6);
+                lines.extend(whole.iter().map(|line| format!("    {line}")));
+            }
         }
         for line in lines {
             self.line(&format!("  {line}"));
         }
-        let further = words::further(block.rows.len(), self.top);
+        let further = words::further(block.rows.len(), most);
         for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
             self.paragraph(&words::sentence(&note), 2, 2);
         }
@@ -276,16 +332,25 @@ struct Columns {
 impl Columns {
     fn new(block: &ChartBlock, room: usize) -> Columns {
         let each = block.x.len().div_ceil(room.max(1)).max(1);
-        let mut totals = vec![(None, 0); block.x.len().div_ceil(each)];
+        let mut columns: Vec<(Option<u64>, u64)> = vec![(None, 0); block.x.len()];
         for series in &block.stack {
-            for (column, value) in series.values.iter().enumerate() {
-                let (Some(total), Some(value)) = (totals.get_mut(column / each), value) else { continue };
-                total.0 = Some(total.0.unwrap_or(0) + value);
+            for (column, value) in columns.iter_mut().zip(&series.values) {
+                let Some(value) = value else { continue };
+                column.0 = Some(column.0.unwrap_or(0) + value);
                 if series.role == SeriesRole::Bad {
-                    total.1 += value;
+                    column.1 += value;
                 }
             }
         }
+        let merged = |part: &[(Option<u64>, u64)]| {
+            let all = part.iter().filter_map(|(all, _)| *all);
+            let bad = part.iter().map(|(_, bad)| *bad);
+            match block.merge {
+                ChartMerge::Sum => (all.reduce(|sum, value| sum + value), bad.sum::<u64>()),
+                ChartMerge::Highest => (all.max(), bad.max().unwrap_or(0)),
+            }
+        };
+        let totals = columns.chunks(each).map(merged).collect();
         Columns { each, totals }
     }
 
@@ -303,8 +368,8 @@ impl Columns {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the height of a column on a screen")]
-fn level(highest: u64, line: usize) -> f64 {
-    highest as f64 * as_f64(line) / as_f64(CHART_LINES)
+fn level((highest, lines): (u64, usize), line: usize) -> f64 {
+    highest as f64 * as_f64(line) / as_f64(lines)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a count of a log")]
@@ -312,7 +377,7 @@ fn whole(number: f64) -> i64 {
     number.round() as i64
 }
 
-/// What stands between two heights of a column.
+/// Returns the sign between two heights of a column.
 fn cell(all: Option<u64>, bad: u64, low: f64, high: f64) -> char {
     let Some(all) = all else { return ' ' };
     #[allow(clippy::cast_precision_loss, reason = "the height of a column on a screen")]
@@ -332,6 +397,17 @@ fn cell(all: Option<u64>, bad: u64, low: f64, high: f64) -> char {
 
 fn plain(prose: &Prose) -> String {
     prose.0.iter().map(|phrase: &Phrase| words::of_phrase(phrase)).collect()
+}
+
+/// A part of `width` characters as a bar, in eighths of a character; a part that is not nothing is
+/// always seen.
+fn bar(share: Option<f64>, width: usize) -> String {
+    const REST: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let share = share.filter(|share| share.is_finite()).unwrap_or(0.0).clamp(0.0, 1.0);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 8 * LONGEST_BAR")]
+    let eighths = (share * as_f64(width) * 8.0).round() as usize;
+    let eighths = if share > 0.0 { eighths.max(1) } else { 0 };
+    format!("{}{}", "█".repeat(eighths / 8), REST.get(eighths % 8).copied().unwrap_or_default())
 }
 
 /// A text filled up with blanks.
@@ -390,7 +466,9 @@ mod tests {
     #[test]
     fn columns_are_drawn_from_the_bottom_up() {
         let of = |all, bad| {
-            (0..5).map(|line| cell(all, bad, level(10, line), level(10, line + 1))).collect::<String>()
+            (0..5)
+                .map(|line| cell(all, bad, level((10, 5), line), level((10, 5), line + 1)))
+                .collect::<String>()
         };
         assert_eq!(of(Some(10), 0), "█████");
         assert_eq!(of(Some(5), 0), "██▄  ");
@@ -398,6 +476,19 @@ mod tests {
         assert_eq!(of(Some(1), 1), "▒    ");
         assert_eq!(of(Some(0), 0), "     ");
         assert_eq!(of(None, 0), "     ");
+    }
+
+    #[test]
+    fn a_small_part_is_never_nothing() {
+        for (share, width, expected) in [
+            (Some(0.000_1), 20, "▏"),
+            (Some(0.0), 20, ""),
+            (Some(1.0), 3, "███"),
+            (Some(f64::NAN), 3, ""),
+            (None, 3, ""),
+        ] {
+            assert_eq!(bar(share, width), expected, "{share:?}");
+        }
     }
 
     proptest! {

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use chrono::{Datelike as _, Timelike as _};
 
 use crate::report::document::{Datum, Document, Level, Measure, Moment, Phrase};
-use crate::report::window::local;
+use crate::report::window::{self, local};
 use crate::text::{self, thousands};
 
 /// Stands for a value that is not known.
-pub(super) const NOTHING: &str = "–";
+pub(in crate::report) const NOTHING: &str = "–";
 /// The longest text of a log that is shown, in characters.
 const LONGEST: usize = 200;
 
 /// A value as words.
-pub(super) fn shown(value: &Datum, kind: Measure) -> String {
+pub(in crate::report) fn shown(value: &Datum, kind: Measure) -> String {
     match (value, kind) {
         (Datum::Nothing, _) => NOTHING.to_owned(),
         (Datum::Whole(number), Measure::Duration) => duration(*number),
@@ -23,6 +23,7 @@ pub(super) fn shown(value: &Datum, kind: Measure) -> String {
         (Datum::Fraction(number), Measure::Points) => signed(*number * 100.0, " pts"),
         (Datum::Fraction(number), Measure::Change) => signed(*number * 100.0, "%"),
         (Datum::Fraction(number), _) => percent(*number),
+        (Datum::Time(moment), Measure::Instant) => window::shown(moment.at, moment.zone),
         (Datum::Time(moment), _) => minute(*moment),
         (Datum::Words(text), _) => visible(text).into_owned(),
         (Datum::Trend { all, .. }, _) => joined(all),
@@ -89,6 +90,27 @@ pub(in crate::report) fn duration(seconds: i64) -> String {
     }
 }
 
+/// As `2 hours`, `12 days`, or as [`duration`] says it where it is not a number of one unit.
+pub(in crate::report) fn spelled_duration(seconds: i64) -> String {
+    let of = |unit: i64, one: &str| match seconds / unit {
+        1 => format!("1 {one}"),
+        several => format!("{several} {one}s"),
+    };
+    match seconds {
+        seconds if seconds > 0 && seconds % 86_400 == 0 => of(86_400, "day"),
+        seconds if seconds > 0 && seconds % 3600 == 0 => of(3600, "hour"),
+        seconds if seconds > 0 && seconds < 7200 && seconds % 60 == 0 => of(60, "minute"),
+        seconds => duration(seconds),
+    }
+}
+
+/// As `these 2 hours`, or `this day`.
+pub(in crate::report) fn these(seconds: i64) -> String {
+    let spelled = spelled_duration(seconds);
+    let one = ["day", "hour", "minute"].into_iter().find(|unit| spelled == format!("1 {unit}"));
+    one.map_or_else(|| format!("these {spelled}"), |unit| format!("this {unit}"))
+}
+
 /// As `25 Nov 16:51`.
 pub(in crate::report) fn minute(moment: Moment) -> String {
     local(moment.at, moment.zone).format("%-d %b %H:%M").to_string()
@@ -127,7 +149,7 @@ pub(super) const fn sign(level: Level) -> &'static str {
     }
 }
 
-/// What is said where a table has more rows than are shown.
+/// Returns the note below a table that has more rows than are shown.
 pub(super) fn further(rows: usize, top: usize) -> Option<String> {
     let further = rows.checked_sub(top).filter(|further| *further > 0)?;
     let noun = if further == 1 { "row" } else { "rows" };

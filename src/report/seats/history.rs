@@ -54,7 +54,8 @@ impl SeatRow {
             2024 => What::Refusal,
             _ => return None,
         };
-        // Lists of activated machines write floating ones with this prefix; the log was never seen to.
+        // Lists of activated machines write floating ones with this prefix; the log was never seen
+        // to.
         let machine = row.machine_code.as_deref().map(|code| code.strip_prefix("floating:").unwrap_or(code));
         Some(SeatRow {
             id: row.id,
@@ -331,7 +332,8 @@ impl Replay {
     }
 }
 
-/// The steps from `from` on, the first of them at `from`, each another number than the one before it.
+/// The steps from `from` on, the first of them at `from`, each another number than the one before
+/// it.
 fn cut(steps: &[(i64, u64)], from: i64) -> Vec<(i64, u64)> {
     let before = steps.partition_point(|(time, _)| *time <= from);
     let at_start = before.checked_sub(1).and_then(|last| steps.get(last)).map_or(0, |(_, used)| *used);

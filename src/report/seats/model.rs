@@ -5,16 +5,18 @@
 
 use serde::Serialize;
 
+use super::chart::seats_over_time;
 use super::history::{Action, History, SeatEntry};
+use crate::report::document::{ChartBlock, Moment};
 use crate::report::identity::{Identities, IdentityKind};
 use crate::report::source::ReadingSummary;
-use crate::report::window::{ShownWindow, rfc3339};
+use crate::report::window::ShownWindow;
 
 const SCHEMA: &str = "cryptolens-exporter/audit/seats";
 const SCHEMA_VERSION: u32 = 1;
 
 /// The whole audit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(in crate::report) struct Audit {
     pub(super) schema: &'static str,
     pub(super) schema_version: u32,
@@ -37,6 +39,8 @@ pub(in crate::report) struct Audit {
     pub(super) holders: Vec<Holder>,
     pub(super) steps: Vec<SeatStep>,
     pub(super) history: Vec<Line>,
+    #[serde(skip)]
+    pub(super) over_time: ChartBlock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,8 +57,9 @@ pub(in crate::report) struct ShownSeatsReading {
     pub(super) pages: u64,
     pub(super) rows_without_id: u64,
     pub(super) rows_met_again: u64,
-    pub(super) oldest: Option<String>,
-    /// The longest lease met. Rows were read at least this far back from the beginning of the window.
+    pub(super) oldest: Option<Moment>,
+    /// The longest lease met. Rows were read at least this far back from the beginning of the
+    /// window.
     pub(super) longest_lease_seconds: Option<i64>,
 }
 
@@ -63,7 +68,7 @@ pub(in crate::report) struct Used {
     pub(super) at_start: u64,
     pub(super) at_end: u64,
     pub(super) most: u64,
-    pub(super) most_since: String,
+    pub(super) most_since: Moment,
     pub(super) average: f64,
 }
 
@@ -102,26 +107,24 @@ pub(in crate::report) struct ShownNotCounted {
 pub(in crate::report) struct Holder {
     pub(super) machine: String,
     pub(super) friendly_name: Option<String>,
-    pub(super) since: String,
-    pub(super) expires: String,
+    pub(super) since: Moment,
+    pub(super) expires: Moment,
     pub(super) overdraft: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::report) struct SeatStep {
-    pub(super) time: String,
+    pub(super) time: Moment,
     pub(super) used: u64,
-    #[serde(skip)]
-    pub(super) unix: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::report) struct Line {
-    pub(super) time: String,
+    pub(super) time: Moment,
     pub(super) action: &'static str,
     pub(super) machine: Option<String>,
     pub(super) friendly_name: Option<String>,
-    pub(super) expires: Option<String>,
+    pub(super) expires: Option<Moment>,
     pub(super) overdraft: bool,
     pub(super) used: u64,
     pub(super) free: Option<u64>,
@@ -144,19 +147,21 @@ pub(in crate::report) struct SeatsContext<'a> {
 impl Audit {
     pub(in crate::report) fn new(history: &History, context: &SeatsContext<'_>) -> Audit {
         let zone = history.window.zone;
-        let time = |time| rfc3339(time, zone);
+        let time = |at| Moment { at, zone };
         let (most, most_since) = history.most();
         let show = |kind, identity: &Option<std::rc::Rc<str>>| {
             identity.as_deref().map(|identity| context.identities.show(kind, identity))
         };
         let limit = history.limit;
+        let key = context.identities.show(IdentityKind::Key, context.key);
         Audit {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             account: context.account.clone(),
             window: history.window.shown(),
             product_id: context.product_id,
-            key: context.identities.show(IdentityKind::Key, context.key),
+            over_time: seats_over_time(history, &key),
+            key,
             identities: context.identities.name(),
             seats: Seats { limit, source: context.limit_source },
             read: ShownSeatsReading {
@@ -208,11 +213,7 @@ impl Audit {
                     overdraft: seat.overdraft,
                 })
                 .collect(),
-            steps: history
-                .steps
-                .iter()
-                .map(|(unix, used)| SeatStep { time: time(*unix), used: *used, unix: *unix })
-                .collect(),
+            steps: history.steps.iter().map(|(at, used)| SeatStep { time: time(*at), used: *used }).collect(),
             history: history
                 .entries
                 .iter()
@@ -231,7 +232,8 @@ impl Audit {
         }
     }
 
-    /// Lines that change who holds a seat, and refusals: what a reader looks for among the heartbeats.
+    /// Lines that change who holds a seat, and refusals: what a reader looks for among the
+    /// heartbeats.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Line> {
         self.history.iter().filter(|line| line.action != Action::Verification.name())
     }

@@ -13,9 +13,10 @@ use super::tally::{QUARTER, WebApiTally, largest_first};
 use crate::cryptolens::state_code::{DESCRIBED, classify};
 use crate::cryptolens::{EventType, Outcome, Product};
 use crate::report::count::{Counts, ShownCounts, of_length, ratio};
+use crate::report::document::Moment;
 use crate::report::identity::{Identities, IdentityKind};
 use crate::report::source::{ReadingSummary, SLACK};
-use crate::report::window::{ShownWindow, Window, local, rfc3339};
+use crate::report::window::{ShownWindow, Window, local};
 
 pub(in crate::report) const SCHEMA: &str = "cryptolens-exporter/report/web-api";
 pub(in crate::report) const SCHEMA_VERSION: u32 = 1;
@@ -74,7 +75,7 @@ pub(in crate::report) struct ShownWebApiReading {
     pub(super) rows_without_time: u64,
     pub(super) rows_met_again: u64,
     /// The oldest time met.
-    pub(super) oldest: Option<String>,
+    pub(super) oldest: Option<Moment>,
     /// False where the log has no entry as old as the window, or the window before it, begins.
     pub(super) window_covered: bool,
     pub(super) previous_covered: Option<bool>,
@@ -144,8 +145,8 @@ pub(in crate::report) struct OfState {
     pub(super) description: Option<String>,
     pub(super) requests: u64,
     pub(super) share: Option<f64>,
-    pub(super) first_seen: String,
-    pub(super) last_seen: String,
+    pub(super) first_seen: Moment,
+    pub(super) last_seen: Moment,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -221,7 +222,7 @@ impl WebApiReport {
                 rows_without_id: context.reading.without_id,
                 rows_without_time: tally.without_time,
                 rows_met_again: context.reading.duplicates,
-                oldest: tally.oldest.map(|time| rfc3339(time, window.zone)),
+                oldest: tally.oldest.map(|at| Moment { at, zone: window.zone }),
                 window_covered: covered(window),
                 previous_covered: tally.before().map(covered),
             },
@@ -248,10 +249,6 @@ impl WebApiReport {
             machines: identified(IdentityKind::Machine, &tally.machines),
             friendly_names: identified(IdentityKind::Name, &tally.names),
         }
-    }
-
-    pub(in crate::report) fn is_empty(&self) -> bool {
-        self.total.counts.requests == 0
     }
 }
 
@@ -333,8 +330,8 @@ fn states(tally: &WebApiTally, configured: &BTreeMap<u16, String>) -> Vec<OfStat
                 description: code.and_then(|code| description(code, configured)),
                 requests: counted.requests,
                 share: ratio(counted.requests, requests),
-                first_seen: rfc3339(counted.seen.first, zone),
-                last_seen: rfc3339(counted.seen.last, zone),
+                first_seen: Moment { at: counted.seen.first, zone },
+                last_seen: Moment { at: counted.seen.last, zone },
             }
         })
         .collect()

@@ -21,7 +21,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// The whole report; an empty window has its totals.
-pub(in crate::report) fn csv(report: &WebApiReport) -> Result<String, ReportError> {
+pub(super) fn csv(report: &WebApiReport) -> Result<String, ReportError> {
     let mut rows = vec![counted("total", &report.window.from, &report.window.to, &report.total.counts)];
     if let Some(previous) = &report.previous {
         rows.push(counted("previous", &previous.window.from, &previous.window.to, &previous.counts));
@@ -51,8 +51,8 @@ pub(in crate::report) fn csv(report: &WebApiReport) -> Result<String, ReportErro
             number(requests("unknown")),
             Cell::Empty,
             maybe_number(state.share),
-            state.first_seen.clone().into(),
-            state.last_seen.clone().into(),
+            state.first_seen.to_string().into(),
+            state.last_seen.to_string().into(),
         ]
     }));
     rows.extend(report.keys.above_one_percent.iter().map(|key| {

@@ -214,8 +214,8 @@ proptest! {
             };
             expected.push((row.time, action, used(&rows, row.time, row.id + 1)));
         }
-        let told: Vec<_> = actions(&history).into_iter().filter(|(_, action, _)| *action != Action::Expiry).collect();
-        prop_assert_eq!(told, expected);
+        let replayed: Vec<_> = actions(&history).into_iter().filter(|(_, action, _)| *action != Action::Expiry).collect();
+        prop_assert_eq!(replayed, expected);
 
         // Each second in which a lease ended without being moved or released before.
         let mut expiries = Vec::new();
@@ -229,9 +229,9 @@ proptest! {
                 }
             }
         }
-        let told: Vec<i64> =
+        let replayed: Vec<i64> =
             history.entries.iter().filter(|entry| entry.action == Action::Expiry).map(|entry| entry.time).collect();
-        prop_assert_eq!(told, expiries);
+        prop_assert_eq!(replayed, expiries);
         prop_assert!(history.entries.is_sorted_by_key(|entry| entry.time));
         prop_assert_eq!(count(history.holders.iter()), history.used_at_end());
     }

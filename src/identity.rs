@@ -1,8 +1,9 @@
 //! How keys, machines and people are shown: as they are, or as pseudonyms.
 //!
-//! A pseudonym is a keyed hash, and its key is the access token: the same person has the same
-//! pseudonym in every report of an account until its token is replaced, and who has no token can't
-//! confirm a guess.
+//! A pseudonym is a keyed hash. In reports and exports its key is the access token: the same person has
+//! the same pseudonym in every report of an account until its token is replaced, and who has no token
+//! can't confirm a guess. The archive is joined over years, so it has a key of its own and longer
+//! pseudonyms.
 
 use std::fmt::Write as _;
 
@@ -11,14 +12,35 @@ use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::options::IdentityLevel;
-
 /// 48 bits: with a million identities, two share a pseudonym with a chance of 1 in 500.
 const PSEUDONYM_BYTES: usize = 6;
 
+/// 64 bits: with a hundred million identities, two share a pseudonym with a chance of 1 in 3,600.
+const LONG_PSEUDONYM_BYTES: usize = 8;
+
+/// How keys, machines, customers and people are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityLevel {
+    /// As pseudonyms.
+    Masked,
+    /// Customers by the name of their company, keys by their last group; people and machines as
+    /// pseudonyms.
+    Customers,
+    /// As they are.
+    Full,
+}
+
+/// Makes pseudonyms.
+#[derive(Clone)]
+pub(crate) struct PseudonymKey {
+    key: hmac::Key,
+    /// The length of a pseudonym.
+    bytes: usize,
+}
+
 /// The kind of thing that an identity names; the pseudonym begins with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IdentityKind {
+pub(crate) enum IdentityKind {
     Key,
     Machine,
     Name,
@@ -44,20 +66,28 @@ impl IdentityKind {
 
 /// Shows identities in one of the two ways.
 #[derive(Clone)]
-pub(super) enum Identities {
+pub(crate) enum Identities {
     Full,
     /// Keys by their last group, everything else as a pseudonym.
-    Customers(Box<hmac::Key>),
-    Masked(Box<hmac::Key>),
+    Customers(Box<PseudonymKey>),
+    Masked(Box<PseudonymKey>),
 }
 
 impl Identities {
-    pub(super) fn masked(token: &SecretString) -> Identities {
-        let token = token.expose_secret().as_bytes();
-        Identities::Masked(Box::new(hmac::Key::new(hmac::HMAC_SHA256, token)))
+    pub(crate) fn masked(token: &SecretString) -> Identities {
+        Identities::with_key(token.expose_secret().as_bytes(), PSEUDONYM_BYTES)
     }
 
-    pub(super) fn new(level: IdentityLevel, token: &SecretString) -> Identities {
+    /// Long pseudonyms by a key that outlives every access token.
+    pub(crate) fn by_key(key: &[u8]) -> Identities {
+        Identities::with_key(key, LONG_PSEUDONYM_BYTES)
+    }
+
+    fn with_key(key: &[u8], bytes: usize) -> Identities {
+        Identities::Masked(Box::new(PseudonymKey { key: hmac::Key::new(hmac::HMAC_SHA256, key), bytes }))
+    }
+
+    pub(crate) fn new(level: IdentityLevel, token: &SecretString) -> Identities {
         match (level, Identities::masked(token)) {
             (IdentityLevel::Full, _) => Identities::Full,
             (IdentityLevel::Customers, Identities::Masked(key)) => Identities::Customers(key),
@@ -66,7 +96,7 @@ impl Identities {
     }
 
     /// The level that they were made for.
-    pub(super) const fn level(&self) -> IdentityLevel {
+    pub(crate) const fn level(&self) -> IdentityLevel {
         match self {
             Identities::Full => IdentityLevel::Full,
             Identities::Customers(_) => IdentityLevel::Customers,
@@ -75,12 +105,12 @@ impl Identities {
     }
 
     /// True if identities are shown as they are.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         matches!(self, Identities::Full)
     }
 
     /// The value of `--identities`.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Identities::Full => "full",
             Identities::Customers(_) => "customers",
@@ -88,7 +118,7 @@ impl Identities {
         }
     }
 
-    pub(super) fn show(&self, kind: IdentityKind, identity: &str) -> String {
+    pub(crate) fn show(&self, kind: IdentityKind, identity: &str) -> String {
         let key = match self {
             Identities::Full => return identity.to_owned(),
             Identities::Customers(_) if kind == IdentityKind::Key && last_group(identity).is_some() => {
@@ -96,21 +126,28 @@ impl Identities {
             }
             Identities::Customers(key) | Identities::Masked(key) => key,
         };
-        let mut context = hmac::Context::with_key(key);
+        let mut context = hmac::Context::with_key(&key.key);
         context.update(kind.prefix().as_bytes());
         context.update(b"\0");
         context.update(identity.as_bytes());
         let tag = context.sign();
         let mut shown = format!("{}-", kind.prefix());
-        for byte in tag.as_ref().iter().take(PSEUDONYM_BYTES) {
+        for byte in tag.as_ref().iter().take(key.bytes) {
             // Writing to a String cannot fail.
             let _ = write!(shown, "{byte:02x}");
         }
         shown
     }
 
+    /// Shows an identity where there is one.
+    pub(crate) fn replace(&self, kind: IdentityKind, identity: &mut Option<String>) {
+        if let Some(identity) = identity {
+            *identity = self.show(kind, identity);
+        }
+    }
+
     /// True if `typed` means this key: the whole key, as it is shown, or its last group.
-    pub(super) fn is_key(&self, typed: &str, key: &str) -> bool {
+    pub(crate) fn is_key(&self, typed: &str, key: &str) -> bool {
         let typed = typed.trim();
         let group = typed.trim_start_matches(['…', '.', '-']);
         typed == key
@@ -120,20 +157,20 @@ impl Identities {
 
     /// A user of the account: the number that the API gives users is shown, whatever else stands
     /// there is not.
-    pub(super) fn user(&self, user: &str) -> String {
+    pub(crate) fn user(&self, user: &str) -> String {
         let is_id = user.bytes().all(|byte| byte.is_ascii_digit()) && user.parse::<i32>().is_ok();
         if is_id { user.to_owned() } else { self.show(IdentityKind::User, user) }
     }
 
     /// As `user 22`. A pseudonym begins with the word.
-    pub(super) fn user_in_words(&self, user: &str) -> String {
+    pub(crate) fn user_in_words(&self, user: &str) -> String {
         let shown = self.user(user);
         let is_number = shown.bytes().all(|byte| byte.is_ascii_digit());
         if is_number { format!("user {shown}") } else { shown }
     }
 
     /// A text of JSON, with what may name anybody in it shown as every identity is.
-    pub(super) fn json_text(&self, data: &str) -> String {
+    pub(crate) fn json_text(&self, data: &str) -> String {
         match (self, serde_json::from_str(data)) {
             (Identities::Full, _) => data.to_owned(),
             (_, Ok(value)) => self.json(value, false).to_string(),
@@ -143,7 +180,7 @@ impl Identities {
 
     /// The members that the API gives a row beside those that are known. Their names are the API's
     /// and stay; of their values every text is masked, a date too.
-    pub(super) fn other_members(&self, members: &mut Map<String, Value>) {
+    pub(crate) fn other_members(&self, members: &mut Map<String, Value>) {
         if self.is_full() {
             return;
         }
@@ -158,7 +195,7 @@ impl Identities {
     /// The name of a member, and its value. Names that the API documents stay; any other can be
     /// anything, such as an address. Numbers and dates stay where the member is one of a license:
     /// elsewhere they may be a telephone number or a date of birth.
-    pub(super) fn member(&self, name: &str, value: Value) -> (String, Value) {
+    pub(crate) fn member(&self, name: &str, value: Value) -> (String, Value) {
         let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         let keeps_numbers = is_one_of(&WITH_NUMBERS);
         let shown = if keeps_numbers || is_one_of(&WITHOUT_NUMBERS) {
@@ -170,7 +207,7 @@ impl Identities {
     }
 
     /// A value, in which `true`, `false` and `null` always stay.
-    pub(super) fn json(&self, value: Value, keeps_numbers: bool) -> Value {
+    pub(crate) fn json(&self, value: Value, keeps_numbers: bool) -> Value {
         if self.is_full() {
             return value;
         }
@@ -287,6 +324,8 @@ mod tests {
         assert_ne!(shown, other.show(IdentityKind::Name, "alice@example.com"));
         assert_ne!(one.show(IdentityKind::Key, "x")[4..], one.show(IdentityKind::Name, "x")[5..]);
         assert_eq!(Identities::Full.show(IdentityKind::Name, "alice"), "alice");
+        let long = Identities::by_key(b"one").show(IdentityKind::Name, "alice@example.com");
+        assert!(long.starts_with(&shown) && long.len() == 21, "{long}");
     }
 
     #[test]
