@@ -14,6 +14,12 @@ pub const fn for_serve(error: &ApiError, endpoint: Endpoint) -> &'static str {
         ApiError::Denied if matches!(endpoint, Endpoint::GetProducts) => {
             "nothing: products are then shown by id, not by name"
         }
+        ApiError::Denied if matches!(endpoint, Endpoint::GetKey) => {
+            "give the token the permission for this method, or take the licenses out of the configuration"
+        }
+        ApiError::Denied if matches!(endpoint, Endpoint::GetDailyAggregates) => {
+            "nothing; with the permission Usage Analytics, reconcile can compare with the vendor's own counts"
+        }
         ApiError::Denied => {
             "give the token the permission for this method (and no key lock), or drop the log from --logs"
         }
@@ -53,6 +59,9 @@ pub const fn for_command(error: &ApiError, endpoint: Endpoint) -> &'static str {
         // The API's own word for a product, key or state that it cannot make sense of.
         ApiError::BadRequest { status: None } => "check product, key and states",
         ApiError::Auth => "check the token, and that the subscription is active",
+        ApiError::Denied if matches!(endpoint, Endpoint::GetDailyAggregates) => {
+            "give the token the permission Usage Analytics, or compare with what was counted: --against=ledger"
+        }
         ApiError::Denied => "give the token the permission for this method, and no key lock",
         ApiError::RateLimited { .. } => "try again later",
         ApiError::Server { html: false, .. } => "try again later; if this goes on, ask the vendor's support",
@@ -156,6 +165,9 @@ mod tests {
             }
         }
         assert!(named.len() >= 5, "{named:?}");
+        let denied = flags(for_command(&ApiError::Denied, Endpoint::GetDailyAggregates));
+        assert_eq!(denied, ["against"]);
+        assert!(table::of_command(CommandName::Reconcile).any(|setting| setting.flag == denied[0]));
     }
 
     #[test]

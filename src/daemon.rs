@@ -7,6 +7,7 @@
 //! count on in silence; an output that ends starts again.
 
 mod account_client;
+mod reconciler;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::archive::{
+    ArchiveMismatch, ArchiveSettings, ArchiveStatus, ArchivedAccount, check_archive, run_archive,
+};
 use crate::config::{Account, ConfigError, HistorySettings, Settings};
 use crate::cryptolens::{ClientError, IdentityHasher, LogKind, Product};
 use crate::history::HistoryOptions;
-use crate::ingest::{LogId, LogStatus, PollerSettings, follow_log, follow_products};
+use crate::ingest::{
+    LogId, LogStatus, PollerSettings, SeatKeeper, SeatsSettings, follow_log, follow_products, follow_seats,
+    read_earlier_rows,
+};
 use crate::ledger::{Ledger, LedgerAddress, LedgerEnd, LedgerOptions, OpenError};
 use crate::outputs::HistoryDeliveries;
 use crate::outputs::otlp::{self, OtlpHistorySettings, OtlpMetrics, OtlpSettings, OtlpSources};
@@ -27,15 +34,20 @@ use crate::outputs::remote_write::{self, RemoteWriteSettings, RemoteWriteTarget}
 use crate::snapshot::{AccountStatus, Snapshots, Targets};
 use crate::supervisor::{SupervisedTask, Supervisor};
 use crate::tally::Limits;
+use crate::usage::{FloatingSeats, UsageHasher, longest_lease};
 use crate::web::{self, Entrance, FrontDoor, ListenError, ReloadOutcome, ReloadRequester};
 
 pub use account_client::AccountClient;
+use reconciler::{ReconcileDifferences, ReconcilerSettings};
 pub use signals::shutdown_signal;
 use signals::{SignalRequest, Signals};
 
 /// The longest time that the ledger may take to configure accounts, and to commit what is under way at
 /// the end. Together with the limits of the supervisor's stages it stays below five seconds.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How often a follower of floating seats looks whether the ledger is open.
+const LEDGER_LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The reason why the process cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +58,9 @@ pub enum DaemonError {
     /// The ledger was taken over or replaced.
     #[error(transparent)]
     LedgerEnded(#[from] LedgerEnd),
+    /// The archive was written with another key or other identities.
+    #[error(transparent)]
+    Archive(#[from] ArchiveMismatch),
     /// The address cannot be served on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -97,10 +112,19 @@ pub async fn run_on(
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(archive) = &settings.archive {
+        check_archive(archive)?;
+    }
     let mut clients = account_clients(&settings, &[])?;
     // Needs a restart to change.
     let usage = settings.usage.options();
-    let hasher = usage.as_ref().map(|usage| Arc::clone(&usage.hasher) as Arc<dyn IdentityHasher>);
+    let shows_seats = settings.usage.seats;
+    // The secret of the ledger where it counts keys and machines, so that each is hashed once.
+    let hasher = match &usage {
+        Some(usage) => Some(Arc::clone(&usage.hasher)),
+        None => shows_seats.then(|| Arc::new(UsageHasher::of_process())),
+    };
+    let seats_hasher = hasher.clone().filter(|_| shows_seats);
     let (ledger, writer) = Ledger::start(LedgerOptions {
         directory: settings.storage_path.clone(),
         address: whose(&settings.api.url),
@@ -111,7 +135,7 @@ pub async fn run_on(
         usage: usage.clone(),
     })?;
     let view = ledger.view();
-    let targets = targets(&settings, &clients, &Targets::default());
+    let targets = targets(&settings, &clients, &Targets::default(), seats_hasher.as_ref());
     let snapshots = Arc::new(Snapshots::new(view.clone(), targets));
     let address = entrance.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     tracing::info!(
@@ -127,12 +151,24 @@ pub async fn run_on(
     let sources = otlp_sources(&snapshots);
     let deliveries = Arc::new(HistoryDeliveries::default());
     snapshots.registry().register(Arc::clone(&deliveries) as _);
+    let archive = Arc::new(ArchiveStatus::default());
+    snapshots.registry().register(Arc::clone(&archive) as _);
+    let differences = Arc::new(ReconcileDifferences::default());
+    snapshots.registry().register(Arc::clone(&differences) as _);
     let mut supervisor = Supervisor::default();
     let (requester, mut reloads) = web::reload_channel();
     let requester = settings.web.enable_lifecycle.then_some(requester);
     supervisor.start(vec![web_server(entrance, &settings, &snapshots, requester)]);
     started(Arc::downgrade(&snapshots));
-    let sources = TaskSources { ledger: ledger.clone(), otlp: sources, deliveries, hasher };
+    let sources = TaskSources {
+        ledger: ledger.clone(),
+        otlp: sources,
+        deliveries,
+        archive,
+        differences,
+        hasher,
+        has_sets: usage.is_some(),
+    };
     supervisor.start(tasks(&settings, &clients, &snapshots.targets(), &sources));
     let result = loop {
         let asked_over_http = tokio::select! {
@@ -147,7 +183,8 @@ pub async fn run_on(
         let mut outcome = ReloadOutcome::Refused;
         if let Some((fresh, fresh_clients)) = reload(&settings, &clients, &load, &whose) {
             let applied = async {
-                let targets = self::targets(&fresh, &fresh_clients, &snapshots.targets());
+                let old = snapshots.targets();
+                let targets = self::targets(&fresh, &fresh_clients, &old, seats_hasher.as_ref());
                 let wanted = tasks(&fresh, &fresh_clients, &targets, &sources);
                 supervisor.stop_changed(&wanted).await;
                 // If the ledger is down or held, its writer configures it as soon as it is up.
@@ -247,13 +284,25 @@ fn configured(settings: &Settings) -> BTreeMap<Arc<str>, Vec<Product>> {
     settings.accounts.iter().map(products).collect()
 }
 
-/// Logs that are shown already keep their status.
-fn targets(settings: &Settings, clients: &[AccountClient], old: &Targets) -> Targets {
+/// Logs that are shown already keep their status, and accounts their floating seats. These are followed
+/// if there is a hasher for them.
+fn targets(
+    settings: &Settings,
+    clients: &[AccountClient],
+    old: &Targets,
+    seats_hasher: Option<&Arc<UsageHasher>>,
+) -> Targets {
     let status = |(account, client): (&Account, &AccountClient)| {
         let name = Arc::clone(client.name());
         let old = old.accounts.get(&name).cloned().unwrap_or_default();
         let logs = account.logs.iter().map(|log| (*log, old.logs.get(log).cloned().unwrap_or_default()));
-        (name, AccountStatus { api: Arc::clone(client.api()), logs: logs.collect() })
+        let seats = seats_hasher.filter(|_| account.logs.contains(&LogKind::WebApi)).map(|hasher| {
+            let new = || Arc::new(FloatingSeats::new(Arc::clone(&name), Arc::clone(hasher) as _));
+            let seats = old.seats.clone().unwrap_or_else(new);
+            seats.configure(account.licenses.clone(), account.intervals.web_api);
+            seats
+        });
+        (name, AccountStatus { api: Arc::clone(client.api()), logs: logs.collect(), seats })
     };
     Targets {
         accounts: settings.accounts.iter().zip(clients).map(status).collect(),
@@ -263,13 +312,17 @@ fn targets(settings: &Settings, clients: &[AccountClient], old: &Targets) -> Tar
     }
 }
 
-/// What tasks work with, beside their settings.
+/// The shared parts that tasks work with, beside their settings.
 struct TaskSources {
     ledger: Ledger,
     otlp: OtlpSources,
     deliveries: Arc<HistoryDeliveries>,
-    /// For the rows of the Web API Log, if usage is on.
-    hasher: Option<Arc<dyn IdentityHasher>>,
+    archive: Arc<ArchiveStatus>,
+    differences: Arc<ReconcileDifferences>,
+    /// For the rows of the Web API Log, if usage is on, or floating seats are shown.
+    hasher: Option<Arc<UsageHasher>>,
+    /// True if the ledger keeps sets of keys and machines.
+    has_sets: bool,
 }
 
 /// The tasks that these settings ask for, but for the web server. An output is one line here.
@@ -279,7 +332,8 @@ fn tasks(
     targets: &Targets,
     sources: &TaskSources,
 ) -> Vec<SupervisedTask> {
-    let TaskSources { ledger, otlp: otlp_sources, deliveries, hasher } = sources;
+    let TaskSources { ledger, otlp: otlp_sources, deliveries, archive, differences, hasher, has_sets } =
+        sources;
     let mut tasks = Vec::new();
     let has_history = history_options(settings).is_some();
     for (account, client) in settings.accounts.iter().zip(clients) {
@@ -293,6 +347,28 @@ fn tasks(
             }));
         }
         tasks.push(products_poller(client.clone(), ledger.clone()));
+        if let (Some(seats), Some(hasher)) = (&status.seats, hasher) {
+            let settings = SeatsSettings {
+                account: Arc::clone(name),
+                overlap: settings.overlap,
+                licenses: account.licenses.clone(),
+            };
+            let (seats, hasher) = (Arc::clone(seats), Arc::clone(hasher));
+            tasks.push(seats_follower(settings, seats, client.clone(), hasher, ledger.clone()));
+        }
+        let of_sets = hasher.as_ref().filter(|_| *has_sets);
+        if let (Some(hasher), Some(log_status)) = (of_sets, status.logs.get(&LogKind::WebApi)) {
+            let (hasher, status) = (Arc::clone(hasher), Arc::clone(log_status));
+            tasks.push(earlier_rows_reader(client.clone(), hasher, ledger.clone(), status));
+        }
+        if let Some(reconcile) = &settings.reconcile {
+            let own = ReconcilerSettings {
+                account: Arc::clone(name),
+                settings: reconcile.clone(),
+                storage_path: settings.storage_path.clone(),
+            };
+            tasks.push(reconciler(own, client, differences));
+        }
         for (log, log_status) in &status.logs {
             let poller = PollerSettings {
                 id: LogId { account: Arc::clone(name), log: *log },
@@ -301,21 +377,43 @@ fn tasks(
                 since: account.since,
                 concurrency: settings.api.concurrency,
             };
-            tasks.push(log_poller(
-                poller,
-                has_history,
-                client.clone(),
-                hasher.clone().filter(|_| *log == LogKind::WebApi),
-                ledger.clone(),
-                Arc::clone(log_status),
-            ));
+            let is_web_api = *log == LogKind::WebApi;
+            let rows = RowUses {
+                hasher: hasher.clone().filter(|_| is_web_api).map(|hasher| hasher as Arc<dyn IdentityHasher>),
+                seats: status.seats.clone().filter(|_| is_web_api).map(|seats| seats as Arc<dyn SeatKeeper>),
+            };
+            let (ledger, log_status) = (ledger.clone(), Arc::clone(log_status));
+            tasks.push(log_poller(poller, has_history, client.clone(), rows, ledger, log_status));
         }
     }
     let push =
         |push: &OtlpSettings| SupervisedTask::output("the otlp push", push.clone(), otlp_sources, otlp::run);
     tasks.extend(settings.otlp.as_ref().map(push));
     tasks.extend(history_senders(settings, ledger, deliveries));
+    tasks.extend(settings.archive.as_ref().map(|own| archiver(own, settings, clients, archive)));
     tasks
+}
+
+/// The task that archives all logs.
+fn archiver(
+    archive: &ArchiveSettings,
+    settings: &Settings,
+    clients: &[AccountClient],
+    status: &Arc<ArchiveStatus>,
+) -> SupervisedTask {
+    let logs = settings.accounts.iter().zip(clients);
+    let logs: Vec<(AccountClient, Vec<LogKind>)> =
+        logs.map(|(account, client)| (client.clone(), account.logs.clone())).collect();
+    let own = (archive.clone(), settings.storage_path.clone(), logs);
+    SupervisedTask::output("the archive", own, status, |(archive, storage, logs), status, shutdown| {
+        let account = |(client, logs): (AccountClient, Vec<LogKind>)| ArchivedAccount {
+            name: Arc::clone(client.name()),
+            client: client.client().clone(),
+            api: Arc::clone(client.api()),
+            logs,
+        };
+        run_archive(archive, logs.into_iter().map(account).collect(), storage, status, shutdown)
+    })
 }
 
 /// A task for each target of the history.
@@ -339,7 +437,7 @@ fn history_senders(
     senders
 }
 
-/// What the ledger keeps for the targets of the history; `None` without one.
+/// The options under which the ledger keeps history for its targets; `None` without a target.
 fn history_options(settings: &Settings) -> Option<HistoryOptions> {
     let history = &settings.history;
     let targets = history.target_names();
@@ -394,12 +492,80 @@ fn products_poller(client: AccountClient, ledger: Ledger) -> SupervisedTask {
     })
 }
 
+/// The uses of a log's rows beside counting.
+struct RowUses {
+    hasher: Option<Arc<dyn IdentityHasher>>,
+    seats: Option<Arc<dyn SeatKeeper>>,
+}
+
+/// Begins when the ledger is open: it has the secret of the hashes, and knows how long leases are.
+fn seats_follower(
+    settings: SeatsSettings,
+    seats: Arc<FloatingSeats>,
+    client: AccountClient,
+    hasher: Arc<UsageHasher>,
+    ledger: Ledger,
+) -> SupervisedTask {
+    let task = format!("the follower of floating seats of account {}", settings.account);
+    let key = (settings.clone(), client.clone());
+    SupervisedTask::essential(task, key, move |shutdown| async move {
+        let known = async {
+            loop {
+                let committed = ledger.view().committed().filter(|_| hasher.secret().is_some());
+                if let Some(committed) = committed {
+                    let account = committed.accounts.get(&settings.account);
+                    break account.map_or(0, |account| longest_lease(&account.tally));
+                }
+                tokio::time::sleep(LEDGER_LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            seconds = known => seats.expect_lease(seconds),
+        }
+        let api = Arc::clone(client.api());
+        let source = client.client().clone().with_hasher(Some(hasher as _));
+        follow_seats(settings, source, seats, api, shutdown).await;
+    })
+}
+
+/// Gives usage that was turned on later the days that the log still has. For a ledger that keeps no sets
+/// it would look for ever for what is wanted.
+fn earlier_rows_reader(
+    client: AccountClient,
+    hasher: Arc<UsageHasher>,
+    ledger: Ledger,
+    status: Arc<LogStatus>,
+) -> SupervisedTask {
+    let task = format!("the reader of earlier entries of account {}", client.name());
+    SupervisedTask::essential(task, client.clone(), move |shutdown| async move {
+        let (name, api) = (Arc::clone(client.name()), Arc::clone(client.api()));
+        let source = client.client().clone().with_hasher(Some(hasher as _));
+        let token = source.token().clone();
+        read_earlier_rows(name, (source, token), ledger, api, status, shutdown).await;
+    })
+}
+
+/// Compares with the vendor's own counts and with the ledger.
+fn reconciler(
+    own: ReconcilerSettings,
+    client: &AccountClient,
+    differences: &Arc<ReconcileDifferences>,
+) -> SupervisedTask {
+    let task = format!("the comparison of account {} with the log", own.account);
+    let own = (own, client.clone());
+    SupervisedTask::output(task, own, differences, |(own, client), differences, shutdown| {
+        let requests = (client.client().clone(), Arc::clone(client.api()));
+        reconciler::compare_settled_days(own, requests, differences, shutdown)
+    })
+}
+
 /// A poller learns whether there is history when it opens its log, so it starts again if that changes.
 fn log_poller(
     settings: PollerSettings,
     has_history: bool,
     client: AccountClient,
-    hasher: Option<Arc<dyn IdentityHasher>>,
+    RowUses { hasher, seats }: RowUses,
     ledger: Ledger,
     status: Arc<LogStatus>,
 ) -> SupervisedTask {
@@ -409,6 +575,6 @@ fn log_poller(
     SupervisedTask::essential(task, key, move |shutdown| async move {
         let api = Arc::clone(client.api());
         let source = client.client().clone().with_hasher(hasher);
-        follow_log(settings, source, ledger, status, api, shutdown).await;
+        follow_log(settings, source, ledger, status, api, seats, shutdown).await;
     })
 }

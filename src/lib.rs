@@ -21,14 +21,14 @@
 //!
 //! Around them: [`cli`] and [`config`] (what was typed, and what it means), [`daemon`] (puts the
 //! pieces together and keeps them running), [`commands`], [`logging`], `http` (what all HTTP
-//! clients share), `task` (tasks that belong together), `text` (what is fit to be shown).
-//! [`report`] reads the API through [`reader`] and never touches the ledger; [`backfill`] writes the
-//! history of a past time; `archive` writes rows as Parquet files.
-//! `cryptolens-simulator`, a crate that shares no code with this one, is the other end of the wire,
-//! and `commands::demo` is both ends at once.
+//! clients share), `identity` (pseudonyms), `palette` (colours), `task` (tasks that belong
+//! together), `text` (what is fit to be shown). [`report`] reads the API through [`reader`] and, for
+//! `reconcile` alone, the ledger; [`backfill`] writes the history of a past time; [`archive`] writes
+//! rows as Parquet files. `cryptolens-simulator`, a crate that shares no code with this one, is the
+//! other end of the wire, and `commands::demo` is both ends at once.
 
 pub mod advice;
-mod archive;
+pub mod archive;
 pub mod backfill;
 pub mod backoff;
 pub mod cli;
@@ -38,11 +38,13 @@ pub mod cryptolens;
 pub mod daemon;
 pub mod history;
 mod http;
+mod identity;
 pub mod ingest;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod outputs;
+mod palette;
 pub mod reader;
 pub mod report;
 #[cfg(test)]

@@ -2,11 +2,11 @@
 //! settings changed, and stops them in order.
 //!
 //! Promises:
-//! - The end of an *essential* task (a poller, the web server) that nobody asked for is reported with
-//!   the task's name, a panic included; the daemon then stops the process rather than count on in
-//!   silence.
-//! - An *output* that ends or panics starts again after a wait with backoff and one line at ERROR; it
-//!   never stops the process.
+//! - The end of an *essential* task (a poller, the web server) that nobody asked for is reported
+//!   with the task's name, a panic included; the daemon then stops the process rather than count on
+//!   in silence.
+//! - An *output* that ends or panics starts again after a wait with backoff and one line at ERROR;
+//!   it never stops the process.
 //! - A reload stops only the tasks that are gone or whose settings differ, and starts the new ones.
 //! - A stop goes through the stages in their order, and waits for each at most as long as the stage
 //!   allows. A task that is still there then is aborted.
@@ -37,8 +37,8 @@ pub enum Stage {
 impl Stage {
     const ORDER: [Stage; 2] = [Stage::Input, Stage::Output];
 
-    /// The longest time that the tasks of the stage may take to stop. Together with the second of the
-    /// ledger's writer it stays below the five seconds of SIGTERM.
+    /// The longest time that the tasks of the stage may take to stop. Together with the second of
+    /// the ledger's writer it stays below the five seconds of SIGTERM.
     const fn limit(self) -> Duration {
         match self {
             Stage::Input => Duration::from_secs(1),

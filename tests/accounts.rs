@@ -58,7 +58,7 @@ async fn ten_accounts_catch_up_and_no_counter_goes_down() {
     }
     std::fs::write(config, file).unwrap();
 
-    // The first pass shows nothing until it is complete, so most of the log comes after it.
+    // The first poll shows nothing until it is complete, so most of the log comes after it.
     simulator.freeze(Some(now - 22 * HOUR));
     // On a Saturday evening nobody may change a license for hours.
     simulator.batch(Log::Objects, &Batch { rows: 6, time_offset: 0, visible_in: 0, spread: 0 });

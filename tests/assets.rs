@@ -1,4 +1,4 @@
-//! What stands beside the binary and must agree with it: rules, dashboards, the chart.
+//! The files beside the binary must agree with it: rules, dashboards, the chart.
 //! `scripts/assets-check` looks closer, with the tools of the trade; this needs Rust alone, and
 //! says what it left out.
 
@@ -129,14 +129,16 @@ fn the_exporter_takes_the_configuration_file_of_every_values_set() {
     let mut checked = 0;
     for (name, values) in values_sets() {
         let Some(file) = configuration(&helm, &values) else { continue };
-        // Files of secrets are where the test can write them: one for each token, and a certificate.
+        // Files of secrets are where the test can write them: one for each token, and a
+        // certificate.
         let mut text = String::new();
         for line in file.lines() {
             let given = |key: &str| line.trim_start().strip_prefix(key)?.strip_prefix(": ");
-            let secrets = ["token_file", "- token_file", "password_file", "credentials_file"];
+            let secrets = ["token_file", "- token_file", "password_file", "credentials_file", "secret_file"];
             let path = if let Some(path) = secrets.into_iter().find_map(given) {
                 let token = folder.path().join(path.rsplit('/').next().unwrap());
-                std::fs::write(&token, format!("token-of-{}", token.display())).unwrap();
+                std::fs::write(&token, format!("a-token-of-a-certain-length-of-{}", token.display()))
+                    .unwrap();
                 token
             } else if given("ca_file").or_else(|| given("cert_file")).is_some() {
                 folder.path().join("tls.crt")

@@ -239,6 +239,7 @@ fn bad_value(setting: &Setting) -> Option<&'static str> {
         ValueKind::Path if setting.flag == table::AUDIT_LICENSE_KEY_FILE.flag => None,
         // No directory has this name, and the content of these files is read when all else is good.
         ValueKind::Path if setting.flag == table::STORAGE_PATH.flag => Some(" "),
+        ValueKind::Path if setting.flag.starts_with("archive.") => Some(" "),
         ValueKind::Path if WEB_FILES.iter().any(|file| file.flag == setting.flag) => Some(" "),
         ValueKind::Text => Some(" "),
         _ => Some("no such\u{7}"),

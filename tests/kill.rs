@@ -75,7 +75,7 @@ async fn nothing_is_lost_or_doubled_when_the_process_is_killed() {
 
     let expected = Expected::of(&simulator, "default");
     let page = killer.read_on(|page| expected.differences(page).is_empty());
-    // What was late is read once an overlap has passed without a kill.
+    // Late rows are read once an overlap has passed without a kill.
     let page = match tokio::time::timeout(OVERLAP + common::PATIENCE, page).await {
         Ok(page) => page,
         Err(_) => panic!("{:#?}", expected.differences(&killer.scrape().await)),
@@ -94,7 +94,7 @@ async fn nothing_is_lost_or_doubled_when_the_process_is_killed() {
     killer.end().await;
 }
 
-/// What goes wrong all the time, and what else. None of it hides a row for good.
+/// Faults that go on all the time, and `more`. None of them hides a row for good.
 fn faults(more: &[FaultKind]) -> Vec<Fault> {
     use FaultKind::*;
     let faults = [

@@ -62,17 +62,18 @@ impl World {
         Exporter::start(self.serve(&[])).await
     }
 
-    /// An exporter that has its counts from the ledger alone: a new one would begin with what comes now.
+    /// An exporter that has its counts from the ledger alone: a new one would begin with what comes
+    /// now.
     async fn exporter_from_ledger(&self) -> Exporter {
         Exporter::start(self.serve_since("now", &[])).await
     }
 
     /// An exporter that is to end with exit code 1. Returns what it said.
     async fn refused(&self, more: &[&str]) -> String {
-        let (code, _, told) = run(self.serve(more)).await;
-        assert_eq!(code, Some(1), "{told}");
-        let errors: Vec<_> = told.lines().filter(|line| line.contains("level=error")).collect();
-        assert_eq!(errors.len(), 1, "{told}");
+        let (code, _, stderr) = run(self.serve(more)).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        let errors: Vec<_> = stderr.lines().filter(|line| line.contains("level=error")).collect();
+        assert_eq!(errors.len(), 1, "{stderr}");
         errors[0].to_owned()
     }
 }
@@ -119,8 +120,11 @@ async fn the_ledger_of_the_demo_never_becomes_an_accounts_nor_the_reverse() {
     run_demo(&world.storage()).await;
     let before = std::fs::read(world.ledger()).unwrap();
     for more in [&[][..], &["--storage.foreign-ledger=adopt"]] {
-        let told = world.refused(more).await;
-        assert_parts(&told, &["belongs to the demo", "--storage.foreign-ledger=set-aside", "--storage.path"]);
+        let stderr = world.refused(more).await;
+        assert_parts(
+            &stderr,
+            &["belongs to the demo", "--storage.foreign-ledger=set-aside", "--storage.path"],
+        );
     }
     assert_eq!(std::fs::read(world.ledger()).unwrap(), before, "what is refused is not touched");
     run_demo(&world.storage()).await;
@@ -131,13 +135,14 @@ async fn the_ledger_of_the_demo_never_becomes_an_accounts_nor_the_reverse() {
     exporter.terminate().await;
     assert_eq!(files(&world.storage(), "aside").len(), 1);
 
-    // Beside the account's ledger there is a world of the demo still; and without one it is the same.
+    // Beside the account's ledger there is a world of the demo still; and without one it is the
+    // same.
     for _ in 0..2 {
         let mut demo = command(&["demo", "--web.listen-address=127.0.0.1:0"]);
         demo.arg(format!("--storage.path={}", world.storage().display()));
-        let (code, _, told) = run(demo).await;
-        assert_eq!(code, Some(1), "{told}");
-        assert_parts(&told, &["give the demo a --storage.path of its own"]);
+        let (code, _, stderr) = run(demo).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        assert_parts(&stderr, &["give the demo a --storage.path of its own"]);
         let _ = std::fs::remove_file(world.storage().join("demo.json"));
     }
     assert!(!world.storage().join("demo.json").exists(), "the demo left its world beside another's ledger");
@@ -157,10 +162,10 @@ async fn the_ledger_of_another_api_address_is_refused_adopted_or_set_aside() {
         command
     };
 
-    let (code, _, told) = run(moved(&[])).await;
-    assert_eq!(code, Some(1), "{told}");
+    let (code, _, stderr) = run(moved(&[])).await;
+    assert_eq!(code, Some(1), "{stderr}");
     assert_parts(
-        &told,
+        &stderr,
         &["belongs to the API at http://127.0.0.1:", "--storage.foreign-ledger=adopt", "=set-aside"],
     );
     // Spelled otherwise it is the same.
@@ -242,8 +247,8 @@ async fn a_ledger_of_the_first_version_goes_on_with_its_counts() {
 
     // It took the address of its next start.
     let other = World::new().await;
-    let (code, _, told) = run(serve(&other.running.url(), &world.storage())).await;
-    assert_eq!(code, Some(1), "{told}");
+    let (code, _, stderr) = run(serve(&other.running.url(), &world.storage())).await;
+    assert_eq!(code, Some(1), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,8 +257,8 @@ async fn a_ledger_of_the_first_version_beside_a_world_of_the_demo_is_the_demos()
     first_version(&world.storage());
     let mut demo = command(&["demo", "--web.listen-address=127.0.0.1:0"]);
     demo.arg(format!("--storage.path={}", world.storage().display()));
-    let (code, _, told) = run(demo).await;
-    assert_eq!(code, Some(1), "an account's: {told}");
+    let (code, _, stderr) = run(demo).await;
+    assert_eq!(code, Some(1), "an account's: {stderr}");
     assert!(!world.storage().join("demo.json").exists());
 
     std::fs::write(world.storage().join("demo.json"), r#"{"seed":7,"start":1795767925}"#).unwrap();
@@ -425,20 +430,11 @@ const ORIGIN: &str = "cryptolens_exporter_history_origin_timestamp_seconds";
 /// Nobody listens there, so that history waits in the ledger.
 const NOWHERE: &str = "--history.remote-write.url=http://127.0.0.1:1/api/v1/write";
 
-/// Runs `backfill` beside a ledger into a file. Returns, for each sample of a family that counts rows, its
-/// stamp in seconds and its value; and what was said.
+/// Runs `backfill` beside a ledger into a file. Returns, for each sample of a family that counts
+/// rows, its stamp in seconds and its value; and what was said.
 async fn backfill(world: &World) -> (Vec<(f64, f64)>, String) {
-    let file = world.folder.path().join("history.om");
-    let mut command = command(&["backfill", "--since=2h"]);
-    command.arg(format!("--api.url={}", world.running.url())).env("CRYPTOLENS_TOKEN", "token");
-    command.arg(format!("--storage.path={}", world.storage().display()));
-    command.arg(format!("--output={}", file.display()));
-    let (code, _, said) = run(command).await;
-    if code != Some(0) {
-        return (Vec::new(), said);
-    }
-    let text = std::fs::read_to_string(&file).unwrap();
-    assert!(text.ends_with("# EOF\n"), "{text}");
+    let (text, said) =
+        backfill_text(world, &[&format!("--storage.path={}", world.storage().display())]).await;
     let sample = |line: &str| {
         let (_, numbers) = line.rsplit_once("} ").unwrap();
         let (value, stamp) = numbers.split_once(' ').unwrap();
@@ -446,6 +442,35 @@ async fn backfill(world: &World) -> (Vec<(f64, f64)>, String) {
     };
     let rows = text.lines().filter(|line| !line.starts_with('#') && line.contains("_log_entries{"));
     (rows.map(sample).collect(), said)
+}
+
+/// Runs `backfill` of the last two hours into a file. Returns its text, which is empty if it
+/// failed, and what was said.
+async fn backfill_text(world: &World, more: &[&str]) -> (String, String) {
+    let file = world.folder.path().join("history.om");
+    let mut command = command(&["backfill", "--since=2h"]);
+    command.arg(format!("--api.url={}", world.running.url())).env("CRYPTOLENS_TOKEN", "token");
+    command.arg(format!("--output={}", file.display())).args(more);
+    let (code, _, said) = run(command).await;
+    if code != Some(0) {
+        return (String::new(), said);
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    (text, said)
+}
+
+/// A machine whose clock is an hour ahead would call an hour complete that has not been yet.
+#[tokio::test]
+async fn a_backfill_ends_with_the_last_complete_minute_of_the_servers_clock() {
+    let world = World::new().await;
+    world.running.simulator.set_faults(vec!["date_behind:3600".parse().unwrap()]);
+    let (text, said) = backfill_text(&world, &["--to=now"]).await;
+    let covered = text.lines().filter(|line| line.starts_with("cryptolens_history_covered_seconds{"));
+    let last =
+        covered.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).fold(0.0, f64::max);
+    let behind = world.running.simulator.now() as f64 - last;
+    assert!((3660.0..3900.0).contains(&behind), "{behind}: {said}");
 }
 
 #[tokio::test]
@@ -468,7 +493,8 @@ async fn a_backfill_beside_a_ledger_ends_where_the_history_of_the_ledger_begins(
     assert!(samples.iter().all(|(stamp, _)| *stamp < end), "{samples:?}");
     exporter.terminate().await;
 
-    // A pause, and rows that happened in it: the history begins anew, and the backfill goes up to there.
+    // A pause, and rows that happened in it: the history begins anew, and the backfill goes up to
+    // there.
     let exporter = world.exporter().await;
     world.append(5..=5);
     until_counted(&exporter, 5.0).await;

@@ -48,7 +48,7 @@ fn repeated(part: &str, times: usize) -> Vec<u8> {
 /// Just below the cap of 32 MiB.
 const FULL: usize = 33 * 1000 * 1000;
 
-/// What each method is sent, one after the other. Every answer was tried with every method once, by
+/// The answers for each method, in turn. Every answer was tried with every method once, by
 /// hand.
 fn nasty_answers() -> BTreeMap<&'static str, Vec<Nasty>> {
     let numbered = |rows: usize, more: &str| {

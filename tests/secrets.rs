@@ -77,8 +77,9 @@ async fn assert_pages_clean(exporter: &Exporter) {
     }
 }
 
-/// Without the secret, the hash of a key or machine that is known must not be computable. Rows are hashed
-/// with the secret alone, so a member that is found without one would be a key that anybody can test.
+/// Without the secret, the hash of a key or machine that is known must not be computable. Rows are
+/// hashed with the secret alone, so a member that is found without one would be a key that anybody
+/// can test.
 fn assert_no_unkeyed_hash(directory: &Path) {
     let without_secret = UsageSecret::from_bytes([0; 16]);
     let hashes = CANARIES.iter().flat_map(|canary| {
@@ -189,7 +190,7 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
     std::fs::write(&token, TOKEN).unwrap();
 
     let mut by_variable = serve(&running.url(), &one);
-    by_variable.env("CRYPTOLENS_TOKEN", TOKEN).args(["--since=all", "--usage.active"]);
+    by_variable.env("CRYPTOLENS_TOKEN", TOKEN).args(["--since=all", "--usage.active", "--usage.seats"]);
     let receiver = Receiver::start(Answer::Success).await;
     by_variable.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint());
     by_variable.env("OTEL_EXPORTER_OTLP_HEADERS", format!("x-api-key={PUSH_CREDENTIAL}"));
@@ -241,7 +242,7 @@ async fn neither_token_nor_person_is_left_behind_by_any_fault() {
     assert_directory_clean(&two);
 }
 
-/// A receiver may repeat the credential in its answer. Its words are shown without it.
+/// A receiver may repeat the credential in its answer. The answer is shown without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_repeats_the_credential_is_not_repeated() {
     let running = start(options()).await.unwrap();

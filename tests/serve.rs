@@ -12,7 +12,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Exporter, TOKEN, command, entries, eventually, row, run, serve, serve_with_file};
-use cryptolens_simulator::{Fault, FaultKind, Log, Method, Options, Running, Simulator, start};
+use cryptolens_simulator::{
+    AggregateOptions, Fault, FaultKind, Log, Method, Options, Running, Simulator, UnloggedRequest, start,
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -161,13 +163,21 @@ async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
     assert!(!page.has_family(entries(Log::WebApi)));
     let ready = format!("--url=http://{}/-/ready", exporter.address);
     let healthy = format!("--url=http://{}/-/healthy", exporter.address);
-    let (code, _, told) = run(command(&["healthcheck", &ready])).await;
-    assert_eq!((code, told.contains("answers 503: waiting for a first answer")), (Some(1), true), "{told}");
+    let (code, _, stderr) = run(command(&["healthcheck", &ready])).await;
+    assert_eq!(
+        (code, stderr.contains("answers 503: waiting for a first answer")),
+        (Some(1), true),
+        "{stderr}"
+    );
     assert_eq!(run(command(&["healthcheck", &healthy])).await.0, Some(0));
     let mut unready = command(&["healthcheck"]);
     unready.env("CRYPTOLENS_WEB_LISTEN_ADDRESS", exporter.address.to_string());
-    let (code, _, told) = run(unready).await;
-    assert_eq!((code, told.contains("answers 503: waiting")), (Some(1), true), "the same address: {told}");
+    let (code, _, stderr) = run(unready).await;
+    assert_eq!(
+        (code, stderr.contains("answers 503: waiting")),
+        (Some(1), true),
+        "the same address: {stderr}"
+    );
 
     // Pollers whose client is another now start again.
     world.simulator().set_faults(Vec::new());
@@ -181,8 +191,8 @@ async fn pages_answer_while_the_api_hangs_and_ready_says_that_it_waits() {
     assert_eq!(exporter.text("/-/ready").await, (200, "ready\n".to_owned()), "it never goes back");
 
     exporter.terminate().await;
-    let (code, _, told) = run(command(&["healthcheck", &ready])).await;
-    assert_eq!((code, told.contains("does not answer: Connection refused")), (Some(1), true), "{told}");
+    let (code, _, stderr) = run(command(&["healthcheck", &ready])).await;
+    assert_eq!((code, stderr.contains("does not answer: Connection refused")), (Some(1), true), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +268,7 @@ async fn the_landing_page_tells_how_each_log_is_doing() {
     for heading in ["Last poll", "Newest entry", "Counted", "Catching up", "Last error"] {
         assert!(page.contains(&format!(">{heading}</th>")), "no {heading}: {page}");
     }
-    // What was wrong stays to be seen when all is well again.
+    // The last error stays visible when polls succeed again.
     let (objects, events, web_api) = (row(Log::Objects), row(Log::Events), row(Log::WebApi));
     assert!(objects.contains(">ok<") && objects.contains("<td>server_error<small>"), "{objects}");
     assert!(objects.contains(" ago</time>") || objects.contains("just now</time>"), "{objects}");
@@ -270,6 +280,56 @@ async fn the_landing_page_tells_how_each_log_is_doing() {
     let (_, metrics) = exporter.text("/cryptolens/metrics").await;
     assert_eq!(common::page::Page::parse(&metrics).value(UP, &[("log", "events")]), Some(0.0));
     assert_eq!(exporter.get("/metrics").await.status(), 404);
+}
+
+/// The command on the landing page has the product and the moment of the newest failure, and runs
+/// as it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_landing_page_names_the_command_that_explains_the_newest_failure() {
+    let world = World::new(Options::empty()).await;
+    let exporter = world.exporter(&[]).await;
+    let printed = |page: &str| {
+        let (_, rest) = page.split_once("<code>")?;
+        Some(rest.split_once("</code>")?.0.to_owned())
+    };
+    let unknown = eventually("a command", async || printed(&exporter.text("/").await.1)).await;
+    assert_eq!(unknown, "cryptolens-exporter report incident --account=default");
+
+    let (simulator, now) = (world.simulator(), world.simulator().now());
+    let row = |id: i64, product: i64, time: i64, state: i64| {
+        let row = serde_json::json!({ "id": id, "productId": product, "key": "CNARY-A", "time": time, "state": state });
+        serde_json::value::to_raw_value(&row).unwrap()
+    };
+    let rows = vec![
+        row(1, 3350, now - 90, 2020),
+        row(2, 3349, now - 60, 2020),
+        row(3, 3350, now - 30, 2014),
+        // No free seat, and a clock that is ahead.
+        row(4, 3350, now - 20, 2024),
+        row(5, 4021, now + 3000, 2020),
+    ];
+    simulator.append(Log::WebApi, rows, None);
+    let page = eventually("the newest failure", async || {
+        let (_, page) = exporter.text("/").await;
+        page.contains("Newest failure of default: Meridian CAD (3349), ").then_some(page)
+    })
+    .await;
+    let known = printed(&page).unwrap();
+    let time = chrono::DateTime::from_timestamp(now - 60, 0).unwrap();
+    let at = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    assert_eq!(known, format!("{unknown} --product=3349 --at={at}"));
+    for command in [unknown, known] {
+        let mut words = command.split(' ');
+        assert_eq!(words.next(), Some("cryptolens-exporter"));
+        let words: Vec<&str> = words.collect();
+        let url = format!("--api.url={}", world.running.url());
+        let output = common::command(&[&words[..], &[&*url]].concat())
+            .env("CRYPTOLENS_TOKEN", common::TOKEN)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {stderr}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,10 +347,10 @@ async fn it_ends_at_once_also_while_the_api_hangs() {
         open.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
         exporter.scrape().await;
 
-        let told = Instant::now();
+        let signalled = Instant::now();
         exporter.process.signal(signal);
         let status = exporter.process.ended().await;
-        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+        assert!(signalled.elapsed() < Duration::from_secs(5), "{:?}", signalled.elapsed());
         assert_eq!(status.code(), Some(0), "{}", exporter.process.log());
         assert!(exporter.process.lines(&["level=warn"]).is_empty(), "{}", exporter.process.log());
     }
@@ -312,10 +372,10 @@ async fn it_ends_in_time_also_while_somebody_holds_the_ledger() {
     .await;
     exporter.process.signal(Signal::HUP);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let told = Instant::now();
+    let signalled = Instant::now();
     exporter.process.signal(Signal::TERM);
     let status = exporter.process.ended().await;
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(5), "{:?}", signalled.elapsed());
     assert_eq!(status.code(), Some(0), "{}", exporter.process.log());
     drop(holder);
     let exporter = Exporter::start(world.with_accounts(&["one"])).await;
@@ -348,7 +408,7 @@ async fn sighup_takes_a_good_configuration_and_keeps_the_old_one_for_a_bad_one()
     let one = [("account", "one"), ("log", "web_api")];
     exporter.until_value(UP, &one, 1.0).await;
 
-    for (file, told) in [(None, "acounts"), (Some("one.token"), "the token is empty")] {
+    for (file, reason) in [(None, "acounts"), (Some("one.token"), "the token is empty")] {
         match file {
             None => world.configure(&["one"], "acounts: []\n"),
             Some(file) => {
@@ -357,8 +417,8 @@ async fn sighup_takes_a_good_configuration_and_keeps_the_old_one_for_a_bad_one()
             }
         }
         exporter.process.signal(Signal::HUP);
-        let parts = ["level=error", "the old one stays in use", told];
-        eventually(told, async || (exporter.process.lines(&parts).len() == 1).then_some(())).await;
+        let parts = ["level=error", "the old one stays in use", reason];
+        eventually(reason, async || (exporter.process.lines(&parts).len() == 1).then_some(())).await;
     }
     let asked = world.simulator().requests()["GetWebAPILog"];
     eventually("more requests", async || {
@@ -405,9 +465,9 @@ async fn a_new_token_in_the_file_cures_a_refusal() {
 async fn what_cannot_be_used_is_refused_with_a_message() {
     let world = World::small().await;
     let exporter = world.exporter(&[]).await;
-    let (code, _, told) = run(world.serve(&[])).await;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("ledger.db: another process uses this ledger"), "{told}");
+    let (code, _, stderr) = run(world.serve(&[])).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("ledger.db: another process uses this ledger"), "{stderr}");
     until_counted(&exporter, 3.0).await;
     exporter.terminate().await;
 
@@ -415,26 +475,26 @@ async fn what_cannot_be_used_is_refused_with_a_message() {
     let address = format!("--web.listen-address={}", taken.local_addr().unwrap());
     let mut command = command(&["serve", &address]);
     command.env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_STORAGE_PATH", world.folder.path().join("other"));
-    let (code, _, told) = run(command).await;
-    assert_eq!(code, Some(1), "{told}");
-    let line = told.lines().last().unwrap_or_default();
+    let (code, _, stderr) = run(command).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    let line = stderr.lines().last().unwrap_or_default();
     for part in ["level=error", "cannot listen on 127.0.0.1:", "--web.listen-address takes another one"] {
-        assert!(line.contains(part), "no {part}: {told}");
+        assert!(line.contains(part), "no {part}: {stderr}");
     }
     let mut json = common::command(&["serve", &address, "--log.format=json"]);
     json.env("CRYPTOLENS_TOKEN", TOKEN).env("CRYPTOLENS_STORAGE_PATH", world.folder.path().join("other"));
-    let (code, _, told) = run(json).await;
-    assert_eq!(code, Some(1), "{told}");
-    for line in told.lines() {
+    let (code, _, stderr) = run(json).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    for line in stderr.lines() {
         let line: serde_json::Value =
-            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {told}"));
-        assert_eq!(line["level"], "ERROR", "{told}");
-        assert!(line["error"].as_str().unwrap().starts_with("cannot listen on"), "{told}");
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {stderr}"));
+        assert_eq!(line["level"], "ERROR", "{stderr}");
+        assert!(line["error"].as_str().unwrap().starts_with("cannot listen on"), "{stderr}");
     }
 
-    let (code, _, told) = run(serve_with_file(&world.storage())).await;
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("CRYPTOLENS_TOKEN"), "{told}");
+    let (code, _, stderr) = run(serve_with_file(&world.storage())).await;
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("CRYPTOLENS_TOKEN"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -541,8 +601,8 @@ async fn counting_starts_where_since_says_and_goes_on_there() {
         let exporter = Exporter::start(serve(other)).await;
         until_polled(&exporter).await;
         until_counted(&exporter, counted + 9.0).await;
-        let told = exporter.process.lines(&["level=warn", "--since differs", "delete the ledger"]);
-        assert_eq!(told.len(), Log::ALL.len(), "{}", exporter.process.log());
+        let warnings = exporter.process.lines(&["level=warn", "--since differs", "delete the ledger"]);
+        assert_eq!(warnings.len(), Log::ALL.len(), "{}", exporter.process.log());
         exporter.terminate().await;
 
         let exporter = Exporter::start(serve(since)).await;
@@ -598,8 +658,8 @@ async fn check_tells_what_works_and_what_to_do_about_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_usage_has_a_code_of_its_own() {
     for arguments in [&["serve", "--nonsense"][..], &["teleport"], &[]] {
-        let (code, _, told) = run(command(arguments)).await;
-        assert_eq!(code, Some(2), "{told}");
+        let (code, _, stderr) = run(command(arguments)).await;
+        assert_eq!(code, Some(2), "{stderr}");
     }
     for arguments in [&["--version"][..], &["serve", "--version"], &["check", "-V"], &["export", "--version"]]
     {
@@ -614,17 +674,17 @@ async fn bad_usage_has_a_code_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn debug_tells_each_request() {
+async fn debug_logs_each_request() {
     let world = World::small().await;
     let exporter = world.exporter(&["--log.level=debug"]).await;
     until_counted(&exporter, 3.0).await;
     let log = exporter.terminate().await;
     for endpoint in ["GetWebAPILog", "GetEvents", "GetObjectLog", "GetProducts"] {
-        let told = |line: &&str| {
+        let is_request = |line: &&str| {
             let parts = ["level=debug", "message=request", "result=ok", "milliseconds="];
             line.contains(&format!("method={endpoint} ")) && parts.iter().all(|part| line.contains(part))
         };
-        assert!(log.lines().any(|line| told(&line)), "no {endpoint}:\n{log}");
+        assert!(log.lines().any(|line| is_request(&line)), "no {endpoint}:\n{log}");
     }
     let exporter = world.exporter(&[]).await;
     until_polled(&exporter).await;
@@ -698,12 +758,101 @@ async fn check_asks_all_at_once() {
     command.env("CRYPTOLENS_TOKEN", TOKEN);
     let began = Instant::now();
     let (code, table, errors) = run(command).await;
-    assert_eq!((code, table.matches("timeout:").count()), (Some(1), 4), "{table}");
+    assert_eq!((code, table.matches("timeout:").count()), (Some(1), 5), "{table}");
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     assert_eq!(
         errors, "error: not everything works; see the table\n",
         "no progress where there is no terminal"
     );
+}
+
+/// The day that the vendor's counts are compared for, as the seconds of its noon.
+fn settled_noon(now: i64) -> i64 {
+    (now - 48 * HOUR).div_euclid(24 * HOUR) * 24 * HOUR - 12 * HOUR
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_settled_day_is_compared_with_the_vendors_counts() {
+    const DIFFERENCE: &str = "cryptolens_exporter_reconcile_difference";
+    let noon = settled_noon(chrono::Utc::now().timestamp());
+    // The vendor counts a failure that the log never shows.
+    let unlogged = vec![UnloggedRequest { product: 3349, time: noon, state: 2020 }];
+    let aggregates = AggregateOptions { unlogged, ..AggregateOptions::default() };
+    let world = World::new(Options { aggregates, ..Options::empty() }).await;
+    // A row of the day before: the log has the whole day.
+    let mut rows = vec![row(Log::WebApi, 1, noon - 24 * HOUR)];
+    rows.extend((2..=5).map(|id| row(Log::WebApi, id, noon + id)));
+    // The vendor has counted what was visible for half an hour.
+    world.simulator().append(Log::WebApi, rows, Some(noon));
+    let exporter = world.exporter(&["--logs=web_api", "--reconcile.interval=1h"]).await;
+    let compared = |page: &common::page::Page| page.has_family(DIFFERENCE).then(|| page.clone());
+    let page = exporter.until("a comparison", compared).await;
+    let labels = |outcome| [("product_id", "3349"), ("outcome", outcome), ("against", "vendor")];
+    let differences =
+        ["success", "failure", "unknown"].map(|outcome| page.value(DIFFERENCE, &labels(outcome)));
+    assert_eq!(differences, [Some(0.0), Some(1.0), Some(0.0)]);
+    // One with counts, and an empty one at their end.
+    let requests = page
+        .sum("cryptolens_exporter_api_requests_total", &[("method", "GetDailyAggregates"), ("result", "ok")]);
+    assert!((requests - 2.0).abs() < 0.5, "{requests}");
+    let counted = |page: &common::page::Page| (page.sum(entries(Log::WebApi), &[]) == 5.0).then_some(());
+    exporter.until("5 rows", counted).await;
+    exporter.terminate().await;
+    // Its ledger has the whole day.
+    let exporter = world.exporter(&["--logs=web_api", "--reconcile.interval=1h"]).await;
+    exporter.until_value(DIFFERENCE, &[("outcome", "success"), ("against", "ledger")], 0.0).await;
+    exporter.until_value(DIFFERENCE, &[("outcome", "failure"), ("against", "vendor")], 1.0).await;
+    exporter.terminate().await;
+
+    let denied = vec![Method::GetDailyAggregates];
+    let world = World::new(Options { denied, ..Options::empty() }).await;
+    let exporter = world.exporter(&["--logs=web_api", "--reconcile.interval=1h"]).await;
+    let line = eventually("a line about the permission", async || {
+        let lines = exporter.process.lines(&["level=warn", "GetDailyAggregates", "Usage Analytics"]);
+        lines.first().cloned()
+    })
+    .await;
+    assert!(line.contains("account=default"), "{line}");
+    assert!(!exporter.scrape().await.has_family(DIFFERENCE));
+    exporter.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconcile_proves_the_ledger_and_finds_a_row_that_was_deleted_from_it() {
+    let noon = settled_noon(chrono::Utc::now().timestamp());
+    let denied = vec![Method::GetDailyAggregates];
+    let world = World::new(Options { denied, ..Options::empty() }).await;
+    let rows = (1..=4).map(|id| row(Log::WebApi, id, noon + id)).collect();
+    world.simulator().append(Log::WebApi, rows, Some(noon));
+    let exporter = world.exporter(&["--logs=web_api"]).await;
+    let counted = |page: &common::page::Page| (page.sum(entries(Log::WebApi), &[]) == 4.0).then_some(());
+    exporter.until("4 rows", counted).await;
+    let (url, storage) = (world.running.url(), world.storage());
+    let reconcile = async |more: &[&str]| {
+        let mut command = command(&["reconcile", "--format=json", &format!("--api.url={url}")]);
+        command
+            .arg(format!("--storage.path={}", storage.display()))
+            .args(more)
+            .env("CRYPTOLENS_TOKEN", TOKEN);
+        run(command).await
+    };
+    let verdicts = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap()["verdicts"].clone();
+    // Beside the exporter that runs.
+    let (code, json, errors) = reconcile(&["--against=ledger"]).await;
+    assert_eq!((code, verdicts(&json)), (Some(0), serde_json::json!({"equal": 3})), "{errors}");
+    let (code, _, errors) = reconcile(&[]).await;
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("Usage Analytics") && errors.contains("--against=ledger"), "{errors}");
+    exporter.terminate().await;
+
+    let ledger = rusqlite::Connection::open(storage.join("ledger.db")).unwrap();
+    assert_eq!(ledger.execute("DELETE FROM day", []).unwrap(), 1);
+    drop(ledger);
+    let (code, json, errors) = reconcile(&["--against=ledger"]).await;
+    let expected = serde_json::json!({"equal": 1, "missing_in_ledger": 2});
+    assert_eq!((code, verdicts(&json)), (Some(3), expected), "{errors}");
+    let (code, _, errors) = reconcile(&["--against=ledger", "--account=other"]).await;
+    assert_ne!(code, Some(0), "{errors}");
 }
 
 /// Every row family is in the ledger, which is the one thing that has to survive.
@@ -773,16 +922,21 @@ async fn the_commands_that_the_demo_prints_run_as_they_stand() {
     };
     let lines: Vec<&str> =
         printed.lines().map(str::trim).filter(|line| line.starts_with("CRYPTOLENS_TOKEN=")).collect();
-    assert_eq!(lines.len(), 2, "{printed}");
+    assert_eq!(lines.len(), 3, "{printed}");
     for line in lines {
         let mut shell = Command::new("sh");
         shell.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (code, answer, errors) = run(shell).await;
         assert_eq!(code, Some(0), "{line}: {errors}");
+        if line.contains("reconcile") {
+            assert!(answer.contains(" 0 without an explanation"), "{answer}");
+            continue;
+        }
         assert!(answer.lines().count() > 10, "{line}: {answer}");
         if line.contains("audit seats") {
-            let refused = answer.lines().find(|line| line.starts_with("Refused: ")).unwrap();
-            assert!(!refused.starts_with("Refused: 0 "), "an audit with nothing to show: {answer}");
+            let mut lines = answer.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let refusals = lines.find(|words| words.first() == Some(&"Refusals")).unwrap();
+            assert_ne!(refusals.get(1), Some(&"0"), "an audit with nothing to show: {answer}");
         }
     }
     exporter.terminate().await;

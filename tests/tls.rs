@@ -1,5 +1,5 @@
-//! The way to the API over TLS and through a proxy: whom to trust, what is told when that fails,
-//! and that it is told once and by the exporter alone.
+//! The way to the API over TLS and through a proxy: whom to trust, what is logged when that fails,
+//! and that it is logged once and by the exporter alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -24,7 +24,8 @@ use tokio_rustls::TlsAcceptor;
 const UP: &str = "cryptolens_up";
 const TRANSPORT: &[(&str, &str)] = &[("method", "GetWebAPILog"), ("result", "transport")];
 
-/// A simulated account behind TLS, with two authorities: the one that vouches for it, and a stranger.
+/// A simulated account behind TLS, with two authorities: the one that vouches for it, and a
+/// stranger.
 struct World {
     running: Running,
     port: u16,
@@ -286,11 +287,11 @@ async fn a_proxy_that_cannot_be_used_is_told_of_without_its_password() {
     command.env("HTTPS_PROXY", "http://me:hunter2@pro xy:3128");
     let exporter = Exporter::start(command).await;
     exporter.until_value(UP, &[("log", "web_api")], 1.0).await;
-    let told = async || {
+    let warnings = async || {
         let lines = exporter.process.lines(&["level=warn", "HTTPS_PROXY names no proxy that can be used"]);
         (!lines.is_empty()).then_some(lines.len())
     };
-    assert_eq!(eventually("a warning", told).await, 1);
+    assert_eq!(eventually("a warning", warnings).await, 1);
     let log = exporter.terminate().await;
     assert!(!log.contains("hunter2"), "{log}");
 }

@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(switch(&["--web.enable-lifecycle"]).as_deref(), Some("true"));
         assert_eq!(switch(&["--web.enable-lifecycle=false"]).as_deref(), Some("false"));
         assert_eq!(switch(&["--web.enable-lifecycle", "--web.enable-lifecycle=no"]).as_deref(), Some("no"));
-        // What follows is another argument, not its value.
+        // The next word is another argument, not the value of this one.
         let line = ["export", "--resume", "web-api"];
         assert_eq!(typed(&line, &table::EXPORT_RESUME).as_deref(), Some("true"));
         assert_eq!(typed(&line, &table::EXPORT_LOG).as_deref(), Some("web-api"));
@@ -339,7 +339,8 @@ mod tests {
         for row in COMMANDS {
             assert!(page.contains(&format!("cryptolens\\-exporter\\-{}", row.name.name())), "{page}");
             let page = printed(&["man", row.name.name()]);
-            assert!(page.contains(".TH ") && page.contains(row.summary), "{page}");
+            let summary = row.summary.replace('\'', "\\*(Aq");
+            assert!(page.contains(".TH ") && page.contains(&summary), "{page}");
             for setting in table::of_command(row.name).filter(|setting| !setting.flag.is_empty()) {
                 let flag = setting.flag.replace('-', "\\-");
                 assert!(page.contains(&flag) && page.contains(setting.variable), "{flag} is not in {page}");

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
+use chrono::Utc;
 use comfy_table::{ContentArrangement, Table, presets};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -14,12 +15,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::failure::CommandFailure;
 use super::front_door;
 use crate::advice;
+use crate::archive::{ArchiveProbe, ArchiveUnusable, probe_archive};
 use crate::config::{self, Account, FlagValues, Settings, Sources, SystemEnvironment, table, value};
-use crate::cryptolens::{ApiError, Client, CountedRow, Endpoint, LogKind, LogVisitor, PageQuery};
+use crate::cryptolens::{
+    AggregateQuery, ApiError, Client, CountedRow, Endpoint, LogKind, LogVisitor, PageQuery,
+};
 use crate::daemon::{self, DaemonError};
 use crate::logging;
 use crate::outputs::otlp::{self, PushError};
 use crate::outputs::remote_write::{self, MissingSetting, ProbeError};
+use crate::task::spawn_blocking;
 
 /// Requests under way at a time. The poller has as many with four accounts.
 const AT_A_TIME: usize = 16;
@@ -33,6 +38,8 @@ struct Findings {
     lines: Vec<CheckLine>,
     /// The result of an empty push, if metrics are pushed.
     push: Option<Result<(), PushError>>,
+    /// Whether the archive can be written, if there is one.
+    archive: Option<Result<ArchiveProbe, ArchiveUnusable>>,
     /// The targets of the history with the result of an empty request: the settings that they lack.
     history: Vec<(String, Result<Vec<MissingSetting>, ProbeError>)>,
 }
@@ -51,7 +58,11 @@ impl Findings {
     fn all_well(&self) -> bool {
         let can_push = self.push.as_ref().is_none_or(Result::is_ok);
         let has_targets = self.history.iter().all(|(_, probed)| probed.as_ref().is_ok_and(Vec::is_empty));
-        can_push && has_targets && self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
+        let can_archive = self.archive.as_ref().is_none_or(Result::is_ok);
+        can_push
+            && can_archive
+            && has_targets
+            && self.lines.iter().all(|line| line.result.is_ok() || !line.needed)
     }
 
     /// A table for people.
@@ -75,6 +86,16 @@ impl Findings {
                 Err(error) => (error.to_string(), error.advice()),
             };
             table.add_row(["-", "otlp push", &result, todo]);
+        }
+        if let Some(archive) = &self.archive {
+            let result = match archive {
+                Ok(ArchiveProbe::Writable) => "ok".to_owned(),
+                Ok(ArchiveProbe::InUse) => {
+                    "ok; another process, such as serve, archives there now".to_owned()
+                }
+                Err(error) => error.to_string(),
+            };
+            table.add_row(["-", "archive", &result, ""]);
         }
         for (target, probed) in &self.history {
             let name = format!("history to {target}");
@@ -124,7 +145,8 @@ pub(super) async fn run(flags: &FlagValues) -> Result<(), CommandFailure> {
     }
 }
 
-/// Sends one request for each log and for the products of each account, several at a time.
+/// Sends one request for each log, for the products and for the vendor's own counts of each account,
+/// several at a time.
 async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
     let clients = daemon::account_clients(settings, &[])?;
     let mut requests: Vec<BoxFuture<'_, CheckLine>> = Vec::new();
@@ -133,6 +155,7 @@ async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
             requests.push(ask_log(account, client.client().clone(), *log).boxed());
         }
         requests.push(ask_products(account, client.client().clone()).boxed());
+        requests.push(ask_aggregates(account, client.client().clone()).boxed());
     }
     let push = async {
         match &settings.otlp {
@@ -147,8 +170,14 @@ async fn ask_all(settings: &Settings) -> Result<Findings, DaemonError> {
         .iter()
         .map(|target| async move { (target.name.clone(), remote_write::probe(target, window).await) });
     let history = stream::iter(probes).buffered(AT_A_TIME).collect();
-    let (lines, push, history) = tokio::join!(answers(requests), push, history);
-    Ok(Findings { lines, push, history })
+    let archive = async {
+        match settings.archive.clone() {
+            Some(archive) => Some(spawn_blocking(move || probe_archive(&archive)).await),
+            None => None,
+        }
+    };
+    let (lines, push, archive, history) = tokio::join!(answers(requests), push, archive, history);
+    Ok(Findings { lines, push, archive, history })
 }
 
 /// The results of the requests, in their order.
@@ -184,6 +213,15 @@ async fn ask_products(account: &Account, client: Client) -> CheckLine {
     CheckLine { account: account.name.to_string(), endpoint: Endpoint::GetProducts, needed: false, result }
 }
 
+/// Asks for the counts of today, which `reconcile` needs.
+async fn ask_aggregates(account: &Account, client: Client) -> CheckLine {
+    let today = Utc::now().date_naive();
+    let query = AggregateQuery { start: today, end: today, product_id: None };
+    let result = client.daily_aggregates(query, 0).await.map(|_| ());
+    let endpoint = Endpoint::GetDailyAggregates;
+    CheckLine { account: account.name.to_string(), endpoint, needed: false, result }
+}
+
 /// Asks a log for its oldest row.
 struct AskForRow {
     client: Client,
@@ -200,6 +238,7 @@ impl LogVisitor for AskForRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::{ArchiveIdentities, ArchiveSettings};
 
     fn findings(results: [Result<(), ApiError>; 2]) -> Findings {
         let [log, products] = results;
@@ -209,7 +248,7 @@ mod tests {
             line(Endpoint::Log(LogKind::Events), true, log),
             line(Endpoint::GetProducts, false, products),
         ];
-        Findings { lines, push: None, history: Vec::new() }
+        Findings { lines, push: None, archive: None, history: Vec::new() }
     }
 
     #[test]
@@ -227,6 +266,30 @@ mod tests {
         let error = crate::outputs::DeliveryError::Timeout;
         let refused = probed(Err(ProbeError { error, advice: "check the receiver" }));
         assert!(!refused.all_well() && refused.table().contains("check the receiver"));
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_written_is_not_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_the_way = folder.path().join("volume");
+        std::fs::write(&in_the_way, "not mounted").unwrap();
+        let probed = |path: std::path::PathBuf| {
+            let settings = ArchiveSettings {
+                path,
+                since: crate::ingest::Since::All,
+                interval: Duration::from_secs(86_400),
+                delay: Duration::from_secs(3600),
+                identities: ArchiveIdentities::None,
+                key_file: folder.path().join("archive.key"),
+            };
+            Findings { archive: Some(probe_archive(&settings)), ..findings([Ok(()), Ok(())]) }
+        };
+        let usable = probed(folder.path().join("archive"));
+        let table = usable.table();
+        let line = table.lines().last().unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+        assert!(usable.all_well() && line == ["-", "archive", "ok"], "{table}");
+        let unusable = probed(in_the_way.join("archive"));
+        assert!(!unusable.all_well() && unusable.table().contains("volume"), "{}", unusable.table());
     }
 
     #[test]

@@ -22,15 +22,17 @@ use url::Url;
 
 use super::failure::CommandFailure;
 use super::front_door;
+use crate::archive::{ArchiveIdentities, ArchiveSettings};
 use crate::config::{
-    self, Account, AccountName, Api, DemoSettings, FlagValues, RestartValues, Settings, SystemEnvironment,
-    TokenSource,
+    self, Account, AccountName, Api, DemoSettings, FlagValues, ReconcileSettings, RestartValues, Settings,
+    SystemEnvironment, TokenSource,
 };
 use crate::cryptolens::{Concurrency, LogKind, Outcome};
 use crate::daemon::{self, DaemonError};
 use crate::ingest::Since;
 use crate::ledger::{Committed, DEMO_WORLD, ForeignLedger, LedgerAddress};
 use crate::logging;
+use crate::report::options::ExcludedKeys;
 use crate::snapshot::Snapshots;
 use crate::web::{Entrance, FrontDoor, ListenError};
 
@@ -51,6 +53,12 @@ const SPIKE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The alert fires within 3 minutes and looks at 15: the graphs show the whole of it.
 const SPIKE_MINUTES: u32 = 15;
 const FAILURE_SHARE: f64 = 0.6;
+/// The directory of the archive, in that of the ledger.
+const ARCHIVE: &str = "archive";
+/// Soon enough for somebody who has a look. A day is right for a real archive.
+const ARCHIVE_EVERY: Duration = Duration::from_secs(2 * 60);
+/// A day is read each time, which is some seconds of the simulator.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Any token does, as the simulator asks for no certain one.
 const TOKEN: &str = "demo";
 
@@ -151,12 +159,14 @@ async fn serve(demo: DemoSettings, door: Arc<FrontDoor>) -> Result<(), DemoError
         ..Options::new(world.seed)
     };
     let running = cryptolens_simulator::start(options).await?;
-    let settings = settings(&demo, &running.url(), storage_path)?;
+    let settings = settings(&demo, &running.url(), storage_path.clone())?;
     let urls = DemoUrls {
         exporter,
         telemetry_path: demo.web.telemetry_path.clone(),
         simulator: page_url("http", Some(running.addr)),
         program: program_name(std::env::args_os().next().as_deref()),
+        archive: storage_path.join(ARCHIVE),
+        storage: storage_path,
     };
     tracing::info!(url = urls.simulator, seed = world.seed, "simulating");
     let simulator = running.simulator.clone();
@@ -185,6 +195,16 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         since: Since::All,
         intervals: demo.intervals,
         products: Vec::new(),
+        licenses: Vec::new(),
+    };
+    let overlap = Duration::from_secs(60);
+    let archive = ArchiveSettings {
+        path: storage_path.join(ARCHIVE),
+        since: Since::All,
+        interval: ARCHIVE_EVERY,
+        delay: overlap,
+        identities: ArchiveIdentities::Masked,
+        key_file: storage_path.join("archive.key"),
     };
     Ok(Settings {
         api: Api {
@@ -198,12 +218,17 @@ fn settings(demo: &DemoSettings, url: &str, storage_path: PathBuf) -> Result<Set
         storage_path,
         foreign_ledger: ForeignLedger::Refuse,
         web: demo.web.clone(),
-        overlap: Duration::from_secs(60),
+        overlap,
         states: std::collections::BTreeMap::new(),
         objects_first_code: 0,
         otlp: demo.otlp.clone(),
         history: demo.history.clone(),
         usage: demo.usage.clone(),
+        archive: Some(archive),
+        reconcile: Some(ReconcileSettings {
+            interval: RECONCILE_EVERY,
+            excluded_keys: ExcludedKeys::default(),
+        }),
         log: demo.log,
         warnings: demo.warnings.clone(),
         restart: RestartValues::default(),
@@ -219,7 +244,7 @@ fn page_url(scheme: &str, address: Option<SocketAddr>) -> String {
     }
 }
 
-/// Lets activations of one product after the other fail, and says so.
+/// Locks customers of one product after the other out, and says so.
 async fn spikes(simulator: Simulator, urls: DemoUrls) {
     let mut wait = FIRST_SPIKE;
     for product in simulator.products().into_iter().cycle() {
@@ -228,10 +253,10 @@ async fn spikes(simulator: Simulator, urls: DemoUrls) {
         let spike =
             Spike { product: Some(product.id), seconds: SPIKE_MINUTES * 60, failure_share: FAILURE_SHARE };
         match simulator.spike(spike) {
-            Ok(rows) => {
+            Ok(started) => {
                 tracing::info!(
                     product_id = product.id,
-                    rows,
+                    rows = started.failures,
                     minutes = SPIKE_MINUTES,
                     "simulating a spike of failed activations"
                 );
@@ -246,8 +271,9 @@ fn spike_text(product: SoldProduct, urls: &DemoUrls) -> String {
     let SoldProduct { id, name } = product;
     format!(
         "\n\
-         A spike begins: for {SPIKE_MINUTES} minutes, most activations of {name} fail. CryptolensFailureSpike fires\n\
-         within three minutes where a Prometheus has the rules. Since when, who is hit, and what they have in common:\n\
+         A spike begins: somebody changed {name}, and for {SPIKE_MINUTES} minutes some of its customers are locked out.\n\
+         CryptolensFailureSpike fires within three minutes where a Prometheus has the rules. From then on, this says since\n\
+         when, who is hit, what they have in common, and what was changed before:\n\
          \u{20}  {}\n\n",
         urls.command(&format!("report incident --product={id} --identities=customers")),
     )
@@ -261,6 +287,9 @@ struct DemoUrls {
     simulator: String,
     /// As it was called, so that a printed command runs where this one ran.
     program: String,
+    archive: PathBuf,
+    /// The directory of the ledger.
+    storage: PathBuf,
 }
 
 impl DemoUrls {
@@ -323,7 +352,9 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
         None => "report incident".to_owned(),
     });
     let audit = urls.command(&format!("audit seats --product={product} --key={key} --hours=168"));
-    let DemoUrls { exporter, telemetry_path, simulator, .. } = urls;
+    let reconcile = urls.command(&format!("reconcile --storage.path={}", urls.storage.display()));
+    let DemoUrls { exporter, telemetry_path, simulator, archive, .. } = urls;
+    let archive = archive.display();
     Some(format!(
         "\n\
          Counted {counted} entries of 30 simulated days in {:.1} s; the simulator served {served}.\n\
@@ -333,9 +364,15 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
          \u{20}  {exporter}/   how each log is doing\n\
          \u{20}  {simulator}/   the simulator, and how to make it misbehave\n\
          \n\
-         Ask the same logs, in another terminal:\n\
+         Ask the same logs, in another terminal; what a report suggests next also needs CRYPTOLENS_TOKEN={TOKEN}:\n\
          \u{20}  {incident}\n\
          \u{20}  {audit}\n\
+         \n\
+         Are the counts right? They are compared with the log, read again, and with the vendor's own:\n\
+         \u{20}  {reconcile}\n\
+         \n\
+         Every row is archived as Parquet, some five minutes after it is counted:\n\
+         \u{20}  duckdb -c \"SELECT date, outcome, count(*) FROM '{archive}/web_api_log/**/*.parquet' GROUP BY ALL ORDER BY ALL\"\n\
          \n\
          Traffic goes on. A spike of failures begins in {} minutes, then every {}, and lasts {SPIKE_MINUTES}. Ctrl-C ends\n\
          the demo.\n\n",

@@ -127,7 +127,7 @@ async fn ask(settings: HealthcheckSettings) -> Result<(), HealthcheckError> {
         let cause = if error.is_timeout() { in_time } else { http::cause(&error) };
         HealthcheckError::Silent { url: url.clone(), cause }
     };
-    let client = client::client(trusted, shown.as_ref(), TIMEOUT)?;
+    let client = client::client(&url, trusted, shown.as_ref(), TIMEOUT)?;
     let mut request = client.get(url.clone());
     if let Some((name, password)) = &login {
         request = request.basic_auth(name, Some(password.expose_secret()));

@@ -7,10 +7,12 @@ mod audit;
 mod backfill;
 mod check;
 mod demo;
+mod documents;
 mod export;
 mod failure;
 mod healthcheck;
 mod reading;
+mod reconcile;
 mod report;
 mod serve;
 mod simulate;
@@ -37,6 +39,7 @@ pub async fn run(command: CommandName, flags: &FlagValues) -> Result<(), Command
         CommandName::Report => report::run(flags).await,
         CommandName::Audit => audit::run(flags).await,
         CommandName::Export => export::run(flags).await,
+        CommandName::Reconcile => reconcile::run(flags).await,
         CommandName::Backfill => backfill::run(flags).await,
         CommandName::Simulate => simulate::run(flags).await,
     }

@@ -81,6 +81,7 @@ pub(super) struct FileAccount {
     pub(super) logs: Option<Vec<SourcedValue>>,
     pub(super) since: Option<SourcedValue>,
     pub(super) products: Vec<FileProduct>,
+    pub(super) licenses: Vec<FileLicense>,
 }
 
 /// One entry of `products`.
@@ -88,6 +89,16 @@ pub(super) struct FileAccount {
 pub(super) struct FileProduct {
     pub(super) id: SourcedValue,
     pub(super) name: SourcedValue,
+}
+
+/// One entry of `licenses`.
+#[derive(Clone)]
+pub(super) struct FileLicense {
+    pub(super) origin: FileOrigin,
+    pub(super) name: Option<SourcedValue>,
+    pub(super) product_id: Option<SourcedValue>,
+    pub(super) key_file: Option<SourcedValue>,
+    pub(super) key_env: Option<SourcedValue>,
 }
 
 /// The keys directly below a map of the file, by the table: `""` is the top, `accounts[]` an
@@ -328,7 +339,39 @@ fn account(reader: &mut FileReader<'_>, node: &YamlNode, path: &str) -> FileAcco
         logs: reader.items(&fields, "logs", &LOG_NAMES),
         since: reader.single(&fields, "since"),
         products: products(reader, &fields),
+        licenses: licenses(reader, &fields),
     }
+}
+
+fn licenses(reader: &mut FileReader<'_>, account: &FileFields<'_>) -> Vec<FileLicense> {
+    const EXPECTED: &str =
+        "a list of licenses, such as \"- {name: big-customer, product_id: 3349, key_file: key}\"";
+    let Some(node) = account.get("licenses") else { return Vec::new() };
+    let path = account.path_of("licenses");
+    let YamlValue::List(items) = &node.value else {
+        reader.bad_shape(node, &path, node.value.kind(), EXPECTED);
+        return Vec::new();
+    };
+    let license = |(index, item): (usize, &YamlNode)| {
+        let item_path = format!("{path}[{index}]");
+        let fields = reader.fields_as(item, &item_path, "accounts[].licenses[]");
+        if !matches!(item.value, YamlValue::Map(_)) {
+            return None;
+        }
+        for (key, setting) in [("name", &table::LICENSE_NAME), ("product_id", &table::LICENSE_PRODUCT_ID)] {
+            if fields.get(key).is_none() {
+                reader.missing(item, &item_path, key, setting.expected);
+            }
+        }
+        Some(FileLicense {
+            name: reader.single(&fields, "name"),
+            product_id: reader.single(&fields, "product_id"),
+            key_file: reader.single(&fields, "key_file"),
+            key_env: reader.single(&fields, "key_env"),
+            origin: reader.file_origin(item.line, item.column, item_path),
+        })
+    };
+    items.iter().enumerate().filter_map(license).collect()
 }
 
 fn products(reader: &mut FileReader<'_>, account: &FileFields<'_>) -> Vec<FileProduct> {
@@ -582,7 +625,8 @@ fn hint(key: &str, path: &str, allowed: &[&'static str]) -> Option<String> {
         .filter_map(|(section, keys)| {
             keys.iter().find(|known| **known == meant).map(|known| (section, known))
         })
-        .next()?;
+        // The same name may stand in a section too: most often the whole account is meant.
+        .min_by_key(|(section, _)| !section.is_empty())?;
     Some(if section.is_empty() {
         format!("{known} belongs to the top of the file")
     } else {

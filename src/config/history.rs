@@ -27,8 +27,8 @@ pub struct HistorySettings {
     pub otlp: bool,
     /// How old a sample may be when it is sent.
     pub window: Duration,
-    /// Labels of every sample, sorted by name: `instance`, `job` and what else is configured. No family
-    /// has a label of these names.
+    /// Labels of every sample, sorted by name: `instance`, `job` and what else is configured. No
+    /// family has a label of these names.
     pub labels: Vec<(String, String)>,
     /// True if `instance` was configured, rather than taken from the name of the host.
     pub has_own_instance: bool,

@@ -16,6 +16,7 @@
 
 mod account;
 mod accounts;
+mod archive;
 mod ca_file;
 mod environment;
 pub mod example;
@@ -24,6 +25,7 @@ mod history;
 mod otlp;
 mod problem;
 mod proxy;
+mod reconcile;
 pub mod reference;
 mod remote_write;
 mod resolve;
@@ -50,11 +52,13 @@ pub(crate) use environment::Variables;
 pub use environment::{Environment, SystemEnvironment};
 pub use history::HistorySettings;
 pub use problem::{ConfigError, FileOrigin, FilePosition, Problem, ValueOrigin};
+pub use reconcile::ReconcileSettings;
 pub use resolve::{backfill, demo, serve};
 pub use sources::{FlagValues, SourceLevel, Sources};
 pub use token::{TokenError, TokenSource, find_token, read_token_file};
 pub use usage::UsageSettings;
 
+use crate::archive::ArchiveSettings;
 use crate::cryptolens::{ClientOptions, Concurrency, LogKind, Product};
 use crate::ingest::Since;
 use crate::ledger::ForeignLedger;
@@ -87,6 +91,10 @@ pub struct Settings {
     pub history: HistorySettings,
     /// The counting of active keys and machines.
     pub usage: UsageSettings,
+    /// Where rows are archived; `None` if they are not.
+    pub archive: Option<ArchiveSettings>,
+    /// The comparison with the vendor's own counts; `None` if it is off.
+    pub reconcile: Option<ReconcileSettings>,
     /// Severity and format of log lines.
     pub log: LogSettings,
     /// Remarks on what is valid but should be changed, for the log at WARN.

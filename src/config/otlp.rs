@@ -1,8 +1,9 @@
 //! The settings of the OTLP push: the flag, the standard variables of OpenTelemetry, and the file.
 //!
 //! A variable for metrics (`OTEL_EXPORTER_OTLP_METRICS_...`) overrides the general one of the same
-//! meaning. Without an endpoint, or where the SDK or the exporter of metrics is switched off, nothing
-//! else is looked at: variables that a platform sets for every container must not stop this one.
+//! meaning. Without an endpoint, or where the SDK or the exporter of metrics is switched off,
+//! nothing else is looked at: variables that a platform sets for every container must not stop this
+//! one.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,8 +25,8 @@ const METRICS_PATH: &str = "v1/metrics";
 const SERVICE_NAME: &str = "service.name";
 const DEFAULT_SERVICE_NAME: &str = "cryptolens-exporter";
 
-/// The settings of the push; `None` if nothing is pushed, or if a problem was noted. What is valid and
-/// still worth a line in the log is added to the warnings.
+/// The settings of the push; `None` if nothing is pushed, or if a problem was noted. What is valid
+/// and still worth a line in the log is added to the warnings.
 pub(super) fn resolve(sources: &mut Sources<'_>, warnings: &mut Vec<String>) -> Option<OtlpSettings> {
     let disabled = sources.get(&table::OTEL_SDK_DISABLED, value::switch).unwrap_or_default();
     let exporter = sources.sourced(&table::OTEL_METRICS_EXPORTER);
@@ -87,7 +88,8 @@ pub(super) fn resolve(sources: &mut Sources<'_>, warnings: &mut Vec<String>) -> 
     Some(settings)
 }
 
-/// The value of the setting for metrics, else of the general one, else the default of the general one.
+/// The value of the setting for metrics, else of the general one, else the default of the general
+/// one.
 fn first<T>(
     sources: &mut Sources<'_>,
     settings: [&'static Setting; 2],
@@ -187,7 +189,8 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The attributes of the resource. `OTEL_SERVICE_NAME` wins over `service.name` among the attributes.
+/// The attributes of the resource. `OTEL_SERVICE_NAME` wins over `service.name` among the
+/// attributes.
 fn resource(sources: &mut Sources<'_>) -> Option<Vec<(String, String)>> {
     let found = sources.sourced(&table::OTEL_RESOURCE_ATTRIBUTES);
     let attributes = found

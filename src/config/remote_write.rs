@@ -31,8 +31,8 @@ pub(super) const RESERVED_HEADERS: [&str; 7] = [
     "x-prometheus-remote-write-version",
 ];
 
-/// The targets, in their order; what is wrong is noted, and what is valid but better changed is added to
-/// the warnings.
+/// The targets, in their order; what is wrong is noted, and what is valid but better changed is
+/// added to the warnings.
 pub(super) fn resolve(sources: &mut Sources<'_>, warnings: &mut Vec<String>) -> Vec<RemoteWriteTarget> {
     let typed = [SourceLevel::Flag, SourceLevel::Variable]
         .into_iter()

@@ -40,6 +40,12 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
     let otlp = super::otlp::resolve(&mut sources, &mut push_warnings);
     let history = super::history::resolve(&mut sources, otlp.is_some(), &mut push_warnings);
     let usage = super::usage::resolve(&mut sources, &table::USAGE_ACTIVE);
+    let has_licenses = accounts.iter().any(|account| !account.licenses.is_empty());
+    if has_licenses && usage.as_ref().is_some_and(|usage| !usage.seats) {
+        push_warnings.push("accounts[].licenses have no effect without usage.seats: true".to_owned());
+    }
+    let archive = super::archive::resolve(&mut sources, storage_path.as_deref(), overlap);
+    let reconcile = super::reconcile::resolve(&mut sources);
     let restart = RestartValues::of(CommandName::Serve, &sources);
     let settings = (|| {
         let api = api?;
@@ -56,6 +62,8 @@ pub fn serve(flags: &FlagValues, environment: &dyn Environment) -> Result<Settin
             otlp,
             history: history?,
             usage: usage?,
+            archive: archive?,
+            reconcile: reconcile?,
             log: log?,
             restart,
         })

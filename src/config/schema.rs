@@ -68,6 +68,10 @@ fn object_of(prefix: &str) -> Value {
             let alternatives = json!([{ "required": ["token_file"] }, { "required": ["token_env"] }]);
             object.insert("oneOf".to_owned(), alternatives);
         }
+        if prefix == "accounts[].licenses[]." {
+            let alternatives = json!([{ "required": ["key_file"] }, { "required": ["key_env"] }]);
+            object.insert("oneOf".to_owned(), alternatives);
+        }
         object.insert("properties".to_owned(), Value::Object(properties));
     }
     object

@@ -23,6 +23,8 @@ pub enum CommandName {
     Audit,
     /// Exports the entries of a log.
     Export,
+    /// Compares the log with the vendor's own counts.
+    Reconcile,
     /// Writes the history of a past time.
     Backfill,
     /// Serves the simulated Web API alone.
@@ -198,6 +200,10 @@ pub enum SettingGroup {
     History,
     /// Active license keys and machines.
     Usage,
+    /// Every row, as Parquet files.
+    Archive,
+    /// The comparison of counts with the vendor's own.
+    Reconcile,
     /// The push to an OpenTelemetry receiver.
     OpenTelemetry,
     /// Log lines.
@@ -233,6 +239,8 @@ impl SettingGroup {
             Self::Web => "Web",
             Self::History => "History",
             Self::Usage => "Usage",
+            Self::Archive => "Archive",
+            Self::Reconcile => "Reconcile",
             Self::OpenTelemetry => "OpenTelemetry",
             Self::Logging => "Logging",
             Self::Check => "Check",
@@ -247,7 +255,7 @@ impl SettingGroup {
 
 impl CommandName {
     /// All commands, in the order in which the help page lists them.
-    pub const ALL: [CommandName; 9] = [
+    pub const ALL: [CommandName; 10] = [
         Self::Serve,
         Self::Demo,
         Self::Check,
@@ -255,6 +263,7 @@ impl CommandName {
         Self::Report,
         Self::Audit,
         Self::Export,
+        Self::Reconcile,
         Self::Backfill,
         Self::Simulate,
     ];
@@ -270,6 +279,7 @@ impl CommandName {
             Self::Report => "report",
             Self::Audit => "audit",
             Self::Export => "export",
+            Self::Reconcile => "reconcile",
             Self::Backfill => "backfill",
             Self::Simulate => "simulate",
         }

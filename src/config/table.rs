@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use super::setting::CommandName::{
-    Audit, Backfill, Check, Demo, Export, Healthcheck, Report, Serve, Simulate,
+    Audit, Backfill, Check, Demo, Export, Healthcheck, Reconcile, Report, Serve, Simulate,
 };
 use super::setting::{ChoiceRow, CommandName, CommandRow, DefaultValue, Setting, SettingGroup, ValueKind};
 use crate::cryptolens::Concurrency;
@@ -34,16 +34,20 @@ const SERVING: &[CommandName] = &[Serve, Check];
 const WITH_WEB_SERVER: &[CommandName] = &[Serve, Check, Demo];
 /// The commands that read a log once.
 const READING: &[CommandName] = &[Report, Audit, Export];
+/// The commands whose answer can go into a file.
+const WITH_OUTPUT: &[CommandName] = &[Report, Audit, Export, Reconcile];
 /// The commands that read the Web API of an account.
-const WITH_ACCOUNT: &[CommandName] = &[Serve, Check, Report, Audit, Export, Backfill];
+const WITH_ACCOUNT: &[CommandName] = &[Serve, Check, Report, Audit, Export, Reconcile, Backfill];
 /// The commands that read one account of the file.
-const OF_ONE_ACCOUNT: &[CommandName] = &[Report, Audit, Export, Backfill];
+const OF_ONE_ACCOUNT: &[CommandName] = &[Report, Audit, Export, Reconcile, Backfill];
 /// The commands that count.
 const COUNTING: &[CommandName] = &[Serve, Check, Backfill];
 /// The commands that push to an OpenTelemetry receiver.
 const WITH_PUSH: &[CommandName] = &[Serve, Check, Demo, Backfill];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any log, and short enough for every calendar.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -83,6 +87,7 @@ const LOGS_TO_READ: &[ChoiceRow] = &[
 const REPORTS: &[ChoiceRow] = &[
     choice("incident", "Is it failing, since when, who is hit, what changed before?"),
     choice("customer", "What does the customer of a KEY see?"),
+    choice("summary", "How was it, better or worse than before, which incidents?"),
     choice("changes", "Who changed what?"),
     choice("web-api", "Activations, deactivations, key creation ... with their outcome"),
     choice("events", "What apps register: features used, payments"),
@@ -152,13 +157,13 @@ settings! {
         flag: "key",
         variable: "CRYPTOLENS_REPORT_KEY",
         value_name: "KEY",
-        default: DefaultValue::Means("none; this or --license-key-file is needed"),
+        default: DefaultValue::Means("all keys of the product"),
         example: "ICVLD-VVSZR-ZTICT-YKGXL",
         group: SettingGroup::Entries,
         commands: &[Audit],
         summary: "License key",
-        help: "The whole key, as in the log. Other users of the machine can see it in the list of processes: \
-               --license-key-file keeps it from them.",
+        help: "The whole key, as in the log; with a period such as --month also its pseudonym or its last group. Other users of \
+               the machine can see it in the list of processes: --license-key-file keeps it from them.",
         expected: "a license key",
     }
     AUDIT_LICENSE_KEY_FILE {
@@ -166,7 +171,7 @@ settings! {
         variable: "CRYPTOLENS_REPORT_LICENSE_KEY_FILE",
         kind: ValueKind::Path,
         value_name: "FILE",
-        default: DefaultValue::Means("none; this or --key is needed"),
+        default: DefaultValue::Means("none"),
         example: "/run/secrets/license-key",
         group: SettingGroup::Entries,
         commands: &[Audit],
@@ -213,6 +218,115 @@ settings! {
         help: "For the incident report: --since before it and after it. Is written as --from is, and not used with --from and \
                --to.",
         expected: "a date or a time",
+    }
+    REPORT_DAY {
+        flag: "day",
+        variable: "CRYPTOLENS_REPORT_DAY",
+        value_name: "DATE",
+        example: "2026-10-06",
+        group: SettingGroup::Time,
+        commands: &[Report, Audit],
+        summary: "Day to report on, of --timezone",
+        help: "A date such as 2026-10-06, or last for the last complete day. Is not used with --from, --to and --since.",
+        expected: "a date such as 2026-10-06, or last",
+    }
+    REPORT_WEEK {
+        flag: "week",
+        variable: "CRYPTOLENS_REPORT_WEEK",
+        value_name: "WEEK",
+        example: "2026-W43",
+        group: SettingGroup::Time,
+        commands: &[Report, Audit],
+        summary: "Week to report on, from Monday to Sunday of --timezone",
+        help: "A week of ISO 8601 such as 2026-W43, or last for the last complete one.",
+        expected: "a week such as 2026-W43, or last",
+    }
+    REPORT_MONTH {
+        flag: "month",
+        variable: "CRYPTOLENS_REPORT_MONTH",
+        value_name: "MONTH",
+        default: DefaultValue::Means("none; last for the summary"),
+        example: "2026-10",
+        group: SettingGroup::Time,
+        commands: &[Report, Audit],
+        summary: "Month to report on, of --timezone",
+        help: "A month such as 2026-10, or last for the last complete one. A month that is not over ends now.",
+        expected: "a month such as 2026-10, or last",
+    }
+    REPORT_YEAR {
+        flag: "year",
+        variable: "CRYPTOLENS_REPORT_YEAR",
+        value_name: "YEAR",
+        example: "2026",
+        group: SettingGroup::Time,
+        commands: &[Report, Audit],
+        summary: "Year to report on, of --timezone",
+        help: "A year such as 2026, or last for the last complete one.",
+        expected: "a year such as 2026, or last",
+    }
+    REPORT_COMPARE {
+        flag: "compare",
+        variable: "CRYPTOLENS_REPORT_COMPARE",
+        value_name: "TIME",
+        default: DefaultValue::Means("previous"),
+        example: "year",
+        group: SettingGroup::Time,
+        commands: &[Report],
+        summary: "Time that the summary is compared with",
+        help: "One of: previous (the period before), year (the same period of the year before), none, or two moments such as \
+               2026-08-01..2026-09-01, written as --from is. A period that is not over is compared with the same part of \
+               another one, and times of unequal length are compared by day.",
+        expected: "previous, year, none or two moments such as 2026-08-01..2026-09-01",
+    }
+    RECONCILE_DAYS {
+        flag: "days",
+        variable: "CRYPTOLENS_RECONCILE_DAYS",
+        kind: ValueKind::Integer { least: 1, most: 3_650 },
+        value_name: "NUMBER",
+        default: DefaultValue::Is("7"),
+        example: "30",
+        group: SettingGroup::Time,
+        commands: &[Reconcile],
+        summary: "How many days to compare",
+        help: "A number of whole days up to today, or up to --to; today is not among them. Is not used with --from.",
+        expected: "a whole number of days from 1 to 3650",
+    }
+    RECONCILE_FROM {
+        flag: "from",
+        variable: "CRYPTOLENS_RECONCILE_FROM",
+        value_name: "DATE",
+        default: DefaultValue::Means("counted back from --to"),
+        example: "2026-01-01",
+        group: SettingGroup::Time,
+        commands: &[Reconcile],
+        summary: "First day",
+        help: "A date such as 2026-01-31. Days are those of UTC.",
+        expected: "a date such as 2026-01-31",
+    }
+    RECONCILE_TO {
+        flag: "to",
+        variable: "CRYPTOLENS_RECONCILE_TO",
+        value_name: "DATE",
+        default: DefaultValue::Means("today"),
+        example: "2026-02-01",
+        group: SettingGroup::Time,
+        commands: &[Reconcile],
+        summary: "Day after the last",
+        help: "A date such as 2026-01-31, which is not compared itself.",
+        expected: "a date such as 2026-01-31",
+    }
+    RECONCILE_SETTLE {
+        flag: "settle",
+        variable: "CRYPTOLENS_RECONCILE_SETTLE",
+        kind: ValueKind::Duration { least: Duration::ZERO, most: CENTURY },
+        value_name: "DURATION",
+        default: DefaultValue::Is("48h"),
+        example: "12h",
+        group: SettingGroup::Time,
+        commands: &[Reconcile],
+        summary: "How long after its end a day is judged",
+        help: "The vendor counts some time after the fact. A difference on a younger day is pending.",
+        expected: "a duration from 0s on, such as 48h",
     }
     EXPORT_SINCE {
         flag: "since",
@@ -344,7 +458,7 @@ settings! {
         default: DefaultValue::Means("all"),
         example: "3349",
         group: SettingGroup::Entries,
-        commands: &[Report, Export],
+        commands: &[Report, Export, Reconcile],
         summary: "Only entries of this product",
         help: "The id of the product; for the web-api and events logs.",
         expected: PRODUCT_EXPECTED,
@@ -436,6 +550,46 @@ settings! {
         expected: "a whole number from 0 on",
     }
 
+    RECONCILE_AGAINST {
+        flag: "against",
+        variable: "CRYPTOLENS_RECONCILE_AGAINST",
+        kind: ValueKind::List,
+        value_name: "SIDES",
+        default: DefaultValue::Means("vendor, and ledger where --storage.path is given"),
+        example: "ledger",
+        group: SettingGroup::Entries,
+        commands: &[Reconcile],
+        summary: "What to compare the log with",
+        help: "vendor: the vendor's own daily counts, which need the permission Usage Analytics. ledger: what serve has counted, which \
+               needs no further permission and must be equal. Both with a comma in between, or the flag twice.",
+        expected: "ledger, vendor, or both with a comma in between",
+    }
+    RECONCILE_EXCLUDE_KEYS_FILE {
+        flag: "exclude-keys-file",
+        variable: "CRYPTOLENS_RECONCILE_EXCLUDE_KEYS_FILE",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "test-keys.txt",
+        group: SettingGroup::Entries,
+        commands: &[Reconcile],
+        summary: "File with the license keys that the vendor leaves out",
+        help: "One key a line; blank lines and lines that begin with # are left out. The vendor does not count keys that are \
+               marked as test. With the file the comparison is exact.",
+        expected: "the path of a file",
+    }
+    RECONCILE_TOLERANCE {
+        flag: "tolerance",
+        variable: "CRYPTOLENS_RECONCILE_TOLERANCE",
+        kind: ValueKind::Number { least: 0.0, most: 100.0 },
+        value_name: "PERCENT",
+        default: DefaultValue::Is("0"),
+        example: "0.5",
+        group: SettingGroup::Entries,
+        commands: &[Reconcile],
+        summary: "How far the log may be above the vendor's count",
+        help: "In percent of the vendor's count. A vendor's count above that of the log is never tolerated.",
+        expected: "a number from 0 to 100",
+    }
     NO_COMPARISON {
         flag: "no-comparison",
         variable: "CRYPTOLENS_REPORT_NO_COMPARISON",
@@ -475,9 +629,9 @@ settings! {
         default: DefaultValue::Means("the first one"),
         example: "customers",
         group: SettingGroup::Presentation,
-        commands: &[Report],
+        commands: &[Report, Audit],
         summary: "Table or chart of --format=csv",
-        help: "For the incident report. list prints the ids. With the name of a directory as --output all of them are written.",
+        help: "For the reports that are documents (incident, customer, summary, changes, and audit seats of a product). list prints the ids. With the name of a directory as --output all of them are written.",
         expected: "the id of a table or chart, or list",
     }
     REPORT_FAIL_ON {
@@ -487,10 +641,42 @@ settings! {
         value_name: "CONDITION",
         example: "incident",
         group: SettingGroup::Presentation,
-        commands: &[Report],
+        commands: &[Report, Audit],
         summary: "What ends the command with exit code 3",
-        help: "incident: one goes on at the end of the time. The report is written all the same.",
-        expected: "incident",
+        help: "A list of: incident (for the incident report one that goes on at the end of the time, for the summary any), \
+               objective (the summary misses --objective), refusals (a machine was refused a seat; for the summary and audit \
+               seats). The report is written all the same.",
+        expected: "incident, objective or refusals, with commas in between",
+    }
+    REPORT_OBJECTIVE {
+        flag: "objective",
+        variable: "CRYPTOLENS_REPORT_OBJECTIVE",
+        kind: ValueKind::Number { least: 0.0, most: 100.0 },
+        value_name: "PERCENT",
+        default: DefaultValue::Means("none"),
+        example: "95",
+        group: SettingGroup::Presentation,
+        commands: &[Report],
+        summary: "Percentage of requests that shall succeed",
+        help: "For the summary, which then says whether the objective was met and how much of the error budget was used.",
+        expected: "a percentage from 0 to 100, such as 95 or 99.9",
+    }
+    RECONCILE_FORMAT {
+        flag: "format",
+        variable: "CRYPTOLENS_RECONCILE_FORMAT",
+        kind: ValueKind::Choice(&[
+            choice("text", "The differences, for the terminal"),
+            choice("json", "All counts, for programs"),
+            choice("csv", "All counts, for spreadsheets"),
+        ]),
+        value_name: "FORMAT",
+        default: DefaultValue::Is("text"),
+        example: "json",
+        group: SettingGroup::Presentation,
+        commands: &[Reconcile],
+        summary: "Format of the comparison",
+        help: "One of: text (the differences, for the terminal), json (all counts, for programs), csv (all counts, for \
+               spreadsheets).",
     }
     EXPORT_FORMAT {
         flag: "format",
@@ -545,10 +731,10 @@ settings! {
         default: DefaultValue::Is("10"),
         example: "50",
         group: SettingGroup::Presentation,
-        commands: &[Report],
+        commands: &[Report, Audit],
         summary: "Longest list of most failing names and machines",
-        help: "A number of rows; also for the audit trail in --format=text, which shows the newest, and for the tables of the \
-               incident report in text, HTML and Markdown, which have 20 rows unless it is given.",
+        help: "A number of rows; also for the audit trail in --format=text, which shows the newest, and for the tables of \
+               documents such as the incident report in text, HTML and Markdown, which have 20 rows unless it is given.",
         expected: "a whole number from 0 on, such as 10",
     }
     OUTPUT {
@@ -560,7 +746,7 @@ settings! {
         default: DefaultValue::Means("standard output"),
         example: "report.html",
         group: SettingGroup::Presentation,
-        commands: READING,
+        commands: WITH_OUTPUT,
         summary: "File to write",
         help: "The file is written beside its place and put there when it is complete, so that a failure leaves the old one \
                as it was. With --identities=full only its owner can read it. A device or a FIFO is written to as it is.",
@@ -833,6 +1019,18 @@ settings! {
         commands: &[Backfill],
         summary: "Directory of the ledger whose history is not to be written again",
         help: "It is only read, and may be in use. The history that is written ends where that of the ledger begins, log by log.",
+        expected: "a path",
+    }
+    RECONCILE_STORAGE_PATH {
+        flag: "storage.path",
+        variable: "CRYPTOLENS_STORAGE_PATH",
+        kind: ValueKind::Path,
+        value_name: "DIRECTORY",
+        example: "/var/lib/cryptolens-exporter",
+        group: SettingGroup::Storage,
+        commands: &[Reconcile],
+        summary: "Directory of the ledger to compare with",
+        help: "It is only read, and may be in use. That of the configuration file is taken too.",
         expected: "a path",
     }
     FOREIGN_LEDGER {
@@ -1178,6 +1376,145 @@ settings! {
         summary: "File with license keys that are not counted as active",
         help: "One a line, such as those of tests; lines that begin with # are comments. The machines of their requests are left \
                out too. All other families count them.",
+        expected: "the path of a file with license keys",
+    }
+    USAGE_SEATS {
+        flag: "usage.seats",
+        variable: "CRYPTOLENS_USAGE_SEATS",
+        key: "usage.seats",
+        kind: ValueKind::Switch,
+        default: DefaultValue::Is("false"),
+        group: SettingGroup::Usage,
+        commands: WITH_OUTBOX,
+        restart: true,
+        summary: "Show how many floating seats are in use",
+        help: "By product, and beside the limit for the licenses that accounts[].licenses names. Kept in memory only; at the start \
+               one longest lease of the Web API Log is read again.",
+        expected: "true or false",
+    }
+    ARCHIVE_PATH {
+        flag: "archive.path",
+        variable: "CRYPTOLENS_ARCHIVE_PATH",
+        key: "archive.path",
+        kind: ValueKind::Path,
+        value_name: "DIRECTORY",
+        default: DefaultValue::Means("none: nothing is archived"),
+        example: "/var/lib/cryptolens-archive",
+        group: SettingGroup::Archive,
+        commands: SERVING,
+        restart: true,
+        summary: "Directory to archive every row in, as Parquet files",
+        help: "The API keeps rows for 30 days. The archive has each of them exactly once, for DuckDB, pandas, Polars, Spark and \
+               Trino, see docs/archive.md. It is created if missing. Only one process may use it at a time.",
+        expected: "a path",
+    }
+    ARCHIVE_SINCE {
+        flag: "archive.since",
+        variable: "CRYPTOLENS_ARCHIVE_SINCE",
+        key: "archive.since",
+        kind: ValueKind::Since,
+        value_name: "WHEN",
+        default: DefaultValue::Is("all"),
+        example: "7d",
+        group: SettingGroup::Archive,
+        commands: SERVING,
+        restart: true,
+        summary: "Where the archive of a log begins",
+        help: "As --since. It is fixed at the first start and kept in the archive.",
+        expected: SINCE_EXPECTED,
+    }
+    ARCHIVE_INTERVAL {
+        flag: "archive.interval",
+        variable: "CRYPTOLENS_ARCHIVE_INTERVAL",
+        key: "archive.interval",
+        kind: ValueKind::Duration { least: Duration::from_secs(60), most: Duration::from_secs(7 * 86_400) },
+        value_name: "DURATION",
+        default: DefaultValue::Is("24h"),
+        example: "6h",
+        group: SettingGroup::Archive,
+        commands: SERVING,
+        summary: "How often rows are archived",
+        help: "At its multiples from midnight UTC on, and --archive.delay later. A run that was missed is made up at the start. \
+               Many small files are slow to read: a day is right for most.",
+        expected: "a duration between 1m and 7d, such as 24h",
+    }
+    ARCHIVE_DELAY {
+        flag: "archive.delay",
+        variable: "CRYPTOLENS_ARCHIVE_DELAY",
+        key: "archive.delay",
+        kind: ValueKind::Duration { least: Duration::ZERO, most: DAY },
+        value_name: "DURATION",
+        default: DefaultValue::Is("1h"),
+        example: "2h",
+        group: SettingGroup::Archive,
+        commands: SERVING,
+        summary: "How long rows are left alone before they are archived",
+        help: "Rows that the API shows late by up to this long are in the archive, too. At least --poll.overlap.",
+        expected: "a duration between 0s and 24h, such as 1h",
+    }
+    ARCHIVE_IDENTITIES {
+        flag: "archive.identities",
+        variable: "CRYPTOLENS_ARCHIVE_IDENTITIES",
+        key: "archive.identities",
+        kind: ValueKind::Choice(&[
+            choice("masked", "As pseudonyms by the key of the archive"),
+            choice("full", "As they are"),
+            choice("none", "Not at all: these columns are null"),
+        ]),
+        value_name: "LEVEL",
+        default: DefaultValue::Is("masked"),
+        example: "none",
+        group: SettingGroup::Archive,
+        commands: SERVING,
+        restart: true,
+        summary: "How keys, machines, addresses and people are archived",
+        help: "One of masked, full and none. It is fixed for an archive: another value is refused with exit code 1.",
+    }
+    ARCHIVE_KEY_FILE {
+        flag: "archive.key-file",
+        variable: "CRYPTOLENS_ARCHIVE_KEY_FILE",
+        key: "archive.key_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        default: DefaultValue::Means("archive.key in --storage.path"),
+        example: "/run/secrets/archive-key",
+        group: SettingGroup::Archive,
+        commands: SERVING,
+        restart: true,
+        summary: "File with the key of the pseudonyms in the archive",
+        help: "It is made at the first start if it is missing; one that is given has at least 32 characters. Back it up: without \
+               it, rows of later years cannot be joined with those of today, and an archive with another key is refused with \
+               exit code 1. Whoever deletes it makes the pseudonyms anonymous.",
+        expected: "the path of a file with at least 32 characters",
+    }
+    RECONCILE_INTERVAL {
+        flag: "reconcile.interval",
+        variable: "CRYPTOLENS_RECONCILE_INTERVAL",
+        key: "reconcile.interval",
+        kind: ValueKind::Duration { least: HOUR, most: WEEK },
+        value_name: "DURATION",
+        default: DefaultValue::Means("off"),
+        example: "1d",
+        group: SettingGroup::Reconcile,
+        commands: SERVING,
+        summary: "How often to compare the counts of a day with the log and the vendor's own",
+        help: "At the start, and then so often: reads the newest day that ended 48 hours ago again, asks for the vendor's counts of \
+               it, and shows how both and what the ledger has counted differ as cryptolens_exporter_reconcile_difference. For the \
+               vendor's counts the token needs the permission Usage Analytics. See docs/reconcile.md.",
+        expected: "a duration between 1h and 7d, such as 1d",
+    }
+    RECONCILE_KEYS_FILE {
+        flag: "reconcile.exclude-keys-file",
+        variable: "CRYPTOLENS_RECONCILE_EXCLUDE_KEYS_FILE",
+        key: "reconcile.exclude_keys_file",
+        kind: ValueKind::Path,
+        value_name: "FILE",
+        example: "/etc/cryptolens-exporter/test-keys",
+        group: SettingGroup::Reconcile,
+        commands: SERVING,
+        summary: "File with the license keys that the vendor leaves out",
+        help: "One key a line; lines that begin with # are comments. The vendor does not count keys that are marked as test. \
+               Without the file each of their requests is a difference.",
         expected: "the path of a file with license keys",
     }
     OTLP_ENDPOINT {
@@ -1674,9 +2011,10 @@ settings! {
         group: SettingGroup::Access,
         commands: &[Simulate],
         summary: "Method that the token may not call",
-        help: "One of: GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, RegisterEvent. Can be \
-               given several times, or with several methods between commas.",
-        expected: "GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers or RegisterEvent",
+        help: "One of: GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, GetDailyAggregates, \
+               RegisterEvent. Can be given several times, or with several methods between commas.",
+        expected: "GetWebAPILog, GetEvents, GetObjectLog, GetProducts, GetKey, GetKeys, GetCustomers, GetDailyAggregates or \
+                   RegisterEvent",
     }
     SIMULATE_KEY_LOCK {
         flag: "key-lock",
@@ -1917,6 +2255,51 @@ settings! {
         help: "A text for dashboards and reports.",
         expected: "a text that is not empty",
     }
+    LICENSE_NAME {
+        key: "accounts[].licenses[].name",
+        kind: ValueKind::AccountName,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "big-customer",
+        group: SettingGroup::Accounts,
+        commands: SERVING,
+        summary: "Name of a license whose floating seats are shown beside its limit",
+        help: "The value of the label license: 1 to 100 characters of A-Z a-z 0-9 _ . -; not the license key. Needs usage.seats.",
+        expected: "1 to 100 characters of A-Z a-z 0-9 _ . -, and not the license key",
+    }
+    LICENSE_PRODUCT_ID {
+        key: "accounts[].licenses[].product_id",
+        kind: POSITIVE,
+        default: DefaultValue::Means("none, it is needed"),
+        example: "3349",
+        group: SettingGroup::Accounts,
+        commands: SERVING,
+        summary: "Id of the product that the license belongs to",
+        help: "As the service gave it.",
+        expected: "the number that the service gave the product, such as 3349",
+    }
+    LICENSE_KEY_FILE {
+        key: "accounts[].licenses[].key_file",
+        kind: ValueKind::Path,
+        default: DefaultValue::Means("none; this or key_env is needed"),
+        example: "/run/secrets/big-customer",
+        group: SettingGroup::Accounts,
+        commands: SERVING,
+        summary: "File that holds the license key",
+        help: "Its limit is asked for every five minutes (GetKey). The key is never logged or shown.",
+        expected: "the path of a file with a license key",
+    }
+    LICENSE_KEY_ENV {
+        key: "accounts[].licenses[].key_env",
+        kind: ValueKind::VariableName,
+        default: DefaultValue::Means("none; this or key_file is needed"),
+        example: "BIG_CUSTOMER_KEY",
+        group: SettingGroup::Accounts,
+        commands: SERVING,
+        restart: true,
+        summary: "Name of the environment variable that holds the license key",
+        help: "The name, not the key.",
+        expected: "the name of an environment variable, such as BIG_CUSTOMER_KEY",
+    }
     STATE_TEXTS {
         key: "states",
         kind: ValueKind::States,
@@ -1984,7 +2367,8 @@ pub const COMMANDS: &[CommandRow] = &[
         name: Report,
         summary: "Answer once: how many requests fail, since when, and whose",
         help: "report incident says whether requests fail more than usual, since when, which customers are locked out, what they \
-               have in common and what was changed before; exit code 3 if --fail-on holds. The others count a whole log: each \
+               have in common and what was changed before; report summary says how a month was, better or worse than before, and \
+               which incidents it had; exit code 3 if --fail-on holds. The others count a whole log: each \
                reads a log of one account, by default the last 30 days of the Web API Log, and shows what is in it: requests \
                that succeed and fail, by day, hour, event type, product and state, with the keys, machines and names that fail \
                most. For the events log: events, features and values. For the objects log: who did what to which object. Needs \
@@ -1995,8 +2379,10 @@ pub const COMMANDS: &[CommandRow] = &[
     },
     CommandRow {
         name: Audit,
-        summary: "Audit the seats of a floating license",
-        help: "Shows who held seats and when, who was refused, and how long the license was at its limit or beyond it.",
+        summary: "Audit the seats of floating licenses",
+        help: "With --key: who held seats and when, who was refused, and how long the license was at its limit or beyond it. \
+               Without: the same for all keys of the product, who was refused most often, and who pays for seats that are never \
+               used; exit code 3 if --fail-on=refusals holds.",
         example: "cryptolens-exporter audit seats --product=3349 --key=ICVLD-VVSZR-ZTICT-YKGXL --hours=24",
         usage: "cryptolens-exporter audit [OPTIONS] --product <ID> <WHAT>",
         needs_token: true,
@@ -2006,6 +2392,17 @@ pub const COMMANDS: &[CommandRow] = &[
         summary: "Export the entries of a log",
         help: "Writes entry after entry, oldest first, as NDJSON or CSV, or typed columns as a Parquet file.",
         example: "cryptolens-exporter export web-api --since=7d --output=requests.ndjson",
+        usage: "",
+        needs_token: true,
+    },
+    CommandRow {
+        name: Reconcile,
+        summary: "Compare the log with the ledger and the vendor's own daily counts",
+        help: "Counts the Web API Log again, by product and day, and compares with GetDailyAggregates and with what serve has \
+               counted: all requests, those that succeeded and those that failed. Says why counts differ where that can be known. \
+               For the vendor's counts the token needs the permission Usage Analytics. Exit code 0 if every difference is explained, 3 if one is not, 1 if the comparison was not made, \
+               2 for bad usage.",
+        example: "CRYPTOLENS_TOKEN=... cryptolens-exporter reconcile --days=30",
         usage: "",
         needs_token: true,
     },

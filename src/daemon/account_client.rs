@@ -1,5 +1,5 @@
-//! The client of one account: requests with its token, the watch on the token's file, and the status
-//! of its requests.
+//! The client of one account: requests with its token, the watch on the token's file, and the
+//! status of its requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +11,8 @@ use crate::config::{Account, TokenSource};
 use crate::cryptolens::{Client, ClientError, ClientOptions, Token};
 use crate::ingest::ApiStatus;
 
-/// The client of an account. Clones share everything. Two are equal if they are clones, so a task that
-/// has one in its settings restarts when the account gets another.
+/// The client of an account. Clones share everything. Two are equal if they are clones, so a task
+/// that has one in its settings restarts when the account gets another.
 #[derive(Clone)]
 pub struct AccountClient {
     state: Arc<ClientState>,
@@ -24,7 +24,8 @@ struct ClientState {
     token: TokenSource,
     client: Client,
     api: Arc<ApiStatus>,
-    /// Keeps the token up to date while it is polled; `None` for a fixed token, and once it is taken.
+    /// Keeps the token up to date while it is polled; `None` for a fixed token, and once it is
+    /// taken.
     token_watch: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -131,6 +132,7 @@ mod tests {
             since: Since::All,
             intervals: Intervals::default(),
             products: Vec::new(),
+            licenses: Vec::new(),
         }
     }
 

@@ -45,8 +45,8 @@ impl Signals {
     }
 }
 
-/// Ready when the operating system or somebody at the terminal asks the process to end; never ready if
-/// the signals cannot be received. A reload is not asked for, and SIGHUP is ignored.
+/// Ready when the operating system or somebody at the terminal asks the process to end; never ready
+/// if the signals cannot be received. A reload is not asked for, and SIGHUP is ignored.
 pub fn shutdown_signal() -> impl Future<Output = ()> {
     // Listens from now on, not from the first time that somebody waits: a signal in between would
     // kill the process.

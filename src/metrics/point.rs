@@ -12,8 +12,8 @@ use super::histogram::Histogram;
 pub struct BirthTime(i64);
 
 impl BirthTime {
-    /// Nobody knows: the ledger of an earlier version counted the whole log, and did not record when
-    /// its first row happened.
+    /// Nobody knows: the ledger of an earlier version counted the whole log, and did not record
+    /// when its first row happened.
     pub const UNKNOWN: BirthTime = BirthTime(0);
 
     /// The birth at a time; what is not after 1970 is unknown.
@@ -61,6 +61,6 @@ pub struct Point {
     pub entry_id: Option<i64>,
 }
 
-/// Some neighbouring points of one family in one account, sorted, and shared as long as none of them
-/// changes: an output may keep what it made of a chunk for as long as it meets the same `Arc`.
+/// Some neighbouring points of one family in one account, sorted, and shared as long as none of
+/// them changes: an output may keep what it made of a chunk for as long as it meets the same `Arc`.
 pub type PointChunk = Vec<Point>;

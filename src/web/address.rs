@@ -44,8 +44,8 @@ impl ListenAddress {
         }
     }
 
-    /// True if both cannot be listened on, because they are the same or one covers the other. Port 0 is
-    /// another one each time.
+    /// True if both cannot be listened on, because they are the same or one covers the other. Port
+    /// 0 is another one each time.
     #[must_use]
     pub fn overlaps(self, other: ListenAddress) -> bool {
         if self.port() != other.port() || self.port() == 0 {

@@ -3,10 +3,10 @@
 //! At most `--web.max-connections` are open at a time, and fewer if the process may not have that
 //! many descriptors: those that pollers and the ledger need are never given to clients.
 //!
-//! When all are taken, a further client is answered 503 (with TLS, its connection is closed), unless
-//! a connection has been open for 2 s without a complete request: then that one, the oldest of its
-//! kind, is closed instead. Clients that connect and stay silent therefore keep a scraper out for
-//! 2 s at most, rather than for the 10 s that a header may take.
+//! When all are taken, a further client is answered 503 (with TLS, its connection is closed),
+//! unless a connection has been open for 2 s without a complete request: then that one, the oldest
+//! of its kind, is closed instead. Clients that connect and stay silent therefore keep a scraper
+//! out for 2 s at most, rather than for the 10 s that a header may take.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +29,8 @@ const LEAVING: usize = 8;
 pub(super) const DRAINED: usize = 16;
 
 /// Descriptors that the process has without any account: standard streams, the runtime, the ledger
-/// with its readers, listeners, files that are read again now and then. Measured: 20 with one account,
-/// its requests included, between two scrapes.
+/// with its readers, listeners, files that are read again now and then. Measured: 20 with one
+/// account, its requests included, between two scrapes.
 const PROCESS: u64 = 48;
 
 /// Descriptors for the requests of one account: three logs with four requests in flight, products.

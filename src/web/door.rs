@@ -6,8 +6,8 @@
 //!
 //! The door fails closed. While the file, a certificate or a key cannot be used, every connection
 //! is refused, and the log says so at ERROR. Once there is TLS, nothing but TLS is spoken until the
-//! process ends, even if the file no longer asks for it; and a file that suddenly is empty counts as
-//! broken, not as open to all.
+//! process ends, even if the file no longer asks for it; and a file that suddenly is empty counts
+//! as broken, not as open to all.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

@@ -1,39 +1,41 @@
-//! The landing page: which build this is, where to look, and how each log is doing, at a glance.
+//! The landing page: which build this is, where to look, how each log is doing, and what to run if
+//! customers are failing, at a glance.
 
 use chrono::{DateTime, SecondsFormat};
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::VERSION;
 use crate::cryptolens::LogKind;
-use crate::ingest::LogView;
+use crate::ingest::{LogView, SeenFailure};
 use crate::ledger::{AccountState, Committed};
-use crate::snapshot::Snapshots;
+use crate::palette;
+use crate::snapshot::{AccountStatus, Snapshots};
 use crate::text::thousands;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--line:#e2e5ea;--text:#1b1f24;--quiet:#5f6873;--link:#0a5cc2;\
---good:#17752f;--bad:#c02424;--soon:#8a5a00;font:15px/1.45 system-ui,-apple-system,'Segoe UI',sans-serif}\
-@media(prefers-color-scheme:dark){:root{--page:#111418;--card:#191d23;--line:#2c323b;--text:#e5e8ec;--quiet:#98a2ae;\
---link:#7db8ff;--good:#5fca7d;--bad:#ff8b81;--soon:#e2b345}}\
-body{margin:0;background:var(--page);color:var(--text)}\
+:root{font:15px/1.45 system-ui,-apple-system,'Segoe UI',sans-serif}\
+body{margin:0;background:var(--paper);color:var(--ink)}\
 main{max-width:72rem;margin:0 auto;padding:2.5rem 1.25rem}\
 h1{font-size:1.5rem;line-height:1.2;margin:0;letter-spacing:-.01em}\
-header p{margin:.35rem 0 0;color:var(--quiet)}\
+header p{margin:.35rem 0 0;color:var(--weak)}\
 nav{display:flex;gap:1.25rem;margin:1rem 0 1.5rem}\
-a{color:var(--link);text-underline-offset:.2em}\
-.alert{padding:.7rem 1rem;background:var(--card);border:1px solid var(--bad);border-radius:.5rem;color:var(--bad);font-weight:600}\
-.card{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.6rem}\
+a{color:var(--accent);text-underline-offset:.2em}\
+.alert{padding:.7rem 1rem;background:var(--soft);border:1px solid var(--bad);border-radius:.5rem;color:var(--bad-ink);font-weight:600}\
+.card{overflow-x:auto;background:var(--soft);border:1px solid var(--line);border-radius:.6rem}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{text-align:left;vertical-align:top;padding:.65rem 1rem;white-space:nowrap}\
-thead th{font-size:.8rem;font-weight:600;color:var(--quiet)}\
+thead th{font-size:.8rem;font-weight:600;color:var(--weak)}\
 tbody tr{border-top:1px solid var(--line)}\
 tbody th{font-weight:600}\
 .number{text-align:right}\
-small{display:block;font-size:.8rem;color:var(--quiet)}\
+small{display:block;font-size:.8rem;color:var(--weak)}\
 .state{font-weight:600}\
 .state::before{content:'';display:inline-block;width:.55em;height:.55em;margin-right:.5em;border-radius:50%;background:currentColor}\
-.good{color:var(--good)}.bad{color:var(--bad)}.soon{color:var(--soon)}.quiet{color:var(--quiet)}\
-footer{margin-top:1rem;font-size:.8rem;color:var(--quiet)}";
+.good{color:var(--good-ink)}.bad{color:var(--bad-ink)}.soon{color:var(--warn-ink)}.quiet{color:var(--weak)}\
+h2{font-size:1.05rem;margin:2rem 0 .35rem}\
+section p{margin:.35rem 0;color:var(--weak)}\
+pre{overflow-x:auto;margin:.35rem 0 .9rem;padding:.65rem 1rem;background:var(--soft);border:1px solid var(--line);border-radius:.6rem}\
+footer{margin-top:1rem;font-size:.8rem;color:var(--weak)}";
 
 /// For what there is not, or not yet.
 const NOTHING: &str = "\u{2013}";
@@ -49,7 +51,7 @@ pub(super) fn page(snapshots: &Snapshots, telemetry_path: &str, now: i64) -> Mar
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width";
                 title { "cryptolens-exporter" }
-                style { (STYLE) }
+                style { (PreEscaped(palette::style())) (STYLE) }
             }
             body {
                 main {
@@ -93,14 +95,38 @@ pub(super) fn page(snapshots: &Snapshots, telemetry_path: &str, now: i64) -> Mar
                             }
                         }
                     }
+                    section {
+                        h2 { "If customers are failing" }
+                        p {
+                            "Since when, who is hit, what they have in common, and what was changed before. "
+                            "Run this where the exporter runs, with its token and configuration:"
+                        }
+                        @for (name, account) in &targets.accounts {
+                            (what_to_run(name, account, committed.as_deref(), now))
+                        }
+                    }
                     footer {
                         "As of " (moment(now)) ". Times are UTC. "
                         "Newest entry: the time of the newest entry counted. "
                         "Last error: since the exporter was started."
+                        @if let Some(committed) = &committed {
+                            br;
+                            (kept(committed.usage.is_some()))
+                        }
                     }
                 }
             }
         }
+    }
+}
+
+/// What the ledger keeps of license keys and machines.
+const fn kept(counts_usage: bool) -> &'static str {
+    if counts_usage {
+        "Usage: the ledger keeps keyed hashes of the license keys and machines of the last 31 days, and sketches \
+         where there are many; no license key, machine code or name."
+    } else {
+        "The ledger keeps nothing of single license keys, machines or customers."
     }
 }
 
@@ -129,6 +155,40 @@ fn cells(name: &str, log: LogKind, view: &LogView, committed: Option<&Committed>
             }
         }
     }
+}
+
+/// The command that explains the newest failure of an account. Where this process has read none,
+/// it looks at the last hours. Accounts without a Web API Log have no failures.
+fn what_to_run(name: &str, account: &AccountStatus, committed: Option<&Committed>, now: i64) -> Markup {
+    let Some(log) = account.logs.get(&LogKind::WebApi) else { return Markup::default() };
+    let failure = log.view().newest_failure;
+    html! {
+        pre { code { (incident_command(name, failure)) } }
+        @if let Some(SeenFailure { time, product }) = failure {
+            p {
+                "Newest failure of " (name) ": "
+                @if let Some(id) = product { (product_name(name, id, committed)) ", " }
+                time datetime=(stamp(time)) { (ago(time, now)) } ". "
+                "Without --product it looks at all products, without --at at the last two hours."
+            }
+        }
+    }
+}
+
+/// As a shell takes it: account names have no characters that mean something there.
+fn incident_command(account: &str, failure: Option<SeenFailure>) -> String {
+    let product = failure.and_then(|failure| failure.product).map(|id| format!(" --product={id}"));
+    let at = failure.map(|failure| format!(" --at={}", stamp(failure.time)));
+    let [product, at] = [product, at].map(Option::unwrap_or_default);
+    format!("cryptolens-exporter report incident --account={account}{product}{at}")
+}
+
+/// The name of a product where it is known, with its id.
+fn product_name(account: &str, id: i64, committed: Option<&Committed>) -> String {
+    let known = committed.and_then(|committed| committed.accounts.get(account));
+    let mut products = known.into_iter().flat_map(|account| account.products.iter());
+    let name = products.find(|(known, _)| *known == id).and_then(|(_, name)| name);
+    name.map_or_else(|| format!("product {id}"), |name| format!("{name} ({id})"))
 }
 
 fn counted(account: &AccountState, log: LogKind) -> u64 {
@@ -194,6 +254,18 @@ mod tests {
         ] {
             assert_eq!(ago(1_767_225_600 - age, 1_767_225_600), text);
         }
+    }
+
+    #[test]
+    fn the_command_has_what_is_known() {
+        let command = |failure| incident_command("default", failure);
+        let base = "cryptolens-exporter report incident --account=default";
+        assert_eq!(command(None), base);
+        let time = 1_767_225_600;
+        let failure = SeenFailure { time, product: Some(3349) };
+        assert_eq!(command(Some(failure)), format!("{base} --product=3349 --at=2026-01-01T00:00:00Z"));
+        let nameless = SeenFailure { time, product: None };
+        assert_eq!(command(Some(nameless)), format!("{base} --at=2026-01-01T00:00:00Z"));
     }
 
     #[test]

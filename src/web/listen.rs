@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_ipv6_in_the_kernel_a_port_alone_is_heard_at_ipv4() {
-        // What a kernel with ipv6.disable=1 says.
+        // The error of a kernel with ipv6.disable=1.
         const EAFNOSUPPORT: i32 = 97;
         let without = |address: SocketAddr| {
             if address.is_ipv6() { Err(io::Error::from_raw_os_error(EAFNOSUPPORT)) } else { bound(address) }

@@ -55,8 +55,8 @@ struct Site {
 
 /// All pages.
 ///
-/// With a requester, `POST /-/reload` reloads. With `openmetrics_created`, pages in OpenMetrics text
-/// have `_created` lines.
+/// With a requester, `POST /-/reload` reloads. With `openmetrics_created`, pages in OpenMetrics
+/// text have `_created` lines.
 pub fn router(
     snapshots: Arc<Snapshots>,
     telemetry_path: &str,

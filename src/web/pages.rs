@@ -75,7 +75,8 @@ enum MetricsFormat {
     Protobuf,
 }
 
-/// The format that a reader asks for, and the escaping of names that it names. No name here needs any.
+/// The format that a reader asks for, and the escaping of names that it names. No name here needs
+/// any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WantedFormat {
     format: MetricsFormat,
@@ -86,8 +87,8 @@ struct WantedFormat {
 const ESCAPINGS: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
 
 impl WantedFormat {
-    /// By weight, then by order. Whoever asks for nothing that there is gets the text format, as every
-    /// reader of metrics knows it.
+    /// By weight, then by order. Whoever asks for nothing that there is gets the text format, as
+    /// every reader of metrics knows it.
     fn of(headers: &HeaderMap) -> WantedFormat {
         let mut best: Option<(f32, WantedFormat)> = None;
         for range in header_parts(headers, &ACCEPT) {

@@ -414,8 +414,8 @@ mod tests {
         }
     }
 
-    /// Waits until the server closes a connection on which it answered nothing. What it did not read
-    /// may reset it.
+    /// Waits until the server closes a connection on which it answered nothing. What it did not
+    /// read may reset it.
     async fn closed(mut stream: TcpStream) {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -577,7 +577,7 @@ mod tests {
             // It may be refused before all of it is written.
             let _ = stream.write_all(request.as_bytes()).await;
             let mut answer = Vec::new();
-            // What was not read may reset the connection after the answer.
+            // Bytes that the server did not read may reset the connection after the answer.
             let _ = stream.read_to_end(&mut answer).await;
             let answer = String::from_utf8_lossy(&answer[..answer.len().min(100)]).into_owned();
             assert!(answer.starts_with(status), "{status}: {answer:?}");

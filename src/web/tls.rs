@@ -665,7 +665,7 @@ mod tests {
         }
     }
 
-    /// What `openssl req -x509` makes for a client.
+    /// `openssl req -x509` makes such a certificate for a client.
     #[tokio::test]
     async fn a_certificate_that_is_itself_in_the_file_of_authorities_is_trusted() {
         let made = |years: (i32, i32)| {

@@ -1,4 +1,4 @@
-//! What a page must say, counted from the simulator's own rows by code that shares nothing with the
+//! The values of a page, counted from the simulator's own rows by code that shares nothing with the
 //! exporter's.
 
 use std::collections::{BTreeMap, BTreeSet};

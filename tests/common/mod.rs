@@ -1,4 +1,4 @@
-//! What the black-box tests share: the real binary as a process, its pages, and what they should say.
+//! Shared by black-box tests: the real binary as a process, its pages, and what they should say.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]

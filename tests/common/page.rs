@@ -41,7 +41,7 @@ impl Page {
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').unwrap_or_else(|| panic!("no help: {line}"));
-                assert!(!help.is_empty() && helped.insert(name.to_owned()), "told twice: {line}");
+                assert!(!help.is_empty() && helped.insert(name.to_owned()), "described twice: {line}");
                 name.clone_into(&mut family);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap_or_else(|| panic!("no type: {line}"));

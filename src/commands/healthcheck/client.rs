@@ -8,6 +8,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use url::Url;
 
 use crate::http;
 
@@ -42,8 +43,9 @@ pub(super) enum HealthcheckClientError {
     Http(String),
 }
 
-/// A client that asks this machine, past any proxy, and follows no redirect.
+/// A client that asks for a URL of this machine, past any proxy, and follows no redirect.
 pub(super) fn client(
+    url: &Url,
     trusted: TrustedServer,
     shown: Option<&ShownCertificate>,
     timeout: Duration,
@@ -52,6 +54,9 @@ pub(super) fn client(
     let builder = match trusted {
         TrustedServer::Exactly(certificate) => {
             builder.tls_backend_preconfigured(exactly(certificate, shown)?)
+        }
+        TrustedServer::BySystem if shown.is_none() => {
+            builder.tls_backend_preconfigured(http::system_tls([url])?)
         }
         TrustedServer::BySystem => with_identity(builder, shown)?,
         TrustedServer::ByAuthorities(pem) => {
