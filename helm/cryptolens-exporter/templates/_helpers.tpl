@@ -31,6 +31,7 @@ storage: {}
 otlp: {}
 replicas: 1
 history: { remoteWrite: [], otlp: false, window: "", labels: "", outboxLimit: 0 }
+usage: { active: false, seats: false, secret: "", secretKey: secret }
 openshift: { adapt: auto }
 service: { labels: {} }
 serviceMonitor: { job: cryptolens-exporter, additionalLabels: {} }
@@ -216,6 +217,13 @@ that is a default of the exporter.
 {{- end -}}
 {{- $shorthands = concat $shorthands (include "cryptolens-exporter.otlpShorthands" . | fromYamlArray) -}}
 {{- $shorthands = concat $shorthands (include "cryptolens-exporter.historyShorthands" . | fromYamlArray) -}}
+{{- $shorthands = concat $shorthands (include "cryptolens-exporter.usageShorthands" . | fromYamlArray) -}}
+{{- if .Values.archive.existingClaim -}}
+{{- $shorthands = append $shorthands (list "archive" "path" "/var/lib/cryptolens-archive") -}}
+{{- if .Values.archive.keySecret -}}
+{{- $shorthands = append $shorthands (list "archive" "key_file" "/etc/cryptolens-exporter/archive-key/archive.key") -}}
+{{- end -}}
+{{- end -}}
 {{- $config := deepCopy .Values.config -}}
 {{- range $shorthands -}}
 {{- $section := index $config (first .) | default dict -}}
@@ -258,6 +266,26 @@ that is a default of the exporter.
 {{- $shorthands = append $shorthands (list "otlp" "key_file" "clientCertificateSecret" "/etc/cryptolens-exporter/otlp-client/tls.key") -}}
 {{- end -}}
 {{- toYaml $shorthands -}}
+{{- end -}}
+
+{{/* Section and key of the file, name in `usage` here, and value, of each `usage` value that is no default of the exporter. */}}
+{{- define "cryptolens-exporter.usageShorthands" -}}
+{{- $shorthands := list -}}
+{{- if .Values.usage.active -}}
+{{- $shorthands = append $shorthands (list "usage" "active" "active" true) -}}
+{{- end -}}
+{{- if .Values.usage.seats -}}
+{{- $shorthands = append $shorthands (list "usage" "seats" "seats" true) -}}
+{{- end -}}
+{{- if .Values.usage.secret -}}
+{{- $shorthands = append $shorthands (list "usage" "secret_file" "secret" (printf "/etc/cryptolens-exporter/usage/%s" .Values.usage.secretKey)) -}}
+{{- end -}}
+{{- toYaml $shorthands -}}
+{{- end -}}
+
+{{/* The volume of the Secret of usage. */}}
+{{- define "cryptolens-exporter.usageVolumes" -}}
+{{- include "cryptolens-exporter.secretVolumes" (dict "usage" (.Values.demo | ternary "" .Values.usage.secret)) -}}
 {{- end -}}
 
 {{/* Section and key of the file, name in `history` here, and value, of each `history` value that is no default of the exporter. */}}
@@ -353,6 +381,15 @@ that is a default of the exporter.
 {{- include "cryptolens-exporter.secretVolumes" $secrets -}}
 {{- end -}}
 
+{{/* The volume of the Secret with the key of the archive. */}}
+{{- define "cryptolens-exporter.archiveVolumes" -}}
+{{- $secrets := dict -}}
+{{- if and .Values.archive.existingClaim .Values.archive.keySecret (not .Values.demo) -}}
+{{- $_ := set $secrets "archive-key" .Values.archive.keySecret -}}
+{{- end -}}
+{{- include "cryptolens-exporter.secretVolumes" $secrets -}}
+{{- end -}}
+
 {{/* URLs that the history is written to in the end: a flag or a variable takes the place of the list in the file. */}}
 {{- define "cryptolens-exporter.historyUrls" -}}
 {{- $urls := list -}}
@@ -371,6 +408,9 @@ that is a default of the exporter.
 {{- define "cryptolens-exporter.replicas" -}}
 {{- $replicas := int64 .Values.replicas -}}
 {{- if gt $replicas 1 -}}
+{{- if .Values.archive.existingClaim -}}
+{{- fail "\n\nreplicas is above 1, and archive.existingClaim is one archive, which one exporter writes: leave it empty and install a second release with replicas=1 for the archive, or set replicas=1." -}}
+{{- end -}}
 {{- if .Values.demo -}}
 {{- fail "\n\nreplicas is above 1, and each demo invents traffic of its own: set replicas=1." -}}
 {{- end -}}
@@ -647,6 +687,11 @@ file, the exporter asks itself.
 {{- $own = concat $own (include "cryptolens-exporter.webMounts" . | fromYamlArray) -}}
 {{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.otlpVolumes" . | fromYamlArray) | fromYamlArray) -}}
 {{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.historyVolumes" . | fromYamlArray) | fromYamlArray) -}}
+{{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.usageVolumes" . | fromYamlArray) | fromYamlArray) -}}
+{{- $own = concat $own (include "cryptolens-exporter.secretMounts" (include "cryptolens-exporter.archiveVolumes" . | fromYamlArray) | fromYamlArray) -}}
+{{- if and .Values.archive.existingClaim (not .Values.demo) -}}
+{{- $own = append $own (dict "name" "archive" "mountPath" "/var/lib/cryptolens-archive") -}}
+{{- end -}}
 {{- $places := list -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- $places = append $places (trimSuffix "/" .mountPath) -}}
@@ -687,6 +732,8 @@ file, the exporter asks itself.
   (list "history" "window" "history.window")
   (list "history" "labels" "history.labels")
   (list "history" "outbox_limit" "history.outbox-limit")
+  (list "usage" "active" "usage.active")
+  (list "usage" "seats" "usage.seats")
 -}}
 {{- with dig (first $setting) (index $setting 1) "" $config -}}
 {{- $args = append $args (printf "--%s=%v" (last $setting) (kindIs "slice" . | ternary (join "," .) .)) -}}
@@ -709,7 +756,7 @@ file, the exporter asks itself.
 {{- define "cryptolens-exporter.idle" -}}
 {{- $config := .Values.config -}}
 {{- if .Values.demo -}}
-{{- range $key, $_ := omit $config "poll" "web" "log" "storage" "otlp" "history" }}
+{{- range $key, $_ := omit $config "poll" "web" "log" "storage" "otlp" "history" "usage" }}
 config.{{ $key }}: the demo has an account of its own
 {{- end }}
 {{- if hasKey (default dict $config.poll) "overlap" }}
@@ -717,6 +764,9 @@ config.poll.overlap: the demo has its own
 {{- end }}
 {{- if or .Values.token.existingSecret .Values.token.value }}
 token: the demo needs none
+{{- end }}
+{{- if .Values.usage.secret }}
+usage.secret: the demo has a ledger of its own
 {{- end }}
 {{- if ne .Values.api.url "https://api.cryptolens.io/api" }}
 api.url: the demo brings its own API
@@ -732,6 +782,9 @@ logs: the demo counts all of them
 {{- end }}
 {{- if .Values.storage.foreignLedger }}
 storage.foreignLedger: the demo has it not
+{{- end }}
+{{- if .Values.archive.existingClaim }}
+archive.existingClaim: the demo archives beside its ledger
 {{- end }}
 {{- else -}}
 {{- if and (hasKey $config "since") (ne .Values.since "now") }}
@@ -751,6 +804,12 @@ log.format: config.log.format wins
 {{- end }}
 {{- if and (dig "storage" "foreign_ledger" "" $config) .Values.storage.foreignLedger }}
 storage.foreignLedger: config.storage.foreign_ledger wins
+{{- end }}
+{{- if and (dig "archive" "path" "" $config) .Values.archive.existingClaim (ne (dig "archive" "path" "" $config) "/var/lib/cryptolens-archive") }}
+archive.existingClaim: config.archive.path wins
+{{- end }}
+{{- if and .Values.archive.keySecret (not .Values.archive.existingClaim) }}
+archive.keySecret: nothing is archived without archive.existingClaim
 {{- end }}
 {{- if and $config.accounts (ne .Values.token.key "token") }}
 token.key: each account of config.accounts names its own token
@@ -780,6 +839,15 @@ config.otlp.headers: otlp.headersSecret wins
 {{- if and $own $other (ne (toString $own) (toString $other)) }}
 history.{{ index . 2 }}: config.history.{{ index . 1 }} wins
 {{- end }}
+{{- end }}
+{{- $usage := default dict $config.usage }}
+{{- range include "cryptolens-exporter.usageShorthands" . | fromYamlArray }}
+{{- if and (hasKey $usage (index . 1)) (ne (toString (last .)) (toString (index $usage (index . 1)))) }}
+usage.{{ index . 2 }}: config.usage.{{ index . 1 }} wins
+{{- end }}
+{{- end }}
+{{- if and .Values.usage.secret (not .Values.usage.active) (not $usage.active) (not .Values.demo) }}
+usage.secret: nothing is hashed without usage.active
 {{- end }}
 {{- if and .Values.history.otlp (not $endpoint) }}
 history.otlp: nothing is pushed without otlp.endpoint
