@@ -2,18 +2,21 @@
 
 import dataclasses
 import datetime
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 
+import kubernetes_validate
 import promql_parser
 import yaml
 
 import queries
 from queries import ROOT, dashboards, panels, rules
 
-# What Prometheus and the process collector bring.
+# Metrics of Prometheus and of the process collector.
 FOREIGN_METRICS = {
     "up",
     "ALERTS",
@@ -23,7 +26,7 @@ FOREIGN_METRICS = {
     "process_cpu_seconds_total",
 }
 
-# What a scrape, the Prometheus operator or a relabelling may set.
+# Labels that a scrape, the Prometheus operator or a relabelling may set.
 TARGET_LABELS = {"job", "instance", "cluster", "namespace", "service", "pod", "node", "__replica"}
 
 
@@ -53,6 +56,38 @@ def compose(_):
                 yield f"{name}: port {port} is open to other machines"
 
 
+def image(_):
+    """The Dockerfile builds with the oldest Rust that Cargo.toml allows, and copies all that cargo asks for before it builds."""
+    text = (ROOT / "Dockerfile").read_text()
+    oldest = re.search(r'^rust-version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    if not text.split("\nFROM ")[1].startswith(f"rust:{oldest}-"):
+        yield f"the image is not built with Rust {oldest}, the rust-version of Cargo.toml"
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
+    with tempfile.TemporaryDirectory() as scratch:
+        context = pathlib.Path(scratch)
+        for line in text.split("\nFROM ")[1].splitlines():
+            if not line.startswith("COPY "):
+                continue
+            *sources, target = line.split()[1:]
+            for source in sources:
+                if source not in let_in:
+                    yield f".dockerignore keeps {source} out"
+                elif (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, context / target)
+                else:
+                    shutil.copy(ROOT / source, context / target)
+        # Stops at a target of a manifest whose file is missing, as a build would.
+        read = subprocess.run(
+            ["cargo", "fetch", "--locked", "--target=x86_64-unknown-linux-gnu"],
+            cwd=context,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if read.returncode != 0:
+            yield f"cargo cannot read what is copied into the image:\n{read.stderr}"
+
+
 def runbooks(_):
     """Every alert has severity, texts, a section in the runbooks, and a test that expects it to fire; no section is left over."""
     sections = {
@@ -75,6 +110,50 @@ def runbooks(_):
             yield f"{name}: no test shows it firing"
     for section in sections - {name.lower() for name in alerts}:
         yield f"docs/runbooks.md: section {section} belongs to no alert"
+
+
+# The command that explains an alert of customers, and what has to follow it.
+EXPLAINS = re.compile(
+    r"cryptolens-exporter (report incident|report summary|audit seats)((?: --[a-z]+=(?:\{\{.*?\}\}|[^\s`.{])+)+)"
+)
+MOMENT = '--at={{ with query "time()" }}{{ (. | first | value | toTime).Format "2006-01-02T15:04:05Z" }}{{ end }}'
+# Of what the dashboards fill in.
+FILLED_IN = {
+    "Failure ratio by product": "${__field.labels.account} ${__field.labels.product_id} ${__value.time:date:iso}",
+    "Failing products, and since when": "${__field.labels.account} ${__field.labels.product_id} ${__value.time:date:iso}",
+    "What to run": "$1 $2 ${__to:date:iso}",
+}
+
+
+def commands(_):
+    """Every alert of customers and its runbook name the command that explains it, with account, product and moment; so do the
+    overview's graphs by product, for the moment of a click, and a table of it."""
+    text = (ROOT / "docs" / "runbooks.md").read_text()
+    sections = {part.split("\n", 1)[0].lower(): part for part in text.split("\n### ")[1:]}
+    customers = [group for group in queries.groups() if group["name"].endswith(".customers")]
+    for rule in (rule for group in customers for rule in group["rules"] if "alert" in rule):
+        name, description = rule["alert"], rule["annotations"]["description"]
+        found = EXPLAINS.search(description.replace("\n", " "))
+        if not found:
+            yield f"{name}: the description names no command"
+            continue
+        wanted = ["--account={{ $labels.account }}"]
+        # Alerts over all products of an account have no such label.
+        wanted += [] if re.search("(All|AllSlow)$", name) else ["--product={{ $labels.product_id }}"]
+        wanted += [MOMENT] if found[1] == "report incident" else []
+        yield from (f"{name}: its command lacks {one}" for one in wanted if one not in description)
+        runbook = EXPLAINS.search(sections.get(name.lower(), ""))
+        if not runbook or runbook[1] != found[1] or "--account=NAME" not in runbook[2]:
+            yield f"{name}: its runbook does not name {found[1]} with --account=NAME"
+    overview = next(one for one in dashboards() if one["uid"] == "cryptolens-overview")
+    shown = {panel["title"]: panel for panel in panels(overview)}
+    for title, parts in FILLED_IN.items():
+        account, product, moment = parts.split()
+        command = f"cryptolens-exporter report incident --account={account} --product={product} --at={moment}"
+        panel = shown.get(title, {})
+        links = [link["title"] for link in panel.get("fieldConfig", {}).get("defaults", {}).get("links", [])]
+        if not any(command in text for text in [*links, *(target["expr"] for target in panel.get("targets", []))]):
+            yield f"{overview['title']} / {title}: does not name {command}"
 
 
 # The dashboards' own variables, filled with something that parses.
@@ -169,7 +248,11 @@ def model_problems(dashboard):
     needed = {panel["type"] for panel in panels(dashboard)} | {"grafana", "prometheus"}
     if {one["id"] for one in dashboard.get("__requires", [])} != needed:
         yield f"__requires is not {sorted(needed)}"
-    # grafana.com wants an id that says nothing.
+    # grafana.com wants these, and an id that says nothing.
+    if lacking := [key for key in ("title", "description", "tags", "uid") if not dashboard.get(key)]:
+        yield f"lacks {lacking}"
+    if dashboard.get("id", 0) is not None or dashboard.get("__inputs") != []:
+        yield "has an id, or inputs: its data source is a variable"
     if dead := {key for key in DEAD_KEYS & dashboard.keys() if key != "id" or dashboard[key] is not None}:
         yield f"dead keys: {dead}"
     for panel in panels(dashboard):
@@ -338,16 +421,16 @@ def merges_replicas(node):
     return isinstance(node, promql_parser.BinaryExpr) and str(node.op) in (">", "/") and "entry_age" in node.prettify()
 
 
-# What $__rate_interval may become; no query has such a window written out.
+# Values that $__rate_interval may take; no query has such a window written out.
 RATE_INTERVALS = {datetime.timedelta(seconds=value) for value in (60, 75, 135, 315, 915)}
 # Counters and histograms of rows: their rates say nothing while rows are read late.
 ROWS = re.compile(r"cryptolens_(web_api|event|object)_log_(entries|states)_total|cryptolens_\w+_(bucket|sum|count)")
-# What is written down in the history, and may be scraped under another instance.
+# Families of the history, which may be scraped under another instance.
 HISTORY = re.compile(r"cryptolens_history_\w+")
 OF_ANY_INSTANCE = {"cryptolens_product_info", "cryptolens_state_info"}
 
 
-# What is usual over a week: some old rows in it bend nothing.
+# Rules over a week: some old rows in it bend nothing.
 USUAL = {
     "account_product_outcome:cryptolens_web_api_log_entries:increase1w",
     "account_product:cryptolens_web_api_log_entries:least_increase1h",
@@ -355,7 +438,7 @@ USUAL = {
 
 
 def heedless(query):
-    """Whether a rule asks how many rows were counted in a window, and never how old they were. What is recorded has asked already."""
+    """Whether a rule asks how many rows were counted in a window, and never how old they were. A recorded series has asked already."""
     counted = set()
     for node, _ in queries.nodes(queries.parsed(query.text)):
         if isinstance(node, promql_parser.Call) and node.func.name in ("rate", "increase"):
@@ -430,8 +513,46 @@ def unknown_names(all_queries):
             yield f"{query.where}: no metric has the label {label}"
 
 
+def schedules(_):
+    """The timer, the service and the CronJob of the reports' page: systemd knows every setting, and so does Kubernetes."""
+    page = (ROOT / "docs" / "reports.md").read_text()
+    with tempfile.TemporaryDirectory() as scratch:
+        units = []
+        for name, text in re.findall(
+            r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+        ):
+            units.append(pathlib.Path(scratch) / name)
+            # The program need not be installed here.
+            units[-1].write_text(
+                text.replace("ExecStart=/usr/bin/cryptolens-exporter", f"ExecStart={shutil.which('true')}")
+            )
+        if {unit.suffix for unit in units} != {".service", ".timer"}:
+            yield f"docs/reports.md has other units: {[unit.name for unit in units]}"
+        if shutil.which("systemd-analyze"):
+            done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+            # It warns of what it ignores, and ends well.
+            if done.returncode or done.stderr:
+                yield f"systemd-analyze: {done.stderr}"
+    documents = [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
+    jobs = [document for document in documents if document.get("kind") == "CronJob"]
+    if not jobs:
+        yield "docs/reports.md has no CronJob"
+    for job in jobs:
+        try:
+            kubernetes_validate.validate(job, "1.37", strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"docs/reports.md: {error.message}"
+
+
 def main():
-    checks = {"compose": compose, "runbooks": runbooks, "dashboards": dashboard_rules}
+    checks = {
+        "compose": compose,
+        "image": image,
+        "runbooks": runbooks,
+        "commands": commands,
+        "schedules": schedules,
+        "dashboards": dashboard_rules,
+    }
     problems = list(checks[sys.argv[1]](sys.argv[2:]))
     for problem in problems:
         print(problem)

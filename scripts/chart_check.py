@@ -44,7 +44,7 @@ def read(text):
 
 
 def template(helm, values, *more):
-    """What helm says: its exit code, and its output or its complaint. `values` as a map, or as options of helm."""
+    """Runs helm and returns its exit code, and its output or its complaint. `values` as a map, or as options of helm."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         options = values
         if isinstance(values, dict):
@@ -126,7 +126,7 @@ def examples(_):
 
 
 def unrestricted(pod):
-    """What the restricted Pod Security Standard would refuse."""
+    """Lists what the restricted Pod Security Standard would refuse."""
     security = pod["securityContext"]
     if not (security["runAsNonRoot"] and security["seccompProfile"]["type"] == "RuntimeDefault"):
         yield "the pod is not restricted"
@@ -173,7 +173,7 @@ def unmergeable(pod):
 
 
 def equal(arguments):
-    """What the chart renders by default is what stands in prometheus/ and grafana/."""
+    """By default the chart renders the files of prometheus/ and grafana/ as they are."""
     documents = [document for path in pathlib.Path(arguments[0]).rglob("*.yaml") for document in read(path.read_text())]
     if [document["spec"] for document in of_kind(documents, "PrometheusRule")] != [yaml.safe_load(RULES.read_text())]:
         yield "the rendered rules differ"
@@ -254,6 +254,8 @@ def refusals(arguments):
         (good + given("config.api=x"), "/config/api"),
         (good + given("config.storage.path=ledger"), "begins with a slash"),
         (good + given("storage.foreignLedger=steal"), "/storage/foreignLedger"),
+        (good + given("usage.active=perhaps"), "/usage/active"),
+        (good + given("usage.secretFile=/x"), "'secretFile' not allowed"),
         (
             good + given("prometheusRule.enabled=true", "prometheusRule.disabled={CryptolensNonsense}"),
             'no alert "CryptolensNonsense"',
@@ -417,6 +419,18 @@ def settings(arguments):
         (
             {"log": {"level": "debug", "format": "json"}, "config": {"log": {"format": "logfmt"}}},
             {**file, "log": {"level": "debug", "format": "logfmt"}},
+        ),
+        ({"usage": {"active": False, "seats": False}}, file),
+        (
+            {"usage": {"active": True, "seats": True, "secret": "hashes", "secretKey": "usage"}},
+            {
+                **file,
+                "usage": {"active": True, "seats": True, "secret_file": "/etc/cryptolens-exporter/usage/usage"},
+            },
+        ),
+        (
+            {"usage": {"active": True}, "config": {"usage": {"active": False, "ignore_keys_file": "/keys"}}},
+            {**file, "usage": {"active": False, "ignore_keys_file": "/keys"}},
         ),
         ({"storage": {"foreignLedger": "adopt"}}, {**file, "storage": {"path": mount, "foreign_ledger": "adopt"}}),
         (
@@ -752,7 +766,7 @@ def dependency(arguments):
 
 
 def monitors(arguments):
-    """What is scraped is named by pod and job, and selected by the labels that were asked for."""
+    """Targets are named by pod and job, and selected by the labels that were asked for."""
     for kind, key, endpoints in (
         ("ServiceMonitor", "serviceMonitor", "endpoints"),
         ("PodMonitor", "podMonitor", "podMetricsEndpoints"),

@@ -107,7 +107,7 @@ class Cluster:
             yield f"server-side apply of {kind} {metadata['name']}: {json.loads(said)['message']}"
 
     def admit(self, pod, namespace):
-        """What Pod Security and everything else that looks at a Pod says; nothing if it is let in."""
+        """The objections of Pod Security and of everything else that looks at a Pod; empty if it is let in."""
         status, said = self.ask(f"api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Strict", "POST", pod)
         return None if status == 201 else json.loads(said)["message"]
 
@@ -171,7 +171,7 @@ def check(cluster, name, values, first):
 
 
 def stale(cluster, documents, namespace):
-    """What an upgrade left of the pod template before, of what helm applied."""
+    """The fields of the pod template before that an upgrade left behind, of those that helm applied."""
     for document in documents:
         if document["kind"] == "StatefulSet":
             path = f"apis/apps/v1/namespaces/{document['metadata'].get('namespace', namespace)}/statefulsets"
@@ -188,13 +188,17 @@ def stale(cluster, documents, namespace):
 
 
 def examples(cluster):
-    """The README's examples: what the server knows is applied to it, and the pods that they make are let in."""
+    """The examples of the chart's README and of the reports' page: what the server knows is applied to it, and the pods that they
+    make are let in."""
     namespace = "set-examples"
     cluster.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", (CHART / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    pages = [CHART / "README.md", CHART.parents[1] / "docs" / "reports.md"]
+    text = "\n".join(page.read_text() for page in pages)
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     for document in map(yaml.safe_load, blocks):
         if document.get("apiVersion") in GROUPS:
-            yield f"the README's {document['kind']}", "\n".join(cluster.apply(document, namespace))
+            name = f"{document['kind']} {document['metadata']['name']}"
+            yield f"the example's {name}", "\n".join(cluster.apply(document, namespace))
         if document.get("kind") == "CronJob":
             template = document["spec"]["jobTemplate"]["spec"]["template"]
             pod = {
@@ -207,7 +211,7 @@ def examples(cluster):
 
 
 def growing(cluster):
-    """What the README says about a volume that grows."""
+    """The steps of the README for a volume that grows."""
     namespace = "set-growing"
     cluster.namespace(namespace)
     options = ["--namespace", namespace, "--set", "token.existingSecret=t"]

@@ -34,6 +34,7 @@ BEYOND_SCHEMA = {
     "history_target_ca_without_certificate": ENVIRONMENT,
     "history_target_name_twice": BETWEEN,
     "history_target_password_file_missing": ENVIRONMENT,
+    "license_name_twice": BETWEEN,
     "listen_address_covered": BETWEEN,
     "listen_address_twice": BETWEEN,
     "no_token": ENVIRONMENT,

@@ -338,7 +338,7 @@ KNOWN = {
 
 
 def stored(database, world, until, selector):
-    """What a database has, by family and labels, by minute. No stamp may be on the edge of a minute."""
+    """The samples that a database has, by family and labels, by minute. No stamp may be on the edge of a minute."""
     found = collections.defaultdict(collections.Counter)
     for name, known in KNOWN.items():
         for begin in range(world.start, until, DAY):

@@ -82,7 +82,7 @@ def comparable(series):
 
 
 def difference(scraped, pushed):
-    """What one has and the other has not, or has with another value; empty if they say the same."""
+    """The differences: series that only one has, or that differ in value; empty if they say the same."""
     scraped, pushed = comparable(scraped), comparable(pushed)
     wrong = [f"only scraped: {sorted(labels)}" for labels in scraped.keys() - pushed.keys()]
     wrong += [f"only pushed: {sorted(labels)}" for labels in pushed.keys() - scraped.keys()]
@@ -143,7 +143,8 @@ def to_prometheus(binary, folder):
             compare(prometheus, "scraped and pushed to Prometheus 3", 'job="demo"', pushed)
             new_series(prometheus, simulator, pushed)
             demo.stop()
-            gone = wait_for("the end of the series", lambda: not prometheus.query(f"{ENTRIES}{{{pushed}}}"), 10)
+            # Long for a busy machine, and far below the five minutes after which Prometheus forgets by itself.
+            gone = wait_for("the end of the series", lambda: not prometheus.query(f"{ENTRIES}{{{pushed}}}"), 60)
             check("a stop ends the pushed series at once", gone, "no series is left")
             parsed(receiver, 10)
 

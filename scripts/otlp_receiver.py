@@ -111,7 +111,7 @@ def unknown_fields(message):
 
 
 def wrong(path, headers, push):
-    """What is not as it must be in a push; empty if all is."""
+    """The faults of a push; empty if it has none."""
     problems = []
 
     def must(holds, what):

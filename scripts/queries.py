@@ -1,6 +1,7 @@
 """Every query of the dashboards and of the rules, with variables filled in as Grafana fills them, and what each one names."""
 
 import dataclasses
+import datetime
 import json
 import pathlib
 import re
@@ -10,7 +11,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RULES = ROOT / "prometheus" / "cryptolens.rules.yml"
-# What grafana/provisioning and compose/prometheus.yml say.
+# As in grafana/provisioning and compose/prometheus.yml.
 SCRAPE_INTERVAL = 15
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -80,6 +81,8 @@ def filled(query, variables):
     text = query.text
     # Grafana: at least four scrapes, or one scrape more than the step.
     interval = max(4 * SCRAPE_INTERVAL, query.step + SCRAPE_INTERVAL)
+    end = datetime.datetime.fromtimestamp(query.end, datetime.UTC)
+    text = text.replace("${__to:date:iso}", end.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
     for name, value in (
         ("__interval_ms", query.step * 1000),
         ("__range_s", query.span),

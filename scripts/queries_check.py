@@ -15,7 +15,7 @@ import queries
 import report_match
 import situations
 import worlds
-from running import Failure, free_port, wait_for
+from running import Failure, fetch, free_port, wait_for
 from worlds import DAY, JOB, WORLDS, Alertmanager, Prometheus
 
 # Queries that are rightly empty over a healthy demo, and why. Each must return something over the
@@ -23,12 +23,16 @@ from worlds import DAY, JOB, WORLDS, Alertmanager, Prometheus
 EMPTY = {
     "Exporter health / API errors by result": "no request failed",
     "Licensing overview / Failures by state": "no request failed in these minutes",
+    "Licensing overview / What to run": "no request failed in these minutes",
     "Licensing overview / Seat refusals and overdrafts A": "nobody found all seats taken in these minutes",
     "Licensing overview / Seat refusals and overdrafts B": "nobody used an overdraft in these minutes",
     "Licensing overview / Requests, 15 min B": "no row is old",
     "Licensing overview / Seat refusals, 1 hour B": "no row is old",
     "Licensing overview / Overdrafts, 1 hour B": "no row is old",
     "Exporter health / Samples sent and dropped B": "no sample is dropped",
+    "Exporter health / Counts that differ from the log": "the counts are equal",
+    "Exporter health / Runs that failed": "the archive does not fail",
+    "Usage / Seats in use against the limit": "the demo names no license",
     "Events / Events, last hour B": "no row is old",
     "Events / Events with a value, last hour B": "no row is old",
     "Object changes / Changes, last day B": "no row is old",
@@ -63,11 +67,16 @@ BY_PROMTOOL = {
     "alert CryptolensLogReplaced": "needs a log that begins anew",
     "History / Requests by outcome C": "needs a request of an unknown outcome",
     "Exporter health / Samples sent and dropped B": "needs a target that refuses samples",
+    "Exporter health / Counts that differ from the log": "needs counts of the vendor that differ from the log",
     "alert CryptolensLicensesRefused": "needs usage.active where seats are refused",
+    "alert CryptolensLicenseSeatsNearlyUsed": "needs usage.seats and a license that the configuration names",
     "alert CryptolensActiveMachinesDropped": "needs the active machines of a week ago",
     "alert CryptolensHistoryDropped": "needs a target that refuses samples",
     "alert CryptolensHistoryBacklog": "needs a target that takes too few samples",
     "alert CryptolensHistoryBehind": "needs a log whose minutes do not become complete",
+    "alert CryptolensArchiveBehind": "needs an archive without success for three days",
+    "alert CryptolensArchiveLosesRows": "needs an archive without success for 20 days",
+    "alert CryptolensReconcileDifference": "needs counts of the vendor that differ from the log",
     "alert CryptolensLedgerForeignWrites": "needs somebody who writes to the ledger beside the exporter",
     "alert CryptolensFailureSpikeAll": "needs several products that fail at the same time",
     "alert CryptolensErrorBudgetBurnAll 1h": "needs several products that fail at the same time",
@@ -107,7 +116,7 @@ def offered(prometheus, variable, chosen):
 
 
 def variables(prometheus):
-    """What each variable offers, what fills it if all of that is chosen one by one, and how many values that are."""
+    """The values that each variable offers, its text if all of them are chosen one by one, and how many they are."""
     every, chosen, rows = {}, {}, []
     for dashboard in queries.dashboards():
         for variable in dashboard["templating"]["list"]:
@@ -126,7 +135,7 @@ def variables(prometheus):
 # Labels that these targets do not have, and that targets elsewhere may have.
 PLACE = ("cluster", "namespace")
 NOT_HERE = {*PLACE, "service", "pod", "node"}
-# What comes with other changes.
+# Values of the variables that select everything.
 ALL = {**dict.fromkeys(("job", "instance", "account", "product"), ".+"), **dict.fromkeys(PLACE, ".*")}
 
 
@@ -279,7 +288,7 @@ def troubled(stack, binary, folder, alertmanager):
 
 
 def go_wrong(started):
-    """What happens once in the worlds' lives."""
+    """Does what happens once in the lives of the worlds."""
     restarting = started["restarting"]
     for round_ in range(5):
         time.sleep(3)
@@ -293,6 +302,9 @@ def go_wrong(started):
     started["crowded"].add(
         "web_api", [{"id": 6_000_000_000 + n, "state": 2024 if n % 2 else 2015, **row} for n in range(60)]
     )
+    # Beyond the limit of series, once Prometheus has seen how many rows were beyond it before.
+    named = {"eventName": "opened", "featureName": "one more"}
+    started["crowded"].add("events", [{"id": 6_000_000_000 + n, **named, **row} for n in range(60)])
 
 
 def spike(world, prometheus, alertmanager):
@@ -317,6 +329,11 @@ def spike(world, prometheus, alertmanager):
     wanted = rf"cryptolens-exporter report incident --account=spike --product={product} --at=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
     description = alert["annotations"]["description"]
     check("it says what to run", re.search(wanted, description), description)
+    words = description[description.index("report incident") :].split()
+    answer = world.run(*words)
+    check("which runs", answer.returncode in (0, 3), answer.stderr)
+    check("and says who is hit", "locked out" in answer.stdout.split("\n")[0], answer.stdout)
+    check("with the change before it", "BlockExpiredLicenses" in answer.stdout)
     check(
         "it names the product",
         f"product {product}" not in alert["annotations"]["summary"],
@@ -346,7 +363,7 @@ def compose(prometheus, address, alertmanager):
 
 
 def filled_in(prometheus, address):
-    """What the variables offer for the demo, all of it chosen one by one."""
+    """The values that the variables offer for the demo, all of them chosen one by one."""
     every, chosen, rows = variables(prometheus)
     check("variable job", every["job"] == [JOB], every["job"])
     check("variable instance", every["instance"] == [address], every["instance"])
@@ -375,15 +392,29 @@ def pushes(prometheus, queries_of_panels):
 
 
 def history(prometheus, binary, world):
-    """What the dashboard History shows of two replicas, of which one began later, is what the command `report` says."""
+    """The dashboard History shows the numbers of the command `report`, of two replicas of which one began later and has ended.
+    The clock of their simulator stands still."""
 
     def metric(name, **labels):
-        wanted = "".join(f', {label}="{value}"' for label, value in labels.items())
-        selector = f'cryptolens_exporter_history_{name}{{instance="{world.address}"{wanted}}}'
-        return float(prometheus.query(selector)[0]["value"][1])
+        # As it is now: what Prometheus has of it is older than the samples that were sent.
+        page = fetch(f"http://{world.address}/metrics")
+        wanted = "".join(f'(?=[^}}]*\\b{label}="{value}")' for label, value in labels.items())
+        return sum(
+            float(value)
+            for value in re.findall(rf"^cryptolens_exporter_{name}{{{wanted}[^}}]*}} (.+)$", page, re.MULTILINE)
+        )
 
-    wait_for("the history to be sent", lambda: metric("sent_samples_total") > 0 and not metric("pending_samples"))
-    last = min(int(metric("sealed_until_timestamp_seconds", log=log)) for log in ("web_api", "events")) // 60 * 60
+    began, logs = time.time(), ("web_api", "events")
+    # A poll that began after the clock was stopped has read all that there will be.
+    wait_for(
+        "the logs to be read to their ends",
+        lambda: all(metric("last_poll_timestamp_seconds", log=log) > began + 5 for log in logs),
+    )
+    wait_for(
+        "the history to be sent",
+        lambda: metric("history_sent_samples_total") > 0 and not metric("history_pending_samples"),
+    )
+    last = min(int(metric("history_sealed_until_timestamp_seconds", log=log)) for log in logs) // 60 * 60
     first = (last - 5400) // DAY * DAY
     for what, holds, seen in report_match.checks(prometheus, binary, world, first, last):
         check(what, holds, "" if holds else seen)
@@ -426,7 +457,7 @@ def inhibitions(alertmanager):
 
 
 def table(rows, wide):
-    """What was asked, how many series came back over the demo and over the worlds that misbehave, and why none did."""
+    """A table of each query, how many series came back over the demo and over the worlds that misbehave, and why none did."""
     width = max(len(query.where) for query, *_ in rows)
     print(f"\n{'QUERY OF':{width}}  SERIES  UNDER FAULTS  QUERY", flush=True)
     for query, count, faulty, reason in rows:
@@ -468,7 +499,8 @@ def main():
         }
         missing = {query for query, count in counts.items() if not count}
         faulty = {}
-        end = time.monotonic() + 60
+        # Ends as soon as each has shown; a busy machine takes minutes for some.
+        end = time.monotonic() + 300
         while True:
             # What is empty over the demo shows under faults at some time; everything else goes
             # through there as well.

@@ -1,4 +1,4 @@
-"""What checks against real peers share: where the tools are, what holds, and programs that a check starts on free ports of
+"""Shared by the checks against real peers: where the tools are, what holds, and programs that a check starts on free ports of
 this machine and stops again whatever happens."""
 
 import json
@@ -13,7 +13,7 @@ import urllib.request
 
 DEADLINE = 120
 TOOLS = pathlib.Path(os.environ.get("TOOLS_DIR", "target/tools")).resolve() / "bin"
-# What held, by what was checked.
+# Checks that held, by their names.
 held = []
 
 
@@ -80,7 +80,8 @@ class Process:
         if self.running.poll() is None:
             self.running.send_signal(number)
             try:
-                self.running.wait(10)
+                # A program that pushes or writes to its end does so on a busy machine too.
+                self.running.wait(60)
             except subprocess.TimeoutExpired:
                 self.running.kill()
                 self.running.wait()

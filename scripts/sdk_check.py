@@ -26,7 +26,7 @@ UNUSED_KEY = "<RSAKeyValue><Modulus>AQAB</Modulus><Exponent>AQAB</Exponent></RSA
 
 
 class Disagreement(Exception):
-    """What the SDK saw is not what the simulator knows."""
+    """The SDK saw other rows than the simulator knows."""
 
 
 def control(url, method, path, body=None):
@@ -110,7 +110,7 @@ def check_key(token, rows):
 
 
 def check_metrics(address, rows):
-    """What the exporter shows equals what the SDK read, by product and outcome."""
+    """The exporter shows the counts of the rows that the SDK read, by product and outcome."""
     outcome = {1: "success", 2: "failure"}
     expected = collections.Counter(
         (str(row["productId"]), outcome.get(row["state"] % 100 // 10, "unknown")) for row in rows

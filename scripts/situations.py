@@ -56,7 +56,7 @@ class Situation:
     labels: dict = dataclasses.field(default_factory=dict)
     # When a replica, by its instance, is scraped and reads nothing.
     stuck: dict = dataclasses.field(default_factory=dict)
-    # What is in the history, by labels of the replica that wrote it.
+    # Samples of the history, by labels of the replica that wrote it.
     history: tuple = ()
     # The API answers requests until then.
     read_until: int = 0
@@ -390,12 +390,12 @@ SITUATIONS = {
                 ({"instance": "licensing-0", "pod": "licensing-0"}, 9 * DAY, 0),
                 ({"instance": "licensing-1", "pod": "licensing-1"}, 9 * DAY, 0),
             ),
-            stuck={"licensing-1": (90 * MINUTE, 60 * MINUTE)},
+            stuck={"licensing-1": (95 * MINUTE, 65 * MINUTE)},
             labels={"namespace": "licensing"},
             history=(
                 ({"instance": "licensing-0"}, DAY, 3 * MINUTE),
-                ({"instance": "licensing-1"}, DAY, 90 * MINUTE),
-                ({"instance": "licensing-1"}, HOUR, 3 * MINUTE),
+                ({"instance": "licensing-1"}, DAY, 95 * MINUTE),
+                ({"instance": "licensing-1"}, 65 * MINUTE, 3 * MINUTE),
             ),
             day=False,
             week=False,
@@ -519,7 +519,7 @@ def start(stack, folder, names, alertmanager=None, past=150 * MINUTE):
     return prometheus, end
 
 
-# What the dashboards must show
+# Values that the dashboards must show
 
 
 @dataclasses.dataclass
@@ -633,7 +633,7 @@ FIRING = "Licensing overview / Firing alerts"
 
 @dataclasses.dataclass
 class Checks:
-    """What is checked of several situations, each as (what, whether it holds, what was seen)."""
+    """Checks of several situations, each as (what, whether it holds, what was seen)."""
 
     prometheus: object
     end: int
@@ -860,7 +860,7 @@ def checks(prometheus, end):
 
 
 def checks_of_replicas(prometheus, end):
-    """What two replicas show when one dies or is cut off, and that their history is exact; the rest is as in `checks`."""
+    """Checks of two replicas of which one dies or is cut off, and that their history is exact; the rest is as in `checks`."""
     made = Checks(prometheus, end)
     of, shares, failures, counts = made.of, made.shares, made.failures, made.counts
 

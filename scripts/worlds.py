@@ -1,4 +1,4 @@
-"""What the queries are run against: the compose file's Prometheus and Alertmanager over a healthy demo, and exporters whose
+"""The worlds that queries are run against: the compose file's Prometheus and Alertmanager over a healthy demo, and exporters whose
 simulators misbehave, each in its own way.
 
 A Prometheus that has just started knows no last week, so it is given one: blocks that promtool makes of what an exporter
@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 import yaml
 
@@ -224,12 +225,13 @@ def demo(binary, prometheus_port):
             "demo",
             f"--web.listen-address=127.0.0.1:{port}",
             f"--otlp.endpoint={endpoint}",
+            "--usage.seats",
             *history_to(prometheus_port, f"127.0.0.1:{port}"),
             env={"OTEL_METRIC_EXPORT_INTERVAL": "5000"},
         ) as process,
     ):
         wait_for("the demo", lambda: "Counted" in process.output())
-        # Its families are published when each log's first pass is complete.
+        # Its families are published when each log's first poll is complete.
         yield f"127.0.0.1:{port}", wait_for("its page", lambda: fetch(f"http://127.0.0.1:{port}/metrics"))
 
 
@@ -244,6 +246,10 @@ class World:
     # Reads the simulator of another world, as a replica of its exporter.
     replica_of: str = ""
     writes_history: bool = False
+    # Its account names a license of the simulator.
+    names_license: bool = False
+    # Archives each minute what was counted a minute ago.
+    archives: bool = False
 
     def start(self, stack, binary, folder, prometheus_port):
         self.binary, self.stack = binary, stack
@@ -259,7 +265,13 @@ class World:
             wait_for(f"the simulator of {self.name}", lambda: fetch(f"{self.api}/simulator"))
         if self.writes_history:
             self.serve = (*self.serve, *history_to(prometheus_port, self.address))
+        if self.archives:
+            path = self.folder / "archive"
+            self.serve = (*self.serve, f"--archive.path={path}", "--archive.interval=1m", "--archive.delay=1m")
         account = {"name": self.replica_of or self.name, "token_file": "token", "since": "all", **self.account}
+        if self.names_license:
+            (self.folder / "license-key").write_text(self.floating_key(PRODUCT))
+            account["licenses"] = [{"name": "named", "product_id": PRODUCT, "key_file": "license-key"}]
         config = {"accounts": [account]}
         self.new_token()
         (self.folder / "config.yml").write_text(json.dumps(config))
@@ -279,6 +291,18 @@ class World:
         self.exporter = Process(self.binary, "serve", *command, *self.serve, restore_signals=False)
         self.stack.enter_context(self.exporter)
         wait_for(f"the exporter of {self.name}", lambda: fetch(f"http://{self.address}/-/healthy"))
+
+    def floating_key(self, product):
+        """The first license key of a product whose seats are limited."""
+        form = urllib.parse.urlencode({"token": "any", "ProductId": product}).encode()
+        with urllib.request.urlopen(f"{self.api}/api/product/GetKeys", data=form, timeout=120) as answer:
+            keys = json.load(answer)["licenseKeys"]
+        return next(key["key"] for key in keys if (key.get("maxNoOfMachines") or 0) > 0)
+
+    def run(self, *words):
+        """A command that somebody types where the exporter runs."""
+        typed = [self.binary, *words, f"--config.file={self.folder / 'config.yml'}", f"--api.url={self.api}/api"]
+        return subprocess.run(typed, capture_output=True, text=True, timeout=120, check=False)
 
     def page(self):
         return fetch(f"http://{self.address}/metrics")
@@ -308,11 +332,14 @@ class World:
         self.serve_again()
 
 
+# One that every simulator has.
+PRODUCT = 3349
 # Where no receiver is.
 NOBODY = "http://127.0.0.1:1"
 BUSY = ("--requests-per-minute=600", "--history=1m", "--late-fraction=0")
 WORLDS = {
-    "spike": World("spike", BUSY),
+    # With some calm before it: `report incident` compares.
+    "spike": World("spike", ("--requests-per-minute=600", "--history=10m", "--late-fraction=0")),
     "burning": World("burning", BUSY, (f"--history.remote-write.url={NOBODY}/api/v1/write",)),
     "crowded": World(
         "crowded",
@@ -339,7 +366,16 @@ WORLDS = {
     "failing": World(
         "failing",
         (*BUSY, "--fault=bad_gateway_html=0.5", "--fault=truncated_json"),
-        ("--api.timeout=1s", f"--otlp.endpoint={NOBODY}"),
+        # No directory is below a device.
+        ("--api.timeout=1s", f"--otlp.endpoint={NOBODY}", "--archive.path=/dev/null/archive"),
+    ),
+    # Long enough for a day on which the vendor has counted everything.
+    "seats": World(
+        "seats",
+        ("--requests-per-minute=6", "--history=5d"),
+        ("--usage.seats", "--reconcile.interval=1h"),
+        names_license=True,
+        archives=True,
     ),
     "full-disk": World("full-disk", BUSY),
     "restarting": World("restarting", BUSY),
@@ -347,7 +383,7 @@ WORLDS = {
 
 
 def misbehave(worlds):
-    """What is set up once the worlds run; their simulators' faults go on by themselves."""
+    """Sets up what is needed once the worlds run; their simulators' faults go on by themselves."""
     now = int(time.time())
     fetch(f"{worlds['quiet'].api}/simulator/clock", "PUT", {"frozen": True})
     worlds["burning"].spike(600, 0.95)
