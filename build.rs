@@ -13,10 +13,12 @@ const VARIABLE: &str = "CRYPTOLENS_BUILD_COMMIT";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={VARIABLE}");
-    // Naming a file that does not exist would run this script on every build.
-    for path in ["HEAD".to_owned()].into_iter().chain(branch_file()) {
-        let path = format!(".git/{path}");
-        if Path::new(&path).exists() {
+    // `HEAD` itself changes only when another branch is checked out; the file of the branch moves with
+    // each commit. Git says where they are, as a linked work tree has its own `HEAD`.
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    for name in ["HEAD".to_owned()].into_iter().chain(branch) {
+        // Naming a file that does not exist would run this script on every build.
+        if let Some(path) = git(&["rev-parse", "--git-path", &name]).filter(|path| Path::new(path).exists()) {
             println!("cargo:rerun-if-changed={path}");
         }
     }
@@ -28,20 +30,18 @@ fn main() {
     println!("cargo:rustc-env={VARIABLE}={}", commit.trim());
 }
 
-/// The file that moves with each commit; `HEAD` itself changes only when another branch is checked out.
-fn branch_file() -> Option<String> {
-    let head = std::fs::read_to_string(".git/HEAD").ok()?;
-    Some(head.strip_prefix("ref: ")?.trim().to_owned())
+fn commit_from_git() -> Option<String> {
+    git(&["rev-parse", "--short", "HEAD"])
 }
 
-fn commit_from_git() -> Option<String> {
+/// What git answers about the repository of this folder.
+fn git(arguments: &[&str]) -> Option<String> {
     // Without this an unpacked archive inside somebody else's repository would report that
     // repository's commit.
     if !Path::new(".git").exists() {
         return None;
     }
-    let output = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?;
-    let usable = output.status.success() && !commit.trim().is_empty();
-    usable.then_some(commit)
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
 }
