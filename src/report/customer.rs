@@ -27,7 +27,7 @@ use super::request_chart;
 use super::session::{ReportSession, product_flag};
 use super::source::{ReadingSummary, WindowReader};
 use super::text::counted;
-use super::trail::{SeenKey, Trail, counts};
+use super::trail::{SeenKey, Trail, TrailRows, counts};
 use super::window::{Window, local, rfc3339};
 use super::zone::Zone;
 use crate::cryptolens::object_name::{action, resource_type};
@@ -186,8 +186,8 @@ impl CustomerReport<'_> {
         self.window().zone
     }
 
-    fn rows(&self) -> &[Sighting] {
-        &self.material.trail.rows
+    fn rows(&self) -> TrailRows<'_> {
+        self.material.trail.rows()
     }
 
     fn license(&self) -> Option<&LicenseKey> {
@@ -219,18 +219,18 @@ impl CustomerReport<'_> {
     }
 
     fn standing(&self) -> Standing {
-        let is_success = |row: &&Sighting| row.outcome == Outcome::Success;
-        let last_success = self.rows().iter().rev().find(is_success).copied();
+        let rows = self.rows();
+        let is_success = |row: &Sighting| row.outcome == Outcome::Success;
+        let last_success = rows.iter().rev().find(is_success);
         let is_since = |row: &Sighting| {
             last_success.as_ref().is_none_or(|success| (row.time, row.id) > (success.time, success.id))
         };
-        let failures: Vec<&Sighting> =
-            self.rows().iter().filter(|row| row.has_failed() && is_since(row)).collect();
+        let failures = rows.iter().filter(|row| row.has_failed() && is_since(row));
         Standing {
             last_success,
-            failed_since: of_length(failures.len()),
-            first_failure_since: failures.first().map(|row| row.time),
-            refused: of_length(self.rows().iter().filter(|row| row.state == NO_FREE_SEAT).count()),
+            failed_since: of_length(failures.clone().count()),
+            first_failure_since: failures.clone().next().map(|row| row.time),
+            refused: of_length(rows.in_no_ratio().1),
         }
     }
 
@@ -242,7 +242,7 @@ impl CustomerReport<'_> {
         document.scope.product_id = Some(self.material.seen.product_id);
         document.scope.key = Some(self.key());
         let standing = self.standing();
-        let (_, judged) = counts(self.rows());
+        let (_, judged) = counts(self.rows().iter());
         document.level = match standing.failed_since {
             LOCKED_OUT.. => Level::Problem,
             _ if judged.failed > 0 || standing.refused > 0 => Level::Notice,
@@ -295,9 +295,11 @@ impl CustomerReport<'_> {
     fn evidence(&self, document: &mut Document) {
         let (trail, reading) = (&self.material.trail, &self.material.reading);
         let read = &mut document.read;
-        read.rows = of_length(trail.rows.len());
-        (read.first_id, read.last_id, read.sha256) = trail.evidence();
-        read.oldest = trail.rows.first().map(|row| Moment { at: row.time, zone: self.zone() });
+        let evidence = trail.evidence();
+        read.rows = of_length(trail.rows().len());
+        (read.first_id, read.last_id) = (evidence.first_id, evidence.last_id);
+        read.sha256.clone_from(&evidence.sha256);
+        read.oldest = trail.rows().iter().next().map(|row| Moment { at: row.time, zone: self.zone() });
         read.skipped = vec![("without_id", reading.without_id), ("without_time", trail.without_time)];
         read.looked_up = self.material.lookup.states();
     }
@@ -407,7 +409,7 @@ impl CustomerReport<'_> {
         let columns = request_chart::TimeColumns::new(self.window());
         let reading = &self.material.reading;
         let begins = reading.oldest.filter(|_| reading.whole_log);
-        let mut block = request_chart::requests(&columns, self.rows(), &self.name(), begins);
+        let mut block = request_chart::requests(&columns, self.rows().iter(), &self.name(), begins);
         block.alt =
             format!("Column chart of {} requests.", thousands(i128::from(of_length(self.rows().len()))));
         if let Some(first) = standing.first_failure_since.filter(|_| standing.failed_since >= LOCKED_OUT) {
@@ -421,7 +423,7 @@ impl CustomerReport<'_> {
 
     fn states(&self) -> Block {
         let mut states: BTreeMap<u16, (u64, i64, i64)> = BTreeMap::new();
-        for row in self.rows() {
+        for row in self.rows().iter() {
             let entry = states.entry(row.state).or_insert((0, row.time, row.time));
             entry.0 += 1;
             entry.2 = row.time;
@@ -473,7 +475,7 @@ impl CustomerReport<'_> {
             last: i64,
         }
         let mut machines: BTreeMap<Option<u32>, MachineSoFar> = BTreeMap::new();
-        for row in self.rows() {
+        for row in self.rows().iter() {
             let machine = machines.entry(row.machine).or_default();
             machine.requests += 1;
             machine.failed += u64::from(row.has_failed());
@@ -581,7 +583,7 @@ impl CustomerReport<'_> {
         let product = product_flag(Some(self.material.seen.product_id));
         let utc = |at: i64| rfc3339(at, Zone::UTC);
         // Where there are rows, so that the product is known there.
-        let last = self.rows().last().map_or(self.window().to - 1, |row| row.time);
+        let last = self.rows().iter().next_back().map_or(self.window().to - 1, |row| row.time);
         let at = standing.first_failure_since.unwrap_or(last);
         let items = vec![StepItem {
             text: "Is it this customer alone?".to_owned(),
@@ -591,9 +593,9 @@ impl CustomerReport<'_> {
     }
 
     fn method(&self) -> Block {
-        let (first, last, _) = self.material.trail.evidence();
+        let evidence = self.material.trail.evidence();
         let rows = of_length(self.rows().len());
-        let counted_rows = match first.zip(last) {
+        let counted_rows = match evidence.first_id.zip(evidence.last_id) {
             Some((first, last)) => format!(
                 "{} of the Web API Log, ids {first} to {last}, of {} of all keys in this time.",
                 counted(rows, "row", "rows"),

@@ -154,7 +154,7 @@ pub(super) type StepCounts = Vec<Option<u64>>;
 
 /// Rows that failed, succeeded, and are in no ratio, by column; those before `oldest` are not known.
 fn series(
-    rows: &[Sighting],
+    rows: impl Iterator<Item = Sighting>,
     columns: &TimeColumns,
     oldest: Option<i64>,
 ) -> (StepCounts, StepCounts, StepCounts) {
@@ -178,7 +178,7 @@ fn series(
 /// The chart without its marks.
 pub(super) fn requests(
     columns: &TimeColumns,
-    rows: &[Sighting],
+    rows: impl Iterator<Item = Sighting>,
     product: &str,
     oldest: Option<i64>,
 ) -> ChartBlock {
@@ -261,7 +261,7 @@ pub(super) fn second(window: Window, at: i64) -> String {
 }
 
 /// The numbers of a small chart of 24 columns.
-pub(super) fn trend(trail: &Trail, rows: &[Sighting]) -> (Vec<u64>, Vec<u64>) {
+pub(super) fn trend(trail: &Trail, rows: impl Iterator<Item = Sighting>) -> (Vec<u64>, Vec<u64>) {
     const COLUMNS: i64 = 24;
     let step = (trail.window.seconds() / COLUMNS).max(1);
     let mut all = vec![0; 24];

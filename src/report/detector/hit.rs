@@ -77,39 +77,47 @@ pub(in crate::report) struct Assessment {
 
 #[derive(Default)]
 struct KeySoFar {
-    failures: Vec<(i64, u16)>,
+    failed: u64,
+    first_failure: Option<i64>,
+    latest_state: u16,
     machines: BTreeSet<Option<u32>>,
     last_success: Option<i64>,
 }
 
 /// Judges the requests of one interval. `rows` are those of the product in order of time, with
 /// those before the interval; it begins at `from` and ends before `to`.
-pub(in crate::report) fn assess(rows: &[Sighting], from: i64, to: i64) -> Assessment {
-    let within = || rows.iter().filter(|row| (from..to).contains(&row.time));
+pub(in crate::report) fn assess(
+    rows: impl Iterator<Item = Sighting> + Clone,
+    from: i64,
+    to: i64,
+) -> Assessment {
+    let within = || rows.clone().filter(|row| (from..to).contains(&row.time));
     let mut last_success: BTreeMap<u32, i64> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.time < to && row.outcome == Outcome::Success) {
+    for row in rows.clone().filter(|row| row.time < to && row.outcome == Outcome::Success) {
         if let Some(key) = row.key {
             last_success.insert(key, row.time);
         }
     }
-    let is_unbroken = |row: &&Sighting| {
+    let is_unbroken = |row: &Sighting| {
         let Some(key) = row.key else { return false };
         row.has_failed() && last_success.get(&key).is_none_or(|success| *success < row.time)
     };
-    let first = within().find(|row| row.has_failed()).copied();
-    let unbroken = within().find(is_unbroken).copied();
+    let first = within().find(Sighting::has_failed);
+    let unbroken = within().find(is_unbroken);
     let onset =
         unbroken.filter(|row| first.is_some_and(|first| row.time - first.time <= LATEST_ONSET)).or(first);
     let begin = onset.map_or(to, |onset| onset.time);
     let mut keys: BTreeMap<u32, KeySoFar> = BTreeMap::new();
     let (mut failed, mut requests) = (0, 0);
-    for row in rows.iter().filter(|row| (begin..to).contains(&row.time)) {
+    for row in rows.filter(|row| (begin..to).contains(&row.time)) {
         failed += u64::from(row.has_failed());
         requests += u64::from(!row.is_in_no_ratio());
         let Some(key) = row.key else { continue };
         let so_far = keys.entry(key).or_default();
         if row.has_failed() {
-            so_far.failures.push((row.time, row.state));
+            so_far.failed += 1;
+            so_far.first_failure.get_or_insert(row.time);
+            so_far.latest_state = row.state;
             so_far.machines.insert(row.machine);
         }
         so_far.last_success = last_success.get(&key).copied();
@@ -118,22 +126,19 @@ pub(in crate::report) fn assess(rows: &[Sighting], from: i64, to: i64) -> Assess
     let mut others = Vec::new();
     let mut machines = BTreeSet::new();
     for (key, so_far) in keys {
-        let first = so_far.failures.first().map(|(time, _)| *time);
-        let locked = first.is_some_and(|first| so_far.last_success.is_none_or(|success| success < first));
-        let count = u64::try_from(so_far.failures.len()).unwrap_or(u64::MAX);
-        match so_far.failures.last() {
-            Some((_, state)) if locked && count >= LEAST_FAILURES => {
-                machines.extend(so_far.machines.iter().map(|machine| (key, *machine)));
-                hit.push(HitKey {
-                    key,
-                    failed: count,
-                    machines: so_far.machines.len(),
-                    state: *state,
-                    last_success: so_far.last_success,
-                });
-            }
-            _ => others.push(key),
+        let has_got_through = |first: i64| so_far.last_success.is_some_and(|success| success >= first);
+        if so_far.failed < LEAST_FAILURES || so_far.first_failure.is_none_or(has_got_through) {
+            others.push(key);
+            continue;
         }
+        machines.extend(so_far.machines.iter().map(|machine| (key, *machine)));
+        hit.push(HitKey {
+            key,
+            failed: so_far.failed,
+            machines: so_far.machines.len(),
+            state: so_far.latest_state,
+            last_success: so_far.last_success,
+        });
     }
     hit.sort_by_key(|hit| (std::cmp::Reverse(hit.failed), hit.key));
     let failed_of_hit = hit.iter().map(|hit| hit.failed).sum();
@@ -168,7 +173,7 @@ mod tests {
             row(130, 3, 2014),
             row(140, 4, 2020),
         ];
-        let assessment = assess(&rows, 100, 200);
+        let assessment = assess(rows.iter().copied(), 100, 200);
         assert_eq!(assessment.onset.map(|onset| onset.time), Some(110), "key 1 got through at 103");
         let hit: Vec<_> = assessment.hit.iter().map(|hit| (hit.key, hit.failed, hit.last_success)).collect();
         assert_eq!(hit, [(2, 2, Some(95))], "one failure is not enough for key 4");
@@ -179,14 +184,14 @@ mod tests {
     #[test]
     fn where_everybody_gets_through_again_the_first_failure_is_the_onset() {
         let rows = [row(100, 1, 2020), row(110, 1, 2014), row(120, 2, 2020), row(130, 2, 2014)];
-        let assessment = assess(&rows, 100, 200);
+        let assessment = assess(rows.iter().copied(), 100, 200);
         assert_eq!((assessment.onset.map(|onset| onset.time), assessment.hit.len()), (Some(100), 0));
     }
 
     #[test]
     fn a_refused_seat_hits_nobody_here() {
         let rows = [row(100, 1, 2024), row(110, 1, 2024), row(120, 1, 2030)];
-        let assessment = assess(&rows, 100, 200);
+        let assessment = assess(rows.iter().copied(), 100, 200);
         assert_eq!((assessment.onset, assessment.failed, assessment.requests), (None, 0, 0));
     }
 
@@ -198,7 +203,7 @@ mod tests {
             let states = [2014, 2020, 2024, 2030];
             let mut rows: Vec<Sighting> = rows.iter().map(|(time, key, state)| row(*time, *key, states[*state])).collect();
             rows.sort_by_key(|row| row.time);
-            let assessment = assess(&rows, 20, 90);
+            let assessment = assess(rows.iter().copied(), 20, 90);
             let begin = assessment.onset.map_or(90, |onset| onset.time);
             for hit in &assessment.hit {
                 let of_key = || rows.iter().filter(|row| row.key == Some(hit.key) && (begin..90).contains(&row.time));

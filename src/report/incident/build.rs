@@ -8,8 +8,8 @@ use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::cryptolens::{Endpoint, LogKind};
 use crate::report::count::of_length;
 use crate::report::detector::{
-    Attribute, Calmness, HIGH_RATIO, LoneSource, MinuteCount, NO_FREE_SEAT, NamedSource, Sighting, Threshold,
-    assess, calmness, in_common,
+    Attribute, Calmness, HIGH_RATIO, LoneSource, MinuteCount, NamedSource, Threshold, assess, calmness,
+    in_common,
 };
 use crate::report::document::{
     Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, LookupState, MarkRole,
@@ -23,7 +23,7 @@ use crate::report::render::words;
 use crate::report::request_chart as chart;
 use crate::report::session::{ReportSession, product_flag};
 use crate::report::text::counted;
-use crate::report::trail::{counts, is_from};
+use crate::report::trail::{TrailRows, counts, is_from};
 use crate::report::window::{Window, local, rfc3339};
 use crate::text::thousands;
 
@@ -110,8 +110,8 @@ impl Builder<'_> {
     fn judged(&self, product: Option<i64>) -> (MinuteCount, MinuteCount) {
         let recent = self.window().to - NOW;
         let (mut all, mut now) = (MinuteCount::default(), MinuteCount::default());
-        let is_of = |row: &&Sighting| product.is_none_or(|product| row.product_id == product);
-        for row in self.material.trail.rows.iter().filter(is_of).filter(|row| !row.is_in_no_ratio()) {
+        let rows = self.material.trail.of_product(product);
+        for row in rows.iter().filter(|row| !row.is_in_no_ratio()) {
             all.add(row.has_failed());
             if row.time >= recent {
                 now.add(row.has_failed());
@@ -216,7 +216,7 @@ impl Builder<'_> {
         }
     }
 
-    fn rows(&self) -> Vec<Sighting> {
+    fn rows(&self) -> TrailRows<'_> {
         self.material.trail.of_product(self.subject())
     }
 
@@ -270,7 +270,7 @@ impl Builder<'_> {
 
     fn headline_without_incident(&self) -> String {
         let window = self.window();
-        let (requests, judged) = counts(&self.rows());
+        let (requests, judged) = counts(self.rows().iter());
         if requests == 0 {
             return format!("No request in {}", words::these(window.seconds()));
         }
@@ -344,12 +344,13 @@ impl Builder<'_> {
 
     fn evidence(&self, document: &mut Document) {
         let (trail, reading) = (&self.material.trail, &self.material.reading);
-        let (first, last, digest) = trail.evidence();
         let read = &mut document.read;
-        read.rows = of_length(trail.rows.len());
-        (read.first_id, read.last_id, read.sha256) = (first, last, digest);
+        let evidence = trail.evidence();
+        read.rows = of_length(trail.rows().len());
+        (read.first_id, read.last_id) = (evidence.first_id, evidence.last_id);
+        read.sha256.clone_from(&evidence.sha256);
         let zone = self.window().zone;
-        read.oldest = trail.rows.first().map(|row| Moment { at: row.time, zone });
+        read.oldest = trail.rows().iter().next().map(|row| Moment { at: row.time, zone });
         read.skipped = vec![
             ("without_id", reading.without_id),
             ("without_time", trail.without_time),
@@ -419,9 +420,9 @@ impl Builder<'_> {
                 );
             }
             None => {
-                let (_, judged) = counts(&rows);
+                let (_, judged) = counts(rows.iter());
                 // Without an incident nobody counts as hit, unless that cannot be said.
-                let hit = self.doubt.as_ref().map(|_| assess(&rows, window.from, window.to).hit.len());
+                let hit = self.doubt.as_ref().map(|_| assess(rows.iter(), window.from, window.to).hit.len());
                 let note = match hit {
                     None => "nobody counts as hit without an incident",
                     Some(0) => "no key fails every time",
@@ -456,9 +457,8 @@ impl Builder<'_> {
     fn finding_onset(&self, incident: &Incident) -> Option<FindingItem> {
         let onset = incident.assessment.onset?;
         let trail = &self.material.trail;
-        let before: Vec<Sighting> =
-            trail.of_product(incident.product).into_iter().filter(|row| row.time < onset.time).collect();
-        let (_, before) = counts(&before);
+        let rows = trail.of_product(incident.product);
+        let (_, before) = counts(rows.iter().filter(|row| row.time < onset.time));
         let ratio = |count: MinuteCount| count.ratio().map(|ratio| format!(" ({})", words::percent(ratio)));
         let part = |count: MinuteCount| {
             format!("{} of {}", thousands(i128::from(count.failed)), thousands(i128::from(count.all)))
@@ -756,7 +756,7 @@ impl Builder<'_> {
         let subject = self.product(self.subject());
         let reading = &self.material.reading;
         let begins = reading.oldest.filter(|_| reading.from_beginning || reading.whole_log);
-        let mut block = chart::requests(&columns, &rows, &subject, begins);
+        let mut block = chart::requests(&columns, rows.iter(), &subject, begins);
         block.alt = match &self.story().chosen {
             Some(incident) => {
                 let assessment = &incident.assessment;
@@ -865,8 +865,8 @@ impl Builder<'_> {
         let mut shown = Vec::new();
         for product in trail.products() {
             let rows = trail.of_product(Some(product));
-            let (requests, judged) = counts(&rows);
-            let (all, bad) = chart::trend(trail, &rows);
+            let (requests, judged) = counts(rows.iter());
+            let (all, bad) = chart::trend(trail, rows.iter());
             let row = vec![
                 Datum::Words(self.material.lookup.product_name(product)),
                 Datum::Whole(product),
@@ -1029,15 +1029,13 @@ impl Builder<'_> {
     fn method(&self) -> Block {
         let trail = &self.material.trail;
         let reading = &self.material.reading;
-        let (first, last, _) = trail.evidence();
-        let neither =
-            trail.rows.iter().filter(|row| row.is_in_no_ratio() && row.state != NO_FREE_SEAT).count();
-        let refused = trail.rows.iter().filter(|row| row.state == NO_FREE_SEAT).count();
-        let counted_rows = match first.zip(last) {
+        let rows = trail.rows();
+        let (neither, refused) = rows.in_no_ratio();
+        let counted_rows = match trail.evidence().first_id.zip(trail.evidence().last_id) {
             Some((first, last)) => format!(
                 "{} of the Web API Log, ids {first} to {last}, each once. A failure has third digit 2; {} neither success nor \
                  failure and {} no free seat (state 2024): these are in no ratio.",
-                counted(of_length(trail.rows.len()), "row", "rows"),
+                counted(of_length(rows.len()), "row", "rows"),
                 counted(of_length(neither), "row is", "rows are"),
                 counted(of_length(refused), "row found", "rows found"),
             ),

@@ -167,7 +167,7 @@ async fn read(
     let (mut trail, reading) = read_trail(source, product, window, now).await?;
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
-    if let Some(product) = product.filter(|_| trail.rows.is_empty())
+    if let Some(product) = product.filter(|_| trail.rows().is_empty())
         && lookup.knows_product(product) == Some(false)
     {
         return Err(ReportError::Usage(format!(
@@ -232,7 +232,7 @@ async fn read_trail(
         source.oldest_first(&filter, start, window.to, each).await?
     };
     trail.sort();
-    let newest = trail.rows.last().map_or(i64::MIN, |row| row.time);
+    let newest = trail.rows().iter().next_back().map_or(i64::MIN, |row| row.time);
     trail.window.to = window.to.max(newest.saturating_add(1));
     Ok((trail, reading))
 }

@@ -8,7 +8,7 @@ use crate::report::detector::{
     Assessment, Departure, LoneSource, MinuteCount, NO_FREE_SEAT, Sighting, SourcesOfFailures, UsualTimes,
     assess, departures,
 };
-use crate::report::trail::{Trail, sources};
+use crate::report::trail::{Trail, TrailRows, sources};
 
 /// An incident whose last failure is this near to the end of the period goes on, in seconds.
 const ENDING: i64 = 600;
@@ -77,12 +77,12 @@ impl Story {
         let (mut all, mut alone) = (Vec::new(), Vec::new());
         for product in trail.products() {
             let rows = trail.of_product(Some(product));
-            let (found, lone) = of_rows(trail, &rows, Some(product), &usual.times(Some(product)));
+            let (found, lone) = of_rows(&rows, trail, Some(product), &usual.times(Some(product)));
             all.extend(found);
             alone.extend(lone.into_iter().map(|lone| (product, lone)));
         }
         // All together only where no product explains it.
-        let (together, _) = of_rows(trail, &trail.rows, None, &usual.times(None));
+        let (together, _) = of_rows(&trail.rows(), trail, None, &usual.times(None));
         let is_explained = |incident: &Incident| {
             all.iter().any(|other| other.from < incident.to && incident.from < other.to)
         };
@@ -109,22 +109,23 @@ fn chosen(all: &[Incident], at: Option<i64>) -> Option<&Incident> {
 }
 
 fn of_rows(
+    rows: &TrailRows<'_>,
     trail: &Trail,
-    rows: &[Sighting],
     product: Option<i64>,
     usual: &UsualTimes,
 ) -> (Vec<Incident>, Vec<LoneSource>) {
-    let minutes = trail.minutes(rows);
+    let minutes = trail.minutes(rows.iter());
     let window = trail.window;
     // Who asks about one key wants to know of it, though it is alone.
-    let sources = if trail.is_of_one_key { SourcesOfFailures::default() } else { sources(rows, window) };
+    let sources =
+        if trail.is_of_one_key { SourcesOfFailures::default() } else { sources(rows.iter(), window) };
     let scan = departures(&minutes, usual, sources, minutes.len());
     let incidents = scan.departures.into_iter().map(|departure| {
         let moment = |minute: usize| window.from + 60 * i64::try_from(minute).unwrap_or(0);
         let (from, end) = (moment(departure.from), moment(departure.to).min(window.to));
-        let is_ongoing = window.to - end <= ENDING && !has_recovered(rows, end, &departure);
+        let is_ongoing = window.to - end <= ENDING && !has_recovered(rows.iter(), end, &departure);
         let to = if is_ongoing { window.to } else { end };
-        let assessment = assess(rows, from, to);
+        let assessment = assess(rows.iter(), from, to);
         let is_cut = from - window.from < BEGINNING;
         Incident { product, departure, assessment, from, to, is_ongoing, is_cut }
     });
@@ -132,11 +133,11 @@ fn of_rows(
 }
 
 /// True if enough requests after an interval succeed to say that it is over.
-fn has_recovered(rows: &[Sighting], end: i64, departure: &Departure) -> bool {
+fn has_recovered(rows: impl Iterator<Item = Sighting>, end: i64, departure: &Departure) -> bool {
     /// So many successes in a row do not happen by chance while more than half of all fail.
     const LEAST: u64 = 5;
     let mut after = MinuteCount::default();
-    for row in rows.iter().filter(|row| row.time >= end && !row.is_in_no_ratio()) {
+    for row in rows.filter(|row| row.time >= end && !row.is_in_no_ratio()) {
         after.add(row.has_failed());
     }
     let inside = departure.count.ratio().unwrap_or(0.0);

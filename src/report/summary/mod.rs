@@ -229,10 +229,10 @@ async fn detail(
     };
     source.oldest_first(filter, after, found.to, add).await?;
     trail.sort();
-    let assessment = assess(&trail.rows, found.from, found.to);
+    let assessment = assess(trail.rows().iter(), found.from, found.to);
     let begin = assessment.onset.map_or(found.from, |onset| onset.time);
     let mut states = std::collections::BTreeMap::<u16, u64>::new();
-    for row in trail.rows.iter().filter(|row| row.has_failed() && row.time >= begin) {
+    for row in trail.rows().iter().filter(|row| row.has_failed() && row.time >= begin) {
         *states.entry(row.state).or_default() += 1;
     }
     let state = states.into_iter().max_by_key(|(state, rows)| (*rows, std::cmp::Reverse(*state)));
