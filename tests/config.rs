@@ -2,7 +2,7 @@
 //! mistake and the exact message, or one good file and the settings it gives.
 //!
 //! A fixture's first lines may say `# env: NAME=VALUE` and `# args: --flag=value ...`; nothing else
-//! is in the environment. After a wanted change, `UPDATE_FIXTURES=1 cargo test --test config`
+//! is in the environment. After a wanted change, `UPDATE_EXPECT=1 cargo test --test config`
 //! writes the expectations anew.
 //!
 //! The settings table is held against everything that is made from it: the help pages, the
@@ -11,7 +11,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use cryptolens_exporter::cli::{self, CommandLine};
 use cryptolens_exporter::config::setting::{CommandName, DefaultValue, Setting, ValueKind};
 use cryptolens_exporter::config::table::{self, COMMANDS, SETTINGS};
 use cryptolens_exporter::config::{self, Environment, FlagValues, example, reference, schema};
+use expect_test::expect_file;
 
 /// No fixture may get this into a message; the ones with secrets use these texts for them.
 const SECRETS: [&str; 2] = ["never-shown", "WyI"];
@@ -81,44 +81,32 @@ fn fixtures(ending: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// Compares with the file beside the fixture, and lists what differs.
-fn compare(fixture: &Path, actual: &str, differences: &mut String) {
-    let expected_path = fixture.with_extension("txt");
-    if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        std::fs::write(&expected_path, actual).unwrap();
-        return;
-    }
-    let expected = std::fs::read_to_string(&expected_path).unwrap_or_else(|error| format!("({error})\n"));
-    if expected != actual {
-        let fixture = fixture.display();
-        write!(differences, "\n{fixture}\n--- expected\n{expected}--- actual\n{actual}").unwrap();
-    }
+/// Compares with the file beside the fixture.
+fn compare(fixture: &Path, actual: &str) {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    expect_file![manifest.join(fixture.with_extension("txt"))].assert_eq(actual);
 }
 
 #[test]
 fn every_mistake_has_its_message() {
-    let mut differences = String::new();
     for fixture in fixtures(".bad.yml") {
         let message = outcome(&fixture).expect_err(&format!("{} is accepted", fixture.display()));
         for secret in SECRETS {
             assert!(!message.contains(secret), "{}: a secret in {message}", fixture.display());
         }
-        compare(&fixture, &message, &mut differences);
+        compare(&fixture, &message);
     }
-    assert!(differences.is_empty(), "{differences}");
 }
 
 #[test]
 fn good_files_give_their_settings() {
-    let mut differences = String::new();
     for fixture in fixtures(".good.yml") {
         let settings = outcome(&fixture).unwrap_or_else(|message| panic!("{}: {message}", fixture.display()));
         for secret in SECRETS {
             assert!(!settings.contains(secret), "{}: a secret in {settings}", fixture.display());
         }
-        compare(&fixture, &settings, &mut differences);
+        compare(&fixture, &settings);
     }
-    assert!(differences.is_empty(), "{differences}");
 }
 
 /// A default that is a value is read as a value is. The defaults in words are held here.
@@ -339,16 +327,9 @@ fn every_row_of_the_table_is_complete() {
     assert!(COMMANDS.iter().map(|row| row.name).eq(CommandName::ALL));
 }
 
-/// Compares a generated text with the file that is committed. `UPDATE_GOLDEN=1 cargo test --test
-/// config` writes it.
+/// Compares a generated text with the file that is committed.
 fn assert_fresh(path: &str, text: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, text).unwrap();
-    }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(written, text, "run `UPDATE_GOLDEN=1 cargo test --test config` to write {path} again");
+    expect_file![Path::new(env!("CARGO_MANIFEST_DIR")).join(path)].assert_eq(text);
 }
 
 #[test]

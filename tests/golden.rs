@@ -1,7 +1,7 @@
 //! One whole page, as it must stay: dashboards and alert rules rely on every name, label and bucket
 //! of it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew. Only what differs from run to run is
+//! `UPDATE_EXPECT=1 cargo test --test golden` writes it anew. Only what differs from run to run is
 //! replaced before it is compared: see `normalise`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -18,6 +18,7 @@ use cryptolens_exporter::outputs::{ExpositionFormat as _, FamilyHead};
 use cryptolens_exporter::tally::families::{EVENT_ENTRIES, FAMILIES};
 use cryptolens_exporter::tally::label;
 use cryptolens_simulator::{Log, Method, Options, Simulator, start};
+use expect_test::expect_file;
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -170,15 +171,7 @@ async fn the_page_is_as_it_was() {
     }
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");
-    let normal = normalise(&text);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &normal).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap();
-    let (new, old): (Vec<&str>, Vec<&str>) = (normal.lines().collect(), golden.lines().collect());
-    let added: Vec<_> = new.iter().filter(|line| !old.contains(line)).collect();
-    let gone: Vec<_> = old.iter().filter(|line| !new.contains(line)).collect();
-    assert!(new == old, "not in {}: {added:#?}\nonly there: {gone:#?}", path.display());
+    expect_file![path].assert_eq(&normalise(&text));
 }
 
 /// Puts a word in place of each value that no two runs share; leaves out what differs by operating

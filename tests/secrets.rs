@@ -340,7 +340,7 @@ async fn an_answer_that_repeats_the_request_is_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_configuration_is_told_of_without_the_token() {
+async fn a_bad_configuration_is_reported_without_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, format!("{TOKEN}\n{TOKEN}\n")).unwrap();

@@ -498,7 +498,7 @@ async fn what_cannot_be_used_is_refused_with_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_that_cannot_be_read_is_moved_aside_and_told_of() {
+async fn a_ledger_that_cannot_be_read_is_moved_aside_and_reported() {
     let world = World::small().await;
     std::fs::create_dir(world.storage()).unwrap();
     std::fs::write(world.storage().join("ledger.db"), "no ledger, by any means ".repeat(1000)).unwrap();

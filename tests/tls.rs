@@ -160,7 +160,7 @@ fn has(table: &str, parts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_not_trusted_is_told_of_once() {
+async fn an_authority_that_is_not_trusted_is_reported_once() {
     let world = World::new().await;
     for trusted in [None, Some("stranger")] {
         let exporter = Exporter::start(world.serve(trusted)).await;
@@ -205,7 +205,7 @@ async fn the_authority_of_the_ca_file_is_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_without_tls_is_told_of() {
+async fn a_port_without_tls_is_reported() {
     let world = World::new().await;
     let url = format!("https://{}/api", world.running.addr);
     let (code, table, _) = run(world.check(&url, "own")).await;
@@ -281,7 +281,7 @@ async fn requests_go_through_the_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_cannot_be_used_is_told_of_without_its_password() {
+async fn a_proxy_that_cannot_be_used_is_reported_without_its_password() {
     let world = World::new().await;
     let mut command = world.serve(Some("own"));
     command.env("HTTPS_PROXY", "http://me:hunter2@pro xy:3128");

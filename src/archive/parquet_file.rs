@@ -288,11 +288,7 @@ mod tests {
             print_schema(&mut schemas, reader.metadata().file_metadata().schema());
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/archive-schema.txt");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, &schemas).unwrap();
-        }
-        let expected = std::fs::read_to_string(path).unwrap();
-        assert!(String::from_utf8(schemas).unwrap() == expected, "UPDATE_GOLDEN=1 after an appended column");
+        expect_test::expect_file![path].assert_eq(&String::from_utf8(schemas).unwrap());
     }
 
     #[test]

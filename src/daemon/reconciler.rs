@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_from_trouble_that_passes() {
+    fn a_refusal_differs_from_trouble_that_passes() {
         let error = |error| ReportError::Api { endpoint: Endpoint::GetDailyAggregates, error };
         assert!(is_refused(&error(ApiError::Denied)) && !is_refused(&error(ApiError::Timeout)));
         assert_ne!(trouble(&error(ApiError::Denied)), trouble(&error(ApiError::Timeout)));

@@ -566,7 +566,7 @@ fn a_backup_can_be_taken_and_restored_while_running() {
 }
 
 #[test]
-fn a_corrupt_ledger_is_moved_aside_and_told() {
+fn a_corrupt_ledger_is_moved_aside_and_reported() {
     let folder = folder();
     let running = Running::start(folder.path(), Failing::default());
     block_on(read_forty(&running.ledger, || {}));

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_does_not_exist_is_told() {
+    fn a_directory_that_does_not_exist_is_reported() {
         let path = Path::new("/no/such/report.txt");
         let error = Output::new(Some(path), false).unwrap_err();
         assert_eq!(error.to_string(), "cannot write /no/such/report.txt: there is no such directory");

@@ -506,10 +506,6 @@ mod tests {
     #[test]
     fn the_page_is_fresh() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(written, markdown(), "run `UPDATE_GOLDEN=1 cargo test` to write docs/metrics.md again");
+        expect_test::expect_file![path].assert_eq(&markdown());
     }
 }

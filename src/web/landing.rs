@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_told_in_two_units() {
+    fn ages_are_shown_in_two_units() {
         for (age, text) in [
             (-5, "just now"),
             (0, "just now"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::incident::{block, item};
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, run, shown, told};
+use super::{MONDAY, assert_golden, command, failure, run, shown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -157,7 +157,7 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
             "expected list or one of figures, changes, over_time, users, resources",
         ),
     ] {
-        let message = told(&stub, &with(more), 2);
+        let message = failure(&stub, &with(more), 2);
         assert!(message.contains(expected), "{more:?}: {message}");
     }
     let denied = vec![cryptolens_simulator::Method::GetObjectLog];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::incident::{ONSET, block, item, key, logs, requests};
 use super::stub::{Logs, Stub};
-use super::{run, shown, told};
+use super::{failure, run, shown};
 
 const MORNING: [&str; 2] = ["--from=2026-01-05T08:00", "--to=2026-01-05T10:00"];
 
@@ -70,13 +70,13 @@ fn nobody_is_named_below_the_level_that_names_them() {
 #[test]
 fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
     let stub = Stub::start(logs());
-    let message = told(&stub, &with("NOONE", &[]), 2);
+    let message = failure(&stub, &with("NOONE", &[]), 2);
     assert!(message.contains("KEY: none of the 18 keys in this time is called like this"), "{message}");
-    let message = told(&stub, &with("SAME5", &[]), 2);
+    let message = failure(&stub, &with("SAME5", &[]), 2);
     assert!(message.contains("KEY: 3 keys are called like this: key-"), "{message}");
-    assert!(told(&stub, &["report", "customer"], 2).contains("the customer report needs a KEY"));
+    assert!(failure(&stub, &["report", "customer"], 2).contains("the customer report needs a KEY"));
     assert!(
-        told(&stub, &["report", "incident", "HCGXC"], 2)
+        failure(&stub, &["report", "incident", "HCGXC"], 2)
             .contains("a KEY has no meaning for the incident report")
     );
     // A key that the API knows and the log of this time does not.
@@ -87,7 +87,7 @@ fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
             assert!(text.contains("sent no request for Meridian CAD in this time"), "{text}");
         }
     }
-    assert!(told(&quiet, &with("SAME5", &[]), 2).contains("KEY: 2 keys are called like this: key-"));
+    assert!(failure(&quiet, &with("SAME5", &[]), 2).contains("KEY: 2 keys are called like this: key-"));
 }
 
 #[test]
@@ -113,7 +113,10 @@ fn a_period_that_is_not_over_ends_now_and_one_in_the_future_is_bad_usage() {
         let to: chrono::DateTime<chrono::Utc> = report["period"]["to"].as_str().unwrap().parse().unwrap();
         assert!((begin.timestamp()..=chrono::Utc::now().timestamp()).contains(&to.timestamp()), "{to}");
         let future = [arguments, &["--from=2999-01-01", "--to=2999-01-02"]].concat();
-        assert!(told(&stub, &future, 2).contains("the time to report on is in the future"), "{arguments:?}");
+        assert!(
+            failure(&stub, &future, 2).contains("the time to report on is in the future"),
+            "{arguments:?}"
+        );
     }
 }
 

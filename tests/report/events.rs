@@ -4,7 +4,7 @@ use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden_formats, assert_page_shows, shown, told};
+use super::{MONDAY, assert_golden_formats, assert_page_shows, failure, shown};
 
 const DAYS: [&str; 4] = ["report", "events", "--from=2026-01-06", "--to=2026-01-09"];
 
@@ -84,7 +84,7 @@ fn an_empty_window_is_a_sentence_and_an_error_is_none() {
         events: stub.logs.events.clone(),
         ..Logs::default()
     });
-    assert!(told(&stub, &DAYS, 1).contains("GetEvents: the api refused the token"));
+    assert!(failure(&stub, &DAYS, 1).contains("GetEvents: the api refused the token"));
 }
 
 /// A minute between events, the first of them three days before the window; `time` moves single

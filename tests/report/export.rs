@@ -7,7 +7,7 @@ use cryptolens_simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, ended_at, run, shown, told};
+use super::{MONDAY, assert_golden, command, ended_at, failure, run, shown};
 
 fn rows(count: i64) -> Vec<Value> {
     let row = |index: i64| {
@@ -85,7 +85,7 @@ fn an_export_that_was_cut_off_is_gone_on_with() {
         ];
         let faults = vec![(4, Fault::new(FaultKind::AccessDenied).value(403))];
         let broken = Stub::start(Logs { requests: rows(500), page: Some(50), faults, ..Logs::default() });
-        let error = told(&broken, &args, 1);
+        let error = failure(&broken, &args, 1);
         assert!(error.contains("requests.partial, and --resume goes on after it"), "{error}");
         assert!(!file.exists());
 
@@ -132,8 +132,8 @@ fn an_export_that_is_told_to_end_keeps_what_it_has() {
 fn an_export_of_nothing_is_a_sentence_and_no_entry() {
     let output = run(&stub(5), &["export", "web-api", "--from=2020-01-01", "--to=2020-01-02"]);
     assert!(output.status.success() && output.stdout.is_empty());
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(told, "the web-api log holds no entry that was asked for\n");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message, "the web-api log holds no entry that was asked for\n");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_complete_export_gets_what_came_since() {
         faults_from: vec![(1, Fault::new(FaultKind::BadGatewayHtml).value(503))],
         ..Logs::default()
     });
-    told(&broken, &args, 1);
+    failure(&broken, &args, 1);
     assert_eq!(ids_in(&file), all_ids(130), "what is in place stays");
 }
 
@@ -175,11 +175,11 @@ fn another_file_is_not_gone_on_with() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("notes.txt");
     std::fs::write(&file, "my notes\n").unwrap();
-    let error = told(&stub(10), &["export", "web-api", "--resume", "--output", file.to_str().unwrap()], 1);
+    let error = failure(&stub(10), &["export", "web-api", "--resume", "--output", file.to_str().unwrap()], 1);
     assert!(error.contains("it is no export of this log in this format"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "my notes\n");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-    assert!(told(&stub(10), &["export", "web-api", "--resume"], 2).contains("--output"));
+    assert!(failure(&stub(10), &["export", "web-api", "--resume"], 2).contains("--output"));
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn what_is_no_regular_file_is_written_to_and_never_replaced() {
         assert!(command.stdout(appended).status().unwrap().success());
         assert_eq!(std::fs::read_to_string(&log).unwrap(), format!("before\n{expected}"));
     }
-    let error = told(&stub, &["export", "web-api", "--resume", "-o", "/dev/null"], 2);
+    let error = failure(&stub, &["export", "web-api", "--resume", "-o", "/dev/null"], 2);
     assert!(error.contains("--resume needs a regular file"), "{error}");
 }
 

@@ -5,7 +5,7 @@ use cryptolens_simulator::{LicenseTerms, Method, Options};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden_formats, command, run, shown, told};
+use super::{MONDAY, assert_golden_formats, command, failure, run, shown};
 
 const HOUR: i64 = 3600;
 const WEEK: i64 = 7 * 86_400;
@@ -303,7 +303,7 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
         (&["--at=2026-01-05"], "--to has no meaning with --at"),
         (&["--fail-on=rain"], "expected incident"),
     ] {
-        let message = told(&stub, &with(more), 2);
+        let message = failure(&stub, &with(more), 2);
         assert!(message.contains(expected), "{more:?}: {message}");
     }
     for (arguments, expected) in [
@@ -320,7 +320,7 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
             "--identities=customers has no meaning for the web-api report",
         ),
     ] {
-        let message = told(&stub, arguments, 2);
+        let message = failure(&stub, arguments, 2);
         assert!(message.contains(expected), "{arguments:?}: {message}");
     }
 }
@@ -369,7 +369,7 @@ fn one_machine_that_retries_is_no_incident_in_any_report() {
     let day = ["report", "summary", "--day=2026-01-05", "--format=json", "--fail-on=incident"];
     let summary: Value = serde_json::from_str(&shown(&stub, &day)).unwrap();
     assert_eq!(block(&summary, "incidents")["rows"], json!([]));
-    // Who asks about this key is told of it.
+    // Who asks about this key wants to see it.
     let of_key = report(&stub, &["--key=QKCII"]);
     assert!(!of_key["headline"].as_str().unwrap().contains("No incident"), "{}", of_key["headline"]);
 }
@@ -393,11 +393,11 @@ fn a_known_key_in_a_quiet_hour_is_no_mistake() {
     let day = |more: &[&'static str]| {
         [&["report", "incident", "--from=2026-01-01", "--to=2026-01-02"], more].concat()
     };
-    let message = told(&stub, &day(&["--key=NOONE"]), 2);
+    let message = failure(&stub, &day(&["--key=NOONE"]), 2);
     assert!(message.contains("no such key, and neither have GetKey and GetKeys"), "{message}");
-    assert!(told(&stub, &day(&["--key=SAME5"]), 2).contains("--key: 2 keys end like this: key-"));
+    assert!(failure(&stub, &day(&["--key=SAME5"]), 2).contains("--key: 2 keys end like this: key-"));
     let stub = Stub::start(Logs { denied: vec![Method::GetKeys, Method::GetKey], ..logs() });
-    let message = told(&stub, &day(&["--key=HCGXC", "--product=3349"]), 2);
+    let message = failure(&stub, &day(&["--key=HCGXC", "--product=3349"]), 2);
     assert!(
         message.contains("the token may call neither GetKeys nor GetKey, which may know it"),
         "{message}"
@@ -462,7 +462,7 @@ fn a_typed_length_wins_over_a_beginning_of_the_environment() {
         let period = (&report["period"]["from"], &report["period"]["to"]);
         assert_eq!(period, (&json!("2026-01-05T09:00:00Z"), &json!("2026-01-05T10:00:00Z")), "{arguments:?}");
         let both = [&["report"], arguments, &["--since=1h", "--from=2026-01-05"]].concat();
-        assert!(told(&stub, &both, 2).contains("both say where report begins"), "{arguments:?}");
+        assert!(failure(&stub, &both, 2).contains("both say where report begins"), "{arguments:?}");
     }
 }
 
@@ -671,7 +671,7 @@ fn a_machine_an_hour_ahead_asks_about_the_hours_of_the_server() {
     // What is the future for the server is the future.
     let utc = |time: i64| chrono::DateTime::from_timestamp(time, 0).unwrap().format("%Y-%m-%dT%H:%M:%SZ");
     let (from, to) = (format!("--from={}", utc(now - 900)), format!("--to={}", utc(now - 600)));
-    let message = told(&stub, &["report", "incident", &from, &to], 2);
+    let message = failure(&stub, &["report", "incident", &from, &to], 2);
     assert!(message.contains("is in the future"), "{message}");
 }
 

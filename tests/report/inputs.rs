@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::incident::{block, key, logs};
 use super::stub::{Logs, Stub};
-use super::{run, shown, told};
+use super::{failure, run, shown};
 
 /// The reports that are documents, each with what it needs.
 fn reports() -> [Vec<String>; 5] {
@@ -39,7 +39,7 @@ fn what_is_not_there_is_bad_usage_of_every_report() {
                 "--account: found \"nosuch\", expected one of: default",
             ),
         ] {
-            let message = told(&stub, &with(&report, more), 2);
+            let message = failure(&stub, &with(&report, more), 2);
             assert!(message.contains(expected), "{report:?} {more:?}: {message}");
         }
     }
@@ -55,7 +55,7 @@ fn what_is_not_there_is_bad_usage_of_every_report() {
         (&customer, &[], "KEY: none of the 18 keys in this time is called like this"),
         (&seats("--product=3349"), &["--key=NOONE"], "--key: the log of this time has no such key"),
     ] {
-        let message = told(&stub, &with(report, &[&["--day=2026-01-05"], more].concat()), 2);
+        let message = failure(&stub, &with(report, &[&["--day=2026-01-05"], more].concat()), 2);
         assert!(message.contains(expected), "{report:?} {more:?}: {message}");
     }
 }

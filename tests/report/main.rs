@@ -1,6 +1,6 @@
 //! `report`, `audit` and `export` as their users meet them: the binary against a stub of the Web API.
 //!
-//! After a wanted change, `UPDATE_FIXTURES=1 cargo test --test report` writes the golden files anew.
+//! After a wanted change, `UPDATE_EXPECT=1 cargo test --test report` writes the golden files anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use expect_test::expect_file;
 use serde_json::{Map, Value};
 use stub::{Stub, TOKEN};
 
@@ -54,7 +55,7 @@ fn shown(stub: &Stub, args: &[&str]) -> String {
 }
 
 /// The standard error of a run that fails.
-fn told(stub: &Stub, args: &[&str], code: i32) -> String {
+fn failure(stub: &Stub, args: &[&str], code: i32) -> String {
     let output = run(stub, args);
     assert_eq!(output.status.code(), Some(code), "{args:?}");
     assert!(output.stdout.is_empty(), "{args:?}: a part of an answer is shown");
@@ -102,7 +103,7 @@ fn flags_of_another_report_are_refused() {
     ];
     for (report, name, flags) in refused {
         for flag in flags.iter().copied().flatten() {
-            let message = told(&stub, &[&["report"], report, &[flag]].concat(), 2);
+            let message = failure(&stub, &[&["report"], report, &[flag]].concat(), 2);
             let typed = flag.split('=').next().unwrap();
             assert!(message.contains(&format!("{typed} has no meaning for the {name} report")), "{message}");
         }
@@ -110,13 +111,8 @@ fn flags_of_another_report_are_refused() {
 }
 
 fn assert_golden(name: &str, actual: &str) {
-    let path = Path::new("tests/report/golden").join(name);
-    if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        std::fs::write(&path, actual).unwrap();
-        return;
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| format!("({error})\n"));
-    assert!(expected == actual, "{}\n--- expected\n{expected}--- actual\n{actual}", path.display());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/golden");
+    expect_file![folder.join(name)].assert_eq(actual);
 }
 
 /// Writes a report of a finished time in each format, twice: as the golden files of this name have it, and

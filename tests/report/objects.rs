@@ -72,13 +72,13 @@ fn the_trail_tells_who_changed_what() {
 
 /// A row that the log has forgotten is not taken for one that did not happen.
 #[test]
-fn a_log_that_is_shorter_than_the_window_is_told() {
+fn a_log_that_is_shorter_than_the_window_is_reported() {
     let ask = |from: &str| {
         let args = ["report", "objects", "--from", from, "--to=2026-01-08", "--format"];
         let json: Value = serde_json::from_str(&shown(&stub(), &[&args[..], &["json"]].concat())).unwrap();
         let text = in_one_line(&shown(&stub(), &[&args[..], &["text"]].concat()));
-        let told = text.contains("There is nothing older than");
-        (json["read"]["window_covered"].as_bool().unwrap(), told)
+        let is_said = text.contains("There is nothing older than");
+        (json["read"]["window_covered"].as_bool().unwrap(), is_said)
     };
     assert_eq!(ask("2026-01-05"), (true, false));
     assert_eq!(ask("2025-08-01"), (false, true));

@@ -9,7 +9,7 @@ use parquet::record::{Field, Row, RowAccessor as _};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, ended_at, run, shown, told};
+use super::{MONDAY, ended_at, failure, run, shown};
 
 fn request(index: i64) -> Value {
     json!({
@@ -113,11 +113,11 @@ fn a_file_needs_a_name_and_is_not_resumed() {
         &["export", "web-api", "--format=parquet"][..],
         &["export", "web-api", "--format=parquet", "-o", "-"],
     ] {
-        let error = told(&stub, args, 2);
+        let error = failure(&stub, args, 2);
         assert!(error.contains("--format=parquet needs a regular file that --output names"), "{error}");
     }
-    assert!(told(&stub, &[&EXPORT[..], &["/dev/null"]].concat(), 2).contains("regular file"));
-    let error = told(&stub, &[&EXPORT[..], &[&file, "--resume"]].concat(), 2);
+    assert!(failure(&stub, &[&EXPORT[..], &["/dev/null"]].concat(), 2).contains("regular file"));
+    let error = failure(&stub, &[&EXPORT[..], &[&file, "--resume"]].concat(), 2);
     assert!(error.contains("--resume has no meaning for --format=parquet"), "{error}");
     assert_eq!(stub.requests(), 0);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -132,7 +132,7 @@ fn an_export_that_ends_early_leaves_the_file_as_it_was_and_nothing_beside() {
     let logs = || Logs { requests: requests.clone(), page: Some(50), ..Logs::default() };
     let broken =
         Stub::start(Logs { faults: vec![(4, Fault::new(FaultKind::AccessDenied).value(403))], ..logs() });
-    told(&broken, &[&EXPORT[..], &[&file]].concat(), 1);
+    failure(&broken, &[&EXPORT[..], &[&file]].concat(), 1);
     let hanging = Stub::start(Logs { faults_from: vec![(4, Fault::new(FaultKind::Hang))], ..logs() });
     let output = ended_at(&hanging, &[&EXPORT[..], &[&file]].concat(), 4, rustix::process::Signal::TERM);
     let error = String::from_utf8(output.stderr).unwrap();
@@ -156,8 +156,8 @@ fn a_log_without_entries_is_a_file_without_rows() {
     for (identities, mode) in [("masked", 0o044), ("full", 0)] {
         let output = run(&stub(0), &[&EXPORT[..], &[&file, "--identities", identities]].concat());
         assert!(output.status.success());
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(told, "the web-api log holds no entry that was asked for\n");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(message, "the web-api log holds no entry that was asked for\n");
         assert_eq!(rows(file.as_ref()).len(), 0);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o044, mode);
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::incident::{self, block, item};
 use super::stub::Stub;
-use super::{MONDAY, command, shown, told};
+use super::{MONDAY, command, failure, shown};
 
 const HOUR: i64 = 3600;
 const RULES: &str = "prometheus/cryptolens.rules.yml";
@@ -175,7 +175,7 @@ fn a_moment_by_a_clock_that_is_ahead_is_now() {
     let report: Value = serde_json::from_str(&report).unwrap();
     let to = chrono::DateTime::parse_from_rfc3339(report["period"]["to"].as_str().unwrap()).unwrap();
     assert!(to.timestamp() <= chrono::Utc::now().timestamp() + 1, "{to}");
-    let message = told(&stub, &["report", "incident", &at(3600)], 2);
+    let message = failure(&stub, &["report", "incident", &at(3600)], 2);
     assert!(message.contains("is in the future"), "{message}");
 }
 

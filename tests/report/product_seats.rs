@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::incident::{block, item, run_steps};
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden_formats, command, run, shown, told};
+use super::{MONDAY, assert_golden_formats, command, failure, run, shown};
 
 const HOUR: i64 = 3600;
 const TUESDAY: i64 = MONDAY + 24 * HOUR;
@@ -251,10 +251,10 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
         ),
         (&["--month=2026-01", "--format=svg"], "--format=svg has no meaning"),
     ] {
-        let message = told(&stub, &[&product[..], more].concat(), 2);
+        let message = failure(&stub, &[&product[..], more].concat(), 2);
         assert!(message.contains(expected), "{more:?}: {message}");
     }
-    let message = told(&stub, &["audit", "seats", "--product=99", "--month=2026-01"], 2);
+    let message = failure(&stub, &["audit", "seats", "--product=99", "--month=2026-01"], 2);
     assert!(
         message.contains("--product: 99 is known neither to the log of this time nor to GetProducts"),
         "{message}"

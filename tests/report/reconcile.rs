@@ -7,7 +7,7 @@ use cryptolens_simulator::{AggregateOptions, Method, UnloggedRequest};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, command, run, shown, told};
+use super::{MONDAY, command, failure, run, shown};
 
 const DAY: i64 = 86_400;
 /// Four days, with one before and one after that are read as well.
@@ -119,7 +119,7 @@ fn keys_for_tests_are_an_explanation_once_they_are_named() {
     let (json, code) = reconciled(&stub, &[&flag]);
     assert_eq!((json["verdicts"].get("excluded_keys?"), code), (None, 0));
     assert!(json["verdicts"]["excluded_keys"].as_u64() > Some(8), "{json}");
-    let error = told(&stub, &[&WINDOW[..], &["--exclude-keys-file=/no/such/file"]].concat(), 2);
+    let error = failure(&stub, &[&WINDOW[..], &["--exclude-keys-file=/no/such/file"]].concat(), 2);
     assert!(error.contains("a file that can be read"), "{error}");
 }
 
@@ -150,7 +150,7 @@ fn young_days_wait_and_days_before_the_log_are_not_judged() {
 fn without_the_permission_it_says_which_one_and_asks_for_nothing_else() {
     let denied = vec![Method::GetDailyAggregates];
     let stub = Stub::start(Logs { requests: requests(), denied, ..Logs::default() });
-    let error = told(&stub, &WINDOW, 1);
+    let error = failure(&stub, &WINDOW, 1);
     assert!(error.contains("GetDailyAggregates") && error.contains("Usage Analytics"), "{error}");
     assert_eq!(stub.requests(), 1);
     for (flags, wanted) in [

@@ -4,7 +4,7 @@ use cryptolens_simulator::{Fault, FaultKind, Method};
 use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden_formats, assert_page_shows, shown, told};
+use super::{MONDAY, assert_golden_formats, assert_page_shows, failure, shown};
 
 const DAY: [&str; 7] = [
     "audit",
@@ -78,7 +78,7 @@ fn the_page_shows_every_number_that_it_has_shown() {
 }
 
 #[test]
-fn the_day_is_told_as_it_was() {
+fn the_day_is_shown_as_it_was() {
     let audit: Value = serde_json::from_str(&shown(&stub(), &with(&["--format=json"]))).unwrap();
     assert_eq!(audit["seats"], json!({"limit": 2, "source": "GetKey"}));
     // The desk until 3,600; laptop, tower and phone meet between 9,900 and 10,500; the desk again
@@ -148,7 +148,7 @@ fn the_license_key_may_come_from_a_file_or_standard_input() {
     }
     for content in ["", "\n", "KEY-01\nKEY-02\n"] {
         std::fs::write(file.path(), content).unwrap();
-        let error = told(&stub, &by_file, 2);
+        let error = failure(&stub, &by_file, 2);
         assert!(error.contains("license key") && !error.contains("KEY-0"), "{error}");
     }
     let by_stdin = named("-");
@@ -158,7 +158,7 @@ fn the_license_key_may_come_from_a_file_or_standard_input() {
     let mut child = command.stdin(piped()).stdout(piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"KEY-01\n").unwrap();
     assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap(), expected);
-    told(&stub, &[&by_file[..], &["--key=KEY-01"]].concat(), 2);
+    failure(&stub, &[&by_file[..], &["--key=KEY-01"]].concat(), 2);
     // Without any key it is the audit of the whole product, which has another form.
     let without: Vec<&str> = DAY.into_iter().filter(|arg| !arg.starts_with("--key")).collect();
     let audit: Value =
@@ -167,8 +167,8 @@ fn the_license_key_may_come_from_a_file_or_standard_input() {
 }
 
 #[test]
-fn a_token_that_may_not_ask_for_the_key_is_told() {
+fn a_token_that_may_not_ask_for_the_key_is_reported() {
     let faults = vec![(1, Fault::new(FaultKind::AccessDenied).value(403))];
     let stub = Stub::start(Logs { faults, ..Logs::default() });
-    assert!(told(&stub, &DAY, 1).starts_with("error: GetKey: the token lacks the permission"));
+    assert!(failure(&stub, &DAY, 1).starts_with("error: GetKey: the token lacks the permission"));
 }

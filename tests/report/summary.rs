@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::incident::{ONSET, block, item, key, logs, requests, run_steps};
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden_formats, command, run, shown, told};
+use super::{MONDAY, assert_golden_formats, command, failure, run, shown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -246,10 +246,10 @@ fn bad_usage_is_a_clear_sentence_and_exit_code_2() {
         (&["--month=2026-01", "--days=7"], "--days has no meaning for the summary report"),
         (&["HCGXC"], "a KEY has no meaning for the summary report"),
     ] {
-        let message = told(&stub, &[&["report", "summary"], arguments].concat(), 2);
+        let message = failure(&stub, &[&["report", "summary"], arguments].concat(), 2);
         assert!(message.contains(expected), "{arguments:?}: {message}");
     }
-    let message = told(&stub, &["report", "incident", "--fail-on=refusals"], 2);
+    let message = failure(&stub, &["report", "incident", "--fail-on=refusals"], 2);
     assert!(message.contains("--fail-on=refusals has no meaning for the incident report"), "{message}");
 }
 

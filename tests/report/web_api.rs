@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::stub::{Logs, Stub};
 use super::{
-    MONDAY, assert_golden, assert_golden_formats, assert_page_shows, command, ended_at, in_one_line, run,
-    shown, told,
+    MONDAY, assert_golden, assert_golden_formats, assert_page_shows, command, ended_at, failure, in_one_line,
+    run, shown,
 };
 
 /// The second half of the log, so that the half before it can be compared with.
@@ -180,7 +180,7 @@ fn it_reads_no_further_than_an_hour_before() {
 
 /// The log begins within the window before: no change is shown against a part of it.
 #[test]
-fn a_log_that_is_younger_than_the_windows_is_told() {
+fn a_log_that_is_younger_than_the_windows_is_reported() {
     let args = ["report", "--from=2026-01-06", "--to=2026-01-09", "--format"];
     let report: Value = serde_json::from_str(&shown(&stub(), &[&args[..], &["json"]].concat())).unwrap();
     assert_eq!(
@@ -196,7 +196,7 @@ fn a_log_that_is_younger_than_the_windows_is_told() {
 }
 
 #[test]
-fn filters_reach_the_api_and_the_rest_is_told_as_unknown() {
+fn filters_reach_the_api_and_the_rest_is_reported_as_unknown() {
     let stub = stub();
     let report: Value = serde_json::from_str(&shown(
         &stub,
@@ -245,7 +245,7 @@ fn a_part_of_an_answer_is_never_shown() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.txt");
     std::fs::write(&file, "before").unwrap();
-    let error = told(&stub, &with(&["--output", file.to_str().unwrap()]), 1);
+    let error = failure(&stub, &with(&["--output", file.to_str().unwrap()]), 1);
     assert_eq!(
         error,
         "error: GetWebAPILog: the token lacks the permission for this method; give the token the permission for this \
@@ -256,9 +256,9 @@ fn a_part_of_an_answer_is_never_shown() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_before_anything_is_read() {
+fn what_cannot_be_written_is_reported_before_anything_is_read() {
     let stub = stub();
-    let error = told(&stub, &with(&["--output=/no/such/folder/report.txt"]), 1);
+    let error = failure(&stub, &with(&["--output=/no/such/folder/report.txt"]), 1);
     assert_eq!(error, "error: cannot write /no/such/folder/report.txt: there is no such directory\n");
     assert_eq!(stub.requests(), 0);
 }
@@ -373,7 +373,7 @@ fn pages_in_another_order_are_an_error() {
         faults_from: vec![(1, Fault::new(FaultKind::IgnoredOrder))],
         ..Logs::default()
     });
-    assert!(told(&stub, &WEEK, 1).contains("not in the order that was asked for"));
+    assert!(failure(&stub, &WEEK, 1).contains("not in the order that was asked for"));
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn bad_usage_has_exit_code_2() {
         (&["report", "events", "--states=2014"], "--states has no meaning for the events report"),
         (&["report", "--account=shop"], "--account: found \"shop\""),
     ] {
-        let error = told(&stub, args, 2);
+        let error = failure(&stub, args, 2);
         assert!(error.contains(message), "{args:?}: {error}");
     }
     assert_eq!(stub.requests(), 0);
@@ -409,7 +409,7 @@ fn a_reader_who_leaves_is_no_error() {
 }
 
 #[test]
-fn a_wrong_token_is_told_and_not_shown() {
+fn a_wrong_token_is_reported_and_not_shown() {
     let stub = stub();
     let output = command(&stub, &WEEK).env("CRYPTOLENS_TOKEN", "WyJwrong").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

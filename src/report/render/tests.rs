@@ -1,10 +1,11 @@
 //! Whole outputs of one document made by hand, in every format.
 //!
-//! After a wanted change, `UPDATE_FIXTURES=1 cargo test --lib report::render` writes the golden files
+//! After a wanted change, `UPDATE_EXPECT=1 cargo test --lib report::render` writes the golden files
 //! anew.
 
 use std::path::Path;
 
+use expect_test::expect_file;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
@@ -252,13 +253,8 @@ fn rendered(format: ReportFormat, style: Style<'_>) -> String {
 }
 
 fn assert_golden(name: &str, actual: &str) {
-    let path = Path::new("tests/report/golden").join(name);
-    if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        std::fs::write(&path, actual).unwrap();
-        return;
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| format!("({error})\n"));
-    assert!(expected == actual, "{}\n--- expected\n{expected}--- actual\n{actual}", path.display());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/golden");
+    expect_file![folder.join(name)].assert_eq(actual);
 }
 
 #[test]

@@ -806,8 +806,8 @@ fn as_typed(part: f64) -> String {
 /// A failure ratio with as many digits as tell it from what is allowed: one, and four at most.
 fn precisely(ratio: f64, budget: ErrorBudget) -> String {
     let with = |digits: usize, part: f64| format!("{:.digits$}%", part * 100.0);
-    let is_told = |digits: &usize| with(*digits, ratio) != with(*digits, budget.allowed_ratio);
-    match (1..=4).find(is_told) {
+    let differs = |digits: &usize| with(*digits, ratio) != with(*digits, budget.allowed_ratio);
+    match (1..=4).find(differs) {
         Some(digits) if digits > 1 => with(digits, ratio),
         _ => words::percent(ratio),
     }

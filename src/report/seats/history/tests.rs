@@ -61,7 +61,7 @@ fn long_leases_reach_into_the_window_and_old_rows_do_not_show() {
 
 /// The vendor's tool counts each heartbeat as one overdraft, and shows negative free seats.
 #[test]
-fn overdraft_is_told_in_machines_and_heartbeats() {
+fn overdraft_is_shown_in_machines_and_heartbeats() {
     let over = |id, time| row(id, time, Some("b"), What::Lease { expires: Some(time + 30), overdraft: true });
     let history = History::new(
         vec![lease(1, 110, "a", 190), over(2, 120), over(3, 130), over(4, 140)],
@@ -90,7 +90,7 @@ fn an_expiry_carries_the_name_of_its_own_machine() {
 }
 
 #[test]
-fn odd_rows_are_told_and_hold_no_seat() {
+fn odd_rows_are_reported_and_hold_no_seat() {
     let rows = vec![
         row(1, 110, None, What::Lease { expires: Some(150), overdraft: false }),
         row(2, 111, None, What::Release),
