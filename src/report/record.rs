@@ -43,7 +43,8 @@ log_row! {
 }
 
 log_row! {
-    /// A row of the Web API Log with the members that show who is hit by an incident.
+    /// A row of the Web API Log with the members that show who is hit by an incident, and what a summary
+    /// counts.
     #[derive(Debug, Clone, PartialEq, Eq, Default)]
     pub(super) struct SeenRequest of WebApi at time {
         product_id: i64 = "productId" as Int by product,
@@ -64,20 +65,6 @@ log_row! {
         /// Unix seconds.
         time: Option<i64> = "time" as Int by positive,
         state: Option<i64> = "state" as Int by as_is,
-    }
-}
-
-log_row! {
-    /// A row of the Web API Log with the members that a summary counts.
-    #[derive(Debug, Clone, PartialEq, Eq, Default)]
-    pub(super) struct SummarizedRequest of WebApi at time {
-        product_id: i64 = "productId" as Int by product,
-        key: Option<String> = "key" as Text by given_text,
-        ip: Option<String> = "ip" as Text by given_text,
-        /// Unix seconds.
-        time: Option<i64> = "time" as Int by positive,
-        state: Option<i64> = "state" as Int by as_is,
-        machine_code: Option<String> = "machineCode" as Text by given_text,
     }
 }
 

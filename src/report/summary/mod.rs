@@ -17,7 +17,7 @@ use super::detector::{Assessment, assess};
 use super::error::ReportError;
 use super::lookup::Lookup;
 use super::options::{FailOn, ReportAccess, SummaryOptions};
-use super::record::{SeenRequest, SummarizedRequest};
+use super::record::SeenRequest;
 use super::render::Style;
 use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK, WindowReader};
@@ -165,8 +165,8 @@ async fn read_into(
     (window, times): (Window, &[CountedTime]),
 ) -> Result<ReadingSummary, ReportError> {
     tally.begin_reading();
-    let start = source.start::<SummarizedRequest>(filter, window.from).await?;
-    let add = |rows: Vec<SummarizedRequest>| {
+    let start = source.start::<SeenRequest>(filter, window.from).await?;
+    let add = |rows: Vec<SeenRequest>| {
         tally.add_page(&rows, times);
         Ok(())
     };

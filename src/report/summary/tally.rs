@@ -14,7 +14,7 @@ use super::day_scan::{DayScan, ScannedDays};
 use crate::cryptolens::{Outcome, state_code};
 use crate::report::count::Counts;
 use crate::report::detector::{FailureSource, RefusalTracker, SeatDenial};
-use crate::report::record::SummarizedRequest;
+use crate::report::record::SeenRequest;
 use crate::report::request_chart::TimeColumns;
 use crate::report::window::{Window, local};
 use crate::usage::{license_key, machine_code};
@@ -149,7 +149,7 @@ impl SummaryTally {
     }
 
     /// Takes a page of rows, of which those of the given times count.
-    pub(super) fn add_page(&mut self, rows: &[SummarizedRequest], times: &[CountedTime]) {
+    pub(super) fn add_page(&mut self, rows: &[SeenRequest], times: &[CountedTime]) {
         let oldest = rows.iter().filter_map(|row| row.time).min();
         if let Some(oldest) = oldest.filter(|_| times.contains(&CountedTime::Now)) {
             self.scan.page_begins_at(oldest);
@@ -163,7 +163,7 @@ impl SummaryTally {
         }
     }
 
-    fn add(&mut self, row: &SummarizedRequest, times: &[CountedTime]) {
+    fn add(&mut self, row: &SeenRequest, times: &[CountedTime]) {
         let Some(time) = row.time else {
             self.without_time += 1;
             return;
@@ -198,7 +198,7 @@ impl SummaryTally {
         }
     }
 
-    fn count_now(&mut self, row: &SummarizedRequest, time: i64) {
+    fn count_now(&mut self, row: &SeenRequest, time: i64) {
         let (_, outcome) = state_code::classify(row.state);
         self.now.counts.add(outcome, 1);
         self.rows += 1;
@@ -241,7 +241,7 @@ impl SummaryTally {
     }
 
     /// Keys and machines that are in use, by the one definition of [`state_code::shows_use`].
-    fn note_use(&mut self, row: &SummarizedRequest, time: CountedTime) {
+    fn note_use(&mut self, row: &SeenRequest, time: CountedTime) {
         if !state_code::shows_use(row.state) {
             return;
         }
@@ -266,7 +266,7 @@ impl SummaryTally {
     }
 
     /// True if a row is a machine that is refused a seat, and did not wait for one before.
-    fn refusal_begins(&mut self, row: &SummarizedRequest, time: i64) -> bool {
+    fn refusal_begins(&mut self, row: &SeenRequest, time: i64) -> bool {
         let Some(state) = row.state else { return false };
         let is_refused = state == state_code::NO_FREE_SEAT;
         if !is_refused && !SEATED.contains(&state) {
@@ -280,7 +280,7 @@ impl SummaryTally {
         false
     }
 
-    fn note_refused(&mut self, row: &SummarizedRequest, time: i64) {
+    fn note_refused(&mut self, row: &SeenRequest, time: i64) {
         let key = row.key.as_deref().unwrap_or_default();
         let named = (row.product_id, Box::from(key));
         let refused = self.refused.entry(named).or_default();
@@ -321,7 +321,7 @@ impl SummaryTally {
 }
 
 /// A machine that asks for a seat of a key; who names none is one machine of the key.
-fn waiting(row: &SummarizedRequest) -> u64 {
+fn waiting(row: &SeenRequest) -> u64 {
     let mut hasher = DefaultHasher::new();
     row.product_id.hash(&mut hasher);
     row.key.as_deref().map(license_key).hash(&mut hasher);
@@ -330,7 +330,7 @@ fn waiting(row: &SummarizedRequest) -> u64 {
 }
 
 /// The source of a request as short hashes.
-fn source(row: &SummarizedRequest) -> FailureSource {
+fn source(row: &SeenRequest) -> FailureSource {
     let hash = |product: i64, name: Option<&str>| {
         let number = |name| SHORT_HASHES.hash_one((product, name)) % u64::from(u32::MAX);
         name.filter(|name| !name.is_empty()).map_or(0, |name| u32::try_from(number(name)).unwrap_or(0) + 1)
@@ -367,8 +367,8 @@ mod tests {
     const MONDAY: i64 = 1_767_571_200;
     const DAY: i64 = 86_400;
 
-    fn row(id: i64, time: i64, key: &str, machine: &str, state: i64) -> SummarizedRequest {
-        SummarizedRequest {
+    fn row(id: i64, time: i64, key: &str, machine: &str, state: i64) -> SeenRequest {
+        SeenRequest {
             id,
             product_id: 3349,
             key: Some(key.to_owned()),
@@ -379,7 +379,7 @@ mod tests {
         }
     }
 
-    fn tally(rows: &[SummarizedRequest]) -> SummaryCount {
+    fn tally(rows: &[SeenRequest]) -> SummaryCount {
         let window = Window { from: MONDAY, to: MONDAY + DAY, zone: Zone::UTC };
         let mut tally = SummaryTally::new(window, Some(window.before()));
         for page in rows.chunks(3) {
@@ -440,7 +440,7 @@ mod tests {
         let found = tally(&[
             row(1, MONDAY - 10, "A", "m", 2014),
             row(2, MONDAY, "A", "m", 2014),
-            SummarizedRequest { state: None, ..row(3, MONDAY + 1, "A", "m", 0) },
+            SeenRequest { state: None, ..row(3, MONDAY + 1, "A", "m", 0) },
         ]);
         let digest = ring::digest::digest(&SHA256, b"2:2014\n3:\n");
         let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
