@@ -26,7 +26,7 @@ use crate::reader::origin::{self, Mark};
 use crate::reader::{
     Direction, Disorder, Limit, LogProbe, LogReader, PageSource, Pause, ReadAhead, RetryPolicy,
 };
-use crate::task::spawn_blocking;
+use crate::task::{BlockingThread, spawn_blocking};
 
 /// Tries of one request.
 const ATTEMPTS: u32 = 8;
@@ -353,6 +353,7 @@ impl<S: PageSource, L: FloorSource> LogArchiver<S, L> {
     ) -> Result<RangeWriter<R>, ArchiveError> {
         let mut writer = self.writer::<R>(now);
         let mut reader = self.reader::<R>();
+        let thread = BlockingThread::start("archive");
         // Rows up to `written` are in the files, and rows up to `position` were asked for.
         let (mut position, mut written, mut began_anew) = (after, after, false);
         while position < until {
@@ -382,7 +383,7 @@ impl<S: PageSource, L: FloorSource> LogArchiver<S, L> {
             let mut rows = page.batch.rows;
             rows.retain(|row| row.id() > written && row.id() <= until);
             (position, written) = (last, written.max(last.min(until)));
-            writer = spawn_blocking(move || writer.push(rows).map(|()| writer)).await?;
+            writer = thread.run(move || writer.push(rows).map(|()| writer)).await?;
         }
         Ok(writer)
     }

@@ -3,7 +3,7 @@
 //!
 //! Rows come by rising ids, and nearly by rising times: mostly one file is open, at midnight two.
 //! Where applications give the times, rows of several days take turns; so a few files are open at a
-//! time, and together they hold no more in memory than one of them may.
+//! time, and together they hold no more texts in memory than one of them may.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ const MOST_ROWS: u64 = 1_000_000;
 
 /// The most files that are open at a time.
 const MOST_OPEN: usize = 4;
+
+/// A file that got none of so many rows holds nothing in memory: its day is over. A late row of that day begins another
+/// row group.
+const IDLE_ROWS: u64 = 32_768;
 
 /// The most bytes of texts that all open files hold in memory.
 const MOST_BUFFERED: usize = 32 * 1024 * 1024;
@@ -59,6 +63,8 @@ struct OpenFile<R: 'static> {
     day: i64,
     first: i64,
     last: i64,
+    /// How many rows the range had when this file got one last.
+    reached: u64,
     temporary: String,
     columns: ParquetFile<R, File>,
 }
@@ -124,6 +130,10 @@ impl<R: MaskedRow> RangeWriter<R> {
         file.columns.push(row).map_err(|error| failed(&file.temporary, error))?;
         file.last = row.id();
         self.rows += 1;
+        file.reached = self.rows;
+        for idle in self.open.iter_mut().filter(|other| self.rows == other.reached + IDLE_ROWS) {
+            idle.columns.rest().map_err(|error| failed(&idle.temporary, error))?;
+        }
         if file.columns.rows() >= MOST_ROWS {
             return self.finish_file(file);
         }
@@ -149,7 +159,7 @@ impl<R: MaskedRow> RangeWriter<R> {
         let labels = FileLabels { identities: self.hiding.name() };
         let columns = ParquetFile::new(file, labels)
             .map_err(|error| self.directory.temporary_failed(&temporary, error))?;
-        Ok(OpenFile { day, first, last: first, temporary, columns })
+        Ok(OpenFile { day, first, last: first, reached: self.rows, temporary, columns })
     }
 
     /// Writes what all open files hold in memory.
@@ -163,7 +173,7 @@ impl<R: MaskedRow> RangeWriter<R> {
     }
 
     fn finish_file(&mut self, file: OpenFile<R>) -> Result<(), ArchiveError> {
-        let OpenFile { day, first, last, temporary, columns } = file;
+        let OpenFile { day, first, last, reached: _, temporary, columns } = file;
         let finish = || columns.finish()?.sync_all();
         finish().map_err(|error| self.directory.temporary_failed(&temporary, error))?;
         let date = DateTime::from_timestamp(day.saturating_mul(DAY_SECONDS), 0).unwrap_or_default();
