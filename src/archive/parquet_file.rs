@@ -351,7 +351,8 @@ mod tests {
     #[test]
     fn texts_and_nulls_of_many_rows_come_back_in_order_also_after_a_rest() {
         let (count, rest) = (3 * ENCODED_ROWS + 7, ENCODED_ROWS + 1);
-        let text = |index: usize| (index % 3 != 0).then(|| format!("{}{index}", "ä".repeat(index % 11)));
+        let text =
+            |index: usize| (!index.is_multiple_of(3)).then(|| format!("{}{index}", "ä".repeat(index % 11)));
         let mut file = ParquetFile::new(Vec::new(), LABELS).unwrap();
         for index in 0..count {
             if index == rest {
