@@ -71,7 +71,7 @@ struct PackedRow {
 
 /// What proves which rows were counted.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Evidence {
+pub(super) struct TrailEvidence {
     pub(super) first_id: Option<i64>,
     pub(super) last_id: Option<i64>,
     /// Of the lines `id:state` in order of id; none without a row.
@@ -93,7 +93,7 @@ pub(super) struct Trail {
     addresses: HashMap<String, NonZeroU32>,
     /// True once only the requests of one key are kept.
     pub(super) is_of_one_key: bool,
-    evidence: Evidence,
+    evidence: TrailEvidence,
 }
 
 /// Requests of a [`Trail`], in order of time.
@@ -143,7 +143,7 @@ impl Trail {
             machine_codes: Vec::new(),
             addresses: HashMap::new(),
             is_of_one_key: false,
-            evidence: Evidence::default(),
+            evidence: TrailEvidence::default(),
         }
     }
 
@@ -218,7 +218,7 @@ impl Trail {
             context.update(format!("{}:{state}\n", row.id).as_bytes());
         }
         let digest = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.evidence = Evidence {
+        self.evidence = TrailEvidence {
             first_id: self.rows.first().map(|row| row.id),
             last_id: self.rows.last().map(|row| row.id),
             sha256: (!self.rows.is_empty()).then_some(digest),
@@ -251,7 +251,7 @@ impl Trail {
     }
 
     /// The first and the last id, and the digest of ids and states, once [`Trail::sort`] was called.
-    pub(super) const fn evidence(&self) -> &Evidence {
+    pub(super) const fn evidence(&self) -> &TrailEvidence {
         &self.evidence
     }
 
