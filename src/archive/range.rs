@@ -24,8 +24,8 @@ const MOST_ROWS: u64 = 1_000_000;
 /// The most files that are open at a time.
 const MOST_OPEN: usize = 4;
 
-/// A file that got none of so many rows holds nothing in memory: its day is over. A late row of that day begins another
-/// row group.
+/// A file that got none of so many rows holds nothing in memory: its day is over. A late row of
+/// that day begins another row group.
 const IDLE_ROWS: u64 = 32_768;
 
 /// The most bytes of texts that all open files hold in memory.

@@ -1,7 +1,7 @@
 //! The requests of a period in memory, with numbers in place of names.
 //!
-//! A request takes 16 bytes: what names it (product, key, machine, address and state) is kept once for all requests that
-//! share it, and so is each text.
+//! A request takes 16 bytes: what names it (product, key, machine, address and state) is kept once
+//! for all requests that share it, and so is each text.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
