@@ -89,7 +89,8 @@ def image(_):
 
 
 def runbooks(_):
-    """Every alert has severity, texts, a section in the runbooks, and a test that expects it to fire; no section is left over."""
+    """Every alert has severity, texts, a section in the runbooks, a place in the table of alerts, and a test that expects it to
+    fire; no section and no name in the table is left over."""
     sections = {
         heading.lower()
         for heading in re.findall(r"^### (\S+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE)
@@ -110,6 +111,12 @@ def runbooks(_):
             yield f"{name}: no test shows it firing"
     for section in sections - {name.lower() for name in alerts}:
         yield f"docs/runbooks.md: section {section} belongs to no alert"
+    page = (ROOT / "docs" / "dashboards.md").read_text()
+    table = page.split("| alert | tells |")[1].split("\n\n")[0]
+    cells = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+    listed = [name for cell in cells for name in re.findall(r"\w+", cell)]
+    for name in sorted(alerts.keys() ^ set(listed)) + sorted({name for name in listed if listed.count(name) > 1}):
+        yield f"docs/dashboards.md: the table of alerts has {name} {listed.count(name)} times"
 
 
 # The command that explains an alert of customers, and what has to follow it.

@@ -98,8 +98,23 @@ def manifests(arguments):
             yield from (f"{where}: {problem}" for problem in [*unrestricted(pod), *unmergeable(pod)])
 
 
+def inhibitions(rules):
+    """The rules as compose/alertmanager.yml writes them: each matcher is one text."""
+
+    def texts(matchers):
+        return [f'{one["name"]}{one["matchType"]}"{one["value"]}"' for one in matchers]
+
+    return [(texts(rule["sourceMatch"]), texts(rule["targetMatch"]), rule["equal"]) for rule in rules]
+
+
+def inhibitions_of_compose():
+    rules = yaml.safe_load((ROOT / "compose" / "alertmanager.yml").read_text())["inhibit_rules"]
+    return [(rule["source_matchers"], rule["target_matchers"], rule["equal"]) for rule in rules]
+
+
 def examples(_):
-    """The manifests in the chart's README satisfy the schemas of their kinds, and its values those of the chart."""
+    """The manifests in the chart's README satisfy the schemas of their kinds, its values those of the chart, and its alerts
+    inhibit each other as those of the compose file do."""
     seen = set()
     values_schema = json.loads((CHART / "values.schema.json").read_text())
     for text in re.findall(r"^```yaml\n(.*?)^```", (CHART / "README.md").read_text(), re.MULTILINE | re.DOTALL):
@@ -118,6 +133,11 @@ def examples(_):
                         kubernetes_validate.validate(document, version, strict=True)
             except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
                 yield f"README, {kind}: {error.message} at {list(error.path)}"
+            if (
+                kind == "AlertmanagerConfig"
+                and inhibitions(document["spec"]["inhibitRules"]) != inhibitions_of_compose()
+            ):
+                yield "README, AlertmanagerConfig: inhibits otherwise than compose/alertmanager.yml"
             if kind == "CronJob":
                 pod = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]
                 yield from (f"README, {kind}: {problem}" for problem in [*unrestricted(pod), *unmergeable(pod)])
