@@ -1,21 +1,27 @@
 //! The requests of a period in memory, with numbers in place of names.
 //!
-//! A request takes 16 bytes: what names it (product, key, machine, address and state) is kept once
-//! for all requests that share it, and so is each text.
+//! A request takes some six bytes ([`runs`]): what names it (product, key, machine, address and state) is
+//! kept once for all requests that share it, and so is each text.
 
-use std::collections::hash_map::Entry;
+mod runs;
+
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU32;
 
+use indexmap::IndexSet;
 use ring::digest::{Context, SHA256};
 
 use crate::cryptolens::state_code;
-use crate::report::count::Counts;
+use crate::report::count::{Counts, of_length};
 use crate::report::detector::{
     FailureSource, MinuteCount, NO_FREE_SEAT, NamedSource, Sighting, SourcedFailures, SourcesOfFailures,
 };
+use crate::report::document::{Evidence, Moment};
 use crate::report::record::SeenRequest;
+use crate::report::source::ReadingSummary;
 use crate::report::window::Window;
+use runs::{MergedRows, RowOrder, RowRuns, RunRow};
 
 /// States of a floating activation, its refusal and its release, which no other license has.
 const FLOATING: [i64; 4] = [2014, 2015, 2024, 6011];
@@ -37,89 +43,64 @@ pub(super) struct SeenKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Combination {
     product_id: i64,
-    key: Option<u32>,
-    machine: Option<u32>,
+    /// Numbers plus one, so that none takes no place of its own.
+    key: Option<NonZeroU32>,
+    machine: Option<NonZeroU32>,
     address: Option<NonZeroU32>,
-    /// As the log has it, for the digest.
-    state: Option<i64>,
-}
-
-impl Combination {
-    fn sighting(&self, row: PackedRow) -> Sighting {
-        Sighting {
-            time: i64::from(row.time),
-            id: row.id,
-            product_id: self.product_id,
-            key: self.key,
-            machine: self.machine,
-            address: self.address,
-            state: self.state.and_then(|state| u16::try_from(state).ok()).unwrap_or(0),
-            outcome: state_code::classify(self.state).1,
-        }
-    }
-}
-
-/// A request in 16 bytes.
-#[derive(Debug, Clone, Copy)]
-struct PackedRow {
-    /// Unix seconds, until February 2106: a period ends by now.
-    time: u32,
-    /// The number of its [`Combination`].
-    combination: u32,
-    id: i64,
-}
-
-/// What proves which rows were counted.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TrailEvidence {
-    pub(super) first_id: Option<i64>,
-    pub(super) last_id: Option<i64>,
-    /// Of the lines `id:state` in order of id; none without a row.
-    pub(super) sha256: Option<String>,
+    /// The number of the state as the log has it, which the digest is of.
+    state: u32,
 }
 
 /// All requests of a period.
 pub(super) struct Trail {
     pub(super) window: Window,
-    /// By time, then id, once [`Trail::sort`] was called.
-    rows: Vec<PackedRow>,
-    combinations: Vec<Combination>,
-    combination_numbers: HashMap<Combination, u32>,
+    /// By product. Those that came since [`Trail::finish`] was called are not read.
+    rows: BTreeMap<i64, RowRuns>,
+    combinations: IndexSet<Combination>,
+    states: IndexSet<Option<i64>>,
     pub(super) keys: Vec<SeenKey>,
     pub(super) without_time: u64,
     key_numbers: HashMap<(i64, String), u32>,
-    machines: HashMap<String, u32>,
-    machine_codes: Vec<String>,
-    addresses: HashMap<String, NonZeroU32>,
+    machines: IndexSet<String>,
+    addresses: IndexSet<String>,
     /// True once only the requests of one key are kept.
     pub(super) is_of_one_key: bool,
-    evidence: TrailEvidence,
+    /// The first and the last id.
+    ids: Option<(i64, i64)>,
+    /// SHA-256 of the lines `id:state` in order of id; none without a row.
+    sha256: Option<String>,
 }
 
 /// Requests of a [`Trail`], in order of time.
 pub(super) struct TrailRows<'a> {
     trail: &'a Trail,
     /// None for all of them.
-    positions: Option<Vec<u32>>,
+    product: Option<i64>,
 }
 
-impl TrailRows<'_> {
+impl<'a> TrailRows<'a> {
+    fn runs(&self) -> impl Iterator<Item = &'a RowRuns> {
+        let product = self.product;
+        let is_of = move |id: i64| product.is_none_or(|product| product == id);
+        self.trail.rows.iter().filter(move |(id, _)| is_of(**id)).map(|(_, runs)| runs)
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.positions.as_ref().map_or(self.trail.rows.len(), Vec::len)
+        self.runs().map(RowRuns::len).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Sighting> + Clone {
-        (0..self.len()).filter_map(|index| {
-            let position = match &self.positions {
-                Some(positions) => usize::try_from(*positions.get(index)?).ok()?,
-                None => index,
-            };
-            self.trail.sighting(*self.trail.rows.get(position)?)
-        })
+    pub(super) fn iter(&self) -> impl Iterator<Item = Sighting> + Clone + use<'a> {
+        let trail = self.trail;
+        MergedRows::new(self.runs(), RowOrder::Time).filter_map(|row| trail.sighting(row))
+    }
+
+    /// The time of the last one.
+    pub(super) fn last_time(&self) -> Option<i64> {
+        self.runs().filter_map(RowRuns::last_time).max()
     }
 
     /// Requests that neither succeeded nor failed, and those that found no free seat.
@@ -129,21 +110,35 @@ impl TrailRows<'_> {
     }
 }
 
+/// The number of a thing among those that were seen, plus one.
+fn number_of<T: std::hash::Hash + Eq>(seen: &mut IndexSet<T>, thing: T) -> Option<NonZeroU32> {
+    let (index, _) = seen.insert_full(thing);
+    plus_one(u32::try_from(index).ok()?)
+}
+
+const fn plus_one(number: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(number.wrapping_add(1))
+}
+
+fn minus_one(number: Option<NonZeroU32>) -> Option<u32> {
+    number.map(|number| number.get() - 1)
+}
+
 impl Trail {
     pub(super) fn new(window: Window) -> Trail {
         Trail {
             window,
-            rows: Vec::new(),
-            combinations: Vec::new(),
-            combination_numbers: HashMap::new(),
+            rows: BTreeMap::new(),
+            combinations: IndexSet::new(),
+            states: IndexSet::new(),
             keys: Vec::new(),
             without_time: 0,
             key_numbers: HashMap::new(),
-            machines: HashMap::new(),
-            machine_codes: Vec::new(),
-            addresses: HashMap::new(),
+            machines: IndexSet::new(),
+            addresses: IndexSet::new(),
             is_of_one_key: false,
-            evidence: TrailEvidence::default(),
+            ids: None,
+            sha256: None,
         }
     }
 
@@ -153,9 +148,9 @@ impl Trail {
             self.without_time += 1;
             return;
         };
-        let Some(packed_time) = u32::try_from(time).ok().filter(|_| self.window.contains(time)) else {
+        if !self.window.contains(time) {
             return;
-        };
+        }
         let key = row.key.map(|key| self.number_of_key(row.product_id, key));
         if let Some(seen) = key.and_then(|key| self.keys.get_mut(usize::try_from(key).ok()?)) {
             seen.is_floating |= row.state.is_some_and(|state| FLOATING.contains(&state));
@@ -164,32 +159,39 @@ impl Trail {
                 seen.networks.insert(network);
             }
         }
-        let address = row.ip.and_then(|address| self.number_of_address(address));
-        let machine = row.machine_code.map(|code| {
-            let next = u32::try_from(self.machines.len()).unwrap_or(u32::MAX);
-            match self.machines.entry(code) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => {
-                    self.machine_codes.push(new.key().clone());
-                    *new.insert(next)
-                }
-            }
-        });
-        let combination = Combination { product_id: row.product_id, key, machine, address, state: row.state };
-        let next = u32::try_from(self.combinations.len()).unwrap_or(u32::MAX);
-        let combination = *self.combination_numbers.entry(combination).or_insert_with(|| {
-            self.combinations.push(combination);
-            next
-        });
-        self.rows.push(PackedRow { time: packed_time, combination, id: row.id });
+        let combination = Combination {
+            product_id: row.product_id,
+            key: key.and_then(plus_one),
+            machine: row.machine_code.and_then(|code| number_of(&mut self.machines, code)),
+            address: row.ip.and_then(|address| number_of(&mut self.addresses, address)),
+            state: u32::try_from(self.states.insert_full(row.state).0).unwrap_or(u32::MAX),
+        };
+        let combination = self.combinations.insert_full(combination).0;
+        let combination = u32::try_from(combination).unwrap_or(u32::MAX);
+        self.rows.entry(row.product_id).or_default().push(RunRow { time, id: row.id, combination });
     }
 
-    fn combination(&self, row: PackedRow) -> Option<&Combination> {
-        self.combinations.get(usize::try_from(row.combination).ok()?)
+    fn combination(&self, row: RunRow) -> Option<&Combination> {
+        self.combinations.get_index(usize::try_from(row.combination).ok()?)
     }
 
-    fn sighting(&self, row: PackedRow) -> Option<Sighting> {
-        Some(self.combination(row)?.sighting(row))
+    fn state(&self, of: &Combination) -> Option<i64> {
+        *self.states.get_index(usize::try_from(of.state).ok()?)?
+    }
+
+    fn sighting(&self, row: RunRow) -> Option<Sighting> {
+        let combination = self.combination(row)?;
+        let state = self.state(combination);
+        Some(Sighting {
+            time: row.time,
+            id: row.id,
+            product_id: combination.product_id,
+            key: minus_one(combination.key),
+            machine: minus_one(combination.machine),
+            address: combination.address,
+            state: state.and_then(|state| u16::try_from(state).ok()).unwrap_or(0),
+            outcome: state_code::classify(state).1,
+        })
     }
 
     fn number_of_key(&mut self, product_id: i64, key: String) -> u32 {
@@ -203,82 +205,82 @@ impl Trail {
         next
     }
 
-    fn number_of_address(&mut self, address: String) -> Option<NonZeroU32> {
-        let next = u32::try_from(self.addresses.len()).ok().and_then(|known| known.checked_add(1));
-        Some(*self.addresses.entry(address).or_insert(NonZeroU32::new(next?)?))
-    }
-
-    /// Brings the rows into order.
-    pub(super) fn sort(&mut self) {
-        self.rows.sort_unstable_by_key(|row| row.id);
+    /// Makes the rows that came ready to be read.
+    pub(super) fn finish(&mut self) {
+        self.rows.values_mut().for_each(RowRuns::finish);
         let mut context = Context::new(&SHA256);
-        for row in &self.rows {
-            let state = self.combination(*row).and_then(|combination| combination.state);
+        let mut ids: Option<(i64, i64)> = None;
+        for row in MergedRows::new(self.rows.values(), RowOrder::Id) {
+            let state = self.combination(row).and_then(|combination| self.state(combination));
             let state = state.map(|state| state.to_string()).unwrap_or_default();
             context.update(format!("{}:{state}\n", row.id).as_bytes());
+            ids = Some((ids.map_or(row.id, |(first, _)| first), row.id));
         }
         let digest = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.evidence = TrailEvidence {
-            first_id: self.rows.first().map(|row| row.id),
-            last_id: self.rows.last().map(|row| row.id),
-            sha256: (!self.rows.is_empty()).then_some(digest),
-        };
-        self.rows.sort_unstable_by_key(|row| (row.time, row.id));
+        self.sha256 = ids.map(|_| digest);
+        self.ids = ids;
     }
 
     /// Keeps the rows of one key; none where it has none.
     pub(super) fn keep_key(&mut self, product_id: i64, key: &str) {
         self.is_of_one_key = true;
-        let number = self.key_numbers.get(&(product_id, key.to_owned())).copied();
-        let is_kept: Vec<bool> = self
-            .combinations
-            .iter()
-            .map(|combination| number.is_some() && combination.key == number)
-            .collect();
-        self.rows.retain(|row| {
-            usize::try_from(row.combination).ok().and_then(|number| is_kept.get(number)) == Some(&true)
-        });
-        self.sort();
+        let number = self.key_numbers.get(&(product_id, key.to_owned())).and_then(|number| plus_one(*number));
+        let is_of_key = |row: &RunRow| {
+            number.is_some() && self.combination(*row).is_some_and(|combination| combination.key == number)
+        };
+        let kept = self.rows.get(&product_id).map(|rows| rows.kept(is_of_key));
+        self.rows = kept.into_iter().filter(|rows| rows.len() > 0).map(|rows| (product_id, rows)).collect();
+        self.finish();
     }
 
     /// The code of a machine.
     pub(super) fn machine(&self, number: u32) -> Option<&str> {
-        self.machine_codes.get(usize::try_from(number).ok()?).map(String::as_str)
+        self.machines.get_index(usize::try_from(number).ok()?).map(String::as_str)
     }
 
     pub(super) fn key(&self, number: u32) -> Option<&SeenKey> {
         self.keys.get(usize::try_from(number).ok()?)
     }
 
-    /// The first and the last id, and the digest of ids and states, once [`Trail::sort`] was called.
-    pub(super) const fn evidence(&self) -> &TrailEvidence {
-        &self.evidence
+    /// The first and the last id, once [`Trail::finish`] was called.
+    pub(super) const fn ids(&self) -> Option<(i64, i64)> {
+        self.ids
+    }
+
+    /// What proves which rows were counted, of those that were read.
+    pub(super) fn evidence(&self, reading: &ReadingSummary) -> Evidence {
+        let (first_id, last_id) = self.ids.unzip();
+        let oldest = self.rows().iter().next();
+        Evidence {
+            rows: of_length(self.rows().len()),
+            first_id,
+            last_id,
+            sha256: self.sha256.clone(),
+            oldest: oldest.map(|row| Moment { at: row.time, zone: self.window.zone }),
+            skipped: vec![
+                ("without_id", reading.without_id),
+                ("without_time", self.without_time),
+                ("met_again", reading.duplicates),
+            ],
+            ..Evidence::default()
+        }
     }
 
     /// The products that were seen, most requests first.
     pub(super) fn products(&self) -> Vec<i64> {
-        let mut requests: BTreeMap<i64, u64> = BTreeMap::new();
-        for combination in self.rows.iter().filter_map(|row| self.combination(*row)) {
-            *requests.entry(combination.product_id).or_default() += 1;
-        }
-        let mut products: Vec<(i64, u64)> = requests.into_iter().collect();
-        products.sort_by_key(|(id, requests)| (std::cmp::Reverse(*requests), *id));
+        let mut products: Vec<(i64, usize)> = self.rows.iter().map(|(id, rows)| (*id, rows.len())).collect();
+        products.sort_by_key(|(id, requests)| (Reverse(*requests), *id));
         products.into_iter().map(|(id, _)| id).collect()
     }
 
     /// All rows.
     pub(super) const fn rows(&self) -> TrailRows<'_> {
-        TrailRows { trail: self, positions: None }
+        self.of_product(None)
     }
 
     /// The rows of a product, or of all of them.
-    pub(super) fn of_product(&self, product: Option<i64>) -> TrailRows<'_> {
-        let positions = product.map(|product| {
-            let rows = (0_u32..).zip(&self.rows);
-            let is_of = |row: PackedRow| self.combination(row).is_some_and(|of| of.product_id == product);
-            rows.filter(|(_, row)| is_of(**row)).map(|(position, _)| position).collect()
-        });
-        TrailRows { trail: self, positions }
+    pub(super) const fn of_product(&self, product: Option<i64>) -> TrailRows<'_> {
+        TrailRows { trail: self, product }
     }
 
     /// The requests of each minute of the period that succeeded or failed.
@@ -371,11 +373,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_request_takes_sixteen_bytes() {
-        assert_eq!(size_of::<PackedRow>(), 16);
-    }
-
     proptest! {
         /// Whatever order rows come in, each is there once, with what names it, in order of time.
         #[test]
@@ -389,14 +386,14 @@ mod tests {
                 .collect();
             let mut trail = Trail::new(WINDOW);
             rows.iter().rev().cloned().for_each(|row| trail.add(row));
-            trail.sort();
+            trail.finish();
             let mut expected: Vec<&SeenRequest> =
                 rows.iter().filter(|row| row.time.is_some_and(|time| (1000..2000).contains(&time))).collect();
             let lines: String =
                 expected.iter().map(|row| format!("{}:{}\n", row.id, row.state.unwrap())).collect();
             let digest = ring::digest::digest(&SHA256, lines.as_bytes());
             let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-            prop_assert_eq!(trail.evidence().sha256.clone(), (!expected.is_empty()).then_some(digest));
+            prop_assert_eq!(trail.sha256.clone(), (!expected.is_empty()).then_some(digest));
             expected.sort_by_key(|row| (row.time, row.id));
             prop_assert_eq!(trail.rows().len(), expected.len());
             for (found, row) in trail.rows().iter().zip(&expected) {
@@ -425,7 +422,7 @@ mod tests {
             let of_key = expected.iter().filter(|row| row.product_id == 1 && row.key.as_deref() == Some("KEY-A"));
             let of_key: Vec<i64> = of_key.map(|row| row.id).collect();
             prop_assert_eq!(trail.rows().iter().map(|row| row.id).collect::<Vec<_>>(), of_key.clone());
-            prop_assert_eq!(trail.evidence().first_id, of_key.iter().min().copied());
+            prop_assert_eq!(trail.ids().map(|(first, _)| first), of_key.iter().min().copied());
         }
     }
 }
