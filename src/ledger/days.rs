@@ -18,7 +18,7 @@ use super::error::StoreError;
 use super::history::delete;
 use super::store::Edit;
 
-/// How many days are kept before today: the vendor keeps rows for 30.
+/// How many days are kept before today: the vendor keeps events and changes for at least 30.
 pub const DAYS_KEPT: i64 = 40;
 
 const DAY_SECONDS: i64 = 86_400;

@@ -6,9 +6,9 @@
 //! the ledger of another API are refused.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -400,7 +400,7 @@ impl Files {
         let path = self.lock();
         let unusable =
             |error: io::Error| OpenError::Unusable { path: path.clone(), reason: error.to_string() };
-        std::fs::create_dir_all(&self.directory).map_err(unusable)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).map_err(unusable)?;
         // The lock is on a separate file, because closing any handle on the database drops SQLite's
         // own locks on it.
         let file =
@@ -450,6 +450,7 @@ impl Files {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        create_private(&path);
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Deleted sets of usage must be gone from the file, also if usage is off now.
@@ -471,13 +472,16 @@ impl Files {
 
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found = self.version(&transaction)?;
-        // Checking and loading both read the whole file, so they do it side by side. No one else can
-        // write meanwhile, so that both see the same, and what is loaded from a file that is not
+        // Both checks and loading read the whole file, so they do it side by side. No one else can
+        // write meanwhile, so that all see the same, and what is loaded from a file that is not
         // whole is dropped. Loading takes memory, which a thread that ends would leave scattered.
         let (digest, loaded) = std::thread::scope(|scope| {
-            let checking = scope.spawn(|| check_beside(&path, found));
+            let checking = scope.spawn(|| beside(&path, check_integrity));
+            let scanning = scope.spawn(|| beside(&path, |connection| verified_digest(connection, found)));
             let loaded = if found == known { store::load(&transaction).ok() } else { None };
-            let digest = match checking.join().ok().flatten() {
+            let digest = scanning.join().ok().flatten();
+            let is_whole = checking.join().ok().flatten().is_some();
+            let digest = match digest.filter(|_| is_whole) {
                 Some(digest) => digest,
                 // This connection says why, or checks where no other one can be had.
                 None => check(&transaction, found)?,
@@ -879,6 +883,11 @@ fn check_integrity(connection: &Connection) -> Result<(), StoreError> {
 /// one of the first version, which had none.
 fn check(connection: &Connection, found: u32) -> Result<Option<Digest>, StoreError> {
     check_integrity(connection)?;
+    verified_digest(connection, found)
+}
+
+/// See [`check`].
+fn verified_digest(connection: &Connection, found: u32) -> Result<Option<Digest>, StoreError> {
     match found {
         0 => Ok(None),
         FIRST if !Digest::is_kept(connection)? => Ok(None),
@@ -886,17 +895,23 @@ fn check(connection: &Connection, found: u32) -> Result<Option<Digest>, StoreErr
     }
 }
 
-/// As [`check`], over a connection of its own, of a file that another one has locked against
-/// changes; `None` if the file is not whole, or if that cannot be said.
-fn check_beside(path: &Path, found: u32) -> Option<Option<Digest>> {
+/// A check over a connection of its own, of a file that another one has locked against changes; `None` if
+/// the file is not whole, or if that cannot be said.
+fn beside<T>(path: &Path, check: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Option<T> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).ok()?;
-    check(&connection, found).ok()
+    check(&Connection::open_with_flags(path, flags).ok()?).ok()
 }
 
 /// See [`Opened::data_version`].
 pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "data_version", |row| row.get(0))
+}
+
+/// Creates a file that only its owner can read, if there is none: the ledger may hold the secret by which
+/// keys and machines are hashed. SQLite gives its other files the same permissions. Where that fails,
+/// opening says why.
+fn create_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// Copies a database into a new file.
@@ -905,6 +920,7 @@ fn copy_database(from: &Connection, to: &Path) -> Result<(), StoreError> {
         // The rest of a copy that was interrupted.
         let _ = std::fs::remove_file(with_suffix(to, suffix));
     }
+    create_private(to);
     let mut copy = Connection::open(to)?;
     Backup::new(from, &mut copy)?.run_to_completion(PAGES_A_STEP, Duration::ZERO, None)?;
     Ok(())
@@ -1052,6 +1068,20 @@ mod tests {
         connection.pragma_update(None, "user_version", 7).unwrap();
         drop(connection);
         assert!(matches!(open(folder.path()), Err(OpenError::Corrupt { .. })), "a damaged number");
+    }
+
+    #[test]
+    fn only_the_owner_can_read_a_new_database_and_its_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("ledger.db"), folder.path().join("copy.db"));
+        create_private(&path);
+        let connection = Connection::open(&path).unwrap();
+        make_durable(&connection).unwrap();
+        connection.execute_batch("CREATE TABLE theirs (x);").unwrap();
+        copy_database(&connection, &copy).unwrap();
+        for file in [path.clone(), with_suffix(&path, "-wal"), with_suffix(&path, "-shm"), copy] {
+            assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600, "{}", file.display());
+        }
     }
 
     #[test]
