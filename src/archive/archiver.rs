@@ -34,10 +34,10 @@ const ATTEMPTS: u32 = 8;
 /// A log that looks empty is asked again after this long before that is believed.
 const EMPTY_WAIT: Duration = Duration::from_secs(30);
 
-/// The API keeps rows for 30 days. Younger rows than this have not been removed by that.
+/// The API keeps events and changes for at least 30 days, and the Web API Log for good. Younger rows than this have not been removed by that.
 const RETENTION_AT_LEAST_SECONDS: i64 = 20 * DAY_SECONDS;
 
-/// The API keeps rows for 30 days, or longer. Where it shows none at all, rows that are older than
+/// Where the API shows none at all, rows that are older than
 /// this have been removed.
 const RETENTION_AT_MOST_SECONDS: i64 = 32 * DAY_SECONDS;
 

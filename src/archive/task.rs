@@ -232,7 +232,7 @@ impl<L: FloorSource> Archive<L> {
         logged_at.insert(error.reason(), Instant::now());
         let (account, log, reason) = (&id.account, id.log, error.reason());
         if error.needs_operator() {
-            tracing::error!(%account, %log, reason, %error, "the archive does not go on; counting does, and rows that are not archived stay in the api for 30 days");
+            tracing::error!(%account, %log, reason, %error, "the archive does not go on; counting does; the api keeps the Web API Log for good, and the others for at least 30 days");
         } else {
             tracing::warn!(%account, %log, reason, %error, "a range was not archived and is read again later");
         }

@@ -364,9 +364,11 @@ fn summary(committed: &Committed, simulator: &Simulator, urls: &DemoUrls, took: 
          \u{20}  {exporter}/   how each log is doing\n\
          \u{20}  {simulator}/   the simulator, and how to make it misbehave\n\
          \n\
-         Ask the same logs, in another terminal; what a report suggests next also needs CRYPTOLENS_TOKEN={TOKEN}:\n\
+         Ask the same logs, in another terminal:\n\
          \u{20}  {incident}\n\
          \u{20}  {audit}\n\
+         What a report, the landing page or an alert suggests runs after\n\
+         \u{20}  export CRYPTOLENS_TOKEN={TOKEN} CRYPTOLENS_API_URL={simulator}/api\n\
          \n\
          Are the counts right? They are compared with the log, read again, and with the vendor's own:\n\
          \u{20}  {reconcile}\n\

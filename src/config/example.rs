@@ -19,7 +19,8 @@ const HEAD: &str = "\
 # Every key of the configuration file of cryptolens-exporter (--config.file), with its default. Keys without a default that
 # can be written down are commented out, with a value to try: remove the # before the key, and those before the keys above it.
 #
-# `cryptolens-exporter check --config-only --config.file=FILE` finds mistakes. docs/configuration.md has the flags and variables.
+# `cryptolens-exporter check --config-only --config.file=FILE` finds mistakes, and reads the token files.
+# docs/configuration.md has the flags and variables.
 ";
 
 /// The longest line of a comment.

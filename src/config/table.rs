@@ -1404,8 +1404,8 @@ settings! {
         commands: SERVING,
         restart: true,
         summary: "Directory to archive every row in, as Parquet files",
-        help: "The API keeps rows for 30 days. The archive has each of them exactly once, for DuckDB, pandas, Polars, Spark and \
-               Trino, see docs/archive.md. It is created if missing. Only one process may use it at a time.",
+        help: "The vendor keeps the Web API Log for good, and the Events Log and the Object Log for at least 30 days. The archive \
+               has each row exactly once, for DuckDB, pandas, Polars, Spark and Trino, see docs/archive.md. It is created if missing. Only one process may use it at a time.",
         expected: "a path",
     }
     ARCHIVE_SINCE {
