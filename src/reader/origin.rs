@@ -217,6 +217,8 @@ struct Search<'p, P> {
     width: i64,
     /// Rows on the largest page that was read.
     largest_page: usize,
+    /// The first rows of the log, which showed that it is not empty, until they are judged.
+    beginning: Option<ProbeAnswer>,
 }
 
 impl<'p, P: Probe + Send> Search<'p, P> {
@@ -226,7 +228,17 @@ impl<'p, P: Probe + Send> Search<'p, P> {
         } else {
             Extent::Two
         };
-        Search { probe, mark, extent, asked: 0, looks_past: 0, oldest: 0, width: 1, largest_page: 1 }
+        Search {
+            probe,
+            mark,
+            extent,
+            asked: 0,
+            looks_past: 0,
+            oldest: 0,
+            width: 1,
+            largest_page: 1,
+            beginning: None,
+        }
     }
 
     const fn is_spent(&self) -> bool {
@@ -234,6 +246,11 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     }
 
     async fn ask(&mut self, after: i64, extent: Extent) -> Result<ProbeAnswer, ApiError> {
+        if (after, extent) == (0, Extent::Two)
+            && let Some(beginning) = self.beginning.take()
+        {
+            return Ok(beginning);
+        }
         self.asked += 1;
         let answer = self.probe.page_after(after, extent).await?;
         if let ProbeAnswer::Rows(rows) = &answer
@@ -269,7 +286,9 @@ impl<'p, P: Probe + Send> Search<'p, P> {
     /// True if the log answers that it is empty, and again after an overlap if the caller waits.
     async fn is_empty(&mut self) -> Result<bool, ApiError> {
         let started = self.probe.now();
-        if self.ask(0, Extent::Two).await? != ProbeAnswer::Empty {
+        let beginning = self.ask(0, Extent::Two).await?;
+        if beginning != ProbeAnswer::Empty {
+            self.beginning = Some(beginning);
             return Ok(false);
         }
         if !self.probe.pause_for_overlap().await? {
