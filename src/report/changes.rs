@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_util::sync::CancellationToken;
 
+use super::compared::{ReportedTime, reported_time};
 use super::count::of_length;
 use super::document::{
     Block, ChartBlock, ChartMerge, ChartSeries, Datum, Document, FigureBlock, FigureItem, Level, Measure,
@@ -17,12 +18,11 @@ use super::error::ReportError;
 use super::objects::{changes, plain};
 use super::options::{ChangesOptions, ReportAccess};
 use super::record::ObjectRecord;
-use super::render::{Style, words};
+use super::render::Style;
 use super::request_chart::TimeColumns;
 use super::session::ReportSession;
 use super::source::{ReadingSummary, SLACK};
 use super::text::counted;
-use super::window::Window;
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::cryptolens::{LogKind, RowFilter};
 use crate::text::thousands;
@@ -39,7 +39,8 @@ pub(super) async fn report_changes(
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
     let now = session.now(LogKind::Objects).await;
-    let window = Window::passed(&options.bounds, options.length, now)?;
+    let time = reported_time(&options.bounds, options.length, now)?;
+    let window = time.window;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
     let first = session.objects_first_code;
     let mut trail = Vec::new();
@@ -68,17 +69,10 @@ pub(super) async fn report_changes(
     };
     let reading = super::read_forward(&session, "Object Log", &RowFilter::default(), &window, add).await?;
     trail.sort_by_key(|row| (row.time, row.id));
-    let is_live = window.is_live(now);
-    let report = ChangesReport {
-        trail,
-        reading,
-        window,
-        without_time,
-        in_period,
-        is_live,
-        session: &session,
-        options,
-    };
+    let is_later = |oldest: &i64| *oldest > window.from.saturating_add(SLACK);
+    let log_begins = reading.oldest.filter(|oldest| reading.from_beginning && is_later(oldest));
+    let time = ReportedTime { log_begins, ..time };
+    let report = ChangesReport { trail, reading, time, without_time, in_period, session: &session, options };
     let style = Style { screen: session.screen, top: shown.top, table: shown.table.as_deref() };
     output.write(&report.document(), style, &stop).await
 }
@@ -118,31 +112,29 @@ struct ChangesReport<'a> {
     /// In order of time.
     trail: Vec<ChangeRow>,
     reading: ReadingSummary,
-    window: Window,
+    time: ReportedTime,
     without_time: u64,
     /// Rows of the period, before the flags that narrow it.
     in_period: u64,
-    is_live: bool,
     session: &'a ReportSession,
     options: &'a ChangesOptions,
 }
 
 impl ChangesReport<'_> {
     fn moment(&self, at: i64) -> Moment {
-        Moment { at, zone: self.window.zone }
+        Moment { at, zone: self.time.window.zone }
     }
 
-    /// True if the log begins after the period does.
-    fn begins_later(&self) -> bool {
-        let oldest = self.reading.oldest.unwrap_or(i64::MAX);
-        self.reading.from_beginning && oldest > self.window.from.saturating_add(SLACK)
+    /// True if flags narrow the report.
+    fn is_narrowed(&self) -> bool {
+        self.options.user.is_some() || self.options.resource.is_some()
     }
 
     fn document(&self) -> Document {
-        let label = words::duration(self.window.seconds());
-        let period = Period::new((self.window.from, self.window.to), self.window.zone, label, !self.is_live);
+        let (time, window) = (&self.time, self.time.window);
+        let period = Period::new((window.from, window.to), window.zone, time.label(), !time.is_live);
         let mut document = self.session.document(SCHEMA, "Changes", period, &self.options.document);
-        document.level = if self.begins_later() { Level::Notice } else { Level::Fine };
+        document.level = if time.log_begins.is_some() { Level::Notice } else { Level::Fine };
         document.headline = self.headline();
         document.lead = self.lead();
         let read = &mut document.read;
@@ -165,6 +157,11 @@ impl ChangesReport<'_> {
     }
 
     fn headline(&self) -> String {
+        let when = self.time.when();
+        if let Some(begins) = self.time.log_begins_after() {
+            let begins = self.time.minute(begins);
+            return format!("Nothing is known of changes {when}: the log begins at {begins}");
+        }
         let users: BTreeSet<&str> = self.trail.iter().filter_map(|row| row.user.as_deref()).collect();
         let by = match (&self.options.user, users.len()) {
             (Some(user), _) => format!(" by {}", self.session.identities.user_in_words(user)),
@@ -179,27 +176,25 @@ impl ChangesReport<'_> {
             self.options.resource.as_deref().map(|name| format!(" of {} objects", name.replace('_', " ")));
         let of = of.unwrap_or_default();
         match self.trail.last() {
-            None if self.in_period == 0 => "Nothing was changed in this time".to_owned(),
-            None => format!("No change{of}{by} in this time"),
+            None if self.in_period == 0 => format!("Nothing was changed {when}"),
+            None => format!("No change{of}{by} {when}"),
             Some(last) => format!(
-                "{}{of}{by}; the latest at {} {}",
+                "{}{of}{by} {when}; the latest at {} {}",
                 counted(of_length(self.trail.len()), "change", "changes"),
-                words::minute(self.moment(last.time)),
-                self.window.zone
+                self.time.minute(last.time),
+                self.time.window.zone
             ),
         }
     }
 
     fn lead(&self) -> String {
         let mut sentences = Vec::new();
-        if self.options.user.is_some() || self.options.resource.is_some() {
+        if self.is_narrowed() {
             sentences.push(format!("{} in all.", counted(self.in_period, "change", "changes")));
         }
-        if let Some(oldest) = self.reading.oldest.filter(|_| self.begins_later()) {
-            sentences.push(format!(
-                "The log begins at {}: it keeps its rows for 30 days at least, and covers only a part of this time.",
-                words::minute(self.moment(oldest))
-            ));
+        if let Some(coverage) = self.time.coverage("the log") {
+            sentences.push(coverage);
+            sentences.push("It keeps its rows for 30 days at least.".to_owned());
         }
         sentences.join(" ")
     }
@@ -208,9 +203,14 @@ impl ChangesReport<'_> {
         let of = |action: &str| {
             Datum::count(of_length(self.trail.iter().filter(|row| row.action == action).count()))
         };
+        let of_all = if self.is_narrowed() {
+            format!("of {} in this time", thousands(self.in_period))
+        } else {
+            String::new()
+        };
         let items = vec![
             FigureItem::new("changes", "Changes", Datum::count(of_length(self.trail.len())), Measure::Count)
-                .note(format!("of {} in this time", thousands(i128::from(self.in_period)))),
+                .note(of_all),
             FigureItem::new("added", "Added", of("added"), Measure::Count),
             FigureItem::new("updated", "Updated", of("updated"), Measure::Count),
             FigureItem::new("deleted", "Deleted", of("deleted"), Measure::Count),
@@ -251,8 +251,8 @@ impl ChangesReport<'_> {
     }
 
     fn chart(&self) -> Block {
-        let columns = TimeColumns::new(self.window);
-        let begins = self.reading.oldest.filter(|_| self.begins_later());
+        let columns = TimeColumns::new(self.time.window);
+        let begins = self.time.log_begins;
         let values = |action: &str| {
             let mut values = columns.empty(begins);
             for row in self.trail.iter().filter(|row| row.action == action) {
@@ -324,15 +324,14 @@ impl ChangesReport<'_> {
     }
 
     fn method(&self) -> Block {
+        let of_all = if self.is_narrowed() {
+            format!(", of {} in this time", thousands(self.in_period))
+        } else {
+            String::new()
+        };
+        let rows = counted(of_length(self.trail.len()), "row", "rows");
         let items = vec![
-            (
-                "Counted",
-                format!(
-                    "{} of the Object Log, each once, of {} in this time.",
-                    counted(of_length(self.trail.len()), "row", "rows"),
-                    thousands(i128::from(self.in_period))
-                ),
-            ),
+            ("Counted", format!("{rows} of the Object Log, each once{of_all}.")),
             ("Names", "users and objects are the account's own numbers; texts within a change are pseudonyms unless --identities=full.".to_owned()),
             ("Not known", "rows older than the log keeps: 30 days at least.".to_owned()),
         ];

@@ -9,13 +9,18 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveDateTime, Timelike as _, Utc};
 
 use super::calendar::CalendarPeriod;
+use super::document::Moment;
 use super::error::ReportError;
 use super::options::{CompareWith, TimeBounds};
 use super::render::words;
+use super::text::counted;
 use super::window::{Window, local, moment, rfc3339};
 use super::zone::Zone;
+use crate::text::thousands;
 
 const DAY: i64 = 86_400;
+/// No date is twice in this time.
+const LONGEST_YEAR: i64 = 365 * DAY;
 
 /// The time of a report, with the period of the calendar that it is, if it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,9 @@ pub(super) struct ReportedTime {
     pub(super) calendar: Option<CalendarPeriod>,
     /// False once it is over.
     pub(super) is_live: bool,
+    /// The moment at which the log begins, where that is within the time or after it. Known once it
+    /// was read.
+    pub(super) log_begins: Option<i64>,
 }
 
 impl ReportedTime {
@@ -34,7 +42,7 @@ impl ReportedTime {
         // A month is over at the first second of the next one.
         let end = calendar.and_then(|calendar| calendar.bounds(bounds.timezone)).map(|(_, end)| end);
         let is_live = end.map_or_else(|| window.is_live(now), |end| end > now.timestamp());
-        ReportedTime { window, calendar, is_live }
+        ReportedTime { window, calendar, is_live, log_begins: None }
     }
 
     /// The time in words, as `October 2026` or `November 2026 so far`.
@@ -44,30 +52,86 @@ impl ReportedTime {
             None => words::duration(self.window.seconds()),
         };
         match self.calendar {
-            Some(_) if self.is_live => format!("{label} so far"),
-            _ => label,
+            Some(_) => format!("{label}{}", self.so_far()),
+            None => label,
         }
     }
 
-    /// The time as the subject of a sentence: as `October 2026`, or `the last 12 days`.
+    /// The time as the subject of a sentence: as `October 2026`, or `the last 12 days`. Only the part of
+    /// it that the log covers, so that no sentence says more than was seen.
     pub(super) fn subject(&self) -> String {
         match self.calendar {
-            Some(_) => self.label(),
-            None if self.is_live => format!("the last {}", words::spelled_duration(self.window.seconds())),
-            None => span(self.window),
+            Some(_) => format!("{}{}", self.label(), self.covered_part()),
+            None if self.is_live => format!("{}{}", last(self.window.seconds()), self.covered_part()),
+            None => span(self.covered()),
         }
     }
 
-    /// As `in October 2026`, or `in November 2026 so far`.
+    /// As `in October 2026`, or `in November 2026 so far`; only the part of it that the log covers.
     pub(super) fn when(&self) -> String {
         match self.calendar {
-            Some(calendar) if self.is_live => format!("{} so far", calendar.when()),
-            Some(calendar) => calendar.when(),
+            Some(calendar) => format!("{}{}{}", calendar.when(), self.so_far(), self.covered_part()),
             None if self.is_live => format!("in {}", self.subject()),
-            None if last_day(self.window) == local(self.window.from, self.window.zone).date() => {
-                format!("on {}", self.subject())
-            }
-            None => format!("from {}", self.subject()),
+            None => on_or_from(self.covered()),
+        }
+    }
+
+    /// The time for a sentence near one that names it: as `the month`, `the week so far`, or `this time`.
+    pub(super) fn in_short(&self) -> String {
+        let Some(calendar) = self.calendar else { return format!("this time{}", self.covered_part()) };
+        // A unit of the calendar has the name of its flag.
+        let flag = calendar.flag_name();
+        format!("the {}{}{}", flag.trim_start_matches('-'), self.so_far(), self.covered_part())
+    }
+
+    const fn so_far(&self) -> &'static str {
+        if self.is_live { " so far" } else { "" }
+    }
+
+    /// As ` from 31 Oct 15:03 on`, or ` from 15:03 on` of one day; empty where the log covers all of the
+    /// time, or nothing of it.
+    fn covered_part(&self) -> String {
+        let Some(begins) = self.log_begins.filter(|begins| self.window.contains(*begins)) else {
+            return String::new();
+        };
+        let zone = self.window.zone;
+        let is_one_day = last_day(self.window) == local(self.window.from, zone).date();
+        let minute =
+            if is_one_day { local(begins, zone).format("%H:%M").to_string() } else { self.minute(begins) };
+        format!(" from {minute} on")
+    }
+
+    /// The part of the time that the log covers; all of it where it covers nothing.
+    pub(super) fn covered(&self) -> Window {
+        let begins = self.log_begins.filter(|begins| self.window.contains(*begins));
+        Window { from: begins.unwrap_or(self.window.from), ..self.window }
+    }
+
+    /// The moment at which the log begins, where that is after the time: nothing is known of it then.
+    pub(super) fn log_begins_after(&self) -> Option<i64> {
+        self.log_begins.filter(|begins| *begins >= self.window.to)
+    }
+
+    /// A sentence on what the log, called `log`, does not cover; none where it covers all of the time.
+    pub(super) fn coverage(&self, log: &str) -> Option<String> {
+        let begins = self.minute(self.log_begins?);
+        let log = capitalised(log);
+        Some(match self.log_begins_after() {
+            Some(_) => format!("{log} does not reach back to this time: it begins at {begins}."),
+            None => format!("{log} begins at {begins}, and covers only a part of this time."),
+        })
+    }
+
+    /// As `25 Nov 16:51`, with the year where the time does not say which one is meant.
+    pub(super) fn minute(&self, at: i64) -> String {
+        let zone = self.window.zone;
+        let year = |at: i64| local(at, zone).year();
+        let is_in_a_year = self.window.contains(at) && self.window.seconds() <= LONGEST_YEAR;
+        let years = [self.window.from, self.window.to - 1].map(year);
+        if is_in_a_year || years == [year(at); 2] {
+            words::minute(Moment { at, zone })
+        } else {
+            local(at, zone).format("%-d %b %Y %H:%M").to_string()
         }
     }
 
@@ -119,7 +183,7 @@ pub(super) fn compared(
         window,
         label: match with {
             CompareWith::Year => "the same time a year before".to_owned(),
-            _ => format!("the {} before", words::spelled_duration(window.seconds())),
+            _ => format!("the {} before", length(window.seconds())),
         },
         is_elapsed_only: false,
     }))
@@ -174,9 +238,35 @@ fn span(window: Window) -> String {
         last_day.to_string()
     } else if (first.year(), first.month()) == (last.year(), last.month()) {
         format!("{} to {last_day}", first.day())
+    } else if first.year() == last.year() {
+        format!("{} to {last_day}", first.format("%-d %B"))
     } else {
         format!("{} to {last_day}", first.format("%-d %B %Y"))
     }
+}
+
+/// As `hour`, `2 hours` or `12 days`, after "the".
+fn length(seconds: i64) -> String {
+    let spelled = words::spelled_duration(seconds);
+    let one = ["minute", "hour", "day"].into_iter().find(|unit| spelled == format!("1 {unit}"));
+    one.map_or(spelled, str::to_owned)
+}
+
+/// As `the last hour` or `the last 12 days`. A day would be one of the calendar.
+fn last(seconds: i64) -> String {
+    if seconds == DAY { "the last 24 hours".to_owned() } else { format!("the last {}", length(seconds)) }
+}
+
+/// As `on 10 November 2026`, or `from 9 to 10 November 2026`.
+fn on_or_from(window: Window) -> String {
+    let is_one_day = last_day(window) == local(window.from, window.zone).date();
+    format!("{} {}", if is_one_day { "on" } else { "from" }, span(window))
+}
+
+/// Whole days, as `on 10 November 2026`; none for other times.
+pub(super) fn on_whole_days(window: Window) -> Option<String> {
+    let is_whole = |at: i64| is_midnight(local(at, window.zone));
+    (is_whole(window.from) && is_whole(window.to)).then(|| on_or_from(window))
 }
 
 /// The day of the last second.
@@ -212,6 +302,49 @@ pub(super) fn change((now, window): (u64, &Window), (before, other): (u64, &Wind
     }
     let length = if is_as_long(window, other) { 1.0 } else { days(other) / days(window) };
     Some(now as f64 / before as f64 * length - 1.0)
+}
+
+/// A text whose first letter is a capital.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+}
+
+/// A name at the beginning of a sentence. What only a report calls somebody, as `customer 479`, begins
+/// with a capital there; companies, products and pseudonyms are written as they are.
+pub(super) fn capitalised_name(name: &str) -> String {
+    let is_own = |begin: &&str| name.starts_with(begin);
+    let own = ["customer ", "product ", "all products", "no product", "no key"];
+    if own.iter().any(is_own) { capitalised(name) } else { name.to_owned() }
+}
+
+/// As `once`, `twice` or `3 times`.
+pub(super) fn times(number: u64) -> String {
+    match number {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        number => format!("{} times", thousands(number)),
+    }
+}
+
+/// The numbers of several in words, in their order: `2 days`, `7 days each`, `9 and 5 days`, or `3 to 12
+/// days` of more than two.
+pub(super) fn counted_each(numbers: &[u64], (one, several): (&str, &str)) -> String {
+    let in_words = |number: u64| counted(number, one, several);
+    match *numbers {
+        [] => String::new(),
+        [number] => in_words(number),
+        [first, ref rest @ ..] if rest.iter().all(|number| *number == first) => {
+            format!("{} each", in_words(first))
+        }
+        [first, second] if first.min(second) > 1 => format!("{} and {}", thousands(first), in_words(second)),
+        [first, second] => format!("{} and {}", in_words(first), in_words(second)),
+        ref more => {
+            let least = more.iter().min().copied().unwrap_or(0);
+            let most = more.iter().max().copied().unwrap_or(0);
+            format!("{} to {}", thousands(least), in_words(most))
+        }
+    }
 }
 
 /// The time that the bounds mean, as far as it has passed.
@@ -378,6 +511,106 @@ mod tests {
             assert!(matches!(range(from, to), Err(ReportError::Usage(_))), "{from}");
         }
         assert_eq!(compared(&CompareWith::Nothing, &time, now).unwrap(), None);
+    }
+
+    /// From midnight to midnight in UTC, once it is over.
+    fn from_to(from: &str, to: &str) -> ReportedTime {
+        let bounds =
+            TimeBounds { from: Some(from.to_owned()), to: Some(to.to_owned()), ..TimeBounds::default() };
+        reported_time(&bounds, Duration::from_secs(3600), "2027-11-29T12:00:00Z".parse().unwrap()).unwrap()
+    }
+
+    fn second(text: &str) -> i64 {
+        text.parse::<DateTime<Utc>>().unwrap().timestamp()
+    }
+
+    #[test]
+    fn days_of_two_months_or_years_name_what_differs() {
+        for (from, to, expected) in [
+            ("2026-10-26", "2026-11-02", "26 October to 1 November 2026"),
+            ("2026-12-31", "2027-01-02", "31 December 2026 to 1 January 2027"),
+            ("2026-10-01", "2026-10-03", "1 to 2 October 2026"),
+        ] {
+            assert_eq!(from_to(from, to).subject(), expected);
+        }
+    }
+
+    #[test]
+    fn one_hour_or_day_has_no_number() {
+        for (seconds, before, last_one) in [
+            (3600, "hour", "the last hour"),
+            (DAY, "day", "the last 24 hours"),
+            (2 * DAY, "2 days", "the last 2 days"),
+            (DAY + 3600, "25 hours", "the last 25 hours"),
+        ] {
+            assert_eq!((length(seconds).as_str(), last(seconds).as_str()), (before, last_one));
+        }
+    }
+
+    /// No sentence says more than was seen, and none names a part that there is not.
+    #[test]
+    fn only_the_part_that_the_log_covers_is_named() {
+        let choice = named(CalendarUnit::Month, "2026-10");
+        let month = time(choice, "UTC", "2026-11-29T12:00:00Z").unwrap();
+        let of = |time: &ReportedTime, begins: &str| {
+            let time = ReportedTime { log_begins: Some(second(begins)), ..time.clone() };
+            (time.when(), time.in_short(), time.coverage("the log").unwrap())
+        };
+        let (when, short, coverage) = of(&month, "2026-10-31T15:03:00Z");
+        assert_eq!(when, "in October 2026 from 31 Oct 15:03 on");
+        assert_eq!(short, "the month from 31 Oct 15:03 on");
+        assert_eq!(coverage, "The log begins at 31 Oct 15:03, and covers only a part of this time.");
+        let (when, short, coverage) = of(&month, "2027-11-01T00:00:00Z");
+        assert_eq!((when.as_str(), short.as_str()), ("in October 2026", "the month"));
+        assert_eq!(coverage, "The log does not reach back to this time: it begins at 1 Nov 2027 00:00.");
+        let (when, short, _) = of(&from_to("2026-01-01", "2026-01-22"), "2026-01-03T00:00:00Z");
+        assert_eq!(when, "from 3 to 21 January 2026");
+        assert_eq!(short, "this time from 3 Jan 00:00 on");
+        assert_eq!((month.when(), month.coverage("the log")), ("in October 2026".to_owned(), None));
+        assert_eq!(month.covered(), month.window);
+    }
+
+    #[test]
+    fn a_date_has_its_year_where_the_time_does_not_say_it() {
+        let at = second("2026-01-03T08:00:00Z");
+        for (from, to, expected) in [
+            ("2026-01-01", "2026-02-01", "3 Jan 08:00"),
+            ("2026-02-01", "2026-03-01", "3 Jan 08:00"),
+            ("2025-12-20", "2026-01-10", "3 Jan 08:00"),
+            ("2025-12-01", "2026-01-01", "3 Jan 2026 08:00"),
+            ("2025-01-01", "2027-01-01", "3 Jan 2026 08:00"),
+        ] {
+            assert_eq!(from_to(from, to).minute(at), expected, "{from}");
+        }
+    }
+
+    #[test]
+    fn sentences_begin_with_a_capital_and_names_are_as_they_are() {
+        assert_eq!(capitalised("week 43 of 2026"), "Week 43 of 2026");
+        assert_eq!((capitalised("2 h"), capitalised("")), ("2 h".to_owned(), String::new()));
+        for (name, expected) in [
+            ("customer 479", "Customer 479"),
+            ("customer 440 (key-3f2a91bc04d1)", "Customer 440 (key-3f2a91bc04d1)"),
+            ("key-3f2a91bc04d1", "key-3f2a91bc04d1"),
+            ("i-Labs", "i-Labs"),
+        ] {
+            assert_eq!(capitalised_name(name), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_of_several_are_said_once_where_they_are_equal() {
+        for (numbers, expected) in [
+            (&[2][..], "2 days"),
+            (&[1, 1], "1 day each"),
+            (&[7, 7, 7], "7 days each"),
+            (&[9, 5], "9 and 5 days"),
+            (&[2, 1], "2 days and 1 day"),
+            (&[12, 3, 4], "3 to 12 days"),
+        ] {
+            assert_eq!(counted_each(numbers, ("day", "days")), expected);
+        }
+        assert_eq!([1, 2, 1000].map(times), ["once", "twice", "1,000 times"]);
     }
 
     #[test]

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::compared::{ReportedTime, capitalised_name, reported_time};
 use super::count::of_length;
 use super::detector::{MinuteCount, NO_FREE_SEAT, Sighting};
 use super::document::{
-    Block, ChartMark, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level,
+    Block, ChartMark, Datum, Document, Evidence, FigureBlock, FigureItem, FindingBlock, FindingItem, Level,
     LookupState, MarkRole, Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock,
     TableColumn, TableExtent,
 };
@@ -25,7 +25,7 @@ use super::record::{ObjectRecord, SeenRequest};
 use super::render::{Style, words};
 use super::request_chart;
 use super::session::{ReportSession, product_flag};
-use super::source::{ReadingSummary, WindowReader};
+use super::source::{ReadingSummary, SLACK, WindowReader};
 use super::text::counted;
 use super::trail::{SeenKey, Trail, TrailRows, counts};
 use super::window::{Window, local, rfc3339};
@@ -37,6 +37,8 @@ use crate::text::thousands;
 const SCHEMA: &str = "cryptolens-exporter/report/customer";
 /// Failures after the last success from which on a customer counts as locked out.
 const LOCKED_OUT: u64 = 2;
+/// Failures without a success matter from this long on, in seconds: whoever fails for less tries again.
+const LEAST_LOCKOUT: i64 = 600;
 
 /// Writes the report.
 pub(super) async fn customer(
@@ -47,10 +49,10 @@ pub(super) async fn customer(
     let shown = &options.document;
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
     let now = session.now(LogKind::WebApi).await;
-    let window = Window::passed(&options.bounds, options.length, now)?;
+    let time = reported_time(&options.bounds, options.length, now)?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
-    let source = session.source("Web API Log", Some(window), window.zone);
-    let material = read(options, &session, &source, (window, now)).await;
+    let source = session.source("Web API Log", Some(time.window), time.window.zone);
+    let material = read(options, &session, &source, time).await;
     source.progress.done();
     let report = CustomerReport { material: material?, session: &session, options };
     let document = report.document();
@@ -59,6 +61,7 @@ pub(super) async fn customer(
 }
 
 struct CustomerMaterial {
+    time: ReportedTime,
     trail: Trail,
     seen: SeenKey,
     reading: ReadingSummary,
@@ -66,15 +69,15 @@ struct CustomerMaterial {
     rows_read: u64,
     lookup: Lookup,
     changes: Vec<ObjectRecord>,
-    is_live: bool,
 }
 
 async fn read(
     options: &CustomerOptions,
     session: &ReportSession,
     source: &WindowReader,
-    (window, now): (Window, DateTime<Utc>),
+    time: ReportedTime,
 ) -> Result<CustomerMaterial, ReportError> {
+    let window = time.window;
     let filter = RowFilter { product_id: options.product, ..RowFilter::default() };
     let mut trail = Trail::new(window);
     let mut known: HashMap<(i64, String), bool> = HashMap::new();
@@ -98,8 +101,12 @@ async fn read(
         }
         None
     };
-    let reading = source.newest_first(&filter, window.from, add).await?;
-    trail.sort();
+    let newest = source.begin_newest_first::<SeenRequest>(&filter, window.from).await?;
+    let reading = source.newest_first(newest, window.from, add).await?;
+    trail.finish();
+    let is_later = |oldest: &i64| *oldest > window.from.saturating_add(SLACK);
+    let log_begins = reading.oldest.filter(|oldest| reading.whole_log && is_later(oldest));
+    let time = ReportedTime { log_begins, ..time };
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
     let seen = match trail.keys.as_slice() {
@@ -129,7 +136,7 @@ async fn read(
         }
         None => Vec::new(),
     };
-    Ok(CustomerMaterial { trail, seen, reading, rows_read, lookup, changes, is_live: window.is_live(now) })
+    Ok(CustomerMaterial { time, trail, seen, reading, rows_read, lookup, changes })
 }
 
 /// A key without a request in the period: known to the API, or bad usage.
@@ -167,7 +174,8 @@ struct CustomerReport<'a> {
     options: &'a CustomerOptions,
 }
 
-/// How the customer stands now, by the rows.
+/// How the customer stands at the end of the time, by the rows. Unless that is now, nobody knows what
+/// came after it.
 struct Standing {
     last_success: Option<Sighting>,
     /// Failures after the last success. A refused seat is none, as everywhere else.
@@ -177,7 +185,58 @@ struct Standing {
     refused: u64,
 }
 
+impl Standing {
+    const fn is_locked_out(&self) -> bool {
+        self.failed_since >= LOCKED_OUT
+    }
+}
+
+/// Failures without a success, until one came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lockout {
+    failures: u64,
+    /// The first failure and the last one, in Unix seconds.
+    from: i64,
+    to: i64,
+    next_success: i64,
+}
+
+impl Lockout {
+    const fn seconds(&self) -> i64 {
+        self.to - self.from
+    }
+}
+
+/// The lockout of rows in order of time that has the most failures; none where each was short. At night
+/// two failures may be hours apart. Failures that no success followed are none, because they have not ended.
+fn worst_lockout(rows: impl Iterator<Item = Sighting>) -> Option<Lockout> {
+    let (mut worst, mut run): (Option<Lockout>, Option<Lockout>) = (None, None);
+    for row in rows {
+        if row.has_failed() {
+            let (from, failures) = run.map_or((row.time, 0), |run| (run.from, run.failures));
+            run = Some(Lockout { failures: failures + 1, from, to: row.time, next_success: row.time });
+        } else if row.outcome == Outcome::Success {
+            let ended = run.take().map(|run| Lockout { next_success: row.time, ..run });
+            let ended = ended.filter(|run| run.failures >= LOCKED_OUT && run.seconds() >= LEAST_LOCKOUT);
+            let rank = |run: &Lockout| (run.failures, run.seconds());
+            let is_worse = |run: &Lockout| worst.as_ref().is_none_or(|worst| rank(run) > rank(worst));
+            worst = ended.filter(is_worse).or(worst);
+        }
+    }
+    worst
+}
+
 impl CustomerReport<'_> {
+    /// True while the time is not over.
+    const fn is_live(&self) -> bool {
+        self.material.time.is_live
+    }
+
+    /// The log that is read, of which another product's rows are no part.
+    const fn log(&self) -> &'static str {
+        if self.options.product.is_some() { "the log of this product" } else { "the log" }
+    }
+
     fn window(&self) -> Window {
         self.material.trail.window
     }
@@ -221,7 +280,7 @@ impl CustomerReport<'_> {
     fn standing(&self) -> Standing {
         let rows = self.rows();
         let is_success = |row: &Sighting| row.outcome == Outcome::Success;
-        let last_success = rows.iter().rev().find(is_success);
+        let last_success = rows.iter().filter(is_success).last();
         let is_since = |row: &Sighting| {
             last_success.as_ref().is_none_or(|success| (row.time, row.id) > (success.time, success.id))
         };
@@ -235,21 +294,23 @@ impl CustomerReport<'_> {
     }
 
     fn document(&self) -> Document {
-        let window = self.window();
-        let label = words::duration(window.seconds());
-        let period = Period::new((window.from, window.to), window.zone, label, !self.material.is_live);
+        let (time, window) = (&self.material.time, self.window());
+        let period = Period::new((window.from, window.to), window.zone, time.label(), !self.is_live());
         let mut document = self.session.document(SCHEMA, "Customer report", period, &self.options.document);
         document.scope.product_id = Some(self.material.seen.product_id);
         document.scope.key = Some(self.key());
         let standing = self.standing();
         let (_, judged) = counts(self.rows().iter());
-        document.level = match standing.failed_since {
-            LOCKED_OUT.. => Level::Problem,
-            _ if judged.failed > 0 || standing.refused > 0 => Level::Notice,
-            _ => Level::Fine,
+        let is_odd = judged.failed > 0 || standing.refused > 0 || time.log_begins_after().is_some();
+        document.level = match (standing.is_locked_out(), is_odd) {
+            (true, _) if self.is_live() => Level::Problem,
+            (true, _) | (_, true) => Level::Notice,
+            (false, false) => Level::Fine,
         };
         document.headline = self.headline(&standing, judged);
-        document.lead = format!("Product {}, {}.", self.material.seen.product_id, self.product());
+        let product = format!("Product {}, {}.", self.material.seen.product_id, self.product());
+        document.lead =
+            std::iter::once(product).chain(time.coverage(self.log())).collect::<Vec<_>>().join(" ");
         self.evidence(&mut document);
         document.blocks.push(self.figures(&standing, judged));
         document.blocks.push(self.findings(&standing));
@@ -263,21 +324,35 @@ impl CustomerReport<'_> {
     }
 
     fn headline(&self, standing: &Standing, judged: MinuteCount) -> String {
-        let (name, product, zone) = (self.name(), self.product(), self.zone());
-        let clock = |at: i64| words::minute(self.moment(at));
+        let (product, zone, time) = (self.product(), self.zone(), &self.material.time);
+        let when = time.when();
+        let clock = |at: i64| time.minute(at);
+        if let Some(begins) = time.log_begins_after() {
+            let (name, log, begins) = (self.name(), self.log(), clock(begins));
+            return format!("Nothing is known of {name} {when}: {log} begins at {begins}");
+        }
+        let name = capitalised_name(&self.name());
         match (&standing.last_success, standing.failed_since) {
-            _ if self.rows().is_empty() => format!("{name} sent no request for {product} in this time"),
+            _ if self.rows().is_empty() => format!("{name} sent no request for {product} {when}"),
             (None, LOCKED_OUT..) => {
                 format!(
-                    "{name} did not get through to {product}: all {} requests failed",
+                    "{name} did not get through to {product} {when}: all {} requests failed",
                     thousands(i128::from(judged.failed))
                 )
             }
-            (Some(row), failed @ LOCKED_OUT..) => format!(
-                "{name} is locked out of {product}: {} failures since the last success, {} {zone}",
-                thousands(i128::from(failed)),
-                clock(row.time)
-            ),
+            (Some(row), failed @ LOCKED_OUT..) => {
+                let state = if self.is_live() {
+                    format!("is locked out of {product}")
+                } else {
+                    let end = clock(self.window().to);
+                    format!("was locked out of {product} at the end of this time ({end})")
+                };
+                format!(
+                    "{name} {state}: {} failures since the last success, {} {zone}",
+                    thousands(i128::from(failed)),
+                    clock(row.time)
+                )
+            }
             (Some(row), _) => format!(
                 "{name} got through to {product} at {} {zone}; {} of {} requests failed",
                 clock(row.time),
@@ -285,23 +360,18 @@ impl CustomerReport<'_> {
                 thousands(i128::from(judged.all))
             ),
             (None, _) if standing.refused > 0 && judged.all == 0 => format!(
-                "{name} got no seat of {product} in this time: {} found none free",
+                "{name} got no seat of {product} {when}: {} found none free",
                 counted(standing.refused, "request", "requests")
             ),
-            (None, _) => format!("{name} had no success with {product} in this time"),
+            (None, _) => format!("{name} had no success with {product} {when}"),
         }
     }
 
     fn evidence(&self, document: &mut Document) {
-        let (trail, reading) = (&self.material.trail, &self.material.reading);
-        let read = &mut document.read;
-        let evidence = trail.evidence();
-        read.rows = of_length(trail.rows().len());
-        (read.first_id, read.last_id) = (evidence.first_id, evidence.last_id);
-        read.sha256.clone_from(&evidence.sha256);
-        read.oldest = trail.rows().iter().next().map(|row| Moment { at: row.time, zone: self.zone() });
-        read.skipped = vec![("without_id", reading.without_id), ("without_time", trail.without_time)];
-        read.looked_up = self.material.lookup.states();
+        document.read = Evidence {
+            looked_up: self.material.lookup.states(),
+            ..self.material.trail.evidence(&self.material.reading)
+        };
     }
 
     fn figures(&self, standing: &Standing, judged: MinuteCount) -> Block {
@@ -315,7 +385,7 @@ impl CustomerReport<'_> {
                 Datum::count(standing.failed_since),
                 Measure::Count,
             )
-            .bad_if(standing.failed_since >= LOCKED_OUT),
+            .bad_if(standing.is_locked_out()),
             FigureItem::new("failed", "Requests failed", Datum::count(judged.failed), Measure::Count)
                 .note(format!("of {}", thousands(i128::from(judged.all)))),
             FigureItem::new("machines", "Machines", Datum::count(of_length(machines.len())), Measure::Count),
@@ -361,7 +431,8 @@ impl CustomerReport<'_> {
                 .plain(format!(" (row {}, state {}); nothing failed after it.", row.id, row.state)),
             (None, _) => Prose::default().plain("No success in this time."),
         };
-        items.push(finding("last", "Now", text, ""));
+        items.push(finding("last", if self.is_live() { "Now" } else { "At the end" }, text, ""));
+        items.extend(self.lockout());
         items.push(finding(
             "license",
             "License",
@@ -373,6 +444,30 @@ impl CustomerReport<'_> {
             items.push(finding("changes", "Changes", text, ""));
         }
         Block::Findings(FindingBlock { id: "findings", title: "What is known".to_owned(), items })
+    }
+
+    /// The longest time without a success that is over, which the last success does not tell of.
+    fn lockout(&self) -> Option<FindingItem> {
+        let lockout = worst_lockout(self.rows().iter())?;
+        let clock = |at: i64| self.material.time.minute(at);
+        let text = Prose::default()
+            .strong(format!("{} without a success", counted(lockout.failures, "failure", "failures")))
+            .plain(format!(
+                " from {} to {}, for {}; the next success came at {}.",
+                clock(lockout.from),
+                clock(lockout.to),
+                words::duration(lockout.seconds()),
+                clock(lockout.next_success)
+            ));
+        let basis = "The most failures in a row over ten minutes or more, before a success.".to_owned();
+        let time = |at: i64| Datum::Time(self.moment(at));
+        let facts = vec![
+            ("failed", Datum::count(lockout.failures)),
+            ("from", time(lockout.from)),
+            ("to", time(lockout.to)),
+            ("next_success", time(lockout.next_success)),
+        ];
+        Some(FindingItem { id: "locked_out", label: "Locked out", text, basis, facts })
     }
 
     fn license_in_words(&self) -> Prose {
@@ -412,7 +507,7 @@ impl CustomerReport<'_> {
         let mut block = request_chart::requests(&columns, self.rows().iter(), &self.name(), begins);
         block.alt =
             format!("Column chart of {} requests.", thousands(i128::from(of_length(self.rows().len()))));
-        if let Some(first) = standing.first_failure_since.filter(|_| standing.failed_since >= LOCKED_OUT) {
+        if let Some(first) = standing.first_failure_since.filter(|_| standing.is_locked_out()) {
             let label =
                 format!("{} first failure without a success since", words::minute(self.moment(first)));
             let at = columns.position(first);
@@ -583,7 +678,7 @@ impl CustomerReport<'_> {
         let product = product_flag(Some(self.material.seen.product_id));
         let utc = |at: i64| rfc3339(at, Zone::UTC);
         // Where there are rows, so that the product is known there.
-        let last = self.rows().iter().next_back().map_or(self.window().to - 1, |row| row.time);
+        let last = self.rows().last_time().unwrap_or(self.window().to - 1);
         let at = standing.first_failure_since.unwrap_or(last);
         let items = vec![StepItem {
             text: "Is it this customer alone?".to_owned(),
@@ -593,16 +688,15 @@ impl CustomerReport<'_> {
     }
 
     fn method(&self) -> Block {
-        let evidence = self.material.trail.evidence();
         let rows = of_length(self.rows().len());
-        let counted_rows = match evidence.first_id.zip(evidence.last_id) {
+        let counted_rows = match self.material.trail.ids() {
             Some((first, last)) => format!(
                 "{} of the Web API Log, ids {first} to {last}, of {} of all keys in this time.",
                 counted(rows, "row", "rows"),
                 thousands(i128::from(self.material.rows_read))
             ),
             None => format!(
-                "0 of {} rows of the log are of this key.",
+                "0 of the {} rows in this time are of this key.",
                 thousands(i128::from(self.material.rows_read))
             ),
         };
@@ -622,5 +716,62 @@ impl CustomerReport<'_> {
             items.push(("Not allowed", denied));
         }
         Block::Method(MethodBlock { id: "method", title: "Method and limits", items })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of a customer: at which minute, and how each ended.
+    fn rows(outcomes: &[(i64, &str)]) -> impl Iterator<Item = Sighting> {
+        let row = |(minute, outcome): &(i64, &str)| {
+            let (state, outcome) = match *outcome {
+                "fails" => (2020, Outcome::Failure),
+                "finds no seat" => (NO_FREE_SEAT, Outcome::Failure),
+                _ => (2014, Outcome::Success),
+            };
+            let (time, product_id) = (minute * 60, 3349);
+            Sighting { time, id: time, product_id, key: None, machine: None, address: None, state, outcome }
+        };
+        outcomes.iter().map(row).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn the_worst_lockout_is_one_that_a_success_ended() {
+        let of = |outcomes: &[(i64, &str)]| worst_lockout(rows(outcomes));
+        let lockout = |failures, from: i64, to: i64, next_success: i64| {
+            Some(Lockout { failures, from: from * 60, to: to * 60, next_success: next_success * 60 })
+        };
+        for (outcomes, expected) in [
+            (&[(0, "works"), (5, "fails"), (20, "fails"), (60, "works")][..], lockout(2, 5, 20, 60)),
+            // A refused seat neither begins nor ends one.
+            (
+                &[(0, "finds no seat"), (5, "fails"), (10, "finds no seat"), (15, "fails"), (16, "works")],
+                lockout(2, 5, 15, 16),
+            ),
+            (&[(5, "fails"), (14, "fails"), (60, "works")], None),
+            (&[(5, "fails"), (60, "works"), (70, "fails"), (80, "works")], None),
+            // It goes on.
+            (&[(0, "works"), (5, "fails"), (90, "fails")], None),
+            (
+                &[(0, "fails"), (15, "fails"), (16, "works"), (20, "fails"), (50, "fails"), (51, "works")],
+                lockout(2, 20, 50, 51),
+            ),
+            (
+                &[
+                    (0, "fails"),
+                    (5, "fails"),
+                    (15, "fails"),
+                    (16, "works"),
+                    (20, "fails"),
+                    (90, "fails"),
+                    (91, "works"),
+                ],
+                lockout(3, 0, 15, 16),
+            ),
+        ] {
+            assert_eq!(of(outcomes), expected, "{outcomes:?}");
+        }
     }
 }

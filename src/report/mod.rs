@@ -72,7 +72,7 @@ use options::{
 use output::Output;
 use record::{CountedRequest, EventRecord, ObjectRecord, RequestRecord};
 use render::{Style, json};
-use session::ReportSession;
+use session::{Begun, ReportSession};
 use source::ReadingSummary;
 use window::Window;
 
@@ -170,19 +170,19 @@ fn refuse_what_has_no_meaning(options: &ReportOptions) -> Result<(), ReportError
 }
 
 async fn report_web_api(options: &ReportOptions, session: &ReportSession) -> Result<String, ReportError> {
-    let time = session.time(LogKind::WebApi, &options.bounds, options.length).await?;
-    let window = time.window;
-    let outcome = options.outcome;
     let filter = RowFilter { states: options.states.clone(), ..license_filter(&options.license) };
-    let mut tally = web_api::WebApiTally::new(window, options.compare, outcome);
-    let needed_from = tally.needed_from();
-    let needed = Window { from: needed_from, ..window };
-    let source = session.source("Web API Log", Some(needed), window.zone);
+    let outcome = options.outcome;
+    let tally = |window| web_api::WebApiTally::new(window, options.compare, outcome);
+    let oldest = |window| tally(window).needed_from();
+    let bounds = (&options.bounds, options.length);
+    let Begun { time, source, newest } =
+        session.begin_newest_first::<CountedRequest>("Web API Log", bounds, &filter, oldest).await?;
+    let mut tally = tally(time.window);
     let add = |rows: Vec<CountedRequest>| {
         rows.iter().for_each(|row| tally.add(row));
         None
     };
-    let reading = source.newest_first(&filter, needed_from, add).await?;
+    let reading = source.newest_first(newest, oldest(time.window), add).await?;
     source.progress.done();
     let context = web_api::WebApiContext {
         account: session.account.clone(),
@@ -327,6 +327,12 @@ async fn audit_seats(
     let key = &options.key;
     let session = ReportSession::new(access, presentation, stop.clone())?;
     let output = Output::new(presentation.file(), session.identities.is_full())?;
+    let filter = RowFilter {
+        product_id: Some(options.product),
+        key: Some(key.clone()),
+        states: seats::STATES.to_vec(),
+    };
+    let lookback = i64::try_from(options.lookback.as_secs()).unwrap_or(i64::MAX);
     let mut time = session.time(LogKind::WebApi, &options.bounds, options.length).await?;
     let source = session.source("seats", Some(time.window), time.window.zone);
     let (limit, limit_source) = match options.max_machines {
@@ -337,13 +343,7 @@ async fn audit_seats(
         }
     };
     let window = &mut time.window;
-    let filter = RowFilter {
-        product_id: Some(options.product),
-        key: Some(key.clone()),
-        states: seats::STATES.to_vec(),
-    };
     let (mut rows, mut without_time, mut longest_lease) = (Vec::new(), 0, None);
-    let lookback = i64::try_from(options.lookback.as_secs()).unwrap_or(i64::MAX);
     let add = |page: Vec<RequestRecord>| {
         without_time += page.iter().filter(|row| row.time.is_none()).map(|_| 1).sum::<u64>();
         let found = rows.len();
@@ -352,7 +352,9 @@ async fn audit_seats(
         longest_lease = longest_lease.max(longest);
         longest_lease.map(|lease| window.from.saturating_sub(lease))
     };
-    let reading = source.newest_first(&filter, window.from.saturating_sub(lookback), add).await?;
+    let oldest = window.from.saturating_sub(lookback);
+    let newest = source.begin_newest_first::<RequestRecord>(&filter, oldest).await?;
+    let reading = source.newest_first(newest, oldest, add).await?;
     source.progress.done();
     let newest = rows.iter().map(seats::SeatRow::time).max();
     if options.bounds.to.is_none() {
@@ -391,8 +393,12 @@ async fn export_log(
     let bounded = options.since.is_some() || bounds.from.is_some() || bounds.to.is_some();
     // With --to alone, from the beginning of all logs.
     let length = options.since.unwrap_or(Duration::from_secs(1 << 40));
-    let window = bounded.then(|| Window::new(bounds, length, Utc::now())).transpose()?;
     let session = ReportSession::new(access, &options.presentation, stop.clone())?;
+    let window = match (bounded, bounds.to.is_some()) {
+        (false, _) => None,
+        (true, true) => Some(Window::new(bounds, length, Utc::now())?),
+        (true, false) => Some(Window::new(bounds, length, session.now(options.log.kind()).await)?),
+    };
     let output = Output::new(options.presentation.file(), session.identities.is_full())?;
     let source = session.source(options.log.name(), window, bounds.timezone);
     let order = export::Order {

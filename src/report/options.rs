@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::calendar::CalendarChoice;
 use super::zone::Zone;
-use crate::cryptolens::{ClientOptions, Concurrency, Outcome, Product};
+use crate::cryptolens::{ClientOptions, Concurrency, LogKind, Outcome, Product};
 
 pub use crate::identity::IdentityLevel;
 
@@ -352,6 +352,14 @@ impl ReportedLog {
             Self::WebApi => "web-api",
             Self::Events => "events",
             Self::Objects => "objects",
+        }
+    }
+
+    pub(super) const fn kind(self) -> LogKind {
+        match self {
+            Self::WebApi => LogKind::WebApi,
+            Self::Events => LogKind::Events,
+            Self::Objects => LogKind::Objects,
         }
     }
 }

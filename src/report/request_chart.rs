@@ -4,7 +4,7 @@ use chrono::{Datelike as _, Months, NaiveDate, NaiveTime};
 
 use super::trail::Trail;
 use crate::report::count::of_length;
-use crate::report::detector::Sighting;
+use crate::report::detector::{NO_FREE_SEAT, Sighting};
 use crate::report::document::{ChartBlock, ChartMark, ChartMerge, ChartSeries, MarkRole, Moment, SeriesRole};
 use crate::report::window::{Window, local};
 use crate::text::thousands;
@@ -152,27 +152,57 @@ fn midnights(window: Window, next: impl Fn(NaiveDate) -> Option<NaiveDate>) -> V
 /// Rows by step; `None` where the log does not reach back.
 pub(super) type StepCounts = Vec<Option<u64>>;
 
-/// Rows that failed, succeeded, and are in no ratio, by column; those before `oldest` are not known.
-fn series(
-    rows: impl Iterator<Item = Sighting>,
-    columns: &TimeColumns,
-    oldest: Option<i64>,
-) -> (StepCounts, StepCounts, StepCounts) {
-    let empty = columns.empty(oldest);
-    let (mut failed, mut succeeded, mut other) = (empty.clone(), empty.clone(), empty);
-    for row in rows {
-        let series = if row.is_in_no_ratio() {
-            &mut other
-        } else if row.has_failed() {
-            &mut failed
-        } else {
-            &mut succeeded
+/// Rows by column and outcome.
+struct ChartedRows {
+    failed: StepCounts,
+    succeeded: StepCounts,
+    /// Those that are in no ratio.
+    other: StepCounts,
+    /// True if some of the others found no free seat.
+    has_refused: bool,
+    /// True if some of the others neither succeeded nor failed.
+    has_unknown: bool,
+}
+
+impl ChartedRows {
+    /// Those before `oldest` are not known.
+    fn new(rows: impl Iterator<Item = Sighting>, columns: &TimeColumns, oldest: Option<i64>) -> ChartedRows {
+        let empty = columns.empty(oldest);
+        let mut charted = ChartedRows {
+            failed: empty.clone(),
+            succeeded: empty.clone(),
+            other: empty,
+            has_refused: false,
+            has_unknown: false,
         };
-        if let Some(value) = columns.column(row.time).and_then(|column| series.get_mut(column)) {
-            *value = Some(value.unwrap_or(0) + 1);
+        for row in rows {
+            let Some(column) = columns.column(row.time) else { continue };
+            let series = if row.is_in_no_ratio() {
+                let is_refused = row.state == NO_FREE_SEAT;
+                charted.has_refused |= is_refused;
+                charted.has_unknown |= !is_refused;
+                &mut charted.other
+            } else if row.has_failed() {
+                &mut charted.failed
+            } else {
+                &mut charted.succeeded
+            };
+            if let Some(value) = series.get_mut(column) {
+                *value = Some(value.unwrap_or(0) + 1);
+            }
+        }
+        charted
+    }
+
+    /// What the others are; none where there are none.
+    const fn name_of_others(&self) -> Option<&'static str> {
+        match (self.has_refused, self.has_unknown) {
+            (false, false) => None,
+            (true, false) => Some("no free seat"),
+            (false, true) => Some("neither success nor failure"),
+            (true, true) => Some("no free seat, or neither success nor failure"),
         }
     }
-    (failed, succeeded, other)
 }
 
 /// The chart without its marks.
@@ -182,15 +212,19 @@ pub(super) fn requests(
     product: &str,
     oldest: Option<i64>,
 ) -> ChartBlock {
-    let (failed, succeeded, other) = series(rows, columns, oldest);
+    let charted = ChartedRows::new(rows, columns, oldest);
+    let others = charted.name_of_others();
+    let ChartedRows { failed, succeeded, other, .. } = charted;
     let mut stack = vec![
         ChartSeries { id: "failed", label: "failed", role: SeriesRole::Bad, values: failed },
         ChartSeries { id: "succeeded", label: "succeeded", role: SeriesRole::Good, values: succeeded },
     ];
-    if other.iter().flatten().any(|value| *value > 0) {
-        let label = "neither, or no free seat";
-        stack.push(ChartSeries { id: "other", label, role: SeriesRole::Accent, values: other });
-    }
+    stack.extend(others.map(|label| ChartSeries {
+        id: "other",
+        label,
+        role: SeriesRole::Accent,
+        values: other,
+    }));
     ChartBlock {
         id: "requests",
         title: format!("Requests of {product}, {}", columns.name()),

@@ -13,11 +13,11 @@ use super::error::ReportError;
 use super::identity::{Identities, IdentityKind};
 use super::options::{DocumentOptions, Presentation, ReportAccess, TimeBounds};
 use super::progress::Progress;
-use super::source::{RequestCounter, WindowReader};
+use super::source::{NewestFirst, RequestCounter, WindowReader};
 use super::text::Screen;
 use super::window::Window;
 use super::zone::Zone;
-use crate::cryptolens::{Client, Concurrency, LogKind, Product, Token, server_time};
+use crate::cryptolens::{Client, Concurrency, LogKind, Product, Row, RowFilter, Token, server_time};
 
 /// The parts that every report needs.
 pub(super) struct ReportSession {
@@ -35,6 +35,13 @@ pub(super) struct ReportSession {
     pub(super) products: Vec<Product>,
     /// The number by which the Object Log calls the first resource type and the first action.
     pub(super) objects_first_code: i64,
+}
+
+/// The beginning of a report that reads a log from its newest row back.
+pub(super) struct Begun<R> {
+    pub(super) time: ReportedTime,
+    pub(super) source: WindowReader,
+    pub(super) newest: NewestFirst<R>,
 }
 
 impl ReportSession {
@@ -78,6 +85,35 @@ impl ReportSession {
         let is_ended = bounds.calendar.is_none() && bounds.to.is_some();
         let now = if is_ended { Utc::now() } else { self.now(log).await };
         Ok(ReportedTime::new(Window::new(bounds, length, now)?, bounds, now))
+    }
+
+    /// Begins to read a log from its newest row back, for the time that the bounds mean by the server's
+    /// clock. `oldest` is the time to which the reading goes back for a window. The first page is asked
+    /// for with the window by the clock of this machine, while the server is asked for its own.
+    pub(super) async fn begin_newest_first<R: Row>(
+        &self,
+        log: &str,
+        (bounds, length): (&TimeBounds, Duration),
+        filter: &RowFilter,
+        oldest: impl Fn(Window) -> i64,
+    ) -> Result<Begun<R>, ReportError> {
+        let is_ended = bounds.calendar.is_none() && bounds.to.is_some();
+        let here = Utc::now();
+        let source =
+            |window: Window| self.source(log, Some(Window { from: oldest(window), ..window }), window.zone);
+        let expected = Window::new(bounds, length, here);
+        if let (false, Ok(window)) = (is_ended, &expected) {
+            let source = source(*window);
+            let begin = source.begin_newest_first(filter, oldest(*window));
+            let (now, newest) = tokio::join!(self.now(R::LOG), begin);
+            let time = ReportedTime::new(Window::new(bounds, length, now)?, bounds, now);
+            let newest = newest?;
+            return Ok(Begun { time, source, newest });
+        }
+        let time = self.time(R::LOG, bounds, length).await?;
+        let source = source(time.window);
+        let newest = source.begin_newest_first(filter, oldest(time.window)).await?;
+        Ok(Begun { time, source, newest })
     }
 
     pub(super) fn source(&self, log: &str, window: Option<Window>, zone: Zone) -> WindowReader {

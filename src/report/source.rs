@@ -104,24 +104,39 @@ pub(super) enum Explanation<T> {
 
 type Pages<R> = LogReader<FilteredClient, R, FewTries>;
 
+/// A reading from the newest row back that has its first page.
+pub(super) struct NewestFirst<R> {
+    pages: Pages<R>,
+    first: ReadPage<R>,
+}
+
 impl WindowReader {
+    /// Asks for the newest page of a reading that will go back to about `oldest`: time passes while the
+    /// server is asked for its clock.
+    pub(super) async fn begin_newest_first<R: Row>(
+        &self,
+        filter: &RowFilter,
+        oldest: i64,
+    ) -> Result<NewestFirst<R>, ReportError> {
+        let mut pages = self.pages::<R>(filter, Direction::NewestFirst);
+        let ahead = ReadAhead::Guesses { until: Some(oldest.saturating_sub(SLACK)) };
+        let first = self.unless_stopped(pages.page(0, ahead)).await?.map_err(failed::<R>)?;
+        Ok(NewestFirst { pages, first })
+    }
+
     /// Hands over the rows from the newest to the first page all of which is older than `oldest` by
     /// more than [`SLACK`], or to the beginning of the log. The value that `each` returns moves
     /// `oldest` further back.
     pub(super) async fn newest_first<R: Row>(
         &self,
-        filter: &RowFilter,
+        begun: NewestFirst<R>,
         mut oldest: i64,
         mut each: impl FnMut(Vec<R>) -> Option<i64>,
     ) -> Result<ReadingSummary, ReportError> {
-        let mut pages = self.pages::<R>(filter, Direction::NewestFirst);
+        let NewestFirst { mut pages, first } = begun;
         let mut progression = Progression::new(R::LOG.endpoint(), Direction::NewestFirst, 0);
-        loop {
-            // Unless this page may be the last one, others are on their way while it is counted.
-            let ahead = ReadAhead::Guesses { until: Some(oldest.saturating_sub(SLACK)) };
-            let page = pages.page(progression.last, ahead);
-            let page = self.unless_stopped(page).await?.map_err(failed::<R>)?;
-            let Some(NewRows { rows, times }) = progression.accept(page)? else { break };
+        let mut page = first;
+        while let Some(NewRows { rows, times }) = progression.accept(page)? {
             self.progress.back(rows.len(), rows.last().and_then(Row::time));
             if let Some(further) = each(rows) {
                 oldest = oldest.min(further);
@@ -129,6 +144,10 @@ impl WindowReader {
             if times.is_some_and(|(_, newest)| newest < oldest.saturating_sub(SLACK)) {
                 break;
             }
+            // Unless this page may be the last one, others are on their way while it is counted.
+            let ahead = ReadAhead::Guesses { until: Some(oldest.saturating_sub(SLACK)) };
+            let next = pages.page(progression.last, ahead);
+            page = self.unless_stopped(next).await?.map_err(failed::<R>)?;
         }
         Ok(progression.summary)
     }

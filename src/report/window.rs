@@ -2,6 +2,7 @@
 //!
 //! A window holds its first second and not its last. It knows no clock: now is handed in.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use serde::Serialize;
 use super::error::ReportError;
 use super::options::TimeBounds;
 use super::zone::Zone;
+
+/// The length of `2026-01-31T08:00`.
+const MINUTE_LENGTH: usize = 16;
 
 /// From `from` to `to`, `to` not included; both in Unix seconds, and `from` is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +164,13 @@ pub fn is_moment(text: &str, zone: Zone) -> bool {
 /// A moment as a flag gives it.
 pub(super) fn moment(flag: &str, text: &str, zone: Zone) -> Result<i64, ReportError> {
     let text = text.trim();
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+    // RFC 3339 wants seconds, which people leave out: they stand before the zone.
+    let zone_at = text.get(MINUTE_LENGTH..).filter(|zone| zone.starts_with(['Z', 'z', '+', '-']));
+    let whole = match (text.get(..MINUTE_LENGTH), zone_at) {
+        (Some(minute), Some(zone)) => Cow::Owned(format!("{minute}:00{zone}")),
+        _ => Cow::Borrowed(text),
+    };
+    if let Ok(time) = DateTime::parse_from_rfc3339(&whole) {
         return Ok(time.timestamp());
     }
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|date| date.and_hms_opt(0, 0, 0));
@@ -196,6 +206,9 @@ mod tests {
             ("2026-01-31", "2026-01-31T00:00:00+01:00"),
             ("2026-01-31T08:00", "2026-01-31T08:00:00+01:00"),
             ("2026-01-31T08:00:00Z", "2026-01-31T09:00:00+01:00"),
+            ("2026-01-31T08:00Z", "2026-01-31T09:00:00+01:00"),
+            ("2026-01-31T08:00-05:00", "2026-01-31T14:00:00+01:00"),
+            ("2026-01-31T08:00:30.5Z", "2026-01-31T09:00:30+01:00"),
             // Skipped by the clock that goes forward.
             ("2026-03-29T02:30", "2026-03-29T03:00:00+02:00"),
             // Twice; the first is meant.
@@ -203,7 +216,9 @@ mod tests {
         ] {
             assert_eq!(window(from, "", "Europe/Stockholm").unwrap().shown().from, expected, "{from}");
         }
-        assert!(matches!(window("yesterday", "", "UTC"), Err(ReportError::Usage(_))));
+        for odd in ["yesterday", "2026-01-31T08Z", "2026-01-31T08:0Z", "2026-01-31Z", "2026-01-31T08:00X"] {
+            assert!(matches!(window(odd, "", "UTC"), Err(ReportError::Usage(_))), "{odd}");
+        }
         assert!(matches!(window("2026-02-01", "2026-02-01", "UTC"), Err(ReportError::Usage(_))));
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::incident::{block, item};
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden, command, failure, run, shown};
+use super::{MONDAY, assert_golden, command, failure, in_one_line, run, shown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -59,7 +59,10 @@ fn every_format_shows_the_changes_and_the_same_bytes_each_time() {
 fn the_numbers_are_those_of_the_log() {
     let report = report(&stub(), &[]);
     let rows = objects();
-    assert_eq!(report["headline"], "50 changes by 3 users; the latest at 17 Jan 07:00 UTC");
+    assert_eq!(
+        report["headline"],
+        "50 changes by 3 users from 3 to 21 January 2026; the latest at 17 Jan 07:00 UTC"
+    );
     assert_eq!(
         (&report["level"], &report["read"]["rows"]),
         (&json!("notice"), &json!(50)),
@@ -93,18 +96,27 @@ fn what_narrows_the_report_is_said() {
         (changes(&report).len(), text("headline"), text("lead"))
     };
     let (rows, headline, lead) = of(&["--user=22"]);
-    assert_eq!((rows, headline.as_str()), (17, "17 changes by user 22; the latest at 17 Jan 00:00 UTC"));
+    let expected = "17 changes by user 22 from 3 to 21 January 2026; the latest at 17 Jan 00:00 UTC";
+    assert_eq!((rows, headline.as_str()), (17, expected));
     assert!(lead.starts_with("50 changes in all."), "{lead}");
     let (rows, headline, _) = of(&["--resource=product"]);
-    assert_eq!(
-        (rows, headline.as_str()),
-        (16, "16 changes of product objects by 1 user; the latest at 16 Jan 17:00 UTC")
-    );
+    let expected =
+        "16 changes of product objects by 1 user from 3 to 21 January 2026; the latest at 16 Jan 17:00 UTC";
+    assert_eq!((rows, headline.as_str()), (16, expected));
     let (rows, headline, lead) = of(&["--user=99", "--resource=license_key"]);
-    assert_eq!((rows, headline.as_str()), (0, "No change of license key objects by user 99 in this time"));
+    let expected = "No change of license key objects by user 99 from 3 to 21 January 2026";
+    assert_eq!((rows, headline.as_str()), (0, expected));
     assert!(lead.starts_with("50 changes in all."), "others were made: {lead}");
-    let empty = ["report", "changes", "--from=2025-01-01", "--to=2025-01-02"];
-    assert!(shown(&stub, &empty).contains("Nothing was changed in this time"));
+    let empty = ["report", "changes", "--from=2026-01-20", "--to=2026-01-21"];
+    assert!(shown(&stub, &empty).starts_with("✓ Nothing was changed on 20 January 2026"));
+    let before = ["report", "changes", "--from=2025-01-01", "--to=2025-01-02"];
+    let before = in_one_line(&shown(&stub, &before));
+    let expected = "! Nothing is known of changes on 1 January 2025: the log begins at 3 Jan 2026 00:00";
+    assert!(before.starts_with(expected), "{before}");
+    assert!(
+        before.contains("The log does not reach back to this time: it begins at 3 Jan 2026 00:00."),
+        "{before}"
+    );
     // A value that is no number of a user has a pseudonym, which is enough to see who it was.
     let (_, headline, _) = of(&["--user=CANARY-person@example.com"]);
     assert!(headline.starts_with("16 changes by user-"), "{headline}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::incident::{ONSET, block, item, key, logs, requests};
 use super::stub::{Logs, Stub};
-use super::{failure, run, shown};
+use super::{failure, in_one_line, run, shown};
 
 const MORNING: [&str; 2] = ["--from=2026-01-05T08:00", "--to=2026-01-05T10:00"];
 
@@ -25,7 +25,15 @@ fn a_customer_who_is_locked_out_is_shown_as_one() {
     let of_key = |row: &&Value| row["key"] == key(0) && row["productId"] == 3349;
     let since = rows.iter().filter(of_key).filter(|row| row["time"].as_i64().unwrap() >= ONSET).count();
     let last = rows.iter().filter(of_key).rfind(|row| row["state"] == 2014).unwrap();
-    assert_eq!(report["level"], "problem");
+    assert_eq!(report["level"], "notice", "the time is over");
+    let headline = report["headline"].as_str().unwrap();
+    assert!(headline.starts_with("Customer 479 (key-"), "{headline}");
+    let expected = format!(
+        ") was locked out of Meridian CAD at the end of this time (5 Jan 10:00): {since} failures since the last success, 5 Jan \
+         09:03 UTC"
+    );
+    assert!(headline.ends_with(&expected), "{headline}");
+    assert_eq!(item(&report, "findings", "last")["label"], "At the end");
     assert_eq!(item(&report, "figures", "failed_since")["value"], since);
     let now = item(&report, "findings", "last")["text"].as_str().unwrap();
     assert!(now.contains(&format!("row {}", last["id"])), "{now}");
@@ -33,6 +41,37 @@ fn a_customer_who_is_locked_out_is_shown_as_one() {
     assert_eq!(license, "Expired on 6 December 2025. 5 seats, used as a floating license, by GetKeys.");
     let states = block(&report, "states")["rows"].as_array().unwrap();
     assert_eq!(states[0]["state"], 2020, "failures first");
+}
+
+/// The same morning, if it were now.
+#[test]
+fn a_customer_who_is_locked_out_now_is_a_problem() {
+    let later = chrono::Utc::now().timestamp() - (ONSET + 3000);
+    let mut rows = requests();
+    rows.iter_mut().for_each(|row| row["time"] = (row["time"].as_i64().unwrap() + later).into());
+    let stub = Stub::start(Logs { requests: rows, ..logs() });
+    let arguments = ["report", "customer", "HCGXC", "--since=2h", "--format=json"];
+    let report: Value = serde_json::from_str(&shown(&stub, &arguments)).unwrap();
+    assert_eq!((&report["level"], &report["period"]["complete"]), (&json!("problem"), &json!(false)));
+    let headline = report["headline"].as_str().unwrap();
+    assert!(headline.contains(") is locked out of Meridian CAD: "), "{headline}");
+    assert_eq!(item(&report, "findings", "last")["label"], "Now");
+}
+
+/// Who gets through at the end was locked out before all the same.
+#[test]
+fn a_lockout_that_ended_is_told() {
+    let mut rows = requests();
+    let is_later = |row: &Value| row["key"] == key(0) && row["time"].as_i64().unwrap() >= ONSET + 1800;
+    rows.iter_mut().filter(|row| is_later(row)).for_each(|row| row["state"] = 2014.into());
+    let report = report(&Stub::start(Logs { requests: rows, ..logs() }), "HCGXC", &[]);
+    assert_eq!(report["level"], "notice");
+    let lockout = item(&report, "findings", "locked_out");
+    assert_eq!(
+        lockout["text"],
+        "8 failures without a success from 5 Jan 09:07 to 5 Jan 09:35, for 28 min; the next success came at 5 Jan 09:39."
+    );
+    assert_eq!((&lockout["failed"], &lockout["from"]), (&json!(8), &json!("2026-01-05T09:07:15Z")));
 }
 
 #[test]
@@ -84,7 +123,9 @@ fn keys_that_are_not_there_or_not_clear_are_bad_usage() {
     for name in [&key(0), "HCGXC"] {
         for more in [&["--product=3349"][..], &[]] {
             let text = shown(&quiet, &with(name, more));
-            assert!(text.contains("sent no request for Meridian CAD in this time"), "{text}");
+            let text = in_one_line(&text);
+            let expected = "sent no request for Meridian CAD on 5 Jan 2026, 08:00 to 10:00";
+            assert!(text.contains(expected), "{text}");
         }
     }
     assert!(failure(&quiet, &with("SAME5", &[]), 2).contains("KEY: 2 keys are called like this: key-"));
@@ -129,7 +170,10 @@ fn who_finds_no_free_seat_is_not_said_to_fail() {
     let count = rows.len();
     let report = report(&Stub::start(Logs { requests: rows, ..logs() }), "HCGXC", &[]);
     let headline = report["headline"].as_str().unwrap();
-    let expected = format!("got no seat of Meridian CAD in this time: {count} requests found none free");
+    // The log begins with the first of them.
+    let expected = format!(
+        "got no seat of Meridian CAD on 5 Jan 2026, 09:07 to 10:00: {count} requests found none free"
+    );
     assert!(headline.ends_with(&expected), "{headline}");
     assert_eq!(report["level"], "notice");
     for (id, expected) in [("failed_since", 0), ("failed", 0), ("refusals", count)] {

@@ -280,7 +280,7 @@ fn exit_codes_say_how_it_went() {
     let text = shown(&stub, &quiet);
     assert!(text.starts_with("✓ No incident from 08:00 to 09:00 UTC: "), "{text}");
     let empty = shown(&stub, &["report", "incident", "--from=2020-01-01", "--to=2020-01-02"]);
-    assert!(empty.contains("No request in this day") && empty.contains("0 of "), "{empty}");
+    assert!(empty.contains("No request on 1 January 2020 UTC") && empty.contains("0 of "), "{empty}");
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn a_known_key_in_a_quiet_hour_is_no_mistake() {
     let masked = report(&stub, &[]);
     let pseudonym = block(&masked, "customers")["rows"][0]["key"].as_str().unwrap().to_owned();
     let whole = quiet(&key(3));
-    assert_eq!(whole["headline"], "No request in this day");
+    assert_eq!(whole["headline"], "No request on 1 January 2026 UTC");
     assert_eq!((&whole["scope"]["product_id"], &whole["read"]["rows"]), (&json!(3349), &json!(0)));
     assert_eq!(quiet(GROUPS[3])["scope"], whole["scope"]);
     assert_eq!(quiet(&pseudonym)["scope"]["key"], pseudonym);
@@ -739,6 +739,9 @@ fn few_requests_of_which_many_fail_are_not_called_calm() {
     let summary: Value = serde_json::from_str(&shown(&stub, &day)).unwrap();
     assert_eq!(
         (&summary["headline"], &summary["level"]),
-        (&json!("5 January 2026: 100.0% of 3 license requests failed, too few to judge"), &json!("notice"))
+        (
+            &json!("5 January 2026 from 08:01 on: 100.0% of 3 license requests failed, too few to judge"),
+            &json!("notice")
+        )
     );
 }

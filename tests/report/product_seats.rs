@@ -111,6 +111,7 @@ fn the_day_is_shown_as_it_was() {
     // 2 + 6 + 5 + 4 seats; at eight: desk, one, two, three, four, five, six.
     assert_eq!((figure("seats"), figure("peak")), (json!(17), json!(7)));
     assert_eq!((figure("keys_at_limit"), figure("refusals")), (json!(1), json!(4)));
+    assert_eq!(figure("keys_refused"), 2);
     // Waits of 360 s (phone), 30 s (tablet), 60 s (three).
     assert_eq!(figure("wait"), 60);
     let rows = block(&audit, "keys")["rows"].as_array().unwrap();
@@ -129,16 +130,19 @@ fn the_day_is_shown_as_it_was() {
     let text = |id: &str| item(&audit, "findings", id)["text"].as_str().unwrap().to_owned();
     assert_eq!(
         text("too_few"),
-        "Kestrel Architects and Ostra Design Studio had 4 of the 4 refusals, in 2 hours and 1 hour. With one more seat each, 3 \
-         of them would not have happened."
+        "Kestrel Architects and Ostra Design Studio had all 4 refusals, in 2 hours and 1 hour. With one more seat each, 3 of \
+         them would not have happened."
     );
     assert_eq!(
         text("not_explained"),
-        "2 customers (Kestrel Architects, Ostra Design Studio) were refused 2 times while this history shows free seats. Their \
+        "2 customers (Kestrel Architects, Ostra Design Studio) were refused a seat twice while this history shows free seats. Their \
          limit may have been lower then, or another rule refused them."
     );
+    assert!(item(&audit, "findings", "unused").is_null(), "a day says nothing of the other days of a week");
+    let week = ["audit", "seats", "--product=3349", "--from=2026-01-06", "--to=2026-01-13", "--format=json"];
+    let week: Value = serde_json::from_str(&shown(&stub, &week)).unwrap();
     assert_eq!(
-        text("unused"),
+        item(&week, "findings", "unused")["text"],
         "2 customers never used more than half of their seats; 8 seats of theirs were never in use. 1 further key with 10 seats \
          sent no request for a floating seat: bound to machines, or not used at all."
     );
@@ -161,7 +165,7 @@ fn one_key_has_the_numbers_that_it_has_among_all() {
     for name in [LICENSES[0].0, "FULLX", &pseudonym] {
         let one = audit(&stub, &["--key", name]);
         assert_eq!(one["scope"]["key"], pseudonym, "{name}");
-        assert_eq!(one["headline"], "customer 479 was refused a seat 3 times on 6 January 2026");
+        assert_eq!(one["headline"], "Customer 479 was refused a seat 3 times on 6 January 2026");
         let (of_one, of_all) = (&block(&one, "keys")["rows"][0], &block(&all, "keys")["rows"][0]);
         assert_eq!(of_one, of_all, "{name}");
         assert!(!one["command"].as_str().unwrap().contains("FULLX"), "a key is not repeated");

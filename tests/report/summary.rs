@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::incident::{ONSET, block, item, key, logs, requests, run_steps};
 use super::stub::{Logs, Stub};
-use super::{MONDAY, assert_golden_formats, command, failure, run, shown};
+use super::{MONDAY, assert_golden_formats, command, failure, in_one_line, run, shown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -154,10 +154,11 @@ fn exit_codes_say_how_it_went() {
     // A week in which only the usual happened.
     let quiet = ["report", "summary", "--week=2025-W52", "--objective=90", all];
     let text = shown(&stub, &quiet);
-    assert!(text.starts_with("✓ Week 52 of 2025 met its objective: "), "{text}");
+    assert!(text.starts_with("! Week 52 of 2025 from 22 Dec 08:00 on met its objective: "), "{text}");
     let empty = ["report", "summary", "--month=2020-01", "--objective=99.9", all];
-    let text = shown(&stub, &empty);
-    assert!(text.starts_with("✓ January 2020: no request") && text.contains("0 of "), "{text}");
+    let text = in_one_line(&shown(&stub, &empty));
+    let expected = "! Nothing is known of January 2020: the log begins at 22 Dec 2025 08:00";
+    assert!(text.starts_with(expected) && text.contains("0 of the "), "{text}");
 }
 
 #[test]

@@ -193,6 +193,10 @@ fn a_log_that_is_younger_than_the_windows_is_reported() {
     );
     let page = in_one_line(&shown(&stub(), &[&args[..], &["text"]].concat()));
     assert!(page.contains("There is nothing older than 2026-01-05T00:00:00Z"), "{page}");
+    assert!(!page.contains("Before:"), "the numbers of a part say nothing: {page}");
+    let before = ["report", "--from=2025-01-06", "--to=2025-01-09", "--format=text"];
+    let page = in_one_line(&shown(&stub(), &before));
+    assert!(page.contains("the log does not reach back to this time"), "{page}");
 }
 
 #[test]

@@ -6,14 +6,16 @@ use super::story::{Incident, products};
 use super::{DAY, LONGEST, Material, Story};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::cryptolens::{Endpoint, LogKind};
+use crate::report::compared::on_whole_days;
 use crate::report::count::of_length;
 use crate::report::detector::{
     Attribute, Calmness, HIGH_RATIO, LoneSource, MinuteCount, NamedSource, Threshold, assess, calmness,
     in_common,
 };
 use crate::report::document::{
-    Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, LookupState, MarkRole,
-    Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock, TableColumn, TableExtent,
+    Block, Datum, Document, Evidence, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, LookupState,
+    MarkRole, Measure, MethodBlock, Moment, Period, Prose, StepBlock, StepItem, TableBlock, TableColumn,
+    TableExtent,
 };
 use crate::report::identity::IdentityKind;
 use crate::report::objects::{changes, plain};
@@ -30,6 +32,8 @@ use crate::text::thousands;
 const SCHEMA: &str = "cryptolens-exporter/report/incident";
 /// "Now" is this long, in seconds.
 const NOW: i64 = 600;
+/// In a time that is over and longer than this, in seconds, its last minutes come last.
+const CLOSED_AND_LONG: i64 = 12 * 3600;
 /// How long before the onset a change may explain it, in seconds.
 const CHANGED_BEFORE: i64 = 1800;
 /// Failures of one of several products, or of some minutes, that are more than one by chance.
@@ -52,6 +56,16 @@ pub(super) fn document(material: &Material, session: &ReportSession, options: &I
         builder.doubt = builder.doubt();
     }
     builder.document()
+}
+
+/// As `5 of 17`, `All 17`, `Both` or `The only`.
+fn of_all(some: usize, all: usize) -> String {
+    match (some, all) {
+        (1, 1) => "The only".to_owned(),
+        (2, 2) => "Both".to_owned(),
+        (some, all) if some == all => format!("All {all}"),
+        (some, all) => format!("{some} of {all}"),
+    }
 }
 
 struct Builder<'a> {
@@ -180,7 +194,11 @@ impl Builder<'_> {
             let calmness = Some(self.calmness(product, least_failures)).filter(is_doubtful)?;
             Some(Doubt { product, calmness, count: self.judged(product).0, is_recent: false })
         };
+        // The last minutes of a time that is over are like all others.
         let recent = || {
+            if !self.material.is_live {
+                return None;
+            }
             let calmness = Some(self.calmness_now(subject)).filter(is_doubtful)?;
             Some(Doubt { product: subject, calmness, count: self.judged(subject).1, is_recent: true })
         };
@@ -223,8 +241,26 @@ impl Builder<'_> {
     /// The time of a moment, with its day where that is not the last one of the period.
     fn clock(&self, at: i64) -> String {
         let time = local(at, self.window().zone);
-        let is_today = time.date() == local(self.window().to, self.window().zone).date();
-        time.format(if is_today { "%H:%M" } else { "%-d %b %H:%M" }).to_string()
+        let last_day = local(self.window().to - 1, self.window().zone).date();
+        if at == self.window().to && time.date() > last_day {
+            return "24:00".to_owned();
+        }
+        time.format(if time.date() == last_day { "%H:%M" } else { "%-d %b %H:%M" }).to_string()
+    }
+
+    /// As `from 16:53 to 17:20 UTC`, where `until` is "to"; with the day before it where both are on
+    /// another day than the last one of the period.
+    fn between(&self, from: i64, to: i64, until: &str) -> String {
+        let zone = self.window().zone;
+        let day = local(from, zone).date();
+        let last_day = local(self.window().to - 1, zone).date();
+        if day == last_day || local(to - 1, zone).date() != day {
+            return format!("from {} {until} {} {zone}", self.clock(from), self.clock(to));
+        }
+        let end = local(to, zone);
+        let end = if end.date() > day { "24:00".to_owned() } else { end.format("%H:%M").to_string() };
+        let begin = local(from, zone).format("%H:%M");
+        format!("on {} from {begin} {until} {end} {zone}", day.format("%-d %b"))
     }
 
     /// The same to the second.
@@ -236,14 +272,13 @@ impl Builder<'_> {
         let zone = self.window().zone;
         let Some(incident) = &self.story().chosen else { return self.headline_without_incident() };
         let product = self.product(incident.product);
-        let (begin, end) = (self.clock(incident.onset()), self.clock(incident.to));
         let length = words::duration(incident.to - incident.from);
         let is_now = incident.is_ongoing && self.material.is_live;
         let when = match (is_now, incident.is_cut) {
             (true, true) => format!("for at least {length}"),
-            (true, false) => format!("since {begin} {zone}"),
-            (false, _) if incident.is_ongoing => format!("from {begin} to at least {end} {zone}"),
-            (false, _) => format!("from {begin} to {end} {zone}"),
+            (true, false) => format!("since {} {zone}", self.clock(incident.onset())),
+            (false, _) if incident.is_ongoing => self.between(incident.onset(), incident.to, "to at least"),
+            (false, _) => self.between(incident.onset(), incident.to, "to"),
         };
         let (hit, seen) = (incident.assessment.hit.len(), incident.seen());
         if hit > 0 {
@@ -258,7 +293,7 @@ impl Builder<'_> {
                 Some(product) => self.material.lookup.customers_of(product, seen),
                 None => noun.to_owned(),
             };
-            return format!("{hit} of {seen} {of} {verb} locked out {when}");
+            return format!("{} {of} {verb} locked out {when}", of_all(hit, seen));
         }
         let ratio =
             MinuteCount { failed: incident.assessment.failed, all: incident.assessment.requests }.ratio();
@@ -271,10 +306,15 @@ impl Builder<'_> {
     fn headline_without_incident(&self) -> String {
         let window = self.window();
         let (requests, judged) = counts(self.rows().iter());
+        let days = on_whole_days(window);
         if requests == 0 {
-            return format!("No request in {}", words::these(window.seconds()));
+            return match days {
+                Some(days) => format!("No request {days} {}", window.zone),
+                None => format!("No request in {}", words::these(window.seconds())),
+            };
         }
-        let (from, to, zone) = (self.clock(window.from), self.clock(window.to), window.zone);
+        let hours = || format!("from {} to {}", self.clock(window.from), self.clock(window.to));
+        let when = format!("{} {}", days.unwrap_or_else(hours), window.zone);
         // The base of a ratio: neither what is no success and no failure, nor a refused seat.
         let part = |count: MinuteCount| {
             let requests = counted(count.all, "request", "requests");
@@ -283,11 +323,8 @@ impl Builder<'_> {
         if let Some(doubt) = &self.doubt {
             let of = doubt.product.filter(|_| self.typed_product().is_none());
             let of = of.map(|product| format!(" of {}", self.product(Some(product)))).unwrap_or_default();
-            let when = if doubt.is_recent {
-                format!("in the last {}", words::spelled_duration(NOW))
-            } else {
-                format!("from {from} to {to} {zone}")
-            };
+            let when =
+                if doubt.is_recent { format!("in the last {}", words::spelled_duration(NOW)) } else { when };
             let part = part(doubt.count).unwrap_or_default();
             return match doubt.calmness {
                 Calmness::NothingToCompare => {
@@ -306,7 +343,7 @@ impl Builder<'_> {
             _ if judged.ratio().is_some_and(|ratio| ratio >= HIGH_RATIO) => ", as usual at this time",
             _ => "",
         };
-        format!("No incident from {from} to {to} {zone}: {found}{usual}")
+        format!("No incident {when}: {found}{usual}")
     }
 
     fn lead(&self) -> String {
@@ -343,25 +380,14 @@ impl Builder<'_> {
     }
 
     fn evidence(&self, document: &mut Document) {
-        let (trail, reading) = (&self.material.trail, &self.material.reading);
-        let read = &mut document.read;
-        let evidence = trail.evidence();
-        read.rows = of_length(trail.rows().len());
-        (read.first_id, read.last_id) = (evidence.first_id, evidence.last_id);
-        read.sha256.clone_from(&evidence.sha256);
-        let zone = self.window().zone;
-        read.oldest = trail.rows().iter().next().map(|row| Moment { at: row.time, zone });
-        read.skipped = vec![
-            ("without_id", reading.without_id),
-            ("without_time", trail.without_time),
-            ("met_again", reading.duplicates),
-        ];
-        read.looked_up = self.material.lookup.states();
+        document.read = Evidence {
+            looked_up: self.material.lookup.states(),
+            ..self.material.trail.evidence(&self.material.reading)
+        };
     }
 
     fn usual(&self, product: Option<i64>) -> Option<f64> {
-        let usual = self.material.usual.of(product);
-        usual.ratio()
+        self.material.usual.lowest_ratio(product)
     }
 
     fn figures(&self) -> Block {
@@ -439,6 +465,9 @@ impl Builder<'_> {
                 );
             }
         }
+        if !self.material.is_live && window.seconds() > CLOSED_AND_LONG {
+            items.rotate_left(1);
+        }
         Block::Figures(FigureBlock { id: "figures", items })
     }
 
@@ -499,20 +528,23 @@ impl Builder<'_> {
             ))
         } else {
             let verb = if hit == 1 { "fails" } else { "fail" };
+            let keys = if incident.seen() == 1 { "key" } else { "keys" };
             let mut text = Prose::default()
-                .strong(format!("{hit} of {} keys {verb} every time", incident.seen()))
+                .strong(format!("{} {keys} {verb} every time", of_all(hit, incident.seen())))
                 .plain(format!(", on {}.", counted(of_length(assessment.machines), "machine", "machines")));
             if others > 0 {
                 let who =
                     if others == 1 { "The other one".to_owned() } else { format!("The other {others}") };
                 text = text.plain(format!(" {who} got through or failed only once."));
             }
-            text.plain(format!(
-                " {} of the {} failures come from {}.",
-                thousands(i128::from(assessment.failed_of_hit)),
-                thousands(i128::from(assessment.failed)),
-                if hit == 1 { "it".to_owned() } else { format!("these {hit}") }
-            ))
+            let failed = thousands(i128::from(assessment.failed));
+            let failures = if assessment.failed_of_hit == assessment.failed {
+                format!("All {failed}")
+            } else {
+                format!("{} of the {failed}", thousands(i128::from(assessment.failed_of_hit)))
+            };
+            let whom = if hit == 1 { "it".to_owned() } else { format!("these {hit}") };
+            text.plain(format!(" {failures} failures come from {whom}."))
         };
         let facts =
             vec![("hit", Datum::count(of_length(hit))), ("seen", Datum::count(of_length(incident.seen())))];
@@ -533,6 +565,7 @@ impl Builder<'_> {
                 let (of_hit, of_others) = (shared.of_hit, shared.of_others);
                 let whose = match (of_hit, hit.len()) {
                     (1, 1) => "The key ".to_owned(),
+                    (2, 2) => "Both keys ".to_owned(),
                     (some, all) if some == all => format!("All {all} keys "),
                     (some, all) => format!("{some} of the {all} keys "),
                 };
@@ -548,9 +581,7 @@ impl Builder<'_> {
             None if others.is_empty() => {
                 Prose::default().plain("Every key that was seen is hit, so nothing separates them.")
             }
-            None => {
-                Prose::default().plain(format!("Nothing among {} attributes compared.", attributes.len()))
-            }
+            None => Prose::default().plain("Nothing that was compared sets them apart."),
         };
         let lookup = &self.material.lookup;
         let is_denied = |endpoint| lookup.state(endpoint) == LookupState::Denied;
@@ -883,12 +914,13 @@ impl Builder<'_> {
             other.0.cmp(&one.0).then(ratio(other).total_cmp(&ratio(one)))
         });
         let hot = (0..shown.len()).filter(|index| shown.get(*index).is_some_and(|row| row.0)).collect();
+        let same = if self.window().seconds() < DAY { "the same hours" } else { "the same days" };
         let note = match self.material.usual.weeks.len() {
-            0 => {
-                "The log does not reach back to the same hours of the weeks before, so nothing is known of what is usual."
-            }
-            1 => "Usual: the same hours of the week before.",
-            _ => "Usual: the same hours of the two weeks before.",
+            0 => format!(
+                "The log does not reach back to {same} of the weeks before, so nothing is known of what is usual."
+            ),
+            1 => format!("Usual: {same} of the week before."),
+            _ => format!("Usual: {same} of the two weeks before, of the week with the lower ratio."),
         };
         Block::Table(TableBlock {
             id: "products",
@@ -909,7 +941,7 @@ impl Builder<'_> {
             hot,
             omitted: 0,
             extent: TableExtent::Top,
-            note: note.to_owned(),
+            note,
         })
     }
 
@@ -1006,7 +1038,7 @@ impl Builder<'_> {
             let key = self.session.pseudonyms.show(IdentityKind::Key, &seen.key);
             let product = product_flag(Some(seen.product_id));
             items.push(StepItem {
-                text: "What one customer sees (a key of the table will do):".to_owned(),
+                text: "What the first customer of the table sees:".to_owned(),
                 command: command(format!("report customer {key} --from={}{product}", utc(onset - 86_400))),
             });
         }
@@ -1031,14 +1063,26 @@ impl Builder<'_> {
         let reading = &self.material.reading;
         let rows = trail.rows();
         let (neither, refused) = rows.in_no_ratio();
-        let counted_rows = match trail.evidence().first_id.zip(trail.evidence().last_id) {
-            Some((first, last)) => format!(
-                "{} of the Web API Log, ids {first} to {last}, each once. A failure has third digit 2; {} neither success nor \
-                 failure and {} no free seat (state 2024): these are in no ratio.",
-                counted(of_length(rows.len()), "row", "rows"),
-                counted(of_length(neither), "row is", "rows are"),
-                counted(of_length(refused), "row found", "rows found"),
-            ),
+        let counted_rows = match trail.ids() {
+            Some((first, last)) => {
+                let neither = (neither > 0).then(|| {
+                    let rows = counted(of_length(neither), "row is", "rows are");
+                    format!("{rows} neither success nor failure")
+                });
+                let refused = (refused > 0).then(|| {
+                    let rows = counted(of_length(refused), "row found", "rows found");
+                    format!("{rows} no free seat (state 2024)")
+                });
+                let left_out: Vec<String> = neither.into_iter().chain(refused).collect();
+                let left_out = match left_out.is_empty() {
+                    true => String::new(),
+                    false => format!("; {}, which is in no ratio", left_out.join(" and ")),
+                };
+                format!(
+                    "{} of the Web API Log, ids {first} to {last}, each once. A failure has third digit 2{left_out}.",
+                    counted(of_length(rows.len()), "row", "rows"),
+                )
+            }
             None => format!(
                 "0 of {} rows of the Web API Log that were read are in this time.",
                 thousands(i128::from(reading.rows))

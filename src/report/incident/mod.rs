@@ -21,7 +21,7 @@ use super::options::{FailOn, IncidentOptions, ReportAccess};
 use super::record::{JudgedRequest, ObjectRecord, SeenRequest};
 use super::render::Style;
 use super::session::ReportSession;
-use super::source::{ReadingSummary, SLACK, WindowReader};
+use super::source::{NewestFirst, ReadingSummary, SLACK, WindowReader};
 use super::trail::Trail;
 use super::window::{Window, moment};
 use crate::cryptolens::{LogKind, RowFilter, state_code};
@@ -86,6 +86,15 @@ impl Usual {
         counts.fold(MinuteCount::default(), |sum, count| sum.plus(count.requests))
     }
 
+    /// The failure ratio of the week that had the lower one: the other may have had an incident.
+    fn lowest_ratio(&self, product: Option<i64>) -> Option<f64> {
+        let of = |week: &UsualWeek| {
+            let counts = Usual::counts(week, product).map(|count| count.requests);
+            counts.fold(MinuteCount::default(), MinuteCount::plus).ratio()
+        };
+        self.weeks.iter().filter_map(of).min_by(f64::total_cmp)
+    }
+
     /// The same over time, as the detector takes it.
     fn times(&self, product: Option<i64>) -> UsualTimes {
         let failures = |week: &UsualWeek| {
@@ -116,11 +125,20 @@ pub(super) async fn incident(
         )));
     }
     let session = ReportSession::new(access, &shown.presentation, stop.clone())?;
-    let now = session.now(LogKind::WebApi).await;
+    let here = Utc::now();
+    let filter = RowFilter { product_id: options.license.product, ..RowFilter::default() };
+    let expected = window(options, here).ok();
+    let source = session.source("Web API Log", expected, options.bounds.timezone);
+    let begin = async {
+        // By the clock of this machine, which is seldom an hour off.
+        let expected = expected.filter(|window| is_read_back(*window, here))?;
+        Some(source.begin_newest_first::<SeenRequest>(&filter, expected.from).await)
+    };
+    let (now, newest) = tokio::join!(session.now(LogKind::WebApi), begin);
     let window = window(options, now)?;
     let output = super::DocumentOutput::new(shown, session.identities.is_full())?;
-    let source = session.source("Web API Log", Some(window), window.zone);
-    let material = read(options, &session, &source, window, now).await;
+    let newest = newest.filter(|_| is_read_back(window, now)).transpose()?;
+    let material = read(options, &session, (&source, newest), window, now).await;
     source.progress.done();
     let material = material?;
     let document = build::document(&material, &session, options);
@@ -148,7 +166,7 @@ fn window(options: &IncidentOptions, now: DateTime<Utc>) -> Result<Window, Repor
     };
     if window.seconds() > LONGEST {
         return Err(ReportError::Usage(format!(
-            "report incident looks at 7 days at most, and this is {}; report web-api --days=30 counts longer times",
+            "report incident looks at 7 days at most, and this is {}; report summary lists the incidents of longer times",
             super::window::span(std::time::Duration::from_secs(window.seconds().unsigned_abs()))
         )));
     }
@@ -158,13 +176,14 @@ fn window(options: &IncidentOptions, now: DateTime<Utc>) -> Result<Window, Repor
 async fn read(
     options: &IncidentOptions,
     session: &ReportSession,
-    source: &WindowReader,
+    (source, newest): (&WindowReader, Option<NewestFirst<SeenRequest>>),
     window: Window,
     now: DateTime<Utc>,
 ) -> Result<Material, ReportError> {
     let product = options.license.product;
     let is_live = window.is_live(now);
-    let (mut trail, reading) = read_trail(source, product, window, now).await?;
+    let mut filter = RowFilter { product_id: product, ..RowFilter::default() };
+    let (mut trail, reading) = read_trail((source, newest), &filter, window, now).await?;
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
     if let Some(product) = product.filter(|_| trail.rows().is_empty())
@@ -174,7 +193,6 @@ async fn read(
             "--product: {product} is known neither to the log of this time nor to GetProducts"
         )));
     }
-    let mut filter = RowFilter { product_id: product, ..RowFilter::default() };
     let mut key = None;
     if let Some(typed) = options.license.key.as_deref() {
         let (product_id, text) = chosen_key(&trail, (&mut lookup, source), session, (typed, product)).await?;
@@ -203,36 +221,44 @@ async fn read(
     Ok(Material { trail, key, reading, usual, story, lookup, changes, is_live })
 }
 
+/// True for a period that ended too short a time ago for its beginning to be looked for.
+fn is_read_back(window: Window, now: DateTime<Utc>) -> bool {
+    window.to.saturating_add(LONG_AGO) >= now.timestamp()
+}
+
 /// The requests of the period. One that ends now is read from the newest request back; one of long
 /// ago forward from its beginning, so that what came after it is not read.
 async fn read_trail(
-    source: &WindowReader,
-    product: Option<i64>,
+    (source, newest): (&WindowReader, Option<NewestFirst<SeenRequest>>),
+    filter: &RowFilter,
     window: Window,
     now: DateTime<Utc>,
 ) -> Result<(Trail, ReadingSummary), ReportError> {
-    let filter = RowFilter { product_id: product, ..RowFilter::default() };
     // Rows of a server whose clock is ahead of this one are not to be lost.
     let ahead = if window.is_live(now) { AHEAD } else { 0 };
     let wide = Window { to: window.to.saturating_add(ahead), ..window };
     let mut trail = Trail::new(wide);
     let mut add = |rows: Vec<SeenRequest>| rows.into_iter().for_each(|row| trail.add(row));
-    let reading = if window.to.saturating_add(LONG_AGO) >= now.timestamp() {
+    let reading = if is_read_back(window, now) {
         let each = |rows| {
             add(rows);
             None
         };
-        source.newest_first(&filter, window.from, each).await?
+        let newest = match newest {
+            Some(newest) => newest,
+            None => source.begin_newest_first(filter, window.from).await?,
+        };
+        source.newest_first(newest, window.from, each).await?
     } else {
-        let start = source.start::<SeenRequest>(&filter, window.from).await?;
+        let start = source.start::<SeenRequest>(filter, window.from).await?;
         let each = |rows| {
             add(rows);
             Ok(())
         };
-        source.oldest_first(&filter, start, window.to, each).await?
+        source.oldest_first(filter, start, window.to, each).await?
     };
-    trail.sort();
-    let newest = trail.rows().iter().next_back().map_or(i64::MIN, |row| row.time);
+    trail.finish();
+    let newest = trail.rows().last_time().unwrap_or(i64::MIN);
     trail.window.to = window.to.max(newest.saturating_add(1));
     Ok((trail, reading))
 }

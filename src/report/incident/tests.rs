@@ -72,7 +72,7 @@ impl SimulatedWeek {
         let mut trail = Trail::new(Window { from, to, zone: Zone::UTC });
         let is_in = |row: &&SeenRequest| row.time.is_some_and(|time| (from..to).contains(&time));
         self.rows.iter().filter(is_in).for_each(|row| trail.add(row.clone()));
-        trail.sort();
+        trail.finish();
         let story = Story::new(&trail, &Usual::default(), at);
         (trail, story)
     }

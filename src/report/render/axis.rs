@@ -11,7 +11,7 @@ const DAY: i64 = 86_400;
 const EVERY: [i64; 10] = [300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY];
 
 /// Distances of labels in days.
-const DAY_DISTANCES: [usize; 5] = [1, 2, 7, 14, 28];
+const DAY_DISTANCES: [usize; 6] = [1, 2, 3, 7, 14, 28];
 
 /// A label below the axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +46,8 @@ pub(super) fn ticks(chart: &ChartBlock, least_gap: usize) -> Vec<Tick> {
     chart.x.iter().enumerate().filter_map(tick).step_by(each).collect()
 }
 
-/// Labels at the first column and at equal distances from it, which are weeks where there is room.
+/// Labels of the first column and of others at equal distances from it. They stand below the middle of
+/// the column, because its beginning is as near to the column before.
 fn by_day(chart: &ChartBlock, least_gap: usize) -> Vec<Tick> {
     let is_month = chart.step > 28 * DAY;
     let form = if is_month { "%b %Y" } else { "%-d %b" };
@@ -54,7 +55,7 @@ fn by_day(chart: &ChartBlock, least_gap: usize) -> Vec<Tick> {
     let every = distances.iter().copied().find(|distance| *distance >= least_gap).unwrap_or(least_gap.max(1));
     let label = |moment: &Moment| local(moment.at, moment.zone).format(form).to_string();
     let columns = chart.x.iter().enumerate().step_by(every);
-    columns.map(|(column, moment)| Tick { at: as_f64(column), label: label(moment) }).collect()
+    columns.map(|(column, moment)| Tick { at: as_f64(column) + 0.5, label: label(moment) }).collect()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a chart has 744 columns at most")]
@@ -67,15 +68,25 @@ fn ratio(part: i64, whole: i64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// A round number not below `highest`, and the distance of the lines below it.
+/// A round number not below `highest`, and the distance of the lines below it, of which there are up to
+/// five.
 pub(super) fn scale(highest: f64) -> (f64, f64) {
+    scale_of(highest, 5.0)
+}
+
+/// The same for a low panel, which has up to two lines above its axis.
+pub(super) fn panel_scale(highest: f64) -> (f64, f64) {
+    scale_of(highest, 2.0)
+}
+
+fn scale_of(highest: f64, most_lines: f64) -> (f64, f64) {
     let highest = highest.max(1.0);
     let mut unit: f64 = 1.0;
     loop {
         for factor in [1.0, 2.0, 2.5, 4.0, 5.0] {
             let distance = unit * factor;
             let is_whole = distance >= 1.0 && distance.fract() == 0.0;
-            if is_whole && distance * 5.0 >= highest {
+            if is_whole && distance * most_lines >= highest {
                 let lines = (highest / distance).ceil().max(1.0);
                 return (lines * distance, distance);
             }
@@ -123,8 +134,9 @@ mod tests {
         let month = chart(1_790_812_800, DAY, 31, Zone::UTC);
         assert_eq!(
             labels(&month, 7),
-            ["0.00 1 Oct", "7.00 8 Oct", "14.00 15 Oct", "21.00 22 Oct", "28.00 29 Oct"]
+            ["0.50 1 Oct", "7.50 8 Oct", "14.50 15 Oct", "21.50 22 Oct", "28.50 29 Oct"]
         );
+        assert_eq!(labels(&month, 3)[..3], ["0.50 1 Oct", "3.50 4 Oct", "6.50 7 Oct"]);
     }
 
     #[test]
@@ -133,6 +145,11 @@ mod tests {
             [(0.0, (1.0, 1.0)), (5.0, (5.0, 1.0)), (13.0, (16.0, 4.0)), (12_446.0, (12_500.0, 2500.0))]
         {
             assert_eq!(scale(highest), expected, "{highest}");
+        }
+        for (highest, expected) in
+            [(0.0, (1.0, 1.0)), (1.2, (2.0, 1.0)), (8.3, (10.0, 5.0)), (100.0, (100.0, 50.0))]
+        {
+            assert_eq!(panel_scale(highest), expected, "{highest}");
         }
     }
 }

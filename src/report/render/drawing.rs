@@ -5,7 +5,8 @@
 
 use maud::{Markup, html};
 
-use super::axis::{Tick, as_f64, scale, ticks};
+use super::axis::{Tick, as_f64, panel_scale, scale, ticks};
+use super::marks::{self, Above};
 use super::words::{percent, sentence, visible};
 use crate::palette;
 use crate::report::document::{
@@ -21,10 +22,17 @@ const RIGHT: f64 = 908.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 212.0;
 /// The area of the ratio below a chart.
-const RATIO_TOP: f64 = 240.0;
-const RATIO_BOTTOM: f64 = 294.0;
+const RATIO_TOP: f64 = 252.0;
+const RATIO_BOTTOM: f64 = 312.0;
+/// The distance between two rows of labels above a chart, and between two rows of numbers, which are
+/// nearer to each other where only wide screens show them.
+const LABEL_ROW: f64 = 20.0;
+const NUMBER_ROW: f64 = 18.0;
+const WIDE_NUMBER_ROW: f64 = 11.0;
+/// The room for the label of a limit, in the letters of a narrow screen.
+const LIMIT_ROOM: f64 = 100.0;
 /// Bars of shares: where they begin and end, and the height of a row.
-const BAR_LEFT: f64 = 100.0;
+const BAR_LEFT: f64 = 120.0;
 const BAR_RIGHT: f64 = 700.0;
 const BAR_ROW: f64 = 28.0;
 /// The cells of a field: where they begin, and the height of a row.
@@ -55,6 +63,8 @@ pub(super) struct Drawing<'a> {
     /// Signs and what they stand for.
     pub(super) legend: Vec<(Markup, &'a str)>,
     height: f64,
+    /// The room for labels above that height, where they need more than a chart has.
+    above: f64,
     content: Markup,
 }
 
@@ -74,7 +84,7 @@ impl<'a> Drawing<'a> {
     /// The drawing within a page.
     pub(super) fn within_page(&self) -> Markup {
         html! {
-            svg viewBox=(format!("0 0 {WIDTH} {}", px(self.height))) role="img" font-size="11" font-family="sans-serif"
+            svg viewBox=(format!("0 {} {WIDTH} {}", px(-self.above), px(self.height + self.above))) role="img" font-size="11" font-family="sans-serif"
                 aria-labelledby=(format!("{0}-title {0}-about", self.id)) {
                 (self.words())
                 (self.content)
@@ -84,7 +94,8 @@ impl<'a> Drawing<'a> {
 
     /// The drawing as a file, with its title and legend, on paper of its own.
     pub(super) fn alone(&self) -> String {
-        let height = self.height + HEAD;
+        let height = self.height + self.above + HEAD;
+        let top = -self.above - HEAD;
         let mut left = 14.0;
         let mut legend = Vec::new();
         for (sign, name) in &self.legend {
@@ -94,14 +105,14 @@ impl<'a> Drawing<'a> {
         }
         let svg = html! {
             svg xmlns="http://www.w3.org/2000/svg" width=(px(WIDTH)) height=(px(height))
-                viewBox=(format!("0 {} {WIDTH} {}", px(-HEAD), px(height))) role="img" font-size="11" font-family="sans-serif"
+                viewBox=(format!("0 {} {WIDTH} {}", px(top), px(height))) role="img" font-size="11" font-family="sans-serif"
                 aria-labelledby=(format!("{0}-title {0}-about", self.id)) {
                 (self.words())
-                (rectangle(("", palette::PAPER.light), [0.0, -HEAD, WIDTH, height]))
-                text fill=(INK) font-size="16" font-weight="600" x="14" y=(px(26.0 - HEAD)) { (visible(self.title)) }
+                (rectangle(("", palette::PAPER.light), [0.0, top, WIDTH, height]))
+                text fill=(INK) font-size="16" font-weight="600" x="14" y=(px(top + 26.0)) { (visible(self.title)) }
                 @for (left, sign, name) in legend {
-                    g transform=(format!("translate({} {})", px(left), px(38.0 - HEAD))) { (sign) }
-                    text fill=(WEAK) font-size="12" x=(px(left + 16.0)) y=(px(48.0 - HEAD)) { (name) }
+                    g transform=(format!("translate({} {})", px(left), px(top + 38.0))) { (sign) }
+                    text fill=(WEAK) font-size="12" x=(px(left + 16.0)) y=(px(top + 48.0)) { (name) }
                 }
                 (self.content)
             }
@@ -125,6 +136,15 @@ fn square(role: SeriesRole) -> Markup {
 fn of_chart(block: &ChartBlock) -> Drawing<'_> {
     let frame = Frame::new(block);
     let below = block.ratio.as_ref().map_or(0.0, |_| RATIO_BOTTOM - BOTTOM);
+    let has_numbers = block.has_numbered_marks();
+    let above = if has_numbers { numbers(&block.marks, &frame) } else { marks(&block.marks, &frame) };
+    let is_refused = block.marks.iter().any(|mark| mark.role == MarkRole::Refused);
+    // The label of the limit stands where no pin does.
+    let is_pinned = |from: f64, to: f64| {
+        let mut pins = block.marks.iter().filter(|mark| mark.role == MarkRole::Refused);
+        pins.any(|mark| (from..=to).contains(&frame.x(mark.at)))
+    };
+    let is_right_taken = is_pinned(RIGHT - LIMIT_ROOM, WIDTH) && !is_pinned(0.0, LEFT + LIMIT_ROOM);
     let content = html! {
         @for (from, to) in &block.shade {
             @let (from, to) = (frame.x(*from), frame.x(*to));
@@ -139,20 +159,31 @@ fn of_chart(block: &ChartBlock) -> Drawing<'_> {
         @if let Some(limit) = &block.limit {
             @let y = px(frame.y(limit.value));
             line class="s-limit" stroke=(INK) stroke-dasharray="5 4" x1=(px(LEFT)) x2=(px(RIGHT)) y1=(y) y2=(y) {}
-            text class="s-ink" fill=(INK) x=(px(RIGHT)) y=(px(frame.y(limit.value) - 5.0)) text-anchor="end" {
+            text class="s-ink" fill=(INK) x=(px(if is_right_taken { LEFT + 4.0 } else { RIGHT }))
+                y=(px(frame.y(limit.value) - 5.0)) text-anchor=(if is_right_taken { "start" } else { "end" }) {
                 (visible(&limit.label))
             }
         }
-        @if block.has_numbered_marks() { (numbers(&block.marks, &frame)) } @else { (marks(&block.marks, &frame)) }
+        (above.content)
     };
+    // What is neither comes last: it is the smallest part.
+    let (others, judged): (Vec<_>, Vec<_>) =
+        block.stack.iter().rev().partition(|series| series.role == SeriesRole::Accent);
     let mut legend: Vec<(Markup, &str)> =
-        block.stack.iter().rev().map(|series| (square(series.role), series.label)).collect();
+        judged.into_iter().chain(others).map(|series| (square(series.role), series.label)).collect();
     let pin = || html! { path class="s-pin" fill=(MARK) d="M0 1h10L5 9z" {} };
-    let is_refused = block.marks.iter().any(|mark| mark.role == MarkRole::Refused);
     legend.extend(is_refused.then(|| (pin(), "refused")));
-    legend.extend(block.has_numbered_marks().then(|| (pin(), "onset, by number")));
-    let height = HEIGHT + below;
-    Drawing { id: block.id, title: &block.title, alt: &block.alt, legend, height, content }
+    let onset = if above.has_numbers { "onset, by number" } else { "onset" };
+    legend.extend(has_numbers.then(|| (pin(), onset)));
+    Drawing {
+        id: block.id,
+        title: &block.title,
+        alt: &block.alt,
+        legend,
+        height: HEIGHT + below,
+        above: above.height,
+        content,
+    }
 }
 
 /// Bars that lie one below the other: the whole is as long as the longest could be.
@@ -170,7 +201,15 @@ fn of_shares(block: &ShareBlock) -> Drawing<'_> {
         }
     };
     let height = BAR_ROW * as_f64(block.items.len()) + 4.0;
-    Drawing { id: block.id, title: &block.title, alt: &block.alt, legend: Vec::new(), height, content }
+    Drawing {
+        id: block.id,
+        title: &block.title,
+        alt: &block.alt,
+        legend: Vec::new(),
+        height,
+        above: 0.0,
+        content,
+    }
 }
 
 /// Cells that are the deeper the more they stand for.
@@ -205,6 +244,7 @@ fn of_grid(block: &GridBlock) -> Drawing<'_> {
         alt: &block.alt,
         legend: Vec::new(),
         height: bottom + 24.0,
+        above: 0.0,
         content,
     }
 }
@@ -330,13 +370,14 @@ fn ratio_panel(ratio: &ChartRatio, frame: &Frame) -> Markup {
     let values = ratio.values.iter().copied().flatten();
     let highest = values.chain(ratio.limit.as_ref().map(|limit| limit.value)).fold(0.0, f64::max);
     // In percent, the scale is one of round numbers.
-    let (top, _) = scale(highest * 100.0);
+    let (top, line) = panel_scale(highest * 100.0);
+    let lines = if line < top { vec![0.0, line, top] } else { vec![0.0, top] };
     let y = |value: f64| RATIO_BOTTOM - (RATIO_BOTTOM - RATIO_TOP) * value * 100.0 / top;
     let (slot, width) = frame.slot_and_width();
     let dashed = ratio.limit.as_ref().map(|limit| format!("; dashed: {}", limit.label)).unwrap_or_default();
     html! {
-        text class="s-weak" fill=(WEAK) x=(px(LEFT)) y=(px(RATIO_TOP - 8.0)) { (ratio.label) (visible(&dashed)) }
-        @for percent in [0.0, top] {
+        text class="s-weak panel" fill=(WEAK) x=(px(LEFT)) y=(px(RATIO_TOP - 12.0)) { (ratio.label) (visible(&dashed)) }
+        @for percent in lines {
             @let line = px(y(percent / 100.0));
             line class="s-line" stroke=(LINE) x1=(px(LEFT)) x2=(px(RIGHT)) y1=(line) y2=(line) {}
             text class="s-weak" fill=(WEAK) x=(px(LEFT - 8.0)) y=(px(y(percent / 100.0) + 4.0)) text-anchor="end" {
@@ -357,56 +398,80 @@ fn ratio_panel(ratio: &ChartRatio, frame: &Frame) -> Markup {
 }
 
 fn label(tick: &Tick, index: usize, x: f64, bottom: f64) -> Markup {
-    let class = if index.is_multiple_of(2) { "s-weak" } else { "s-weak minor" };
+    let class = if index.is_multiple_of(2) { "s-weak tick" } else { "s-weak tick minor" };
     let x = x.clamp(LEFT + 12.0, RIGHT - 14.0);
     html! {
         text class=(class) fill=(WEAK) x=(px(x)) y=(px(bottom + 17.0)) text-anchor="middle" { (tick.label) }
     }
 }
 
-/// Marks that have a number each: a pin, with the number above it. Those of near neighbours stand in
-/// two rows.
-fn numbers(marks: &[ChartMark], frame: &Frame) -> Markup {
-    const NEAR: f64 = 14.0;
-    let mut last = f64::MIN;
-    let mut is_raised = false;
-    let mut placed = Vec::new();
-    for mark in marks {
-        let x = frame.x(mark.at);
-        is_raised = x - last < NEAR && !is_raised;
-        last = x;
-        placed.push((x, if is_raised { 9.0 } else { 20.0 }, mark));
-    }
-    html! {
-        @for (x, y, mark) in placed {
+/// What stands above a chart.
+struct AboveChart {
+    /// The room that it needs above the drawing area of a chart without labels.
+    height: f64,
+    /// True if every screen shows the numbers of the marks.
+    has_numbers: bool,
+    content: Markup,
+}
+
+/// Marks that have a number each: a pin, with the number above it where there is room for it.
+fn numbers(marks: &[ChartMark], frame: &Frame) -> AboveChart {
+    let spots: Vec<(f64, usize)> =
+        marks.iter().map(|mark| (frame.x(mark.at), mark.label.chars().count())).collect();
+    let placed = marks::above(&spots);
+    let is_wide_only = placed.as_ref().is_some_and(|placed| placed.is_wide_only);
+    let (class, distance, letter) =
+        if is_wide_only { ("s-ink minor", WIDE_NUMBER_ROW, 9.0) } else { ("s-ink", NUMBER_ROW, 15.0) };
+    let highest = placed.iter().flat_map(|placed| placed.rows.iter().copied()).max().unwrap_or(0);
+    let baseline = |row: usize| 20.0 - distance * as_f64(row);
+    let row_of = |index: usize| placed.as_ref().and_then(|Above { rows, .. }| rows.get(index).copied());
+    let content = html! {
+        @for (index, mark) in marks.iter().enumerate() {
+            @let x = frame.x(mark.at);
             path class="s-pin" fill=(MARK) d=(format!("M{} 24h8l-4 7z", px(x - 4.0))) {
                 title { (visible(&mark.label)) }
             }
-            text class="s-ink minor" fill=(INK) x=(px(x)) y=(px(y)) text-anchor="middle" { (visible(&mark.label)) }
+            @if let Some(row) = row_of(index) {
+                text class=(class) fill=(INK) x=(px(x)) y=(px(baseline(row))) text-anchor="middle" {
+                    (visible(&mark.label))
+                }
+            }
         }
-    }
+    };
+    let height = (letter - baseline(highest)).max(0.0);
+    AboveChart { height, has_numbers: placed.is_some_and(|placed| !placed.is_wide_only), content }
 }
 
-fn marks(marks: &[ChartMark], frame: &Frame) -> Markup {
-    let lines: Vec<&ChartMark> = marks.iter().filter(|mark| mark.role != MarkRole::Refused).collect();
-    html! {
-        @for (index, mark) in lines.iter().enumerate() {
-            @let x = frame.x(mark.at);
-            // The first of two neighbours stands left of its line, so that they do not overlap.
-            @let is_left = if lines.len() > 1 { index == 0 && x > 260.0 || x > 760.0 } else { x > 560.0 };
+/// Marks that have words: a line with the words beside its upper end. Refusals are pins without words.
+fn marks(marks: &[ChartMark], frame: &Frame) -> AboveChart {
+    let (pins, lines): (Vec<&ChartMark>, Vec<&ChartMark>) =
+        marks.iter().partition(|mark| mark.role == MarkRole::Refused);
+    let mut lines: Vec<(f64, &ChartMark)> = lines.into_iter().map(|mark| (frame.x(mark.at), mark)).collect();
+    lines.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    let spots: Vec<(f64, usize)> =
+        lines.iter().map(|(x, mark)| (*x, visible(&mark.label).chars().count())).collect();
+    let labels = marks::beside(&spots, WIDTH);
+    // A chart has room for two rows; pins take the second one.
+    let rows = labels.iter().map(|label| label.row + 1).max().unwrap_or(0) + usize::from(!pins.is_empty());
+    let height = LABEL_ROW * as_f64(rows.saturating_sub(2));
+    let content = html! {
+        @for ((x, mark), label) in lines.iter().zip(&labels) {
             @let dash = if mark.role == MarkRole::Onset { "none" } else { "3 3" };
+            @let top = LABEL_ROW * as_f64(label.row) - height;
             line class="s-mark" stroke=(MARK) stroke-width="1.5" stroke-dasharray=(dash)
-                x1=(px(x)) x2=(px(x)) y1=(px(8.0 + 12.0 * as_f64(index / 2))) y2=(px(BOTTOM)) {}
-            text class="s-ink" fill=(INK) font-weight="600" y=(px(18.0 + 12.0 * as_f64(index / 2)))
-                x=(px(if is_left { x - 6.0 } else { x + 6.0 })) text-anchor=(if is_left { "end" } else { "start" }) {
+                x1=(px(*x)) x2=(px(*x)) y1=(px(top + 4.0)) y2=(px(BOTTOM)) {}
+            text class="s-ink" fill=(INK) font-weight="600" y=(px(top + 15.0))
+                x=(px(if label.is_left { x - marks::GAP } else { x + marks::GAP }))
+                text-anchor=(if label.is_left { "end" } else { "start" }) {
                 (visible(&mark.label))
             }
         }
-        @for mark in marks.iter().filter(|mark| mark.role == MarkRole::Refused) {
+        @for mark in pins {
             @let x = frame.x(mark.at);
             path class="s-pin" fill=(MARK) d=(format!("M{} 22h10l-5 8z", px(x - 5.0))) {
                 title { (visible(&mark.label)) }
             }
         }
-    }
+    };
+    AboveChart { height, has_numbers: false, content }
 }

@@ -62,7 +62,9 @@ pub(super) fn html(document: &Document, top: usize) -> String {
                     p.kicker { (document.title) " · " (visible(&document.account)) }
                     h1 { (headline) }
                     p.scope {
-                        b { (words::period(document)) } " (" (document.period.label) "). " (sentence(&document.lead))
+                        b { (words::period(document)) }
+                        @if let Some(label) = words::period_label(document) { " (" (label) ")" }
+                        ". " (sentence(&document.lead))
                     }
                 }
                 @for block in &document.blocks { (of_block(block, top)) }
@@ -221,7 +223,8 @@ fn table(block: &TableBlock, top: usize) -> Markup {
     let further = words::further(block.rows.len(), most);
     html! {
         section {
-            div.scroll tabindex="0" { table {
+            // A head without a row under it looks like a page that was cut.
+            @if block.rows.is_empty() { h2 { (visible(&block.title)) } } @else { div.scroll tabindex="0" { table {
                 caption { h2 { (visible(&block.title)) } }
                 thead { tr { @for column in block.columns.iter().filter(|column| !column.is_under) {
                     th scope="col" class=[column.kind.is_number().then_some("number")] { (column.label) }
@@ -229,7 +232,8 @@ fn table(block: &TableBlock, top: usize) -> Markup {
                 tbody { @for (number, row) in block.rows.iter().take(most).enumerate() {
                     tr class=[block.hot.contains(&number).then_some("hot")] { (cells(block, row)) }
                 } }
-            } }
+            } } }
+            @if block.rows.is_empty() { p.note { (words::NO_ROW) } }
             @for note in further.iter().map(String::as_str).chain(Some(block.note.as_str()).filter(|note| !note.is_empty())) {
                 p.note { (sentence(note)) }
             }
@@ -247,26 +251,34 @@ fn cells(block: &TableBlock, row: &[Datum]) -> Markup {
     };
     let under = |index: usize| {
         let column = block.columns.get(index + 1).filter(|column| column.is_under)?;
-        Some(shown(row.get(index + 1)?, column.kind))
+        let value = row.get(index + 1)?;
+        // The number of a product has room beside its name, and the key of a customer has not.
+        let class = matches!(value, Datum::Whole(_)).then_some("beside");
+        Some(html! { " " small class=[class] { (shown(value, column.kind)) } })
     };
     html! {
         @for (index, (column, value)) in block.columns.iter().zip(row).enumerate() {
             @if column.is_under {
             } @else if index == 0 {
-                th scope="row" class=[is_whole(column.kind).then_some("whole")] { (data(value, column.kind)) @if let Some(small) = under(index) { " " small { (small) } } }
+                th scope="row" class=(row_head(column.kind)) { (data(value, column.kind)) (under(index).unwrap_or_default()) }
             } @else {
-                (cell(column, value, most(index), under(index).as_deref()))
+                (cell(column, value, (most(index), under(index))))
             }
         }
     }
 }
 
-/// True for what is better scrolled to than broken.
-const fn is_whole(kind: Measure) -> bool {
-    matches!(kind, Measure::Code | Measure::Time | Measure::Instant)
+/// The class of the head of a row: a code or a time is better scrolled to than broken, and a name has
+/// room for some words on a line.
+const fn row_head(kind: Measure) -> &'static str {
+    match kind {
+        Measure::Code | Measure::Time | Measure::Instant => "whole",
+        _ => "name",
+    }
 }
 
-fn cell(column: &TableColumn, value: &Datum, most: i64, under: Option<&str>) -> Markup {
+/// A cell, with the highest number of its column, and what stands in small letters behind its value.
+fn cell(column: &TableColumn, value: &Datum, (most, under): (i64, Option<Markup>)) -> Markup {
     html! {
         @match (value, column.kind) {
             (Datum::Trend { all, bad }, _) => td.drawn { (trend(all, bad)) },
@@ -278,7 +290,7 @@ fn cell(column: &TableColumn, value: &Datum, most: i64, under: Option<&str>) -> 
             (_, Measure::Code) => td.whole { code { (shown(value, column.kind)) } },
             (_, Measure::Time | Measure::Instant) => td.whole { (data(value, column.kind)) },
             _ if column.is_below => td.long { (shown(value, column.kind)) },
-            _ => td { (shown(value, column.kind)) @if let Some(small) = under { " " small { (small) } } },
+            _ => td { (shown(value, column.kind)) (under.unwrap_or_default()) },
         }
     }
 }
@@ -339,7 +351,13 @@ fn steps(block: &StepBlock) -> Markup {
             h2 { (block.title) }
             ul { @for item in &block.items { li {
                 span { (sentence(&item.text)) }
-                pre { code { (sentence(&item.command)) } }
+                // A line breaks between two words, not after the hyphens of a flag.
+                pre { code {
+                    @for (number, word) in sentence(&item.command).split(' ').enumerate() {
+                        @if number > 0 { " " }
+                        span { (word) }
+                    }
+                } }
             } } }
         }
     }

@@ -18,9 +18,9 @@ const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 /// The document.
 pub(super) fn markdown(document: &Document, top: usize) -> String {
     let mut out = format!("# {}\n\n", escaped(&words::visible(&document.headline)));
-    let label = &document.period.label;
+    let label = words::period_label(document).map(|label| format!(" ({label})")).unwrap_or_default();
     out += &format!(
-        "{} · {}. **{}** ({label})",
+        "{} · {}. **{}**{label}",
         document.title,
         escaped(&document.account),
         words::period(document)
@@ -93,11 +93,18 @@ fn chart(block: &ChartBlock, out: &mut String) {
     let first = block.stack.first().filter(|_| block.stack.len() > 1);
     let label_width = first.map_or(3, |series| series.label.chars().count().max(3));
     *out += &format!("{:label_width$}  {}\n", "all", sparkline(&all, highest));
+    let mut scales = String::new();
     if let Some(series) = first {
         let values: Vec<u64> = series.values.iter().map(|value| value.unwrap_or(0)).collect();
-        *out += &format!("{:label_width$}  {}\n", series.label, sparkline(&merged(&values), highest));
+        let values = merged(&values);
+        // On the scale of all, a few failures among many requests are a flat line.
+        let most = values.iter().copied().max().unwrap_or(0);
+        *out += &format!("{:label_width$}  {}\n", series.label, sparkline(&values, most));
+        let (highest, most) = (thousands(highest), thousands(most));
+        scales =
+            format!("Each line has its own scale: █ is {highest} for all, {most} for {}. ", series.label);
     }
-    *out += &format!("```\n\n{}\n", escaped(&block.alt));
+    *out += &format!("```\n\n{}\n", escaped(&format!("{scales}{}", block.alt)));
 }
 
 fn sparkline(values: &[u64], highest: u64) -> String {
@@ -111,25 +118,35 @@ fn sparkline(values: &[u64], highest: u64) -> String {
 }
 
 fn table(block: &TableBlock, top: usize, out: &mut String) {
-    *out += &format!("## {}\n\n", escaped(&block.title));
+    *out += &format!("## {}\n", escaped(&block.title));
+    let most = block.most_rows(top, false);
+    // A head without a row under it says nothing.
+    if block.rows.is_empty() {
+        *out += &format!("\n{}\n", words::NO_ROW);
+    } else {
+        rows(block, most, out);
+    }
+    let further = words::further(block.rows.len(), most);
+    let note = words::note_on_columns(block, |index| is_shown(block, index));
+    for note in further.into_iter().chain(Some(note).filter(|note| !note.is_empty())) {
+        *out += &format!("\n{}\n", escaped(&note));
+    }
+}
+
+fn rows(block: &TableBlock, most: usize, out: &mut String) {
     let shown: Vec<usize> = (0..block.columns.len()).filter(|index| is_shown(block, *index)).collect();
     let columns: Vec<_> = shown.iter().filter_map(|index| block.columns.get(*index)).collect();
     let heads: Vec<&str> = columns.iter().map(|column| column.label).collect();
-    *out += &format!("| {} |\n|", heads.join(" | "));
+    *out += &format!("\n| {} |\n|", heads.join(" | "));
     for column in &columns {
         *out += if column.kind.is_number() { "--:|" } else { "---|" };
     }
     out.push('\n');
-    let most = block.most_rows(top, false);
     for row in block.rows.iter().take(most) {
         let cells = shown.iter().zip(&columns).filter_map(|(index, column)| Some((row.get(*index)?, column)));
         let cells: Vec<String> =
             cells.map(|(value, column)| escaped(&words::shown(value, column.kind))).collect();
         *out += &format!("| {} |\n", cells.join(" | "));
-    }
-    let further = words::further(block.rows.len(), most);
-    for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
-        *out += &format!("\n{}\n", escaped(&note));
     }
 }
 

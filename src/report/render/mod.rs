@@ -11,6 +11,7 @@ mod drawing;
 mod html;
 mod json;
 mod markdown;
+mod marks;
 mod shade;
 mod svg;
 mod text;

@@ -384,6 +384,21 @@ fn tables_are_named_and_a_wrong_name_is_bad_usage() {
     );
 }
 
+#[test]
+fn tables_without_rows_have_no_head() {
+    let mut document = document();
+    let Block::Table(table) = &mut document.blocks[3] else { panic!("not a table") };
+    table.rows.clear();
+    for format in [ReportFormat::Text, ReportFormat::Html, ReportFormat::Markdown] {
+        let shown = render(&document, format, style()).unwrap();
+        assert!(!shown.contains("last success"), "{format:?}: {shown}");
+        for kept in ["Customers hit (3)", "Machines, people and addresses are not shown."] {
+            assert!(shown.contains(kept), "{format:?}: {shown}");
+        }
+    }
+    assert!(render(&document, ReportFormat::Json, style()).unwrap().contains("last success"));
+}
+
 /// Every number that a reader sees in the text is in the other formats too.
 #[test]
 fn formats_hold_equal_numbers() {

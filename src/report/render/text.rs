@@ -5,7 +5,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::axis::{as_f64, ticks};
+use super::axis::{as_f64, scale, ticks};
+use super::drawing::number;
 use super::{shade, words};
 use crate::report::document::{
     Block, ChartBlock, ChartMark, ChartMerge, ChartSeries, Datum, Document, FigureBlock, FindingBlock,
@@ -23,8 +24,8 @@ const LEAST_WIDTH: usize = 40;
 const LONGEST_BAR: usize = 40;
 /// A text is not cut shorter than this.
 const LEAST_TEXT: usize = 8;
-/// Lines of a chart.
-const CHART_LINES: usize = 5;
+/// A chart with fewer lines has two for each number of its scale.
+const LEAST_LINES: usize = 4;
 /// The upper end of a column, in eighths.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -77,14 +78,15 @@ impl TextWriter {
             self.line(&format!("{lead} {line}"));
         }
         let (title, account) = (document.title, words::visible(&document.account));
-        let (period, label) = (words::period(document), &document.period.label);
-        let scope = format!("{title} · {account}. {period} ({label}). {}", words::sentence(&document.lead));
+        let period = words::period(document);
+        let label = words::period_label(document).map(|label| format!(" ({label})")).unwrap_or_default();
+        let scope = format!("{title} · {account}. {period}{label}. {}", words::sentence(&document.lead));
         self.paragraph(&scope, 2, 2);
     }
 
     /// Wraps a text; the first line is indented by `first`, the others by `rest`.
     fn paragraph(&mut self, text: &str, first: usize, rest: usize) {
-        let lines = wrapped(text, self.width - rest);
+        let lines = wrapped_after(text, self.width - first, self.width - rest);
         for (index, line) in lines.iter().enumerate() {
             let indent = " ".repeat(if index == 0 { first } else { rest });
             self.line(&format!("{indent}{line}"));
@@ -159,13 +161,14 @@ impl TextWriter {
     fn chart(&mut self, block: &ChartBlock) {
         self.title(&block.title);
         let columns = Columns::new(block, self.width.saturating_sub(10));
-        let highest = columns.highest().max(1);
-        // Of few things, each is a line: no two lines have the same label.
-        let lines = usize::try_from(highest).unwrap_or(CHART_LINES).min(CHART_LINES);
+        let (distance, lines, each) = chart_lines(columns.highest());
+        let mut has_mixed = false;
         for line in (0..lines).rev() {
-            let (low, high) = (level((highest, lines), line), level((highest, lines), line + 1));
-            let label = thousands(i128::from(whole(high)));
+            let (low, high) = (distance * as_f64(line), distance * as_f64(line + 1));
+            let is_labelled = (line + 1).is_multiple_of(each);
+            let label = if is_labelled { thousands(i128::from(whole(high))) } else { String::new() };
             let cells: String = columns.totals.iter().map(|(all, bad)| cell(*all, *bad, low, high)).collect();
+            has_mixed |= cells.contains('▒');
             let drawn: String = if self.screen.colour {
                 let paint = |c: char| match c {
                     '▓' | '▒' => self.screen.bad(&c.to_string()),
@@ -215,9 +218,15 @@ impl TextWriter {
             block.stack.iter().filter(is_meant).map(|series| series.label).collect()
         };
         let (bad, rest) = (names(true).join(", "), names(false).join(", "));
-        let legend = [("▓", bad), ("█", rest)].into_iter().filter(|(_, names)| !names.is_empty());
+        let mixed = if has_mixed { format!("partly {bad}") } else { String::new() };
+        let legend = [("▓", bad), ("▒", mixed), ("█", rest)];
+        let legend = legend.into_iter().filter(|(_, names)| !names.is_empty());
         let legend: Vec<String> = legend.map(|(sign, names)| format!("{sign} {names}")).collect();
-        self.line(&format!("  {}", legend.join("   ")));
+        let one_line = legend.join("   ");
+        let legend = if one_line.width() + 2 <= self.width { vec![one_line] } else { legend };
+        for line in legend {
+            self.line(&format!("  {line}"));
+        }
         if let Some(limit) = &block.limit {
             self.paragraph(&words::sentence(&limit.label), 2, 2);
         }
@@ -225,6 +234,12 @@ impl TextWriter {
 
     fn table(&mut self, block: &TableBlock) {
         self.title(&block.title);
+        if block.rows.is_empty() {
+            // A head without a row under it says nothing.
+            self.paragraph(words::NO_ROW, 2, 2);
+            self.paragraph(&words::sentence(&block.note), 2, 2);
+            return;
+        }
         let most = block.most_rows(self.top, false);
         let rows = || block.rows.iter().take(most);
         let is_shown = |column: &TableColumn| !column.kind.is_drawn() && !column.is_page_only;
@@ -300,7 +315,8 @@ impl TextWriter {
             self.line(&format!("  {line}"));
         }
         let further = words::further(block.rows.len(), most);
-        for note in further.into_iter().chain(Some(block.note.clone()).filter(|note| !note.is_empty())) {
+        let note = words::note_on_columns(block, |index| shown.contains(&index) || below.contains(&index));
+        for note in further.into_iter().chain(Some(note).filter(|note| !note.is_empty())) {
             self.paragraph(&words::sentence(&note), 2, 2);
         }
     }
@@ -367,9 +383,14 @@ impl Columns {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "the height of a column on a screen")]
-fn level((highest, lines): (u64, usize), line: usize) -> f64 {
-    highest as f64 * as_f64(line) / as_f64(lines)
+/// Returns how much a line of a chart stands for, how many lines there are, and for how many of them
+/// there is one number of the scale. The numbers are round, as those of a drawing.
+fn chart_lines(highest: u64) -> (f64, usize, usize) {
+    let (top, distance) = scale(number(highest));
+    let numbers = usize::try_from(whole(top / distance)).unwrap_or(1).max(1);
+    // Half of a thing is no line.
+    let each = if numbers < LEAST_LINES && distance > 1.0 { 2 } else { 1 };
+    (distance / as_f64(each), numbers * each, each)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a count of a log")]
@@ -435,11 +456,18 @@ fn cut(text: &str, width: usize) -> String {
 
 /// A text in lines of at most this width, broken at blanks; a word that is longer is cut in pieces.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
+    wrapped_after(text, width, width)
+}
+
+/// The same with another width of the first line.
+fn wrapped_after(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
+    let mut width = first;
     for word in text.split_whitespace() {
         if !line.is_empty() && line.width() + 1 + word.width() > width {
             lines.push(std::mem::take(&mut line));
+            width = rest;
         }
         if !line.is_empty() {
             line.push(' ');
@@ -447,6 +475,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         for c in word.chars() {
             if format!("{line}{c}").width() > width {
                 lines.push(std::mem::take(&mut line));
+                width = rest;
             }
             line.push(c);
         }
@@ -466,9 +495,7 @@ mod tests {
     #[test]
     fn columns_are_drawn_from_the_bottom_up() {
         let of = |all, bad| {
-            (0..5)
-                .map(|line| cell(all, bad, level((10, 5), line), level((10, 5), line + 1)))
-                .collect::<String>()
+            (0..5).map(|line| cell(all, bad, 2.0 * as_f64(line), 2.0 * as_f64(line + 1))).collect::<String>()
         };
         assert_eq!(of(Some(10), 0), "█████");
         assert_eq!(of(Some(5), 0), "██▄  ");
@@ -476,6 +503,25 @@ mod tests {
         assert_eq!(of(Some(1), 1), "▒    ");
         assert_eq!(of(Some(0), 0), "     ");
         assert_eq!(of(None, 0), "     ");
+    }
+
+    #[test]
+    fn lines_of_a_chart_have_round_numbers() {
+        for (highest, expected) in [
+            (0, (1.0, 1, 1)),
+            (2, (1.0, 2, 1)),
+            (13, (4.0, 4, 1)),
+            (265, (50.0, 6, 2)),
+            (12_446, (2500.0, 5, 1)),
+        ] {
+            assert_eq!(chart_lines(highest), expected, "{highest}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_of_a_paragraph_is_as_wide_as_the_others() {
+        assert_eq!(wrapped_after("one two three four", 13, 8), ["one two three", "four"]);
+        assert_eq!(wrapped_after("abcdefghij", 4, 3), ["abcd", "efg", "hij"]);
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 
 use chrono::{Datelike as _, Timelike as _};
 
-use crate::report::document::{Datum, Document, Level, Measure, Moment, Phrase};
+use crate::report::document::{Datum, Document, Level, Measure, Moment, Phrase, TableBlock};
 use crate::report::window::{self, local};
 use crate::text::{self, thousands};
 
 /// Stands for a value that is not known.
 pub(in crate::report) const NOTHING: &str = "–";
+/// Stands for the rows of a table that has none.
+pub(super) const NO_ROW: &str = "None.";
 /// The longest text of a log that is shown, in characters.
 const LONGEST: usize = 200;
 
@@ -104,10 +106,11 @@ pub(in crate::report) fn spelled_duration(seconds: i64) -> String {
     }
 }
 
-/// As `these 2 hours`, or `this day`.
+/// As `these 2 hours`, or `this hour`, after "in".
 pub(in crate::report) fn these(seconds: i64) -> String {
-    let spelled = spelled_duration(seconds);
-    let one = ["day", "hour", "minute"].into_iter().find(|unit| spelled == format!("1 {unit}"));
+    // A day is one that something is "on", and may not be one of the calendar.
+    let spelled = if seconds == 86_400 { "24 hours".to_owned() } else { spelled_duration(seconds) };
+    let one = ["hour", "minute"].into_iter().find(|unit| spelled == format!("1 {unit}"));
     one.map_or_else(|| format!("these {spelled}"), |unit| format!("this {unit}"))
 }
 
@@ -130,7 +133,10 @@ pub(super) fn period(document: &Document) -> String {
             (first, last) if first.year() == last.year() && first.month() == last.month() => {
                 format!("{} to {}, {zone}", first.day(), last.format("%-d %B %Y"))
             }
-            (first, last) => format!("{} to {}, {zone}", first.format("%-d %B %Y"), last.format("%-d %B %Y")),
+            (first, last) => {
+                let form = if first.year() == last.year() { "%-d %B" } else { "%-d %B %Y" };
+                format!("{} to {}, {zone}", first.format(form), last.format("%-d %B %Y"))
+            }
         };
     }
     if from.date() == to.date() {
@@ -138,6 +144,35 @@ pub(super) fn period(document: &Document) -> String {
     }
     let form = "%-d %b %Y, %H:%M";
     format!("{} to {} {zone}", from.format(form), to.format(form))
+}
+
+/// The name of the period, where it says more than [`period`]: a week, a length in hours and minutes, or
+/// that the period is not over.
+pub(super) fn period_label(document: &Document) -> Option<&str> {
+    let label = document.period.label.as_str();
+    let shown = period(document);
+    let shown: Vec<&str> = shown.split(' ').map(|word| word.trim_end_matches(',')).collect();
+    // As `October 2026` after `1 to 31 October 2026`.
+    let is_repeated = label.split(' ').all(|word| shown.contains(&word));
+    let is_days = label.strip_suffix(" d").is_some_and(|days| days.bytes().all(|byte| byte.is_ascii_digit()));
+    (!label.is_empty() && !is_repeated && !is_days).then_some(label)
+}
+
+/// The note of a table without the sentences that explain a column which is not shown. These begin with
+/// its label, as `Mostly: the most frequent state.`
+pub(super) fn note_on_columns(block: &TableBlock, is_shown: impl Fn(usize) -> bool) -> String {
+    let hidden: Vec<&str> = (0..)
+        .zip(&block.columns)
+        .filter(|(index, _)| !is_shown(*index))
+        .map(|(_, column)| column.label)
+        .collect();
+    let explains = |sentence: &&str, label: &&str| {
+        let (words, is_lead) = sentence.split_once(": ").map_or(("", false), |(words, _)| (words, true));
+        is_lead && words.eq_ignore_ascii_case(label)
+    };
+    let sentences = block.note.split_inclusive(". ");
+    let kept = sentences.filter(|sentence| !hidden.iter().any(|label| explains(sentence, label)));
+    kept.collect::<String>().trim_end().to_owned()
 }
 
 /// The sign before a headline.
@@ -162,6 +197,8 @@ pub(super) fn further(rows: usize, top: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::document::{Period, TableColumn};
+    use crate::report::zone::Zone;
 
     #[test]
     fn numbers_have_the_form_of_their_kind() {
@@ -185,6 +222,44 @@ mod tests {
         ] {
             assert_eq!(shown(&value, kind), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn periods_are_named_once() {
+        let days = |month: u32, day: u32| {
+            let date = chrono::NaiveDate::from_ymd_opt(2026, month, day).unwrap();
+            date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()
+        };
+        for (from, to, label, expected) in [
+            (days(10, 1), days(11, 1), "October 2026", "1 to 31 October 2026, UTC"),
+            (days(10, 28), days(10, 29), "28 October 2026", "28 October 2026, UTC"),
+            (days(10, 28), days(10, 29), "1 d", "28 October 2026, UTC"),
+            (days(1, 1), days(12, 1), "2026 so far", "1 January to 30 November 2026, UTC (2026 so far)"),
+            (
+                days(10, 26),
+                days(11, 2),
+                "week 44 of 2026",
+                "26 October to 1 November 2026, UTC (week 44 of 2026)",
+            ),
+            (days(10, 1) + 36_000, days(10, 1) + 43_200, "2 h", "1 Oct 2026, 10:00 to 12:00 UTC (2 h)"),
+        ] {
+            let time = Period::new((from, to), Zone::UTC, label.to_owned(), true);
+            let document = Document::new("x", "x", time);
+            let label = period_label(&document).map(|label| format!(" ({label})")).unwrap_or_default();
+            assert_eq!(format!("{}{label}", period(&document)), expected);
+        }
+    }
+
+    #[test]
+    fn columns_that_are_not_shown_are_not_explained() {
+        let columns = vec![
+            TableColumn::new("product", "product", Measure::Text),
+            TableColumn::new("state", "mostly", Measure::Code),
+        ];
+        let table = TableBlock::new("x", "x", columns, Vec::new())
+            .note("Found by the numbers. Mostly: the most frequent state. Others: as usual.");
+        assert_eq!(note_on_columns(&table, |_| true), table.note);
+        assert_eq!(note_on_columns(&table, |index| index == 0), "Found by the numbers. Others: as usual.");
     }
 
     #[test]

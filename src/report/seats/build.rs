@@ -4,7 +4,7 @@ use super::chart::seats_over_time;
 use super::history::History;
 use super::replay::{KeySeats, ProductReplay};
 use crate::cryptolens::LicenseKey;
-use crate::report::compared::ReportedTime;
+use crate::report::compared::{ReportedTime, capitalised_name, counted_each, days, times};
 use crate::report::count::{of_length, ratio};
 use crate::report::document::{
     Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, Measure, MethodBlock,
@@ -15,13 +15,17 @@ use crate::report::lookup::{Lookup, shown_key};
 use crate::report::options::{IdentityLevel, ProductSeatsOptions};
 use crate::report::render::words;
 use crate::report::session::ReportSession;
-use crate::report::source::{ReadingSummary, SLACK};
+use crate::report::source::ReadingSummary;
 use crate::report::text::counted;
 use crate::report::window::Window;
 use crate::text::thousands;
 
 const SCHEMA: &str = "cryptolens-exporter/audit/seats";
 const DAY: i64 = 86_400;
+/// The log of a product, as the lead and the headline call it.
+const LOG: &str = "the log of this product";
+/// Seats that were not used in fewer days than these may be needed on another day of the week.
+const LEAST_DAYS_UNUSED: f64 = 7.0;
 
 /// Everything that the document is made of.
 pub(super) struct SeatMaterial {
@@ -102,6 +106,12 @@ impl<'a> SeatAudit<'a> {
         self.material.lookup.customer_or_key(key, &self.session.identities)
     }
 
+    /// The customer with the key, as the table shows both.
+    fn customer_with_key(&self, seats: &KeySeats) -> String {
+        let (customer, key) = (self.customer(seats), shown_key(&seats.key, &self.session.identities));
+        if customer == key { key } else { format!("{customer} ({key})") }
+    }
+
     fn product(&self) -> String {
         self.material.lookup.product_name(self.options.product)
     }
@@ -134,7 +144,8 @@ impl<'a> SeatAudit<'a> {
         document.scope.product_id = Some(self.options.product);
         let only = self.keys().next().filter(|_| self.options.key.is_some());
         document.scope.key = only.map(|seats| shown_key(&seats.key, &self.session.identities));
-        document.level = if self.refusals() > 0 { Level::Notice } else { Level::Fine };
+        let is_partial = self.material.time.log_begins.is_some();
+        document.level = if is_partial || self.refusals() > 0 { Level::Notice } else { Level::Fine };
         document.headline = self.headline();
         document.lead = self.lead();
         self.evidence(&mut document);
@@ -149,14 +160,17 @@ impl<'a> SeatAudit<'a> {
 
     fn headline(&self) -> String {
         let when = self.material.time.when();
+        if let Some(begins) = self.material.time.log_begins_after() {
+            let begins = self.material.time.minute(begins);
+            return format!(
+                "Nothing is known of seats of {} {when}: {LOG} begins at {begins}",
+                self.product()
+            );
+        }
         let (refusals, refused, keys) = (self.refusals(), self.refused_keys(), self.order.len());
-        let times = match refusals {
-            1 => "once".to_owned(),
-            2 => "twice".to_owned(),
-            times => format!("{} times", thousands(i128::from(times))),
-        };
+        let times = times(refusals);
         if let Some(seats) = self.keys().next().filter(|_| self.options.key.is_some()) {
-            let customer = self.customer(seats);
+            let customer = capitalised_name(&self.customer(seats));
             return match refusals {
                 0 => format!("{customer} was never refused a seat {when}"),
                 _ => format!("{customer} was refused a seat {times} {when}"),
@@ -178,24 +192,12 @@ impl<'a> SeatAudit<'a> {
         let mut sentences = vec![format!("Product {}, {}.", self.options.product, self.product())];
         if self.material.replay.rows == 0 {
             sentences.push(format!(
-                "0 of {} rows of the log are in this time.",
+                "0 of the {} rows that were read are in this time.",
                 thousands(i128::from(self.material.reading.rows))
             ));
         }
-        if let Some(begins) = self.begins_later() {
-            sentences.push(format!(
-                "The log begins at {}, and covers only a part of this time.",
-                words::minute(self.moment(begins))
-            ));
-        }
+        sentences.extend(self.material.time.coverage(LOG));
         sentences.join(" ")
-    }
-
-    /// When the log begins, if that is within the period.
-    fn begins_later(&self) -> Option<i64> {
-        let reading = &self.material.reading;
-        let is_later = |oldest: &i64| *oldest > self.window().from.saturating_add(SLACK);
-        reading.oldest.filter(|oldest| reading.from_beginning && is_later(oldest))
     }
 
     fn evidence(&self, document: &mut Document) {
@@ -251,22 +253,30 @@ impl<'a> SeatAudit<'a> {
         let requests: u64 = self.keys().map(|key| key.requests).sum();
         let gave_up: u64 = self.keys().map(|key| key.gave_up).sum();
         let mut waits: Vec<i64> = self.keys().flat_map(|key| key.waits.iter().copied()).collect();
-        let mut refusal_note = counted(requests, "request with retries", "requests with retries");
-        if refused > 0 {
-            refusal_note += &format!(", {}", counted(refused, "customer", "customers"));
-        }
+        let refusal_note = match requests {
+            0 => String::new(),
+            requests => counted(requests, "request with retries", "requests with retries"),
+        };
         let gave_up = match gave_up {
             0 => String::new(),
             1 => "1 time the machine gave up".to_owned(),
             times => format!("{} times the machine gave up", thousands(i128::from(times))),
         };
-        let items = vec![
+        let of_customers = format!("of {}", counted(keys, "customer", "customers"));
+        // Of one customer, the headline says it.
+        let keys_refused = self.options.key.is_none().then(|| {
+            FigureItem::new("keys_refused", "Refused", Datum::count(refused), Measure::Count)
+                .note(of_customers.clone())
+                .bad_if(refused > 0)
+        });
+        let mut items = vec![
             FigureItem::new("seats", "Seats", seats.map_or(Datum::Nothing, Datum::count), Measure::Count)
                 .note(seats_note),
-            FigureItem::new("peak", "Most in use at once", Datum::count(most), Measure::Count)
-                .note(peak_note),
-            FigureItem::new("keys_at_limit", "Customers at their limit", at_limit, Measure::Count)
-                .note(format!("of {}", thousands(i128::from(keys)))),
+            FigureItem::new("peak", "Most in use", Datum::count(most), Measure::Count).note(peak_note),
+            FigureItem::new("keys_at_limit", "At their limit", at_limit, Measure::Count).note(of_customers),
+        ];
+        items.extend(keys_refused);
+        items.extend([
             FigureItem::new("refusals", "Times refused", Datum::count(self.refusals()), Measure::Count)
                 .note(refusal_note)
                 .bad_if(refused > 0),
@@ -277,7 +287,7 @@ impl<'a> SeatAudit<'a> {
                 Measure::Duration,
             )
             .note(gave_up),
-        ];
+        ]);
         Block::Figures(FigureBlock { id: "figures", items })
     }
 
@@ -293,34 +303,24 @@ impl<'a> SeatAudit<'a> {
         let first = refused.next()?;
         let second = refused.next().filter(|second| second.refusals * 3 >= first.refusals);
         let all = self.refusals();
-        let times = counted(all, "refusal", "refusals");
         let (at, column) = match self.material.replay.columns().step {
             DAY => ("on", ("day", "days")),
             step if step < DAY => ("in", ("hour", "hours")),
             _ => ("in", ("month", "months")),
         };
-        let columns = |seats: &KeySeats| counted(of_length(seats.refused_columns()), column.0, column.1);
         let (sum, saved) = match second {
             Some(second) => (first.refusals + second.refusals, first.saved_by_one + second.saved_by_one),
             None => (first.refusals, first.saved_by_one),
         };
-        let of = thousands(i128::from(sum));
-        let text = match second {
-            Some(second) => Prose::default()
-                .strong(format!("{} and {}", self.customer(first), self.customer(second)))
-                .plain(format!(
-                    " had {of} of the {times}, {at} {} and {}. With one more seat each, ",
-                    if first.refused_columns().min(second.refused_columns()) > 1 {
-                        first.refused_columns().to_string()
-                    } else {
-                        columns(first)
-                    },
-                    columns(second)
-                )),
-            None => Prose::default()
-                .strong(self.customer(first))
-                .plain(format!(" had {of} of the {times}, {at} {}. With one more seat, ", columns(first))),
-        };
+        let who: Vec<&KeySeats> = std::iter::once(first).chain(second).collect();
+        let names: Vec<String> = who.iter().map(|seats| self.customer(seats)).collect();
+        let columns: Vec<u64> = who.iter().map(|seats| of_length(seats.refused_columns())).collect();
+        let text = Prose::default().strong(capitalised_name(&names.join(" and "))).plain(format!(
+            " had {}, {at} {}. With one more seat{}, ",
+            part_of_refusals(sum, all),
+            counted_each(&columns, column),
+            if second.is_some() { " each" } else { "" }
+        ));
         let text = text.plain(match saved {
             1 if sum == 1 => "it would not have happened.".to_owned(),
             saved if saved == sum => "none of them would have happened.".to_owned(),
@@ -349,11 +349,11 @@ impl<'a> SeatAudit<'a> {
         let text = Prose::default()
             .strong(counted(of_length(odd.len()), "customer", "customers"))
             .plain(format!(
-                " ({}{more}) {} refused {} while this history shows free seats. Their limit may have been lower then, or \
+                " ({}{more}) {} refused a seat {} while this history shows free seats. Their limit may have been lower then, or \
                  another rule refused them.",
                 names.join(", "),
                 if odd.len() == 1 { "was" } else { "were" },
-                counted(refusals, "time", "times"),
+                times(refusals),
             ));
         let basis = "The Object Log has changes of a limit for 30 days at least.".to_owned();
         let facts = vec![("refusals", Datum::count(refusals))];
@@ -361,6 +361,9 @@ impl<'a> SeatAudit<'a> {
     }
 
     fn unused(&self) -> Option<FindingItem> {
+        if days(&self.material.time.covered()) < LEAST_DAYS_UNUSED {
+            return None;
+        }
         let with_limit: Vec<(u64, u64)> =
             self.keys().filter_map(|seats| Some((seats.most(), self.limit(seats)?))).collect();
         let half: Vec<&(u64, u64)> =
@@ -444,10 +447,12 @@ impl<'a> SeatAudit<'a> {
             IdentityLevel::Customers => "Machines and people are not shown.",
             IdentityLevel::Full => "",
         };
+        // Only a page has the column over time, and so the sentence on its colours.
         let how = "Refused: one machine, from its first refusal until it gets a seat or is silent for an hour. Over time: pale \
                    up to half of the seats, blue above half, orange full, red refused.";
+        let explained = if rows.is_empty() { ["", ""] } else { [how, who] };
         let note: Vec<&str> =
-            [how, who, denied.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
+            explained.into_iter().chain([denied.as_str()]).filter(|text| !text.is_empty()).collect();
         Block::Table(TableBlock {
             id: "keys",
             title: "Customers by how often they were refused".to_owned(),
@@ -486,7 +491,11 @@ impl<'a> SeatAudit<'a> {
         let key = self.session.pseudonyms.show(IdentityKind::Key, &refused.key);
         let items = vec![
             StepItem {
-                text: "What the customer sees who was refused most often:".to_owned(),
+                text: format!(
+                    "What {} sees, who was refused a seat {}:",
+                    self.customer_with_key(refused),
+                    times(refused.refusals)
+                ),
                 command: command(format!("report customer {key} --product={product}")),
             },
             StepItem {
@@ -509,7 +518,7 @@ impl<'a> SeatAudit<'a> {
                 digest.get(60..).unwrap_or_default(),
             ),
             None => format!(
-                "0 of {} rows of the Web API Log that were read are in this time.",
+                "0 of the {} rows of the Web API Log that were read are in this time.",
                 thousands(i128::from(self.material.reading.rows))
             ),
         };
@@ -560,6 +569,16 @@ fn strip_level((most, refused): (u32, bool), limit: Option<u64>) -> u8 {
     }
 }
 
+/// How many of all refusals some are, after "had".
+fn part_of_refusals(sum: u64, all: u64) -> String {
+    match (sum, all) {
+        (1, 1) => "the only refusal".to_owned(),
+        (2, 2) => "both refusals".to_owned(),
+        (sum, all) if sum == all => format!("all {} refusals", thousands(all)),
+        (sum, all) => format!("{} of the {} refusals", thousands(sum), thousands(all)),
+    }
+}
+
 /// The middle one of several durations; of two in the middle the shorter.
 fn median(waits: &mut [i64]) -> Option<i64> {
     waits.sort_unstable();
@@ -582,6 +601,19 @@ mod tests {
             ((9, false), None, 1),
         ] {
             assert_eq!(strip_level(column, limit), expected, "{column:?} of {limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_refusals_is_a_number_of_them_or_all() {
+        for (sum, all, expected) in [
+            (1, 1, "the only refusal"),
+            (2, 2, "both refusals"),
+            (13, 13, "all 13 refusals"),
+            (18, 1026, "18 of the 1,026 refusals"),
+            (1, 2, "1 of the 2 refusals"),
+        ] {
+            assert_eq!(part_of_refusals(sum, all), expected);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The chart of the seats of one key over time, with the moments at which a machine was refused.
 
 use super::history::{Action, History};
+use crate::report::compared::capitalised_name;
 use crate::report::count::of_length;
 use crate::report::detector::{RefusalTracker, SeatDenial};
 use crate::report::document::{
@@ -31,12 +32,14 @@ pub(super) fn seats_over_time(history: &History, name: &str) -> ChartBlock {
         label: format!("{} refused", words::minute(moment(at))),
     };
     let refusals = refusals_of(history);
+    let name = capitalised_name(name);
     ChartBlock {
         id: "seats_over_time",
         title: match step {
             HOUR => format!("{name}: seats in use, by hour"),
             DAY => format!("{name}: seats in use, by day"),
-            step => format!("{name}: seats in use, every {}", words::duration(step)),
+            60 => format!("{name}: seats in use, every minute"),
+            step => format!("{name}: seats in use, every {}", words::spelled_duration(step)),
         },
         alt: format!(
             "Column chart of the most seats in use at once: {} at most. Refused {}.",

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::tally::{ColumnCount, ProductTally, RefusedKey, SummaryTally};
 use super::{SummarizedIncident, SummaryMaterial};
-use crate::report::compared::{ComparedTime, change, is_as_long};
+use crate::report::compared::{
+    ComparedTime, capitalised, capitalised_name, change, counted_each, is_as_long, times,
+};
 use crate::report::count::{of_length, ratio};
 use crate::report::detector::{Calmness, MinuteCount, Threshold, calmness};
 use crate::report::document::{
@@ -115,6 +117,24 @@ impl Summary<'_> {
         Some(ErrorBudget::new(objective, failed, judged))
     }
 
+    /// A number of requests that succeeded or failed; called judged where there are others.
+    fn judged_requests(&self, judged: u64, (one, several): (&str, &str)) -> String {
+        if self.is_all_judged() {
+            counted(judged, one, several)
+        } else {
+            counted(judged, &format!("judged {one}"), &format!("judged {several}"))
+        }
+    }
+
+    fn is_all_judged(&self) -> bool {
+        self.tally().now.counts.unknown == 0
+    }
+
+    /// The log that is read, of which another product's rows are no part.
+    fn log(&self) -> &'static str {
+        if self.options.product.is_some() { "the log of this product" } else { "the log" }
+    }
+
     fn product(&self, product: Option<i64>) -> String {
         product
             .map_or_else(|| "all products".to_owned(), |product| self.material.lookup.product_name(product))
@@ -160,7 +180,8 @@ impl Summary<'_> {
         let is_missed = self.budget().map(|budget| budget.is_missed());
         // Without an objective, incidents say whether it was as it should be.
         let is_odd = !self.incidents().is_empty() || self.doubt().is_some();
-        if is_missed.unwrap_or(is_odd) { Level::Notice } else { Level::Fine }
+        let is_partial = self.material.time.log_begins.is_some();
+        if is_partial || is_missed.unwrap_or(is_odd) { Level::Notice } else { Level::Fine }
     }
 
     /// The reason for which a time without an incident cannot be called free of one.
@@ -181,7 +202,12 @@ impl Summary<'_> {
     }
 
     fn headline(&self) -> String {
-        let label = capitalised(&self.material.time.subject());
+        let time = &self.material.time;
+        if let Some(begins) = time.log_begins_after() {
+            let (time, begins) = (time.subject(), time.minute(begins));
+            return format!("Nothing is known of {time}: {} begins at {begins}", self.log());
+        }
+        let label = capitalised(&time.subject());
         let (failed, judged) = self.judged();
         let Some(failure_ratio) = ratio(failed, judged) else {
             return match self.tally().now.counts.requests() {
@@ -208,7 +234,7 @@ impl Summary<'_> {
             };
             return format!("{label} {verb}: {numbers}");
         }
-        let of = counted(judged, "license request", "license requests");
+        let of = self.judged_requests(judged, ("license request", "license requests"));
         let incidents = match self.incidents().len() {
             0 => self.doubt().unwrap_or("no incident").to_owned(),
             several => counted(of_length(several), "incident", "incidents"),
@@ -220,19 +246,14 @@ impl Summary<'_> {
         let mut sentences = Vec::new();
         if self.tally().rows == 0 {
             sentences.push(format!(
-                "0 of {} rows of the log are in this time.",
+                "0 of the {} rows that were read are in this time.",
                 thousands(i128::from(self.material.reading.rows))
             ));
         }
         if let Some(product) = self.options.product {
             sentences.push(format!("Product {product} only."));
         }
-        if let Some(begins) = self.material.log_begins {
-            sentences.push(format!(
-                "The log begins at {}, and covers only a part of this time.",
-                words::minute(self.moment(begins))
-            ));
-        }
+        sentences.extend(self.material.time.coverage(self.log()));
         if let Some(compared) = &self.material.compared {
             let part = if compared.is_elapsed_only { "the same part of " } else { "" };
             sentences.push(match (self.material.is_covered, self.is_per_day()) {
@@ -325,6 +346,8 @@ impl Summary<'_> {
         let mut notes: Vec<String> = Vec::new();
         notes.extend(difference.map(|points| words::shown(&Datum::Fraction(points), Measure::Points)));
         notes.extend(budget.map(|budget| format!("{} is allowed", as_typed(budget.allowed_ratio))));
+        let (_, judged) = self.judged();
+        notes.extend((!self.is_all_judged()).then(|| format!("of {} judged", thousands(judged))));
         let mut item =
             FigureItem::new("failure_ratio", "Failure ratio", now.failure_ratio().into(), Measure::Ratio)
                 .note(notes.join("; "))
@@ -355,32 +378,40 @@ impl Summary<'_> {
         let failed: u64 = incidents.iter().map(SummarizedIncident::failed).sum();
         let seconds: i64 = incidents.iter().map(SummarizedIncident::seconds).sum();
         let (all_failed, _) = self.judged();
+        // Of the time before the log begins, nobody knows whether it had incidents.
+        let covered = self.material.time.covered();
+        let part = |part: i64| u64::try_from(part).unwrap_or(0);
         let (of_failures, of_time) = (
             ratio(failed.min(all_failed), all_failed).unwrap_or(0.0),
-            ratio(
-                u64::try_from(seconds.min(self.window().seconds())).unwrap_or(0),
-                u64::try_from(self.window().seconds()).unwrap_or(0),
-            )
-            .unwrap_or(0.0),
+            ratio(part(seconds.min(covered.seconds())), part(covered.seconds())).unwrap_or(0.0),
         );
+        let is_covered = covered == self.window();
         let mut text = Prose::default()
             .strong(format!(
                 "{} caused {} of all failures",
                 counted(of_length(incidents.len()), "incident", "incidents"),
                 words::percent(of_failures)
             ))
-            .plain(format!(" in {} of the time.", words::percent(of_time)));
+            .plain(format!(
+                " in {} of the time{}.",
+                words::percent(of_time),
+                if is_covered { "" } else { " that the log covers" }
+            ));
         let mut by_product: BTreeMap<Option<i64>, usize> = BTreeMap::new();
         for incident in incidents {
             *by_product.entry(incident.found.product).or_default() += 1;
         }
         let most = by_product.iter().max_by_key(|(product, number)| (**number, std::cmp::Reverse(**product)));
-        if let Some((product, number)) = most.filter(|(_, number)| **number > 1) {
+        // A report on one product says so above.
+        let most = most.filter(|(_, number)| **number > 1 && self.options.product.is_none());
+        if let Some((product, number)) = most {
+            let product = self.product(*product);
             text = text.plain(match incidents.len() {
-                all if all == *number => format!(" All are of {}.", self.product(*product)),
-                _ => format!(" {} had {number} of them.", self.product(*product)),
+                all if all == *number => format!(" All are of {product}."),
+                _ => format!(" {} had {number} of them.", capitalised_name(&product)),
             });
         }
+        let is_said = self.options.product.is_some() || (by_product.len() == 1 && incidents.len() > 1);
         let begin = local(largest.begin(), self.window().zone);
         let hit = largest.detail.as_ref().map(|detail| detail.assessment.hit.len()).filter(|hit| *hit > 0);
         let locked_out = hit.map(|hit| match hit {
@@ -388,13 +419,17 @@ impl Summary<'_> {
             hit => format!(" and {hit} customers were locked out"),
         });
         text = text.plain(format!(
-            " {} of {}, on {}: {} failed{} in {}.",
+            " {}{} on {}: {} failed{} in {}.",
             if incidents.len() > 1 { "The largest was" } else { "It was" },
-            self.product(largest.found.product),
+            if is_said { String::new() } else { format!(" of {},", self.product(largest.found.product)) },
             begin.format("%-d %B at %H:%M"),
             counted(largest.failed(), "request", "requests"),
             locked_out.unwrap_or_default(),
-            words::duration(largest.seconds())
+            // As the table has it.
+            words::duration(match minutes(largest) {
+                0 => largest.seconds(),
+                minutes => minutes * 60,
+            })
         ));
         let facts = vec![
             ("incidents", Datum::count(of_length(incidents.len()))),
@@ -411,9 +446,9 @@ impl Summary<'_> {
         let allowed = budget.allowed.max(0.0).floor() as u64;
         let mut text = Prose::default().plain(format!(
             "At {objective}% success {} allowed {} of {} and had {}",
-            self.material.time.subject(),
+            self.material.time.in_short(),
             counted(allowed, "failure", "failures"),
-            counted(budget.judged, "request", "requests"),
+            self.judged_requests(budget.judged, ("request", "requests")),
             thousands(i128::from(budget.failed)),
         ));
         let used = budget.used(budget.failed);
@@ -449,33 +484,14 @@ impl Summary<'_> {
 
     fn finding_seats(&self) -> Option<FindingItem> {
         let all = self.tally().now.refusals;
-        let refused = self.refused();
-        let (product, key, first) = *refused.first()?;
-        let days = |days: usize| counted(of_length(days), "day", "days");
-        let second = refused.get(1).filter(|(_, _, second)| second.times * 2 >= first.times);
-        let text = match second {
-            Some((other_product, other_key, second)) => Prose::default()
-                .strong(format!(
-                    "{} and {} were refused a seat most often",
-                    self.customer(product, key),
-                    self.customer(*other_product, other_key)
-                ))
-                .plain(format!(
-                    ": together {} of {} times, on {} and {}.",
-                    thousands(i128::from(first.times + second.times)),
-                    thousands(i128::from(all)),
-                    first.days.len(),
-                    days(second.days.len())
-                )),
-            None => Prose::default()
-                .strong(format!("{} was refused a seat most often", self.customer(product, key)))
-                .plain(format!(
-                    ": {} of {}, on {}.",
-                    thousands(i128::from(first.times)),
-                    counted(all, "time", "times"),
-                    days(first.days.len())
-                )),
-        };
+        let mut most = self.refused();
+        let first = most.first()?.2.times;
+        // The second one too, if it was refused half as often; and whoever was as often as the last of them.
+        let second = most.get(1).map(|(.., second)| second.times).filter(|second| second * 2 >= first);
+        most.retain(|(.., key)| key.times >= second.unwrap_or(first));
+        let names: Vec<String> = most.iter().map(|(product, key, _)| self.customer(*product, key)).collect();
+        let days: Vec<u64> = most.iter().map(|(.., key)| of_length(key.days.len())).collect();
+        let text = most_refused(&names, most.iter().map(|(.., key)| key.times).sum(), (all, &days));
         let requests = self.tally().now.refused_requests;
         let basis = format!(
             "{} with retries, which count as failures in the ratio.",
@@ -487,7 +503,7 @@ impl Summary<'_> {
 
     fn chart(&self) -> Block {
         let (tally, columns) = (self.tally(), self.tally().chart());
-        let oldest = self.material.log_begins;
+        let oldest = self.material.time.log_begins;
         let values = |of: fn(&ColumnCount) -> u64| -> Vec<Option<u64>> {
             let known = columns.empty(oldest);
             known.iter().zip(&tally.columns).map(|(known, count)| known.map(|_| of(count))).collect()
@@ -508,7 +524,12 @@ impl Summary<'_> {
         ];
         if tally.now.counts.unknown > 0 {
             let values = values(|count| count.other);
-            stack.push(ChartSeries { id: "other", label: "neither", role: SeriesRole::Accent, values });
+            stack.push(ChartSeries {
+                id: "other",
+                label: "neither success nor failure",
+                role: SeriesRole::Accent,
+                values,
+            });
         }
         let marks = (1..).zip(self.incidents()).map(|(number, incident): (usize, _)| ChartMark {
             at: columns.position(incident.begin()),
@@ -558,7 +579,7 @@ impl Summary<'_> {
             vec![
                 Datum::Whole(number),
                 Datum::Time(self.moment(incident.begin())),
-                Datum::Whole((incident.seconds() + 30) / 60),
+                Datum::Whole(minutes(incident)),
                 Datum::Words(self.product(incident.found.product)),
                 incident.found.product.map_or(Datum::Nothing, Datum::Whole),
                 Datum::count(incident.failed()),
@@ -575,21 +596,22 @@ impl Summary<'_> {
             }
             _ => {
                 "Found by the numbers, not by alerts: intervals in which a product failed far more than on the rest of \
-                 the day and on other days at that time. Locked out: keys with at least 2 failures in it and no success since. \
-                 Mostly: the most frequent state of the failures."
+                 the day and on other days at that time. Min: how many minutes it lasted. Locked out: keys with at least 2 \
+                 failures in it and no success since. Mostly: the most frequent state of the failures."
             }
         };
         Block::Table(TableBlock {
             id: "incidents",
             title: format!("Incidents ({})", self.incidents().len()),
             columns: vec![
-                TableColumn::new("number", "no.", Measure::Code).rank(5),
+                // The marks of the chart have these numbers.
+                TableColumn::new("number", "no.", Measure::Code),
                 TableColumn::new("begin", "began", Measure::Time),
-                TableColumn::new("minutes", "minutes", Measure::Count),
+                TableColumn::new("minutes", "min", Measure::Count),
                 TableColumn::new("product", "product", Measure::Text),
                 TableColumn::new("product_id", "id", Measure::Code).under(),
                 TableColumn::new("failed", "failed", Measure::Count).bar(),
-                TableColumn::new("ratio", "failure ratio", Measure::Ratio).rank(2),
+                TableColumn::new("ratio", "ratio", Measure::Ratio).rank(2),
                 TableColumn::new("keys", "locked out", Measure::Count).rank(3),
                 TableColumn::new("state", "mostly", Measure::Code).rank(4),
             ],
@@ -727,17 +749,23 @@ impl Summary<'_> {
 
     fn method(&self) -> Block {
         let tally = self.tally();
+        let unknown = match tally.now.counts.unknown {
+            0 => String::new(),
+            unknown => {
+                let rows = counted(unknown, "row is", "rows are");
+                format!("; {rows} neither success nor failure and in no ratio")
+            }
+        };
         let counted_rows = match tally.ids.zip(self.material.count.sha256.as_deref()) {
             Some(((first, last), digest)) => format!(
                 "{} of the Web API Log, ids {first} to {last}, each once; sha256 of ids and states {}…{}. A failure has third \
-                 digit 2; {} neither success nor failure and in no ratio.",
+                 digit 2{unknown}.",
                 counted(tally.rows, "row", "rows"),
                 digest.get(..8).unwrap_or_default(),
                 digest.get(60..).unwrap_or_default(),
-                counted(tally.now.counts.unknown, "row is", "rows are")
             ),
             None => format!(
-                "0 of {} rows of the Web API Log that were read are in this time.",
+                "0 of the {} rows of the Web API Log that were read are in this time.",
                 thousands(i128::from(self.material.reading.rows))
             ),
         };
@@ -813,10 +841,39 @@ fn precisely(ratio: f64, budget: ErrorBudget) -> String {
     }
 }
 
-/// A text whose first letter is a capital.
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+/// How long an incident lasted.
+fn minutes(incident: &SummarizedIncident) -> i64 {
+    (incident.seconds() + 30) / 60
+}
+
+/// Who was refused a seat most often: `sum` of `all` times, on some days each.
+fn most_refused(names: &[String], sum: u64, (all, days): (u64, &[u64])) -> Prose {
+    let verb = if names.len() == 1 { "was" } else { "were" };
+    let is_all = sum == all;
+    let who = enumerated(names);
+    let text = Prose::default().strong(if is_all {
+        format!("Only {who} {verb} refused a seat")
+    } else {
+        format!("{} {verb} refused a seat most often", capitalised_name(&who))
+    });
+    let together = if names.len() == 1 { "" } else { "together " };
+    let how_often =
+        if is_all { times(sum) } else { format!("{} of {} times", thousands(sum), thousands(all)) };
+    if sum == 1 {
+        return text.plain(format!(": {how_often}."));
+    }
+    text.plain(format!(": {together}{how_often}, on {}.", counted_each(days, ("day", "days"))))
+}
+
+/// Up to three names, or two of them and how many more.
+fn enumerated(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, second] => format!("{first} and {second}"),
+        [first, second, third] => format!("{first}, {second} and {third}"),
+        [first, second, more @ ..] => format!("{first}, {second} and {} more", more.len()),
+    }
 }
 
 #[cfg(test)]
@@ -861,8 +918,37 @@ mod tests {
     }
 
     #[test]
-    fn labels_begin_a_sentence() {
-        assert_eq!(capitalised("week 43 of 2026"), "Week 43 of 2026");
-        assert_eq!((capitalised("2 h"), capitalised("")), ("2 h".to_owned(), String::new()));
+    fn who_was_refused_as_often_as_the_others_is_named_with_them() {
+        let shown = |numbers: &[u16], sum: u64, all: u64, days: &[u64]| {
+            let names: Vec<String> = numbers.iter().map(|number| format!("customer {number}")).collect();
+            most_refused(&names, sum, (all, days)).words()
+        };
+        for (found, expected) in [
+            (
+                shown(&[402], 14, 144, &[11]),
+                "Customer 402 was refused a seat most often: 14 of 144 times, on 11 days.",
+            ),
+            (
+                shown(&[402, 457], 28, 144, &[11, 12]),
+                "Customer 402 and customer 457 were refused a seat most often: together 28 of 144 times, on 11 and 12 days.",
+            ),
+            (
+                shown(&[402, 457, 444], 42, 144, &[7, 7, 7]),
+                "Customer 402, customer 457 and customer 444 were refused a seat most often: together 42 of 144 times, on 7 \
+                 days each.",
+            ),
+            (
+                shown(&[1, 2, 3, 4], 4, 5, &[1, 1, 1, 1]),
+                "Customer 1, customer 2 and 2 more were refused a seat most often: together 4 of 5 times, on 1 day each.",
+            ),
+            (shown(&[402], 4, 4, &[2]), "Only customer 402 was refused a seat: 4 times, on 2 days."),
+            (
+                shown(&[1, 2], 3, 3, &[2, 1]),
+                "Only customer 1 and customer 2 were refused a seat: together 3 times, on 2 days and 1 day.",
+            ),
+            (shown(&[402], 1, 1, &[1]), "Only customer 402 was refused a seat: once."),
+        ] {
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -72,8 +72,6 @@ struct SummaryMaterial {
     compared: Option<ComparedTime>,
     /// False where the log does not reach back to the beginning of what it is compared with.
     is_covered: bool,
-    /// When the log begins, if that is within the period.
-    log_begins: Option<i64>,
     count: SummaryCount,
     reading: ReadingSummary,
     /// In the order of time.
@@ -141,6 +139,7 @@ async fn read(
         }
     }
     let log_begins = reading.oldest.filter(|_| !covers(&reading, window));
+    let time = ReportedTime { log_begins, ..time };
     let count = tally.finish();
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
@@ -154,7 +153,7 @@ async fn read(
     let incidents = look_at(&count, source, options.product).await?;
     look_up_refused(&count, source, &mut lookup).await?;
     lookup.companies(source, session.identities.level()).await?;
-    Ok(SummaryMaterial { time, compared, is_covered, log_begins, count, reading, incidents, lookup })
+    Ok(SummaryMaterial { time, compared, is_covered, count, reading, incidents, lookup })
 }
 
 /// Reads the rows of a time, oldest first, from an hour before it on.
@@ -228,7 +227,7 @@ async fn detail(
         Ok(())
     };
     source.oldest_first(filter, after, found.to, add).await?;
-    trail.sort();
+    trail.finish();
     let assessment = assess(trail.rows().iter(), found.from, found.to);
     let begin = assessment.onset.map_or(found.from, |onset| onset.time);
     let mut states = std::collections::BTreeMap::<u16, u64>::new();

@@ -32,7 +32,7 @@ impl LogReport for WebApiReport {
         let read = &self.read;
         document.level = level(read.window_covered && read.previous_covered != Some(false));
         document.headline = self.headline();
-        document.lead = self.lead();
+        document.lead = self.lead(&document.period);
         document.scope.product_id = self.filter.product_id;
         document.scope.key.clone_from(&self.filter.key);
         document.blocks.push(self.figures());
@@ -66,7 +66,7 @@ impl WebApiReport {
     }
 
     /// What the report was narrowed to, and what a reader needs to know to judge the numbers.
-    fn lead(&self) -> String {
+    fn lead(&self, period: &Period) -> String {
         let filter = &self.filter;
         let mut narrowed = Vec::new();
         narrowed.extend(filter.product_id.map(|id| format!("product {id}")));
@@ -82,12 +82,13 @@ impl WebApiReport {
         }
         let read = &self.read;
         let missing = match (read.window_covered, read.previous_covered) {
-            (false, _) => Some("this time"),
-            (true, Some(false)) => Some("the time before"),
+            (false, _) => Some(("this time", period.to.at)),
+            (true, Some(false)) => Some(("the time before", period.from.at)),
             (true, _) => None,
         };
-        if let Some((oldest, part)) = read.oldest.as_ref().zip(missing) {
-            sentences.push(format!("There is nothing older than {oldest}: the log covers a part of {part}."));
+        if let Some((oldest, (time, end))) = read.oldest.as_ref().zip(missing) {
+            let covers = if oldest.at < end { "covers a part of" } else { "does not reach back to" };
+            sentences.push(format!("There is nothing older than {oldest}: the log {covers} {time}."));
         }
         for (rows, what) in [(read.rows_without_id, "an id"), (read.rows_without_time, "a time")] {
             if rows > 0 {
@@ -125,9 +126,9 @@ impl WebApiReport {
         (!items.is_empty()).then_some(Block::Findings(FindingBlock { id: "findings", title, items }))
     }
 
-    /// The time of the same length before.
+    /// The time of the same length before, if the log covers it: the numbers of a part say nothing.
     fn before(&self) -> Option<FindingItem> {
-        let previous = self.previous.as_ref()?;
+        let previous = self.previous.as_ref().filter(|_| self.read.previous_covered == Some(true))?;
         let now = |change: Option<f64>, kind: Measure| {
             let shown = change.map(|change| words::shown(&Datum::Fraction(change), kind));
             shown.map(|shown| format!(" (now {shown})")).unwrap_or_default()
