@@ -13,10 +13,9 @@ use super::document::Moment;
 use super::error::ReportError;
 use super::options::{CompareWith, TimeBounds};
 use super::render::words;
-use super::text::counted;
+use super::text::capitalised;
 use super::window::{Window, local, moment, rfc3339};
 use super::zone::Zone;
-use crate::text::thousands;
 
 const DAY: i64 = 86_400;
 /// No date is twice in this time.
@@ -304,49 +303,6 @@ pub(super) fn change((now, window): (u64, &Window), (before, other): (u64, &Wind
     Some(now as f64 / before as f64 * length - 1.0)
 }
 
-/// A text whose first letter is a capital.
-pub(super) fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
-}
-
-/// A name at the beginning of a sentence. What only a report calls somebody, as `customer 479`, begins
-/// with a capital there; companies, products and pseudonyms are written as they are.
-pub(super) fn capitalised_name(name: &str) -> String {
-    let is_own = |begin: &&str| name.starts_with(begin);
-    let own = ["customer ", "product ", "all products", "no product", "no key"];
-    if own.iter().any(is_own) { capitalised(name) } else { name.to_owned() }
-}
-
-/// As `once`, `twice` or `3 times`.
-pub(super) fn times(number: u64) -> String {
-    match number {
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        number => format!("{} times", thousands(number)),
-    }
-}
-
-/// The numbers of several in words, in their order: `2 days`, `7 days each`, `9 and 5 days`, or `3 to 12
-/// days` of more than two.
-pub(super) fn counted_each(numbers: &[u64], (one, several): (&str, &str)) -> String {
-    let in_words = |number: u64| counted(number, one, several);
-    match *numbers {
-        [] => String::new(),
-        [number] => in_words(number),
-        [first, ref rest @ ..] if rest.iter().all(|number| *number == first) => {
-            format!("{} each", in_words(first))
-        }
-        [first, second] if first.min(second) > 1 => format!("{} and {}", thousands(first), in_words(second)),
-        [first, second] => format!("{} and {}", in_words(first), in_words(second)),
-        ref more => {
-            let least = more.iter().min().copied().unwrap_or(0);
-            let most = more.iter().max().copied().unwrap_or(0);
-            format!("{} to {}", thousands(least), in_words(most))
-        }
-    }
-}
-
 /// The time that the bounds mean, as far as it has passed.
 pub(super) fn reported_time(
     bounds: &TimeBounds,
@@ -582,35 +538,6 @@ mod tests {
         ] {
             assert_eq!(from_to(from, to).minute(at), expected, "{from}");
         }
-    }
-
-    #[test]
-    fn sentences_begin_with_a_capital_and_names_are_as_they_are() {
-        assert_eq!(capitalised("week 43 of 2026"), "Week 43 of 2026");
-        assert_eq!((capitalised("2 h"), capitalised("")), ("2 h".to_owned(), String::new()));
-        for (name, expected) in [
-            ("customer 479", "Customer 479"),
-            ("customer 440 (key-3f2a91bc04d1)", "Customer 440 (key-3f2a91bc04d1)"),
-            ("key-3f2a91bc04d1", "key-3f2a91bc04d1"),
-            ("i-Labs", "i-Labs"),
-        ] {
-            assert_eq!(capitalised_name(name), expected);
-        }
-    }
-
-    #[test]
-    fn numbers_of_several_are_said_once_where_they_are_equal() {
-        for (numbers, expected) in [
-            (&[2][..], "2 days"),
-            (&[1, 1], "1 day each"),
-            (&[7, 7, 7], "7 days each"),
-            (&[9, 5], "9 and 5 days"),
-            (&[2, 1], "2 days and 1 day"),
-            (&[12, 3, 4], "3 to 12 days"),
-        ] {
-            assert_eq!(counted_each(numbers, ("day", "days")), expected);
-        }
-        assert_eq!([1, 2, 1000].map(times), ["once", "twice", "1,000 times"]);
     }
 
     #[test]

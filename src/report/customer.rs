@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
-use super::compared::{ReportedTime, capitalised_name, reported_time};
+use super::compared::{ReportedTime, reported_time};
 use super::count::of_length;
 use super::detector::{MinuteCount, NO_FREE_SEAT, Sighting};
 use super::document::{
@@ -26,7 +26,7 @@ use super::render::{Style, words};
 use super::request_chart;
 use super::session::{ReportSession, product_flag};
 use super::source::{ReadingSummary, SLACK, WindowReader};
-use super::text::counted;
+use super::text::{capitalised_name, counted};
 use super::trail::{SeenKey, Trail, TrailRows, counts};
 use super::window::{Window, local, rfc3339};
 use super::zone::Zone;
@@ -37,8 +37,10 @@ use crate::text::thousands;
 const SCHEMA: &str = "cryptolens-exporter/report/customer";
 /// Failures after the last success from which on a customer counts as locked out.
 const LOCKED_OUT: u64 = 2;
-/// Failures without a success matter from this long on, in seconds: whoever fails for less tries again.
+/// Failures without a success that ended matter from this long on, in seconds, and from this many on: whoever
+/// fails for less tries again, and two or three in a row happen by chance.
 const LEAST_LOCKOUT: i64 = 600;
+const LEAST_IN_LOCKOUT: u64 = 5;
 
 /// Writes the report.
 pub(super) async fn customer(
@@ -217,7 +219,8 @@ fn worst_lockout(rows: impl Iterator<Item = Sighting>) -> Option<Lockout> {
             run = Some(Lockout { failures: failures + 1, from, to: row.time, next_success: row.time });
         } else if row.outcome == Outcome::Success {
             let ended = run.take().map(|run| Lockout { next_success: row.time, ..run });
-            let ended = ended.filter(|run| run.failures >= LOCKED_OUT && run.seconds() >= LEAST_LOCKOUT);
+            let ended =
+                ended.filter(|run| run.failures >= LEAST_IN_LOCKOUT && run.seconds() >= LEAST_LOCKOUT);
             let rank = |run: &Lockout| (run.failures, run.seconds());
             let is_worse = |run: &Lockout| worst.as_ref().is_none_or(|worst| rank(run) > rank(worst));
             worst = ended.filter(is_worse).or(worst);
@@ -459,7 +462,7 @@ impl CustomerReport<'_> {
                 words::duration(lockout.seconds()),
                 clock(lockout.next_success)
             ));
-        let basis = "The most failures in a row over ten minutes or more, before a success.".to_owned();
+        let basis = "The most failures in a row before a success, of those with five or more over ten minutes or more.".to_owned();
         let time = |at: i64| Datum::Time(self.moment(at));
         let facts = vec![
             ("failed", Datum::count(lockout.failures)),
@@ -743,35 +746,39 @@ mod tests {
         let lockout = |failures, from: i64, to: i64, next_success: i64| {
             Some(Lockout { failures, from: from * 60, to: to * 60, next_success: next_success * 60 })
         };
+        let fails = |minutes: &[i64]| minutes.iter().map(|minute| (*minute, "fails")).collect::<Vec<_>>();
+        let works = |minute: i64| vec![(minute, "works")];
         for (outcomes, expected) in [
-            (&[(0, "works"), (5, "fails"), (20, "fails"), (60, "works")][..], lockout(2, 5, 20, 60)),
+            ([works(0), fails(&[5, 6, 7, 8, 20]), works(60)].concat(), lockout(5, 5, 20, 60)),
             // A refused seat neither begins nor ends one.
             (
-                &[(0, "finds no seat"), (5, "fails"), (10, "finds no seat"), (15, "fails"), (16, "works")],
-                lockout(2, 5, 15, 16),
+                [
+                    vec![(0, "finds no seat")],
+                    fails(&[5, 6, 7]),
+                    vec![(8, "finds no seat")],
+                    fails(&[9, 15]),
+                    works(16),
+                ]
+                .concat(),
+                lockout(5, 5, 15, 16),
             ),
-            (&[(5, "fails"), (14, "fails"), (60, "works")], None),
-            (&[(5, "fails"), (60, "works"), (70, "fails"), (80, "works")], None),
+            // Too short, or too few.
+            ([fails(&[5, 6, 7, 8, 14]), works(60)].concat(), None),
+            ([fails(&[5, 20, 40, 50]), works(60)].concat(), None),
+            ([fails(&[5, 6, 7]), works(60), fails(&[70, 71, 80]), works(90)].concat(), None),
             // It goes on.
-            (&[(0, "works"), (5, "fails"), (90, "fails")], None),
+            ([works(0), fails(&[5, 6, 7, 8, 90])].concat(), None),
+            // The longer one of two with as many, and the shorter one if it has more.
             (
-                &[(0, "fails"), (15, "fails"), (16, "works"), (20, "fails"), (50, "fails"), (51, "works")],
-                lockout(2, 20, 50, 51),
+                [fails(&[0, 1, 2, 3, 15]), works(16), fails(&[20, 21, 22, 23, 50]), works(51)].concat(),
+                lockout(5, 20, 50, 51),
             ),
             (
-                &[
-                    (0, "fails"),
-                    (5, "fails"),
-                    (15, "fails"),
-                    (16, "works"),
-                    (20, "fails"),
-                    (90, "fails"),
-                    (91, "works"),
-                ],
-                lockout(3, 0, 15, 16),
+                [fails(&[0, 1, 2, 3, 4, 15]), works(16), fails(&[20, 21, 22, 23, 90]), works(91)].concat(),
+                lockout(6, 0, 15, 16),
             ),
         ] {
-            assert_eq!(of(outcomes), expected, "{outcomes:?}");
+            assert_eq!(of(&outcomes), expected, "{outcomes:?}");
         }
     }
 }

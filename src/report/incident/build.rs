@@ -1076,7 +1076,7 @@ impl Builder<'_> {
                 let left_out: Vec<String> = neither.into_iter().chain(refused).collect();
                 let left_out = match left_out.is_empty() {
                     true => String::new(),
-                    false => format!("; {}, which is in no ratio", left_out.join(" and ")),
+                    false => format!("; {}, and in no ratio", left_out.join(" and ")),
                 };
                 format!(
                     "{} of the Web API Log, ids {first} to {last}, each once. A failure has third digit 2{left_out}.",

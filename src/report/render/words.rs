@@ -106,12 +106,16 @@ pub(in crate::report) fn spelled_duration(seconds: i64) -> String {
     }
 }
 
-/// As `these 2 hours`, or `this hour`, after "in".
+/// As `these 2 hours`, `this hour`, or `this time` where it is not a number of one unit, after "in".
 pub(in crate::report) fn these(seconds: i64) -> String {
     // A day is one that something is "on", and may not be one of the calendar.
     let spelled = if seconds == 86_400 { "24 hours".to_owned() } else { spelled_duration(seconds) };
     let one = ["hour", "minute"].into_iter().find(|unit| spelled == format!("1 {unit}"));
-    one.map_or_else(|| format!("these {spelled}"), |unit| format!("this {unit}"))
+    match one {
+        Some(unit) => format!("this {unit}"),
+        None if spelled == duration(seconds) => "this time".to_owned(),
+        None => format!("these {spelled}"),
+    }
 }
 
 /// As `25 Nov 16:51`.

@@ -4,7 +4,7 @@ use super::chart::seats_over_time;
 use super::history::History;
 use super::replay::{KeySeats, ProductReplay};
 use crate::cryptolens::LicenseKey;
-use crate::report::compared::{ReportedTime, capitalised_name, counted_each, days, times};
+use crate::report::compared::{ReportedTime, days};
 use crate::report::count::{of_length, ratio};
 use crate::report::document::{
     Block, Datum, Document, FigureBlock, FigureItem, FindingBlock, FindingItem, Level, Measure, MethodBlock,
@@ -16,7 +16,7 @@ use crate::report::options::{IdentityLevel, ProductSeatsOptions};
 use crate::report::render::words;
 use crate::report::session::ReportSession;
 use crate::report::source::ReadingSummary;
-use crate::report::text::counted;
+use crate::report::text::{capitalised_name, counted, counted_each, times};
 use crate::report::window::Window;
 use crate::text::thousands;
 

@@ -1,14 +1,13 @@
 //! The chart of the seats of one key over time, with the moments at which a machine was refused.
 
 use super::history::{Action, History};
-use crate::report::compared::capitalised_name;
 use crate::report::count::of_length;
 use crate::report::detector::{RefusalTracker, SeatDenial};
 use crate::report::document::{
     ChartBlock, ChartLimit, ChartMark, ChartMerge, ChartSeries, MarkRole, Moment, SeriesRole,
 };
 use crate::report::render::words;
-use crate::report::text::counted;
+use crate::report::text::{capitalised_name, counted};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use super::tally::{ColumnCount, ProductTally, RefusedKey, SummaryTally};
 use super::{SummarizedIncident, SummaryMaterial};
-use crate::report::compared::{
-    ComparedTime, capitalised, capitalised_name, change, counted_each, is_as_long, times,
-};
+use crate::report::compared::{ComparedTime, change, is_as_long};
 use crate::report::count::{of_length, ratio};
 use crate::report::detector::{Calmness, MinuteCount, Threshold, calmness};
 use crate::report::document::{
@@ -18,7 +16,7 @@ use crate::report::lookup::shown_key;
 use crate::report::options::{FailOn, IdentityLevel, SummaryOptions};
 use crate::report::render::words;
 use crate::report::session::{ReportSession, product_flag};
-use crate::report::text::counted;
+use crate::report::text::{capitalised, capitalised_name, counted, counted_each, times};
 use crate::report::trail::steps;
 use crate::report::window::{Window, local, rfc3339};
 use crate::report::zone::Zone;
