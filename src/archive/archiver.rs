@@ -34,7 +34,8 @@ const ATTEMPTS: u32 = 8;
 /// A log that looks empty is asked again after this long before that is believed.
 const EMPTY_WAIT: Duration = Duration::from_secs(30);
 
-/// The API keeps events and changes for at least 30 days, and the Web API Log for good. Younger rows than this have not been removed by that.
+/// The API keeps events and changes for at least 30 days, and the Web API Log for good. Younger rows
+/// than this have not been removed by that.
 const RETENTION_AT_LEAST_SECONDS: i64 = 20 * DAY_SECONDS;
 
 /// Where the API shows none at all, rows that are older than

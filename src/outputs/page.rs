@@ -38,9 +38,6 @@ pub struct FamilyHead<'a> {
 /// chunks of 96 points. So many are new in the first scrape after a start.
 const MANY_CHUNKS: usize = 16;
 
-/// Most points take fewer bytes, so that the buffer of a chunk does not grow.
-const POINT_BYTES: usize = 160;
-
 /// A format of `/metrics`.
 pub trait ExpositionFormat: Send + Sync + 'static {
     /// Writes what comes before the points of a family, which take `points` bytes.
@@ -320,11 +317,10 @@ impl<F: ExpositionFormat> Renderer<F> {
     }
 
     fn render_chunk(&self, fresh: &FreshChunk<'_>) -> Arc<Piece> {
-        let mut bytes = Vec::with_capacity(POINT_BYTES * fresh.chunk.len());
+        let mut bytes = Vec::new();
         for point in fresh.chunk.iter() {
             self.format.point(&mut bytes, fresh.family, fresh.account.as_deref(), point);
         }
-        bytes.shrink_to_fit();
         Piece::new(Held::hold(bytes, &self.held))
     }
 

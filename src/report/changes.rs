@@ -21,7 +21,7 @@ use super::record::ObjectRecord;
 use super::render::Style;
 use super::request_chart::TimeColumns;
 use super::session::ReportSession;
-use super::source::{ReadingSummary, SLACK};
+use super::source::ReadingSummary;
 use super::text::counted;
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::cryptolens::{LogKind, RowFilter};
@@ -69,9 +69,7 @@ pub(super) async fn report_changes(
     };
     let reading = super::read_forward(&session, "Object Log", &RowFilter::default(), &window, add).await?;
     trail.sort_by_key(|row| (row.time, row.id));
-    let is_later = |oldest: &i64| *oldest > window.from.saturating_add(SLACK);
-    let log_begins = reading.oldest.filter(|oldest| reading.from_beginning && is_later(oldest));
-    let time = ReportedTime { log_begins, ..time };
+    let time = ReportedTime { log_begins: reading.log_begins(&window), ..time };
     let report = ChangesReport { trail, reading, time, without_time, in_period, session: &session, options };
     let style = Style { screen: session.screen, top: shown.top, table: shown.table.as_deref() };
     output.write(&report.document(), style, &stop).await

@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveDateTime, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, Months, Utc};
 
 use super::calendar::CalendarPeriod;
 use super::document::Moment;
 use super::error::ReportError;
 use super::options::{CompareWith, TimeBounds};
-use super::render::words;
+use super::render::words::{self, span};
 use super::text::capitalised;
-use super::window::{Window, local, moment, rfc3339};
+use super::window::{Window, is_midnight, local, moment, rfc3339};
 use super::zone::Zone;
 
 const DAY: i64 = 86_400;
@@ -94,9 +94,11 @@ impl ReportedTime {
             return String::new();
         };
         let zone = self.window.zone;
-        let is_one_day = last_day(self.window) == local(self.window.from, zone).date();
-        let minute =
-            if is_one_day { local(begins, zone).format("%H:%M").to_string() } else { self.minute(begins) };
+        let minute = if self.window.is_within_a_day() {
+            local(begins, zone).format("%H:%M").to_string()
+        } else {
+            self.minute(begins)
+        };
         format!(" from {minute} on")
     }
 
@@ -220,30 +222,6 @@ fn ranged((from, to): (&str, &str), zone: Zone, now: i64) -> Result<ComparedTime
     Ok(ComparedTime { window, label: span(window), is_elapsed_only: false })
 }
 
-/// As `1 to 31 August 2026`, or `1 Aug 2026, 08:00 to 2 Aug 2026, 08:00`.
-fn span(window: Window) -> String {
-    let (from, to) = (local(window.from, window.zone), local(window.to, window.zone));
-    let last = last_day(window);
-    let first = from.date();
-    if from.date() == to.date() {
-        return format!("{}, {} to {}", from.format("%-d %b %Y"), from.format("%H:%M"), to.format("%H:%M"));
-    }
-    if !is_midnight(from) || !is_midnight(to) {
-        let form = "%-d %b %Y, %H:%M";
-        return format!("{} to {}", from.format(form), to.format(form));
-    }
-    let last_day = last.format("%-d %B %Y");
-    if first == last {
-        last_day.to_string()
-    } else if (first.year(), first.month()) == (last.year(), last.month()) {
-        format!("{} to {last_day}", first.day())
-    } else if first.year() == last.year() {
-        format!("{} to {last_day}", first.format("%-d %B"))
-    } else {
-        format!("{} to {last_day}", first.format("%-d %B %Y"))
-    }
-}
-
 /// As `hour`, `2 hours` or `12 days`, after "the".
 fn length(seconds: i64) -> String {
     let spelled = words::spelled_duration(seconds);
@@ -258,23 +236,12 @@ fn last(seconds: i64) -> String {
 
 /// As `on 10 November 2026`, or `from 9 to 10 November 2026`.
 fn on_or_from(window: Window) -> String {
-    let is_one_day = last_day(window) == local(window.from, window.zone).date();
-    format!("{} {}", if is_one_day { "on" } else { "from" }, span(window))
+    format!("{} {}", if window.is_within_a_day() { "on" } else { "from" }, span(window))
 }
 
 /// Whole days, as `on 10 November 2026`; none for other times.
 pub(super) fn on_whole_days(window: Window) -> Option<String> {
-    let is_whole = |at: i64| is_midnight(local(at, window.zone));
-    (is_whole(window.from) && is_whole(window.to)).then(|| on_or_from(window))
-}
-
-/// The day of the last second.
-fn last_day(window: Window) -> NaiveDate {
-    local(window.to - 1, window.zone).date()
-}
-
-fn is_midnight(time: NaiveDateTime) -> bool {
-    time.num_seconds_from_midnight() == 0
+    window.is_of_days().then(|| on_or_from(window))
 }
 
 /// The days of a window. One that begins at midnight is measured by the clock on the wall: a day of

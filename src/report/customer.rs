@@ -25,7 +25,7 @@ use super::record::{ObjectRecord, SeenRequest};
 use super::render::{Style, words};
 use super::request_chart;
 use super::session::{ReportSession, product_flag};
-use super::source::{ReadingSummary, SLACK, WindowReader};
+use super::source::{ReadingSummary, WindowReader};
 use super::text::{capitalised_name, counted};
 use super::trail::{SeenKey, Trail, TrailRows, counts};
 use super::window::{Window, local, rfc3339};
@@ -106,9 +106,7 @@ async fn read(
     let newest = source.begin_newest_first::<SeenRequest>(&filter, window.from).await?;
     let reading = source.newest_first(newest, window.from, add).await?;
     trail.finish();
-    let is_later = |oldest: &i64| *oldest > window.from.saturating_add(SLACK);
-    let log_begins = reading.oldest.filter(|oldest| reading.whole_log && is_later(oldest));
-    let time = ReportedTime { log_begins, ..time };
+    let time = ReportedTime { log_begins: reading.log_begins(&window), ..time };
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
     let seen = match trail.keys.as_slice() {
@@ -449,7 +447,7 @@ impl CustomerReport<'_> {
         Block::Findings(FindingBlock { id: "findings", title: "What is known".to_owned(), items })
     }
 
-    /// The longest time without a success that is over, which the last success does not tell of.
+    /// The worst lockout that is over, of which the last success says nothing.
     fn lockout(&self) -> Option<FindingItem> {
         let lockout = worst_lockout(self.rows().iter())?;
         let clock = |at: i64| self.material.time.minute(at);
@@ -506,7 +504,7 @@ impl CustomerReport<'_> {
     fn chart(&self, standing: &Standing) -> Block {
         let columns = request_chart::TimeColumns::new(self.window());
         let reading = &self.material.reading;
-        let begins = reading.oldest.filter(|_| reading.whole_log);
+        let begins = reading.oldest.filter(|_| reading.reaches_beginning);
         let mut block = request_chart::requests(&columns, self.rows().iter(), &self.name(), begins);
         block.alt =
             format!("Column chart of {} requests.", thousands(i128::from(of_length(self.rows().len()))));

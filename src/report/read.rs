@@ -32,7 +32,7 @@ impl Read {
             rows_without_time: without_time,
             rows_met_again: reading.duplicates,
             oldest: reading.oldest.map(|at| Moment { at, zone: window.zone }),
-            window_covered: !reading.from_beginning || begins <= window.from.saturating_add(SLACK),
+            window_covered: !reading.reaches_beginning || begins <= window.from.saturating_add(SLACK),
         }
     }
 

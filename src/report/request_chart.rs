@@ -290,7 +290,7 @@ pub(super) fn daily(
 /// The time of a moment to the second, with its day where that is not the last one of the period.
 pub(super) fn second(window: Window, at: i64) -> String {
     let time = local(at, window.zone);
-    let is_last = time.date() == local(window.to - 1, window.zone).date();
+    let is_last = time.date() == window.last_day();
     time.format(if is_last { "%H:%M:%S" } else { "%-d %b %H:%M:%S" }).to_string()
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::count::of_length;
 use super::error::{PageFault, ReportError};
 use super::progress::Progress;
+use super::window::Window;
 use crate::backoff::{Backoff, Waits};
 use crate::cryptolens::{
     AggregateQuery, ApiError, Client, Concurrency, DailyAggregate, DecodeFault, Endpoint, Retry, Row,
@@ -86,10 +87,18 @@ pub(crate) struct ReadingSummary {
     pub(super) duplicates: u64,
     /// True if the reading came to an end of the log.
     pub(super) whole_log: bool,
-    /// True if the reading began at the beginning of the log.
-    pub(super) from_beginning: bool,
+    /// True if the reading has the beginning of the log: it began there, or came there.
+    pub(super) reaches_beginning: bool,
     /// The oldest time met.
     pub(super) oldest: Option<i64>,
+}
+
+impl ReadingSummary {
+    /// The moment at which the log begins, where that is within a window or after it.
+    pub(super) fn log_begins(&self, window: &Window) -> Option<i64> {
+        let is_later = |oldest: &i64| *oldest > window.from.saturating_add(SLACK);
+        self.oldest.filter(|oldest| self.reaches_beginning && is_later(oldest))
+    }
 }
 
 /// The answer to a question that only explains rows.
@@ -165,7 +174,7 @@ impl WindowReader {
         let end = newest.saturating_add(SLACK);
         let mut pages = self.pages::<R>(filter, Direction::OldestFirst);
         let mut progression = Progression::new(R::LOG.endpoint(), Direction::OldestFirst, after);
-        progression.summary.from_beginning = after == 0;
+        progression.summary.reaches_beginning = after == 0;
         loop {
             let ahead = ReadAhead::Guesses { until: (end < i64::MAX).then_some(end) };
             let page = pages.page(progression.last, ahead);
@@ -405,6 +414,7 @@ impl Progression {
         let ReadPage { batch, asked, .. } = page;
         if batch.listed == 0 {
             self.summary.whole_log = true;
+            self.summary.reaches_beginning |= self.direction == Direction::NewestFirst;
             return Ok(None);
         }
         let endpoint = self.endpoint;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike as _, Utc};
 use serde::Serialize;
 
 use super::error::ReportError;
@@ -94,6 +94,21 @@ impl Window {
         self.from <= time && time < self.to
     }
 
+    /// The day of the last second.
+    pub(super) fn last_day(&self) -> NaiveDate {
+        local(self.to - 1, self.zone).date()
+    }
+
+    /// True if it is of one day, or a part of one.
+    pub(super) fn is_within_a_day(&self) -> bool {
+        local(self.from, self.zone).date() == self.last_day()
+    }
+
+    /// True if it is one day or several, from midnight to midnight.
+    pub(super) fn is_of_days(&self) -> bool {
+        [self.from, self.to].into_iter().all(|at| is_midnight(local(at, self.zone)))
+    }
+
     /// The window of the same length that ends where this one begins.
     pub(super) const fn before(&self) -> Window {
         Window { from: self.from.saturating_sub(self.seconds()), to: self.from, zone: self.zone }
@@ -159,6 +174,10 @@ pub(super) fn rfc3339(time: i64, zone: Zone) -> String {
 #[must_use]
 pub fn is_moment(text: &str, zone: Zone) -> bool {
     moment("", text, zone).is_ok()
+}
+
+pub(super) fn is_midnight(time: NaiveDateTime) -> bool {
+    time.num_seconds_from_midnight() == 0
 }
 
 /// A moment as a flag gives it.

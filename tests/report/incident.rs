@@ -280,7 +280,11 @@ fn exit_codes_say_how_it_went() {
     let text = shown(&stub, &quiet);
     assert!(text.starts_with("✓ No incident from 08:00 to 09:00 UTC: "), "{text}");
     let empty = shown(&stub, &["report", "incident", "--from=2020-01-01", "--to=2020-01-02"]);
-    assert!(empty.contains("No request on 1 January 2020 UTC") && empty.contains("0 of "), "{empty}");
+    assert!(
+        empty.starts_with("! Nothing is known of requests on 1 January 2020 UTC: the log begins at "),
+        "{empty}"
+    );
+    assert!(empty.contains("The log does not reach back to this time") && empty.contains("0 of "), "{empty}");
 }
 
 #[test]
@@ -744,4 +748,11 @@ fn few_requests_of_which_many_fail_are_not_called_calm() {
             &json!("notice")
         )
     );
+    // Neither claims the part of the day of which the log has nothing.
+    let day = ["report", "incident", "--day=2026-01-05", "--format=json"];
+    let incident: Value = serde_json::from_str(&shown(&stub, &day)).unwrap();
+    let headline = "Too few requests to judge: 100.0% of 3 requests failed from 08:01 to 24:00 UTC";
+    assert_eq!((&incident["headline"], &incident["level"]), (&json!(headline), &json!("notice")));
+    let lead = incident["lead"].as_str().unwrap();
+    assert!(lead.ends_with("The log begins at 5 Jan 08:01, and covers only a part of this time."), "{lead}");
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
+
 use super::story::{Incident, products};
 use super::{DAY, LONGEST, Material, Story};
 use crate::cryptolens::object_name::{UNKNOWN, action, resource_type};
 use crate::cryptolens::{Endpoint, LogKind};
-use crate::report::compared::on_whole_days;
+use crate::report::compared::{ReportedTime, on_whole_days};
 use crate::report::count::of_length;
 use crate::report::detector::{
     Attribute, Calmness, HIGH_RATIO, LoneSource, MinuteCount, NamedSource, Threshold, assess, calmness,
@@ -81,6 +83,13 @@ impl Builder<'_> {
         self.material.trail.window
     }
 
+    /// The period, with the part of it that the log covers.
+    fn time(&self) -> ReportedTime {
+        let window = self.window();
+        let log_begins = self.material.reading.log_begins(&window);
+        ReportedTime { window, calendar: None, is_live: self.material.is_live, log_begins }
+    }
+
     fn story(&self) -> &Story {
         &self.material.story
     }
@@ -115,7 +124,7 @@ impl Builder<'_> {
         match &self.story().chosen {
             Some(incident) if incident.is_ongoing && self.material.is_live => Level::Problem,
             Some(_) => Level::Notice,
-            None if self.doubt.is_some() => Level::Notice,
+            None if self.doubt.is_some() || self.time().log_begins.is_some() => Level::Notice,
             None => Level::Fine,
         }
     }
@@ -196,10 +205,7 @@ impl Builder<'_> {
         };
         // The last minutes of a time that is over are like all others.
         let recent = || {
-            if !self.material.is_live {
-                return None;
-            }
-            let calmness = Some(self.calmness_now(subject)).filter(is_doubtful)?;
+            let calmness = self.material.is_live.then(|| self.calmness_now(subject)).filter(is_doubtful)?;
             Some(Doubt { product: subject, calmness, count: self.judged(subject).1, is_recent: true })
         };
         let of_products = || {
@@ -241,11 +247,17 @@ impl Builder<'_> {
     /// The time of a moment, with its day where that is not the last one of the period.
     fn clock(&self, at: i64) -> String {
         let time = local(at, self.window().zone);
-        let last_day = local(self.window().to - 1, self.window().zone).date();
-        if at == self.window().to && time.date() > last_day {
-            return "24:00".to_owned();
+        let last_day = self.window().last_day();
+        if time.date() == last_day || at == self.window().to {
+            return self.hour(at, last_day);
         }
-        time.format(if time.date() == last_day { "%H:%M" } else { "%-d %b %H:%M" }).to_string()
+        time.format("%-d %b %H:%M").to_string()
+    }
+
+    /// The hour and minute of a moment of a day, or of its end.
+    fn hour(&self, at: i64, day: NaiveDate) -> String {
+        let time = local(at, self.window().zone);
+        if time.date() > day { "24:00".to_owned() } else { time.format("%H:%M").to_string() }
     }
 
     /// As `from 16:53 to 17:20 UTC`, where `until` is "to"; with the day before it where both are on
@@ -253,13 +265,10 @@ impl Builder<'_> {
     fn between(&self, from: i64, to: i64, until: &str) -> String {
         let zone = self.window().zone;
         let day = local(from, zone).date();
-        let last_day = local(self.window().to - 1, zone).date();
-        if day == last_day || local(to - 1, zone).date() != day {
+        if day == self.window().last_day() || local(to - 1, zone).date() != day {
             return format!("from {} {until} {} {zone}", self.clock(from), self.clock(to));
         }
-        let end = local(to, zone);
-        let end = if end.date() > day { "24:00".to_owned() } else { end.format("%H:%M").to_string() };
-        let begin = local(from, zone).format("%H:%M");
+        let (begin, end) = (self.hour(from, day), self.hour(to, day));
         format!("on {} from {begin} {until} {end} {zone}", day.format("%-d %b"))
     }
 
@@ -304,9 +313,16 @@ impl Builder<'_> {
     }
 
     fn headline_without_incident(&self) -> String {
-        let window = self.window();
+        let time = self.time();
+        // No more than was seen.
+        let window = time.covered();
         let (requests, judged) = counts(self.rows().iter());
         let days = on_whole_days(window);
+        if let Some(begins) = time.log_begins_after() {
+            let when = days
+                .map_or_else(|| "this time".to_owned(), |days| format!("requests {days} {}", window.zone));
+            return format!("Nothing is known of {when}: the log begins at {}", time.minute(begins));
+        }
         if requests == 0 {
             return match days {
                 Some(days) => format!("No request {days} {}", window.zone),
@@ -376,6 +392,7 @@ impl Builder<'_> {
             }
             (None, ..) => {}
         }
+        sentences.extend(self.time().coverage("the log"));
         sentences.join(" ")
     }
 
@@ -786,7 +803,7 @@ impl Builder<'_> {
         let rows = self.rows();
         let subject = self.product(self.subject());
         let reading = &self.material.reading;
-        let begins = reading.oldest.filter(|_| reading.from_beginning || reading.whole_log);
+        let begins = reading.oldest.filter(|_| reading.reaches_beginning);
         let mut block = chart::requests(&columns, rows.iter(), &subject, begins);
         block.alt = match &self.story().chosen {
             Some(incident) => {

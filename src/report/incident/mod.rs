@@ -80,19 +80,22 @@ impl Usual {
             .map(|(_, count)| count)
     }
 
+    /// The requests of a week.
+    fn requests(week: &UsualWeek, product: Option<i64>) -> MinuteCount {
+        let counts = Usual::counts(week, product).map(|count| count.requests);
+        counts.fold(MinuteCount::default(), MinuteCount::plus)
+    }
+
     /// All requests of a product, or of all of them.
     fn of(&self, product: Option<i64>) -> MinuteCount {
-        let counts = self.weeks.iter().flat_map(|week| Usual::counts(week, product));
-        counts.fold(MinuteCount::default(), |sum, count| sum.plus(count.requests))
+        let weeks = self.weeks.iter().map(|week| Usual::requests(week, product));
+        weeks.fold(MinuteCount::default(), MinuteCount::plus)
     }
 
     /// The failure ratio of the week that had the lower one: the other may have had an incident.
     fn lowest_ratio(&self, product: Option<i64>) -> Option<f64> {
-        let of = |week: &UsualWeek| {
-            let counts = Usual::counts(week, product).map(|count| count.requests);
-            counts.fold(MinuteCount::default(), MinuteCount::plus).ratio()
-        };
-        self.weeks.iter().filter_map(of).min_by(f64::total_cmp)
+        let ratios = self.weeks.iter().filter_map(|week| Usual::requests(week, product).ratio());
+        ratios.min_by(f64::total_cmp)
     }
 
     /// The same over time, as the detector takes it.
@@ -324,7 +327,7 @@ async fn read_week(
         Ok(())
     };
     let reading = source.oldest_first(filter, start, window.to, add).await?;
-    let begins_later = reading.from_beginning
+    let begins_later = reading.reaches_beginning
         && reading.oldest.is_none_or(|oldest| oldest > window.from.saturating_add(SLACK));
     Ok((!begins_later).then_some(week))
 }

@@ -71,7 +71,7 @@ pub(super) async fn reconcile(
         first_day: midnight(first) / DAY,
         end_day: midnight(end) / DAY,
         settled_until: now.timestamp().saturating_sub(settle),
-        log_begins: reading.oldest.filter(|_| reading.from_beginning),
+        log_begins: reading.oldest.filter(|_| reading.reaches_beginning),
         tolerance: options.tolerance,
     };
     let sides = OtherSides { vendor: vendor.as_deref(), ledger: ledger.as_ref(), product: options.product };

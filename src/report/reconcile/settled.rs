@@ -69,7 +69,7 @@ pub(crate) async fn settled_day(
         first_day: midnight(day) / DAY,
         end_day: midnight(end) / DAY,
         settled_until: i64::MAX,
-        log_begins: reading.oldest.filter(|_| reading.from_beginning),
+        log_begins: reading.oldest.filter(|_| reading.reaches_beginning),
         tolerance: 0.0,
     };
     let sides = OtherSides { vendor: aggregates.as_deref().ok(), ledger, product: None };

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use chrono::{Datelike as _, Timelike as _};
+use chrono::Datelike as _;
 
 use crate::report::document::{Datum, Document, Level, Measure, Moment, Phrase, TableBlock};
-use crate::report::window::{self, local};
+use crate::report::window::{self, Window, local};
 use crate::text::{self, thousands};
 
 /// Stands for a value that is not known.
@@ -126,28 +126,33 @@ pub(in crate::report) fn minute(moment: Moment) -> String {
 /// As `25 Nov 2026, 15:46 to 17:46 UTC`, or `1 to 31 October 2026, UTC` for whole days.
 pub(super) fn period(document: &Document) -> String {
     let period = &document.period;
-    let zone = period.timezone;
-    let (from, to) = (local(period.from.at, zone), local(period.to.at, zone));
-    let last = local(period.to.at - 1, zone);
-    let is_midnight =
-        |time: chrono::NaiveDateTime| time.hour() == 0 && time.minute() == 0 && time.second() == 0;
-    if is_midnight(from) && is_midnight(to) {
-        return match (from.date(), last.date()) {
-            (first, last) if first == last => format!("{}, {zone}", first.format("%-d %B %Y")),
-            (first, last) if first.year() == last.year() && first.month() == last.month() => {
-                format!("{} to {}, {zone}", first.day(), last.format("%-d %B %Y"))
-            }
-            (first, last) => {
-                let form = if first.year() == last.year() { "%-d %B" } else { "%-d %B %Y" };
-                format!("{} to {}, {zone}", first.format(form), last.format("%-d %B %Y"))
-            }
-        };
-    }
+    let window = Window { from: period.from.at, to: period.to.at, zone: period.timezone };
+    let separator = if window.is_of_days() { ", " } else { " " };
+    format!("{}{separator}{}", span(window), window.zone)
+}
+
+/// As `1 to 31 August 2026`, or `1 Aug 2026, 08:00 to 2 Aug 2026, 08:00`.
+pub(in crate::report) fn span(window: Window) -> String {
+    let (from, to) = (local(window.from, window.zone), local(window.to, window.zone));
+    let last = window.last_day();
+    let first = from.date();
     if from.date() == to.date() {
-        return format!("{} to {} {zone}", from.format("%-d %b %Y, %H:%M"), to.format("%H:%M"));
+        return format!("{}, {} to {}", from.format("%-d %b %Y"), from.format("%H:%M"), to.format("%H:%M"));
     }
-    let form = "%-d %b %Y, %H:%M";
-    format!("{} to {} {zone}", from.format(form), to.format(form))
+    if !window.is_of_days() {
+        let form = "%-d %b %Y, %H:%M";
+        return format!("{} to {}", from.format(form), to.format(form));
+    }
+    let last_day = last.format("%-d %B %Y");
+    if first == last {
+        last_day.to_string()
+    } else if (first.year(), first.month()) == (last.year(), last.month()) {
+        format!("{} to {last_day}", first.day())
+    } else if first.year() == last.year() {
+        format!("{} to {last_day}", first.format("%-d %B"))
+    } else {
+        format!("{} to {last_day}", first.format("%-d %B %Y"))
+    }
 }
 
 /// The name of the period, where it says more than [`period`]: a week, a length in hours and minutes, or

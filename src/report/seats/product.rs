@@ -18,7 +18,7 @@ use crate::report::options::{FailOn, ProductSeatsOptions, ReportAccess};
 use crate::report::record::{RequestRecord, SeatRequest};
 use crate::report::render::Style;
 use crate::report::session::ReportSession;
-use crate::report::source::{SLACK, WindowReader};
+use crate::report::source::WindowReader;
 use crate::report::window::Window;
 use crate::text::fit;
 
@@ -77,16 +77,14 @@ async fn read(
         let reading = source.oldest_first(&filter, start, time.window.to, add).await?;
         readings += 1;
         // A lease that is longer may have begun before the rows that were read.
-        let reaches_back = replay.longest_lease > lookback && !reading.from_beginning;
+        let reaches_back = replay.longest_lease > lookback && !reading.reaches_beginning;
         if !reaches_back || readings >= MOST_READINGS {
             break (replay, reading);
         }
         lookback = replay.longest_lease;
     };
     let sha256 = replay.finish();
-    let is_later = |oldest: &i64| *oldest > time.window.from.saturating_add(SLACK);
-    let log_begins = reading.oldest.filter(|oldest| reading.from_beginning && is_later(oldest));
-    let time = ReportedTime { log_begins, ..time };
+    let time = ReportedTime { log_begins: reading.log_begins(&time.window), ..time };
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
     if replay.keys_seen() == 0 && lookup.knows_product(product) == Some(false) {

@@ -138,8 +138,7 @@ async fn read(
             reading = together(reading, read);
         }
     }
-    let log_begins = reading.oldest.filter(|_| !covers(&reading, window));
-    let time = ReportedTime { log_begins, ..time };
+    let time = ReportedTime { log_begins: reading.log_begins(&window), ..time };
     let count = tally.finish();
     let mut lookup = Lookup::default();
     lookup.products(source, session).await?;
@@ -175,7 +174,7 @@ async fn read_into(
 /// True unless the log begins after a time does.
 fn covers(reading: &ReadingSummary, window: Window) -> bool {
     let oldest = reading.oldest.unwrap_or(i64::MAX);
-    !reading.from_beginning || oldest <= window.from.saturating_add(SLACK)
+    !reading.reaches_beginning || oldest <= window.from.saturating_add(SLACK)
 }
 
 /// The sum of two readings; where the later one began.
