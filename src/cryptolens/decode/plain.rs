@@ -108,9 +108,7 @@ impl<'a> PlainReader<'a> {
     /// The next byte that is no blank, which is not consumed.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
-        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
-            self.rest = rest;
-        }
+        self.rest = without_blanks(self.rest);
         self.rest.first().copied()
     }
 
@@ -179,71 +177,29 @@ impl<'a> PlainReader<'a> {
     /// A text whose opening quote is consumed.
     #[inline]
     fn quoted(&mut self) -> Option<PlainValue<'a>> {
-        // Most texts are short, and a call of memchr costs as much as some ten bytes.
-        let end = match words::quote_or_backslash(self.rest) {
-            Some(end) => end,
-            None => memchr2(b'"', b'\\', self.rest)?,
-        };
-        let (text, rest) = self.rest.split_at_checked(end)?;
-        if let [b'"', rest @ ..] = rest {
-            self.rest = rest;
-            return Some(PlainValue::Text(text));
-        }
+        let (value, rest) = quoted(self.rest)?;
         self.rest = rest;
-        self.escaped()
+        Some(value)
     }
 
-    /// The rest of a text from its first backslash on.
-    #[cold]
-    fn escaped(&mut self) -> Option<PlainValue<'a>> {
-        loop {
-            let at = memchr2(b'"', b'\\', self.rest)?;
-            let is_quote = self.rest.get(at) == Some(&b'"');
-            self.rest = self.rest.get(at + if is_quote { 1 } else { 2 }..)?;
-            if is_quote {
-                return Some(PlainValue::Escaped);
-            }
-        }
-    }
-
+    /// A value.
     #[inline]
     fn value(&mut self) -> Option<PlainValue<'a>> {
-        match self.peek()? {
-            b'"' => {
-                self.rest = self.rest.get(1..)?;
-                self.quoted()
-            }
-            b'n' => {
-                self.rest = self.rest.strip_prefix(b"null")?;
-                Some(PlainValue::Null)
-            }
-            _ => self.int().map(PlainValue::Int),
-        }
+        let (value, rest) = value(without_blanks(self.rest))?;
+        self.rest = rest;
+        Some(value)
     }
 
     /// A whole number, or `null`.
-    #[inline]
+    #[inline(always)]
     fn int_or_null(&mut self) -> Option<Option<i64>> {
-        match self.rest {
-            [b'0'..=b'9', ..] => self.int().map(Some),
-            _ => self.value()?.int(),
+        if let Some((number, rest)) = positive(self.rest) {
+            self.rest = rest;
+            return Some(Some(number));
         }
-    }
-
-    /// A whole number of at most 18 digits, as JSON writes it.
-    #[inline]
-    fn int(&mut self) -> Option<i64> {
-        let (is_negative, digits) = match self.rest {
-            [b'-', digits @ ..] => (true, digits),
-            digits => (false, digits),
-        };
-        let (number, length) = words::digits(digits)?;
-        let starts_with_zero = digits.first() == Some(&b'0');
-        if length == 0 || (starts_with_zero && (length > 1 || is_negative)) {
-            return None;
-        }
-        self.rest = digits.get(length..)?;
-        Some(if is_negative { -number } else { number })
+        let (value, rest) = other_value(self.rest)?;
+        self.rest = rest;
+        value.int()
     }
 
     /// A list of rows.
@@ -312,24 +268,90 @@ impl<'a> PlainReader<'a> {
     }
 
     /// A value that is not kept.
-    #[inline]
+    #[inline(always)]
     fn skip(&mut self) -> Option<()> {
-        let [first, text @ ..] = self.rest else { return None };
-        if *first != b'"' {
-            return self.skip_bare(*first);
-        }
-        match words::quote_or_backslash(text) {
-            Some(end) if text.get(end) == Some(&b'"') => {
-                self.rest = text.get(end + 1..)?;
-                Some(())
-            }
-            _ => self.value().map(drop),
-        }
+        self.rest = match self.rest {
+            [b'"', text @ ..] => match words::quote_or_backslash(text) {
+                Some(end) if text.get(end) == Some(&b'"') => text.get(end + 1..)?,
+                _ => quoted(text)?.1,
+            },
+            [b'n', b'u', b'l', b'l', rest @ ..] => rest,
+            bare => match positive(bare) {
+                Some((_, rest)) => rest,
+                None => other_value(bare)?.1,
+            },
+        };
+        Some(())
     }
+}
 
-    /// As [`PlainReader::skip`], for what is no text.
-    #[inline]
-    fn skip_bare(&mut self, first: u8) -> Option<()> {
-        if let b'0'..=b'9' = first { self.int().map(drop) } else { self.value().map(drop) }
+// What follows takes and gives the rest of the body as a value: the address of a reader that is
+// handed to a function keeps its place in the body in memory, where each step waits for the one before.
+
+/// A text whose opening quote is consumed, and what is behind it.
+#[inline]
+fn quoted(rest: &[u8]) -> Option<(PlainValue<'_>, &[u8])> {
+    // Most texts are short, and a call of memchr costs as much as some ten bytes.
+    let end = match words::quote_or_backslash(rest) {
+        Some(end) => end,
+        None => memchr2(b'"', b'\\', rest)?,
+    };
+    let (text, rest) = rest.split_at_checked(end)?;
+    match rest {
+        [b'"', rest @ ..] => Some((PlainValue::Text(text), rest)),
+        rest => Some((PlainValue::Escaped, escaped(rest)?)),
     }
+}
+
+/// What is behind a text, from its first backslash on.
+#[cold]
+fn escaped(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        let at = memchr2(b'"', b'\\', rest)?;
+        let is_quote = rest.get(at) == Some(&b'"');
+        rest = rest.get(at + if is_quote { 1 } else { 2 }..)?;
+        if is_quote {
+            return Some(rest);
+        }
+    }
+}
+
+/// A value, and what is behind it.
+#[inline]
+fn value(rest: &[u8]) -> Option<(PlainValue<'_>, &[u8])> {
+    match rest {
+        [b'"', text @ ..] => quoted(text),
+        [b'n', b'u', b'l', b'l', rest @ ..] => Some((PlainValue::Null, rest)),
+        [b'-', digits @ ..] => {
+            let (number, rest) = positive(digits)?;
+            (number != 0).then_some((PlainValue::Int(-number), rest))
+        }
+        digits => positive(digits).map(|(number, rest)| (PlainValue::Int(number), rest)),
+    }
+}
+
+/// As [`value`], where blanks may stand before it.
+#[cold]
+fn other_value(rest: &[u8]) -> Option<(PlainValue<'_>, &[u8])> {
+    value(without_blanks(rest))
+}
+
+/// From the first byte on that is no blank.
+#[inline]
+fn without_blanks(mut rest: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\r' | b'\t', behind @ ..] = rest {
+        rest = behind;
+    }
+    rest
+}
+
+/// A whole number of at most 18 digits without a sign, as JSON writes it, and what is behind it.
+#[inline(always)]
+fn positive(rest: &[u8]) -> Option<(i64, &[u8])> {
+    let (number, length) = words::digits(rest)?;
+    // 0 is the only number that may begin with it.
+    if length == 0 || (length > 1 && rest.first() == Some(&b'0')) {
+        return None;
+    }
+    Some((number, rest.get(length..)?))
 }

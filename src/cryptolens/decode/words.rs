@@ -41,7 +41,7 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
 
 /// The number that the digits at the beginning are, and how many there are; `None` for more than 18
 /// digits.
-#[inline]
+#[inline(always)]
 pub(super) fn digits(bytes: &[u8]) -> Option<(i64, usize)> {
     // Many members are 0.
     if let [digit @ b'0'..=b'9', next, ..] = bytes
