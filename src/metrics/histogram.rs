@@ -26,8 +26,8 @@ impl Histogram {
         // Whole numbers below 2^53 and bounds compare exactly; above, every bound is far below.
         #[allow(clippy::cast_precision_loss)]
         let at = value as f64;
-        let bucket = bounds.iter().position(|bound| at <= *bound);
-        if let Some(count) = bucket.and_then(|bucket| self.buckets.get_mut(bucket)) {
+        let bucket = bounds.partition_point(|bound| *bound < at);
+        if let Some(count) = self.buckets.get_mut(..bounds.len()).and_then(|counts| counts.get_mut(bucket)) {
             *count += 1;
         }
         self.count += 1;

@@ -89,10 +89,11 @@ impl RowCounter<'_> {
                 group.ages.observe(families::WEB_API_AGE.bounds(), age);
             }
             if let Some(lease) = row.lease_seconds() {
-                let (key, limit) = (LeaseKey(group.entry), self.limit(LimitedFamily::Lease));
-                let (leases, over) = self.delta.lease.admit(key, &self.committed.lease, limit);
-                leases.value.observe(families::LEASE.bounds(), lease);
-                self.overflow(over || group.is_other(), LimitedFamily::Lease, 1);
+                if group.leases.count == 0 {
+                    let (key, limit) = (LeaseKey(group.entry), self.limit(LimitedFamily::Lease));
+                    (_, group.lease_over) = self.delta.lease.admit(key, &self.committed.lease, limit);
+                }
+                group.leases.observe(families::LEASE.bounds(), lease);
             }
             let is_data_object = group.entry.event_type == EventType::DataObject;
             if let Some(value) = row.do_int_value.filter(|value| *value > 0 && is_data_object) {
@@ -132,6 +133,8 @@ impl RowCounter<'_> {
             rows: 0,
             newest: i64::MIN,
             ages: Histogram::default(),
+            leases: Histogram::default(),
+            lease_over: false,
         }
     }
 
@@ -142,6 +145,12 @@ impl RowCounter<'_> {
         self.overflow(group.entry_over || group.is_other(), LimitedFamily::Entries, *rows);
         self.delta.states.add(labels.state, &counted);
         self.overflow(group.state_over || group.is_other(), LimitedFamily::States, *rows);
+        if group.leases.count > 0 {
+            let key = LeaseKey(*entry);
+            let key = if group.lease_over { key.overflow() } else { key };
+            self.delta.lease.entry(key).merge(&group.leases);
+            self.overflow(group.lease_over || group.is_other(), LimitedFamily::Lease, group.leases.count);
+        }
         if group.ages.count > 0 {
             let key = AgeKey { event_type: entry.event_type, outcome: entry.outcome };
             self.delta.web_api_age.entry(key).merge(&group.ages);
@@ -247,6 +256,9 @@ struct WebApiGroup {
     newest: i64,
     /// How old the rows were when they were read.
     ages: Histogram,
+    /// Of the rows that have one, and whether they count in the overflow: known from the first one on.
+    leases: Histogram,
+    lease_over: bool,
 }
 
 impl WebApiGroup {
@@ -465,6 +477,9 @@ mod tests {
             prop_assert_eq!(tally.states.iter().map(|(_, rows)| rows).sum::<u64>(), all);
             let leases: i64 = tally.lease.iter().map(|(_, leases)| leases.sum).sum();
             prop_assert_eq!(leases, rows.iter().map(|(_, _, lease)| lease).sum::<i64>());
+            let others = tally.lease.iter().filter(|(key, _)| key.is_exempt()).map(|(_, leases)| leases.count);
+            let overflowed = tally.overflow.get(&LimitedFamily::Lease).copied().unwrap_or_default();
+            prop_assert_eq!(others.sum::<u64>(), overflowed, "of leases");
             let known = &account.products;
             let limited = tally.entries.iter().filter(|(key, _)| !key.is_exempt()).count();
             prop_assert!(limited <= sets);
@@ -479,7 +494,11 @@ mod tests {
             rows in prop::collection::vec((0i64..4, 1000i64..9000), 0..60),
             cut in 0usize..60,
         ) {
-            let rows: Vec<_> = rows.into_iter().map(|(product, state)| web(product, state)).collect();
+            let row = |(product, state)| WebApiRow {
+                floating_expires: Some(999_990 + state % 3),
+                ..web(product, state)
+            };
+            let rows: Vec<_> = rows.into_iter().map(row).collect();
             let (one, two) = rows.split_at(cut.min(rows.len()));
             let mut parts = Account::default();
             for part in [one, two] {
