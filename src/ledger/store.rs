@@ -1,13 +1,12 @@
 //! Reads and writes the content of the ledger. Values are written absolutely, never as increments,
 //! so that writing the same state twice is harmless.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use serde::Deserialize;
 
 use crate::cryptolens::{LogKind, Product};
 use crate::ingest::{LogCheckpoint, Origin, Position, RowsWithoutId, SeenChunk, SeenIds};
@@ -149,16 +148,17 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
     }
 
     let mut unread = 0_u64;
+    let mut texts = LabelTexts::default();
     let mut tallies = RestoredTallies { accounts: &mut accounts, open: None };
     let mut counters =
         connection.prepare("SELECT account, family, labels, value, born, entry_id FROM counter")?;
     let mut rows = counters.query([])?;
     while let Some(row) = rows.next()? {
-        let labels = label_texts(text_at(row, 2)?);
+        let labels = texts.read(text_at(row, 2)?);
         let value = PointValue::Counter(unsigned(row, 3)?);
         let restored = tallies.of(text_at(row, 0)?).restore(
             text_at(row, 1)?,
-            &borrowed(&labels),
+            &labels,
             &value,
             birth(row, 4)?,
             row.get(5)?,
@@ -169,19 +169,14 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts, StoreError> {
         connection.prepare("SELECT account, family, labels, count, sum, buckets, born FROM histogram")?;
     let mut rows = histograms.query([])?;
     while let Some(row) = rows.next()? {
-        let labels = label_texts(text_at(row, 2)?);
+        let labels = texts.read(text_at(row, 2)?);
         let stored: Vec<u64> = from_json(text_at(row, 5)?);
         let mut buckets = [0; MAX_BOUNDS];
         buckets.iter_mut().zip(stored).for_each(|(bucket, stored)| *bucket = stored);
         let histogram = Histogram { buckets, count: unsigned(row, 3)?, sum: row.get(4)? };
         let value = PointValue::Histogram(Arc::new(histogram));
-        let restored = tallies.of(text_at(row, 0)?).restore(
-            text_at(row, 1)?,
-            &borrowed(&labels),
-            &value,
-            birth(row, 6)?,
-            None,
-        );
+        let restored =
+            tallies.of(text_at(row, 0)?).restore(text_at(row, 1)?, &labels, &value, birth(row, 6)?, None);
         unread += u64::from(!restored);
     }
     tallies.close();
@@ -600,6 +595,7 @@ pub(super) fn convert_births(transaction: &Transaction<'_>) -> Result<(), StoreE
             origins.insert((account, log), born);
         }
     }
+    let mut texts = LabelTexts::default();
     for table in ["counter", "histogram"] {
         let mut select = transaction.prepare(&format!("SELECT account, family, labels FROM {table}"))?;
         let series = select
@@ -609,7 +605,7 @@ pub(super) fn convert_births(transaction: &Transaction<'_>) -> Result<(), StoreE
             "UPDATE {table} SET born = ?4 WHERE account = ?1 AND family = ?2 AND labels = ?3"
         ))?;
         for (account, family, labels) in series {
-            let log = families::log_of(&family, &borrowed(&label_texts(&labels)));
+            let log = families::log_of(&family, &texts.read(&labels));
             let born = log.and_then(|log| origins.get(&(account.clone(), log)));
             let born = born.copied().unwrap_or(BirthTime::UNKNOWN);
             update.execute(params![account, family, labels, born.millis()])?;
@@ -798,18 +794,47 @@ fn labels_json(point: &Point) -> String {
     to_json(&point.labels.iter().map(|label| &**label).collect::<Vec<&str>>())
 }
 
-/// A label value, borrowed from its JSON form where nothing in it is escaped.
-#[derive(Deserialize)]
-struct LabelText<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The texts of label values that were read so far. Series share them: 20,000 label sets have few
+/// products, events and states.
+#[derive(Default)]
+struct LabelTexts(HashSet<Arc<str>, RandomState>);
 
-/// The label values of a series. A text that is no list counts as an empty list, which no family
-/// accepts.
-fn label_texts(text: &str) -> Vec<LabelText<'_>> {
-    serde_json::from_str(text).unwrap_or_default()
-}
+/// Labels of the family that has most, without the account.
+const MOST_LABELS: usize = 4;
 
-fn borrowed<'a>(labels: &'a [LabelText<'_>]) -> Vec<&'a str> {
-    labels.iter().map(|label| &*label.0).collect()
+impl LabelTexts {
+    /// The label values of a series, from their JSON form. A text that is no list counts as an empty
+    /// list, which no family accepts.
+    fn read(&mut self, json: &str) -> Vec<Arc<str>> {
+        self.read_plain(json)
+            .unwrap_or_else(|| from_json::<String>(json).iter().map(|text| self.share(text)).collect())
+    }
+
+    /// As the ledger writes a list in which nothing is escaped; `None` for all others.
+    fn read_plain(&mut self, json: &str) -> Option<Vec<Arc<str>>> {
+        if memchr::memchr(b'\\', json.as_bytes()).is_some() {
+            return None;
+        }
+        let mut rest = json.strip_prefix("[\"")?;
+        let mut labels = Vec::with_capacity(MOST_LABELS);
+        loop {
+            let (text, behind) = rest.split_at_checked(memchr::memchr(b'"', rest.as_bytes())?)?;
+            labels.push(self.share(text));
+            match behind.strip_prefix("\",\"") {
+                Some(next) => rest = next,
+                None => return (behind == "\"]").then_some(labels),
+            }
+        }
+    }
+
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        text
+    }
 }
 
 /// A text that is no list counts as an empty list.
@@ -819,7 +844,28 @@ fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn labels_survive_their_json_form(labels in prop::collection::vec("[a-c,\\[\\]\"\\\\ é]{0,6}", 0..5)) {
+            let mut texts = LabelTexts::default();
+            let read: Vec<String> = texts.read(&to_json(&labels)).iter().map(|text| text.to_string()).collect();
+            prop_assert_eq!(read, labels);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_list_has_no_labels() {
+        let mut texts = LabelTexts::default();
+        for odd in ["", "[", "[\"", "[\"]", "{}", "[1]", "[\"a\", \"b\"", "\"a\""] {
+            assert!(texts.read(odd).is_empty(), "{odd}");
+        }
+        // As another program would write it.
+        assert_eq!(texts.read("[\"a\", \"b\"]"), ["a", "b"].map(Arc::from));
+    }
 
     #[test]
     fn a_day_is_complete_if_counting_began_before_it() {

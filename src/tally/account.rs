@@ -120,7 +120,7 @@ macro_rules! define_tally {
             pub fn restore(
                 &mut self,
                 family: &str,
-                labels: &[&str],
+                labels: &[Arc<str>],
                 value: &PointValue,
                 born: BirthTime,
                 entry_id: Option<i64>,
@@ -128,7 +128,7 @@ macro_rules! define_tally {
                 $($(
                     if family == $name {
                         let Some(key) = <$key>::from_labels(labels) else { return false };
-                        return self.$field.restore(key, value, born, entry_id);
+                        return self.$field.restore(key, labels, value, born, entry_id);
                     }
                 )?)*
                 false

@@ -335,7 +335,7 @@ pub const HISTORY_ACCOUNT_MACHINES: Family = history_family(
 );
 
 /// The log that a counted label set belongs to; `None` if this version does not count it.
-pub fn log_of(family: &str, labels: &[&str]) -> Option<LogKind> {
+pub fn log_of(family: &str, labels: &[Arc<str>]) -> Option<LogKind> {
     match shown_of(family)? {
         Shown::Rows(log) => Some(log),
         Shown::Reading => labels.first().and_then(|log| LogKind::from_name(log)),
@@ -355,9 +355,9 @@ impl SeriesKey for LimitedFamily {
         vec![self.family().name.into()]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [name] = labels else { return None };
-        LimitedFamily::ALL.iter().copied().find(|family| family.family().name == *name)
+        LimitedFamily::ALL.iter().copied().find(|family| family.family().name == &**name)
     }
 
     fn log(&self) -> Option<LogKind> {
@@ -434,9 +434,7 @@ mod tests {
     #[test]
     fn every_limited_family_survives_the_ledger() {
         for family in LimitedFamily::ALL {
-            let labels = family.labels();
-            let labels: Vec<&str> = labels.iter().map(|label| &**label).collect();
-            assert_eq!(LimitedFamily::from_labels(&labels), Some(*family));
+            assert_eq!(LimitedFamily::from_labels(&family.labels()), Some(*family));
             assert!(family.log().is_some(), "{}", family.family().name);
         }
         let names: Vec<_> = LimitedFamily::ALL.iter().map(|family| family.family().name).collect();

@@ -148,7 +148,7 @@ pub struct SkipKey {
     pub reason: SkipReason,
 }
 
-fn parts<'a, const N: usize>(labels: &[&'a str]) -> Option<[&'a str; N]> {
+fn parts<const N: usize>(labels: &[Arc<str>]) -> Option<&[Arc<str>; N]> {
     labels.try_into().ok()
 }
 
@@ -157,7 +157,7 @@ impl SeriesKey for EntryKey {
         vec![self.product.text(), self.event_type.name().into(), self.outcome.name().into()]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [product, event_type, outcome] = parts(labels)?;
         Some(EntryKey {
             product: ProductLabel::parse(product)?,
@@ -203,7 +203,7 @@ impl SeriesKey for StateKey {
         labels
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let (state, entry) = labels.split_last()?;
         Some(StateKey { entry: EntryKey::from_labels(entry)?, state: StateLabel::parse(state)? })
     }
@@ -251,7 +251,7 @@ impl SeriesKey for LeaseKey {
         self.0.labels()
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         EntryKey::from_labels(labels).map(LeaseKey)
     }
 
@@ -269,7 +269,7 @@ impl SeriesKey for DataObjectKey {
         vec![self.product.text(), self.state.text()]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [product, state] = parts(labels)?;
         Some(DataObjectKey { product: ProductLabel::parse(product)?, state: StateLabel::parse(state)? })
     }
@@ -288,7 +288,7 @@ impl SeriesKey for AgeKey {
         vec![self.event_type.name().into(), self.outcome.name().into()]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [event_type, outcome] = parts(labels)?;
         Some(AgeKey { event_type: EventType::from_name(event_type)?, outcome: Outcome::from_name(outcome)? })
     }
@@ -299,12 +299,12 @@ impl SeriesKey for EventKey {
         vec![self.product.text(), Arc::clone(&self.event), Arc::clone(&self.feature)]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [product, event, feature] = parts(labels)?;
         Some(EventKey {
             product: ProductLabel::parse(product)?,
-            event: event.into(),
-            feature: feature.into(),
+            event: Arc::clone(event),
+            feature: Arc::clone(feature),
         })
     }
 
@@ -322,12 +322,12 @@ impl SeriesKey for EventValueKey {
         vec![self.product.text(), Arc::clone(&self.event), Arc::clone(&self.currency)]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [product, event, currency] = parts(labels)?;
         Some(EventValueKey {
             product: ProductLabel::parse(product)?,
-            event: event.into(),
-            currency: currency.into(),
+            event: Arc::clone(event),
+            currency: Arc::clone(currency),
         })
     }
 
@@ -361,7 +361,7 @@ impl SeriesKey for ObjectKey {
         vec![text(self.resource), text(self.action)]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [resource, action] = parts(labels)?;
         let code = |text: &str| if text == NO_CODE { Some(None) } else { text.parse().ok().map(Some) };
         Some(ObjectKey { resource: code(resource)?, action: code(action)? })
@@ -373,7 +373,7 @@ impl SeriesKey for NoLabels {
         Vec::new()
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         labels.is_empty().then_some(NoLabels)
     }
 }
@@ -383,7 +383,7 @@ impl SeriesKey for LogKind {
         vec![self.name().into()]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [log] = parts(labels)?;
         LogKind::from_name(log)
     }
@@ -398,9 +398,9 @@ impl SeriesKey for SkipKey {
         vec![self.log.name().into(), self.reason.name().into()]
     }
 
-    fn from_labels(labels: &[&str]) -> Option<Self> {
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
         let [log, reason] = parts(labels)?;
-        let reason = SkipReason::ALL.into_iter().find(|known| known.name() == reason)?;
+        let reason = SkipReason::ALL.into_iter().find(|known| known.name() == &**reason)?;
         Some(SkipKey { log: LogKind::from_name(log)?, reason })
     }
 
@@ -426,15 +426,13 @@ mod tests {
     use super::*;
 
     fn survives<K: SeriesKey + std::fmt::Debug>(key: K) {
-        let from =
-            |labels: &[Arc<str>]| K::from_labels(&labels.iter().map(|label| &**label).collect::<Vec<_>>());
-        assert_eq!(from(&key.labels()), Some(key.clone()));
-        assert_eq!(from(&key.overflow().labels()), Some(key.overflow()));
+        assert_eq!(K::from_labels(&key.labels()), Some(key.clone()));
+        assert_eq!(K::from_labels(&key.overflow().labels()), Some(key.overflow()));
         assert_eq!(key.overflow().overflow(), key.overflow(), "an overflow goes nowhere else");
         assert!(key == key.overflow() || key.overflow().is_exempt(), "an overflow needs no room");
         let mut longer = key.labels();
         longer.push("one too many".into());
-        assert_eq!(from(&longer), None);
+        assert_eq!(K::from_labels(&longer), None);
     }
 
     #[test]
@@ -478,11 +476,14 @@ mod tests {
 
     #[test]
     fn labels_of_another_version_are_refused() {
-        assert_eq!(EntryKey::from_labels(&["1", "teleport", "success"]), None);
-        assert_eq!(EntryKey::from_labels(&["one", "activation", "success"]), None);
-        assert_eq!(StateKey::from_labels(&["1", "activation", "success", "99999"]), None);
-        assert_eq!(StateKey::from_labels(&[]), None);
-        assert_eq!(ObjectKey::from_labels(&["300", "1"]), None);
+        fn from<K: SeriesKey>(labels: &[&str]) -> Option<K> {
+            K::from_labels(&labels.iter().map(|label| Arc::from(*label)).collect::<Vec<_>>())
+        }
+        assert_eq!(from::<EntryKey>(&["1", "teleport", "success"]), None);
+        assert_eq!(from::<EntryKey>(&["one", "activation", "success"]), None);
+        assert_eq!(from::<StateKey>(&["1", "activation", "success", "99999"]), None);
+        assert_eq!(from::<StateKey>(&[]), None);
+        assert_eq!(from::<ObjectKey>(&["300", "1"]), None);
     }
 
     #[test]

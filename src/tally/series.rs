@@ -84,7 +84,7 @@ pub trait SeriesKey: Clone + Eq + Hash + Ord {
     fn labels(&self) -> Vec<Arc<str>>;
 
     /// The key with these labels; `None` for labels that this version did not write.
-    fn from_labels(labels: &[&str]) -> Option<Self>;
+    fn from_labels(labels: &[Arc<str>]) -> Option<Self>;
 
     /// The label set that counts a row when the limit keeps its own one out.
     fn overflow(&self) -> Self {
@@ -312,15 +312,38 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
         }
     }
 
-    fn insert(&mut self, (at, index): (usize, usize), key: K, point: Point) {
+    /// Takes note of a label set that is about to be added.
+    fn admit(&mut self, key: &K) {
         self.limited += usize::from(!key.is_exempt());
         if let Some(currency) = key.currency()
             && !self.currencies.contains(currency)
         {
             Arc::make_mut(&mut self.currencies).insert(Arc::clone(currency));
         }
+    }
+
+    /// Adds a label set that was admitted behind all others. Chunks are left half full, as they are after they were
+    /// split: a commit copies and renders those that it touches.
+    fn append(&mut self, key: K, point: Point) {
+        let half = V::CHUNK / 2;
+        match self.chunks.last_mut().filter(|chunk| chunk.keys.len() < half) {
+            Some(chunk) => {
+                Arc::make_mut(&mut chunk.keys).push(key);
+                Arc::make_mut(&mut chunk.points).push(point);
+            }
+            None => {
+                let (mut keys, mut points) = (Vec::with_capacity(half), Vec::with_capacity(half));
+                keys.push(key);
+                points.push(point);
+                self.chunks.push(SeriesChunk { keys: Arc::new(keys), points: Arc::new(points) });
+            }
+        }
+    }
+
+    fn insert(&mut self, (at, index): (usize, usize), key: K, point: Point) {
+        self.admit(&key);
         let Some(chunk) = self.chunks.get_mut(at) else {
-            self.chunks.push(SeriesChunk { keys: Arc::new(vec![key]), points: Arc::new(vec![point]) });
+            self.append(key, point);
             return;
         };
         let (keys, points) = (Arc::make_mut(&mut chunk.keys), Arc::make_mut(&mut chunk.points));
@@ -336,29 +359,43 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
         }
     }
 
-    /// Takes back a point that the ledger kept; false if it is of another type.
-    pub fn restore(&mut self, key: K, value: &PointValue, born: BirthTime, entry_id: Option<i64>) -> bool {
+    /// Takes back a point that the ledger kept under these labels, of which it holds the texts; false
+    /// if it is of another type.
+    pub fn restore(
+        &mut self,
+        key: K,
+        labels: &[Arc<str>],
+        value: &PointValue,
+        born: BirthTime,
+        entry_id: Option<i64>,
+    ) -> bool {
         let Some(value) = V::of(value) else { return false };
-        // The ledger gives them nearly sorted, so most belong at the end.
-        let at_end = self.chunks.last().filter(|chunk| chunk.keys.last().is_some_and(|last| *last < key));
-        let place = match at_end {
-            Some(chunk) => Err((self.chunks.len() - 1, chunk.keys.len())),
-            None => self.find(&key),
+        let point = || {
+            // A whole number that was written by hand may be spelled in another way.
+            let own = key.labels();
+            let labels = if own == labels { labels.into() } else { own.into() };
+            Point { labels, value: value.clone().into_point(), born, entry_id }
         };
-        match place {
+        // The ledger gives them nearly sorted, so most belong at the end.
+        if self.chunks.last().is_some_and(|chunk| chunk.keys.last().is_some_and(|last| *last < key)) {
+            let point = point();
+            self.admit(&key);
+            self.append(key, point);
+            return true;
+        }
+        match self.find(&key) {
             Ok((chunk, index)) => {
                 if let Some(chunk) = self.chunks.get_mut(chunk)
                     && let Some(point) = Arc::make_mut(&mut chunk.points).get_mut(index)
                 {
-                    // Two spellings of the same label set: whole numbers that were written by hand.
+                    // Two spellings of the same label set.
                     point.born = point.born.min(born);
                     value.add_to(&mut point.value);
                     point.entry_id = point.entry_id.max(entry_id);
                 }
             }
             Err(at) => {
-                let value = value.clone().into_point();
-                let point = Point { labels: key.labels().into(), value, born, entry_id };
+                let point = point();
                 self.insert(at, key, point);
             }
         }
@@ -391,7 +428,7 @@ mod tests {
             vec![self.to_string().into()]
         }
 
-        fn from_labels(labels: &[&str]) -> Option<Self> {
+        fn from_labels(labels: &[Arc<str>]) -> Option<Self> {
             labels.first()?.parse().ok()
         }
 
@@ -477,6 +514,38 @@ mod tests {
             prop_assert_eq!(births, model.values().map(|(_, born)| *born).collect::<Vec<_>>());
             prop_assert_eq!(committed.limited(), model.keys().filter(|key| !key.is_exempt()).count());
             prop_assert!(committed.chunks().all(|chunk| !chunk.is_empty() && chunk.len() <= <u64 as SeriesValue>::CHUNK));
+        }
+
+        /// What the ledger kept is a sorted map again, whatever the order of its rows, and shares the
+        /// texts that it was given, but for numbers that somebody spelled in another way.
+        #[test]
+        fn a_series_comes_back_from_the_ledger(
+            kept in prop::collection::vec((0u32..300, any::<bool>(), 0u64..9, 1i64..5, prop::option::of(0i64..9)), 0..500),
+            is_sorted in any::<bool>(),
+        ) {
+            let mut kept = kept;
+            if is_sorted {
+                kept.sort_by_key(|(key, ..)| key.to_string());
+            }
+            let mut restored: Series<u32, u64> = Series::default();
+            let mut model: BTreeMap<u32, (u64, i64, Option<i64>)> = BTreeMap::new();
+            for (key, is_odd, value, born, id) in kept {
+                let labels: [Arc<str>; 1] = [if is_odd { format!("00{key}") } else { key.to_string() }.into()];
+                let is_new = !model.contains_key(&key);
+                prop_assert!(restored.restore(key, &labels, &PointValue::Counter(value), BirthTime::at_millis(born), id));
+                let all = model.entry(key).or_insert((0, born, id));
+                *all = (all.0 + value, all.1.min(born), all.2.max(id));
+                let [label] = &*restored.point(&key).unwrap().labels else { panic!("one label") };
+                prop_assert_eq!(&**label, key.to_string());
+                prop_assert!(is_odd || !is_new || Arc::ptr_eq(label, &labels[0]));
+            }
+            let of_point = |(key, point): (&u32, &Point)| {
+                (*key, (*u64::of(&point.value).unwrap(), point.born.millis(), point.entry_id))
+            };
+            prop_assert_eq!(restored.keyed_points().map(of_point).collect::<Vec<_>>(), Vec::from_iter(model.clone()));
+            prop_assert_eq!(restored.limited(), model.keys().filter(|key| !key.is_exempt()).count());
+            prop_assert!(restored.chunks().all(|chunk| !chunk.is_empty() && chunk.len() <= <u64 as SeriesValue>::CHUNK));
+            prop_assert!(!restored.restore(0, &["0".into()], &PointValue::Gauge(1), BirthTime::UNKNOWN, None), "of another type");
         }
     }
 }

@@ -97,9 +97,10 @@ fn births(account: &AccountState) -> BTreeMap<SeriesName, (LogKind, i64)> {
             let log = match counted.shown {
                 Shown::Rows(log) => log,
                 Shown::Reading => LogKind::from_name(&labels[0]).unwrap(),
-                Shown::Summed => {
-                    crate::tally::LimitedFamily::from_labels(&[labels[0].as_str()]).unwrap().log().unwrap()
-                }
+                Shown::Summed => crate::tally::LimitedFamily::from_labels(&[labels[0].as_str().into()])
+                    .unwrap()
+                    .log()
+                    .unwrap(),
             };
             assert!(!matches!(point.value, PointValue::Gauge(_)));
             all.insert((counted.family.name, labels), (log, point.born.millis()));
