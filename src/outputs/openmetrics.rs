@@ -44,7 +44,8 @@ impl ExpositionFormat for OpenMetricsFormat {
         match &point.value {
             PointValue::Counter(value) => {
                 series.start(out, "_total", None);
-                let _ = write!(out, " {value}");
+                out.push(b' ');
+                out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes());
                 if let Some(id) = point.entry_id {
                     let _ = write!(out, " # {{entry_id=\"{id}\"}} 1");
                 }

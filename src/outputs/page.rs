@@ -302,7 +302,10 @@ impl<F: ExpositionFormat> Renderer<F> {
 
     /// The pieces of chunks, in their order; half of many on a thread of its own.
     fn render_chunks(&self, fresh: &[FreshChunk<'_>]) -> Vec<Arc<Piece>> {
-        let render = |half: &[FreshChunk<'_>]| half.iter().map(|fresh| self.render_chunk(fresh)).collect();
+        let render = |half: &[FreshChunk<'_>]| {
+            let mut bytes = Vec::new();
+            half.iter().map(|fresh| self.render_chunk(fresh, &mut bytes)).collect()
+        };
         if fresh.len() < MANY_CHUNKS {
             return render(fresh);
         }
@@ -316,12 +319,14 @@ impl<F: ExpositionFormat> Renderer<F> {
         })
     }
 
-    fn render_chunk(&self, fresh: &FreshChunk<'_>) -> Arc<Piece> {
-        let mut bytes = Vec::new();
+    /// Renders a chunk in `bytes`, which grows to the size of the largest one. The piece is a copy
+    /// without room to grow: as it is kept, up to half of it would be room.
+    fn render_chunk(&self, fresh: &FreshChunk<'_>, bytes: &mut Vec<u8>) -> Arc<Piece> {
+        bytes.clear();
         for point in fresh.chunk.iter() {
-            self.format.point(&mut bytes, fresh.family, fresh.account.as_deref(), point);
+            self.format.point(bytes, fresh.family, fresh.account.as_deref(), point);
         }
-        Piece::new(Held::hold(bytes, &self.held))
+        Piece::new(Held::hold(bytes.as_slice().into(), &self.held))
     }
 
     fn render_head(&self, cache: &mut Cache, head: FamilyHead<'_>, points: usize) -> Arc<PieceGroup> {
