@@ -111,7 +111,7 @@ async fn read(
     lookup.products(source, session).await?;
     let seen = match trail.keys.as_slice() {
         [seen] => seen.clone(),
-        [] => unseen(options, session, (source, &mut lookup), known.len()).await?,
+        [] => unseen(options, session, (source, &mut lookup)).await?,
         several => {
             let several: Vec<(i64, String)> =
                 several.iter().map(|seen| (seen.product_id, seen.key.clone())).collect();
@@ -144,7 +144,6 @@ async fn unseen(
     options: &CustomerOptions,
     session: &ReportSession,
     (source, lookup): (&WindowReader, &mut Lookup),
-    seen: usize,
 ) -> Result<SeenKey, ReportError> {
     let is_meant = |key: &str| session.pseudonyms.is_key(&options.key, key);
     let found = lookup.find_key(source, options.product, &options.key, is_meant).await?;
@@ -153,7 +152,7 @@ async fn unseen(
             Ok(SeenKey { product_id: *product_id, key: key.clone(), ..SeenKey::default() })
         }
         [] => Err(ReportError::Usage(format!(
-            "KEY: none of the {seen} keys in this time is called like this{}",
+            "KEY: the log of this time has no such key{}",
             lookup.without_key()
         ))),
         several => Err(ambiguous(session, several)),

@@ -52,7 +52,7 @@ fn what_is_not_there_is_bad_usage_of_every_report() {
         (&summary, &["--product=99"], unknown),
         (&seats("--product=99"), &[], unknown),
         (&incident, &["--key=NOONE"], "--key: the log of this time has no such key"),
-        (&customer, &[], "KEY: none of the 18 keys in this time is called like this"),
+        (&customer, &[], "KEY: the log of this time has no such key, and neither have GetKey and GetKeys"),
         (&seats("--product=3349"), &["--key=NOONE"], "--key: the log of this time has no such key"),
     ] {
         let message = failure(&stub, &with(report, &[&["--day=2026-01-05"], more].concat()), 2);
