@@ -853,6 +853,11 @@ async fn reconcile_proves_the_ledger_and_finds_a_row_that_was_deleted_from_it() 
     assert_eq!((code, verdicts(&json)), (Some(3), expected), "{errors}");
     let (code, _, errors) = reconcile(&["--against=ledger", "--account=other"]).await;
     assert_ne!(code, Some(0), "{errors}");
+    std::fs::remove_file(storage.join("ledger.db")).unwrap();
+    let (code, _, errors) = reconcile(&["--against=ledger"]).await;
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("ledger.db: there is no ledger; name the directory"), "{errors}");
+    assert_eq!(errors.matches("ledger.db").count(), 1, "{errors}");
 }
 
 /// Every row family is in the ledger, which is the one thing that has to survive.

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 use crate::cryptolens::LogKind;
 
@@ -33,8 +35,8 @@ impl LedgerReader {
     /// verifies and migrates it.
     ///
     /// # Errors
-    /// [`OpenError::Unusable`] if there is none, or the disk does not answer; [`OpenError::Older`] and
-    /// [`OpenError::Newer`] if another version wrote it.
+    /// [`OpenError::Missing`] if there is none; [`OpenError::Unusable`] if it cannot be read, or the disk does
+    /// not answer; [`OpenError::Older`] and [`OpenError::Newer`] if another version wrote it.
     pub fn open(directory: &Path) -> Result<LedgerReader, OpenError> {
         let files = Files::new(directory);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -46,6 +48,13 @@ impl LedgerReader {
             let schema = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))?;
             Ok((connection, schema))
         };
+        // SQLite says that it cannot open the file, and not why. To open it here to see would be wrong:
+        // where the writer is in this process, closing it again takes the writer's locks away.
+        let path = files.database();
+        rustix::fs::access(&path, Access::READ_OK).map_err(|error| match error {
+            Errno::NOENT => OpenError::Missing { path },
+            _ => unusable(&files, &error),
+        })?;
         let (connection, found) = open().map_err(|error: rusqlite::Error| unusable(&files, &error))?;
         let (path, known) = (files.database(), schema::known_schema());
         match found.cmp(&known) {
@@ -107,11 +116,14 @@ impl LedgerReader {
 }
 
 fn unusable(files: &Files, error: &dyn std::error::Error) -> OpenError {
-    OpenError::Unusable { path: files.database(), reason: error.to_string() }
+    let path = files.database();
+    OpenError::Unusable { reason: schema::reason_of(&path, error), path }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
     use crate::ledger::Ledger;
     use crate::ledger::tests::{Version, folder, options};
@@ -138,7 +150,8 @@ mod tests {
     #[test]
     fn a_reader_cannot_write_and_keeps_nobody_from_writing() {
         let folder = folder();
-        assert!(LedgerReader::open(folder.path()).is_err(), "there is no ledger yet");
+        let refused = LedgerReader::open(folder.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Missing { .. }), "{refused}");
         let (ledger, thread) = Ledger::start(options(folder.path())).unwrap();
         let reader = LedgerReader::open(folder.path()).unwrap();
         let published = ledger.view().committed().unwrap();
@@ -146,6 +159,27 @@ mod tests {
         assert!(reader.accounts().unwrap().is_empty());
         assert!(reader.connection.execute("DELETE FROM instance", []).is_err());
         assert!(reader.connection.execute("CREATE TABLE mine (x)", []).is_err());
+        drop(ledger);
+        thread.join().unwrap();
+    }
+
+    /// Without them another program, such as one that makes a backup with an older SQLite, takes itself
+    /// for the last user and deletes the write-ahead log.
+    #[test]
+    fn a_reader_leaves_its_writer_the_locks() {
+        let folder = folder();
+        let (ledger, thread) = Ledger::start(options(folder.path())).unwrap();
+        let inode = std::fs::metadata(folder.path().join("ledger.db")).unwrap().ino();
+        let locks = || {
+            let all = std::fs::read_to_string("/proc/locks").unwrap();
+            all.lines().filter(|line| line.contains(&format!(":{inode} "))).count()
+        };
+        let before = locks();
+        assert!(before > 0, "the writer has one");
+        let reader = LedgerReader::open(folder.path()).unwrap();
+        assert_eq!(locks(), before, "while it reads");
+        drop(reader);
+        assert_eq!(locks(), before, "afterwards");
         drop(ledger);
         thread.join().unwrap();
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::Access;
 
 use crate::history::HistoryOptions;
 use crate::metrics::BirthTime;
@@ -272,6 +273,14 @@ pub enum OpenError {
         /// The one that is read here.
         known: u32,
     },
+    /// There is no ledger, where one is only read.
+    #[error(
+        "{path}: there is no ledger; `cryptolens-exporter serve` makes it in the directory of its --storage.path"
+    )]
+    Missing {
+        /// The file that is not there.
+        path: PathBuf,
+    },
     /// The ledger belongs to another API, or to the demo.
     #[error("{path}: this ledger belongs to {found}, not to {expected}; {}", advice(found, expected))]
     Foreign {
@@ -321,6 +330,12 @@ fn advice(found: &LedgerAddress, expected: &LedgerAddress) -> &'static str {
             "if it is the same account at a new address, start once with --storage.foreign-ledger=adopt; else give this account a --storage.path of its own, or start once with --storage.foreign-ledger=set-aside to begin a new ledger"
         }
     }
+}
+
+/// What went wrong with a file, without its path, which rusqlite adds where SQLite cannot open it.
+pub(super) fn reason_of(path: &Path, error: &dyn std::error::Error) -> String {
+    let reason = error.to_string();
+    reason.strip_suffix(&format!(": {}", path.display())).map(str::to_owned).unwrap_or(reason)
 }
 
 /// The schema that this version reads.
@@ -474,8 +489,8 @@ impl Files {
         let found = self.version(&transaction)?;
         // Checking and loading read the whole file, so they do it side by side. No one else can
         // write meanwhile, so that both see the same, and what is loaded from a file that is not
-        // whole is dropped. Each takes about as long as the other: two checks at a time would take
-        // a third of each core of two from loading, and the start would be 7 ms longer.
+        // whole is dropped. Both checks share a thread: of a ledger without a backlog of history they
+        // take as long as loading, and on two cores a third thread would only keep loading waiting.
         // Loading takes memory, which a thread that ends would leave scattered.
         let (digest, loaded) = std::thread::scope(|scope| {
             let checking = scope.spawn(|| check_beside(&path, found));
@@ -702,7 +717,7 @@ impl Files {
 
     /// Tells a damaged file from a disk that fails and from a process that holds the file.
     fn classify(&self, path: &Path, error: &StoreError) -> OpenError {
-        let (path, reason) = (path.to_owned(), error.to_string());
+        let (path, reason) = (path.to_owned(), reason_of(path, error));
         if let StoreError::Secret(reason) = error {
             return OpenError::Secret { path, reason: *reason };
         }
@@ -720,7 +735,7 @@ impl Files {
     }
 
     fn can_write(&self) -> bool {
-        OpenOptions::new().write(true).open(self.database()).is_ok()
+        rustix::fs::access(self.database(), Access::WRITE_OK).is_ok()
             && tempfile::tempfile_in(&self.directory).is_ok()
     }
 
@@ -894,13 +909,12 @@ fn check(connection: &Connection, found: u32) -> Result<Option<Digest>, StoreErr
 fn check_beside(path: &Path, found: u32) -> Option<Option<Digest>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).ok()?;
-    connection.pragma_update(None, "cache_size", PAGES_CHECKED).ok()?;
+    connection.pragma_update(None, "cache_size", CHECK_CACHE_PAGES).ok()?;
     check(&connection, found).ok()
 }
 
-/// Pages of 4 KiB that a check keeps: it reads them in their order, and with the usual 500 it would
-/// have the memory of most for one look each.
-const PAGES_CHECKED: i64 = 64;
+/// Pages of 4 KiB. The default of 500 would keep pages in memory that are looked at once.
+const CHECK_CACHE_PAGES: i64 = 64;
 
 /// See [`Opened::data_version`].
 pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
