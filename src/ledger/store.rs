@@ -812,7 +812,8 @@ impl LabelTexts {
 
     /// As the ledger writes a list in which nothing is escaped; `None` for all others.
     fn read_plain(&mut self, json: &str) -> Option<Vec<Arc<str>>> {
-        if memchr::memchr(b'\\', json.as_bytes()).is_some() {
+        // JSON escapes control characters, too.
+        if json.bytes().fold(false, |found, byte| found | matches!(byte, b'\\' | ..b' ')) {
             return None;
         }
         let mut rest = json.strip_prefix("[\"")?;
@@ -850,7 +851,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn labels_survive_their_json_form(labels in prop::collection::vec("[a-c,\\[\\]\"\\\\ é]{0,6}", 0..5)) {
+        fn labels_survive_their_json_form(labels in prop::collection::vec("[a-c,\\[\\]\"\\\\ é\n\u{1}]{0,6}", 0..5)) {
             let mut texts = LabelTexts::default();
             let read: Vec<String> = texts.read(&to_json(&labels)).iter().map(|text| text.to_string()).collect();
             prop_assert_eq!(read, labels);
@@ -860,7 +861,7 @@ mod tests {
     #[test]
     fn a_text_that_is_no_list_has_no_labels() {
         let mut texts = LabelTexts::default();
-        for odd in ["", "[", "[\"", "[\"]", "{}", "[1]", "[\"a\", \"b\"", "\"a\""] {
+        for odd in ["", "[", "[\"", "[\"]", "{}", "[1]", "[\"a\", \"b\"", "\"a\"", "[\"a\nb\"]"] {
             assert!(texts.read(odd).is_empty(), "{odd}");
         }
         // As another program would write it.

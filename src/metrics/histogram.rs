@@ -21,7 +21,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one value.
+    /// Counts one value. The bounds rise, and are no more than [`MAX_BOUNDS`].
     pub fn observe(&mut self, bounds: &[f64], value: i64) {
         // Whole numbers below 2^53 and bounds compare exactly; above, every bound is far below.
         #[allow(clippy::cast_precision_loss)]

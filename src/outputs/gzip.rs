@@ -49,6 +49,8 @@ impl Deflater {
                 // More may wait to be written.
                 out.reserve(out.capacity());
             } else {
+                // It is kept as long as its piece.
+                out.shrink_to_fit();
                 return (usize::try_from(self.0.total_in()) == Ok(piece.len())).then_some(out);
             }
         }

@@ -319,8 +319,8 @@ impl<F: ExpositionFormat> Renderer<F> {
         })
     }
 
-    /// Renders a chunk in `bytes`, which grows to the size of the largest one. The piece is a copy
-    /// without room to grow: as it is kept, up to half of it would be room.
+    /// Renders a chunk in `bytes`, which grows to the size of the largest one. The piece is a copy, as
+    /// the buffer itself could be half empty for as long as the piece is kept.
     fn render_chunk(&self, fresh: &FreshChunk<'_>, bytes: &mut Vec<u8>) -> Arc<Piece> {
         bytes.clear();
         for point in fresh.chunk.iter() {

@@ -58,7 +58,8 @@ impl ExpositionFormat for TextFormat {
     }
 }
 
-/// The line of a counter or gauge of the ledger: nearly all lines of a page, so nothing is copied twice.
+/// The line of a counter or gauge of the ledger. Nearly all lines of a page are: no label is written
+/// elsewhere first.
 fn whole_number<'a>(
     out: &mut Vec<u8>,
     family: &Family,

@@ -256,8 +256,9 @@ struct WebApiGroup {
     newest: i64,
     /// How old the rows were when they were read.
     ages: Histogram,
-    /// Of the rows that have one, and whether they count in the overflow: known from the first one on.
+    /// Of the rows that have one.
     leases: Histogram,
+    /// Whether they count in the overflow, as the first of them decides.
     lease_over: bool,
 }
 
@@ -486,6 +487,29 @@ mod tests {
             prop_assert_eq!(limited, tally.entries.limited());
             prop_assert!(tally.lease.iter().filter(|(key, _)| !key.is_exempt()).count() <= 2);
             prop_assert!(known.iter().count() <= products);
+        }
+
+        /// Rows that are counted as one page count as they do one by one, also where a limit keeps some
+        /// out: the label sets that come first are in.
+        #[test]
+        fn a_page_counts_as_its_rows_one_by_one(
+            rows in prop::collection::vec((0i64..5, 1990i64..2060, 0i64..3), 0..60),
+            sets in 1usize..6,
+            histogram_sets in 1usize..4,
+            products in 0usize..4,
+        ) {
+            let limits = Limits { sets, histogram_sets, products, currencies: 1 };
+            let row = |(product, state, lease): &(i64, i64, i64)| WebApiRow {
+                floating_expires: Some(999_990 + lease),
+                ..web(*product, *state)
+            };
+            let mut by_row = Account { limits, ..Account::default() };
+            rows.iter().for_each(|parts| by_row.count(Rows::WebApi(vec![row(parts)])));
+            let mut at_once = Account { limits, ..Account::default() };
+            at_once.count(Rows::WebApi(rows.iter().map(row).collect()));
+            by_row.commit();
+            at_once.commit();
+            prop_assert_eq!(by_row.committed, at_once.committed);
         }
 
         /// Counting in parts and merging equals counting at once.

@@ -415,6 +415,7 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::MAX_BOUNDS;
 
     #[test]
     fn names_follow_the_conventions() {
@@ -426,7 +427,8 @@ mod tests {
                 "{}",
                 family.name
             );
-            assert!(family.bounds().is_sorted(), "{}", family.name);
+            let bounds = family.bounds();
+            assert!(bounds.is_sorted() && bounds.len() <= MAX_BOUNDS, "{}", family.name);
             assert!(family.help.ends_with('.'), "{}", family.name);
         }
     }

@@ -322,8 +322,8 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
         }
     }
 
-    /// Adds a label set that was admitted behind all others. Chunks are left half full, as they are after they were
-    /// split: a commit copies and renders those that it touches.
+    /// Adds, behind all others, a label set that was admitted. Chunks are left half full, as they are
+    /// after they were split: a commit copies and renders those that it touches.
     fn append(&mut self, key: K, point: Point) {
         let half = V::CHUNK / 2;
         match self.chunks.last_mut().filter(|chunk| chunk.keys.len() < half) {
@@ -332,7 +332,9 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
                 Arc::make_mut(&mut chunk.points).push(point);
             }
             None => {
-                let (mut keys, mut points) = (Vec::with_capacity(half), Vec::with_capacity(half));
+                // Most series have a few label sets.
+                let room = if self.chunks.is_empty() { 1 } else { half };
+                let (mut keys, mut points) = (Vec::with_capacity(room), Vec::with_capacity(room));
                 keys.push(key);
                 points.push(point);
                 self.chunks.push(SeriesChunk { keys: Arc::new(keys), points: Arc::new(points) });

@@ -3,7 +3,7 @@
 //!
 //! Promises: it gives a page only where the scanner of [`super::scan`] gives the same one, and
 //! leaves everything else to it: it is a shortcut and decides nothing. It copies nothing but the
-//! texts that are kept, and looks at each byte once, eight of them at a time.
+//! texts that are kept, and looks at eight bytes at a time.
 
 use memchr::memchr2;
 
@@ -273,7 +273,7 @@ impl<'a> PlainReader<'a> {
         self.rest = match self.rest {
             [b'"', text @ ..] => match words::quote_or_backslash(text) {
                 Some(end) if text.get(end) == Some(&b'"') => text.get(end + 1..)?,
-                _ => quoted(text)?.1,
+                near => cut(text, near)?.1,
             },
             [b'n', b'u', b'l', b'l', rest @ ..] => rest,
             bare => match positive(bare) {
@@ -292,7 +292,13 @@ impl<'a> PlainReader<'a> {
 #[inline]
 fn quoted(rest: &[u8]) -> Option<(PlainValue<'_>, &[u8])> {
     // Most texts are short, and a call of memchr costs as much as some ten bytes.
-    let end = match words::quote_or_backslash(rest) {
+    cut(rest, words::quote_or_backslash(rest))
+}
+
+/// As [`quoted`], where the first quote or backslash is known if it is near.
+#[inline]
+fn cut(rest: &[u8], near: Option<usize>) -> Option<(PlainValue<'_>, &[u8])> {
+    let end = match near {
         Some(end) => end,
         None => memchr2(b'"', b'\\', rest)?,
     };
