@@ -856,7 +856,7 @@ async fn reconcile_proves_the_ledger_and_finds_a_row_that_was_deleted_from_it() 
     std::fs::remove_file(storage.join("ledger.db")).unwrap();
     let (code, _, errors) = reconcile(&["--against=ledger"]).await;
     assert_eq!(code, Some(1), "{errors}");
-    assert!(errors.contains("ledger.db: there is no ledger; name the directory"), "{errors}");
+    assert!(errors.contains("ledger.db: there is no ledger; `cryptolens-exporter serve` makes it in the directory of its --storage.path"), "{errors}");
     assert_eq!(errors.matches("ledger.db").count(), 1, "{errors}");
 }
 
