@@ -67,13 +67,10 @@ fn whole_number<'a>(
     value: impl itoa::Integer,
 ) {
     out.extend_from_slice(family.name.as_bytes());
-    let named = out.len();
-    out.push(b'{');
-    write_labels(out, family.labels, values);
-    if out.len() > named + 1 {
+    if !family.labels.is_empty() {
+        out.push(b'{');
+        write_labels(out, family.labels, values);
         out.push(b'}');
-    } else {
-        out.truncate(named);
     }
     out.push(b' ');
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());

@@ -313,7 +313,7 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
     }
 
     /// Takes note of a label set that is about to be added.
-    fn admit(&mut self, key: &K) {
+    fn note(&mut self, key: &K) {
         self.limited += usize::from(!key.is_exempt());
         if let Some(currency) = key.currency()
             && !self.currencies.contains(currency)
@@ -322,7 +322,7 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
         }
     }
 
-    /// Adds, behind all others, a label set that was admitted. Chunks are left half full, as they are
+    /// Adds, behind all others, a label set that was noted. Chunks are left half full, as they are
     /// after they were split: a commit copies and renders those that it touches.
     fn append(&mut self, key: K, point: Point) {
         let half = V::CHUNK / 2;
@@ -343,7 +343,7 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
     }
 
     fn insert(&mut self, (at, index): (usize, usize), key: K, point: Point) {
-        self.admit(&key);
+        self.note(&key);
         let Some(chunk) = self.chunks.get_mut(at) else {
             self.append(key, point);
             return;
@@ -381,7 +381,7 @@ impl<K: SeriesKey, V: SeriesValue> Series<K, V> {
         // The ledger gives them nearly sorted, so most belong at the end.
         if self.chunks.last().is_some_and(|chunk| chunk.keys.last().is_some_and(|last| *last < key)) {
             let point = point();
-            self.admit(&key);
+            self.note(&key);
             self.append(key, point);
             return true;
         }
